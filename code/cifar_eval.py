@@ -1,0 +1,37 @@
+"""Evaluates the checkpoints of a training run as they appear; runs beside it."""
+
+from absl import flags
+
+from mentornet import cli
+from mentornet.config import EvalConfig, check
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("checkpoint_dir", "", "The training job's train_log_dir.")
+flags.DEFINE_string("eval_dir", "", "Folder of the results.")
+flags.DEFINE_string("data_dir", "", "Folder of the records, e.g. data/cifar10/val.")
+flags.DEFINE_string("dataset_name", None, "By default the checkpoint's.")
+flags.DEFINE_string("studentnet", None, "By default the checkpoint's.")
+flags.DEFINE_string("split_name", "test", "Which records: <dataset_name>_<split_name>-*.")
+flags.DEFINE_integer("batch_size", 25, "Images a forward pass; does not change the results.")
+flags.DEFINE_float("eval_interval_secs", 600, "Seconds between two looks for checkpoints.")
+flags.DEFINE_float("timeout_secs", None, "Stop after so long without a new checkpoint.")
+flags.DEFINE_boolean("run_once", False, "Evaluate the checkpoints that are there, then stop.")
+flags.DEFINE_string("output_csv_file", "", "Not supported yet.")
+flags.DEFINE_string("master", "", "Not supported.")
+cli.define_device_flag()
+flags.adopt_module_key_flags(cli)
+
+
+def main() -> None:
+    for name in ("output_csv_file", "master"):
+        check(not FLAGS[name].value, f"--{name} is not supported.", **{name: FLAGS[name].value})
+    config = EvalConfig(**{name: FLAGS[name].value for name in EvalConfig.__annotations__})
+    cli.prepare_devices()
+    from mentornet import evaluation
+
+    evaluation.run(config)
+
+
+if __name__ == "__main__":
+    cli.run(main)

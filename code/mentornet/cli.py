@@ -1,0 +1,181 @@
+"""Flags shared by the scripts, and how a script starts and fails (layer 4)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from absl import app, flags
+
+from mentornet.config import InputError, TrainConfig, WeightingConfig, check
+
+FLAGS = flags.FLAGS
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+_WEIGHTING = {field.name: field.default for field in dataclasses.fields(WeightingConfig)}
+
+
+def define_device_flag() -> None:
+    flags.DEFINE_string("device_id", "0", "GPUs that the process may see, as CUDA numbers them.")
+
+
+def define_training_flags() -> None:
+    """The flags of the release's training scripts, and ours."""
+    d = _DEFAULTS
+    flags.DEFINE_string("data_dir", "", "Folder of the training records.")
+    flags.DEFINE_string("train_log_dir", "", "Folder of checkpoints and logs.")
+    flags.DEFINE_string("dataset_name", d["dataset_name"], "cifar10, cifar100 or digits.")
+    flags.DEFINE_string("studentnet", d["studentnet"], "resnet101 or inception.")
+    flags.DEFINE_integer("batch_size", d["batch_size"], "Samples a step.")
+    flags.DEFINE_integer("max_number_of_steps", d["max_number_of_steps"], "Steps in all.")
+    flags.DEFINE_float("learning_rate", d["learning_rate"], "Initial learning rate.")
+    flags.DEFINE_float(
+        "learning_rate_decay_factor", d["learning_rate_decay_factor"], "Factor of each decay."
+    )
+    flags.DEFINE_float(
+        "num_epochs_per_decay", d["num_epochs_per_decay"], "Passes over the data between decays."
+    )
+    flags.DEFINE_list(
+        "learning_rate_boundaries",
+        [],
+        "Steps after which the learning rate is multiplied by learning_rate_decay_factor, in place "
+        "of the student's own schedule.",
+    )
+    flags.DEFINE_boolean(
+        "augment", None, "Random crops and flips; by default what suits the data set."
+    )
+    flags.DEFINE_integer("seed", d["seed"], "Of everything random.")
+    flags.DEFINE_boolean(
+        "deterministic", d["deterministic"], "Use deterministic operations (may be slower on GPUs)."
+    )
+    flags.DEFINE_integer("save_summaries_secs", d["save_summaries_secs"], "Between flushes.")
+    flags.DEFINE_integer("save_interval_secs", d["save_interval_secs"], "Between checkpoints.")
+    flags.DEFINE_integer("log_every_steps", d["log_every_steps"], "Steps between logged rows.")
+    flags.DEFINE_integer("max_to_keep", d["max_to_keep"], "Checkpoints that are kept.")
+    flags.DEFINE_boolean("overwrite", False, "Remove the run in train_log_dir and start anew.")
+    define_device_flag()
+    flags.DEFINE_string("master", "", "Not supported; see TF_CONFIG.")
+    flags.DEFINE_integer("ps_tasks", 0, "Not supported; see TF_CONFIG.")
+    flags.DEFINE_integer("task", 0, "Not supported; see TF_CONFIG.")
+
+
+def define_mentornet_flags() -> None:
+    """The flags of `cifar_train_mentornet.py` that the baseline does not have."""
+    d = _WEIGHTING
+    flags.DEFINE_string(
+        "trained_mentornet_dir",
+        "",
+        "MentorNet: a checkpoint prefix, a directory, or a shipped curriculum's name.",
+    )
+    flags.DEFINE_float(
+        "loss_p_percentile",
+        d["loss_p_percentile"],
+        "Share 0..1: the percentile of a batch's losses.",
+    )
+    flags.DEFINE_float(
+        "loss_p_precentile", None, "As the published commands spell loss_p_percentile."
+    )
+    flags.DEFINE_integer("burn_in_epoch", d["burn_in_epoch"], "Epoch percentage of the burn-in.")
+    flags.DEFINE_boolean(
+        "fixed_epoch_after_burn_in",
+        d["fixed_epoch_after_burn_in"],
+        "Show the MentorNet no epoch after burn_in_epoch.",
+    )
+    flags.DEFINE_float(
+        "loss_moving_average_decay", d["loss_moving_average_decay"], "Decay of the moving average."
+    )
+    flags.DEFINE_string(
+        "example_dropout_rates",
+        d["example_dropout_rates"],
+        "rate,epochs,rate,epochs,...: share of samples dropped; the epochs sum to 100.",
+    )
+    flags.DEFINE_enum(
+        "mentornet_label",
+        _DEFAULTS["mentornet_label"],
+        ["zero", "given"],
+        "What the MentorNet sees as label: 0 (as in the release) or the given label.",
+    )
+
+
+def train_config(mentored: bool) -> TrainConfig:
+    """The configuration that the flags ask for.
+
+    Raises:
+      InputError: a flag's value is out of range, or belongs to the release's parameter servers.
+    """
+    for name, default in (("master", ""), ("ps_tasks", 0), ("task", 0)):
+        rule = f"--{name} is not supported: use TF_CONFIG for several machines (coming)."
+        check(FLAGS[name].value == default, rule, **{name: FLAGS[name].value})
+    values = {name: FLAGS[name].value for name in _DEFAULTS if name in FLAGS}
+    try:
+        values["learning_rate_boundaries"] = tuple(map(int, FLAGS.learning_rate_boundaries))
+    except ValueError:
+        given = ",".join(FLAGS.learning_rate_boundaries)
+        rule = "`learning_rate_boundaries` must be whole numbers."
+        raise InputError(f"{rule} Received: learning_rate_boundaries={given}") from None
+    if mentored:
+        weighting = {name: FLAGS[name].value for name in _WEIGHTING}
+        if FLAGS.loss_p_precentile is not None:
+            weighting["loss_p_percentile"] = _published_percentile()
+        values["weighting"] = WeightingConfig(**weighting)
+    return TrainConfig(**values)
+
+
+def _published_percentile() -> float:
+    check(
+        not FLAGS["loss_p_percentile"].present,
+        "Give loss_p_percentile or loss_p_precentile, not both.",
+        loss_p_percentile=FLAGS.loss_p_percentile,
+        loss_p_precentile=FLAGS.loss_p_precentile,
+    )
+    warn(
+        f"--loss_p_precentile={FLAGS.loss_p_precentile} is taken as loss_p_percentile; the 2018 "
+        "release ignored the misspelt flag and used 0.7."
+    )
+    return FLAGS.loss_p_precentile
+
+
+def warn(message: str) -> None:
+    print(f"WARNING: {message}", file=sys.stderr, flush=True)
+
+
+def prepare_devices() -> None:
+    """Chooses the GPUs and quietens TensorFlow; call it before TensorFlow is imported."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = FLAGS.device_id
+    quieten()
+
+
+def quieten() -> None:
+    """Leaves TensorFlow's own log with errors only, unless the user asked otherwise."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Parses the flags and runs `main`; what a user can mend ends in one line and status 2.
+
+    `main` reads FLAGS, imports what needs TensorFlow, and makes one call into the package.
+    """
+
+    def parse(argv: list[str]) -> list[str]:
+        try:
+            rest = FLAGS(argv)
+            if len(rest) > 1:
+                raise flags.Error(f"Unexpected argument: {' '.join(rest[1:])}")
+            return rest
+        except flags.Error as error:
+            print(f"error: {error}", file=sys.stderr)
+            print("The flags are listed by --help.", file=sys.stderr)
+            sys.exit(2)
+
+    def guarded(argv: list[str]) -> None:
+        del argv
+        try:
+            main()
+        except InputError as error:
+            message = " ".join(str(error).split())
+            print(f"error: {message}", file=sys.stderr, flush=True)
+            sys.exit(2)
+
+    app.run(guarded, flags_parser=parse)

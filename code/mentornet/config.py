@@ -1,0 +1,155 @@
+"""What a run is: frozen dataclasses, validated when they are built (layer 0)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from mentornet import schedules
+
+
+class InputError(ValueError):
+    """Input that a user can mend; scripts print it on one line and exit with status 2."""
+
+
+def check(condition: bool, rule: str, **received: Any) -> None:
+    """Raises InputError `rule` with what was received, unless `condition` holds."""
+    if not condition:
+        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
+        raise InputError(f"{rule} Received: {values}")
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightingConfig:
+    """How losses become sample weights; defaults are those of the 2018 release.
+
+    Attributes:
+      loss_p_percentile: share in 0..1; this percentile of a batch's losses enters the moving
+        average (paper, Algorithm 1).
+      burn_in_epoch: epoch percentage in 0..100 before which every weight is 1.
+      fixed_epoch_after_burn_in: whether the MentorNet sees at most `burn_in_epoch` as epoch.
+      loss_moving_average_decay: in 0..1.
+      example_dropout_rates: "rate,epochs,rate,epochs,..." whose epochs sum to 100.
+
+    Raises:
+      InputError: a value lies outside its range.
+    """
+
+    loss_p_percentile: float = 0.7
+    burn_in_epoch: int = 0
+    fixed_epoch_after_burn_in: bool = False
+    loss_moving_average_decay: float = 0.5
+    example_dropout_rates: str = "0.5, 17, 0.05, 78, 1.0, 5"
+
+    def __post_init__(self) -> None:
+        for name, upper in (
+            ("loss_p_percentile", 1),
+            ("loss_moving_average_decay", 1),
+            ("burn_in_epoch", 100),
+        ):
+            value = getattr(self, name)
+            check(0 <= value <= upper, f"`{name}` must lie in 0..{upper}.", **{name: value})
+        try:
+            schedules.dropout_rates(self.example_dropout_rates)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Everything that a training run depends on.
+
+    `weighting` is None for the baseline. `augment` None means what the data set asks for.
+
+    Raises:
+      InputError: a value lies outside its range.
+    """
+
+    data_dir: str
+    train_log_dir: str
+    dataset_name: str = "cifar10"
+    studentnet: str = "resnet101"
+    batch_size: int = 128
+    max_number_of_steps: int = 39000
+    learning_rate: float = 0.1
+    learning_rate_decay_factor: float = 0.1
+    num_epochs_per_decay: float = 50.0
+    learning_rate_boundaries: tuple[int, ...] = ()
+    augment: bool | None = None
+    seed: int = 0
+    deterministic: bool = True
+    trained_mentornet_dir: str | None = None
+    mentornet_label: str = "zero"
+    weighting: WeightingConfig | None = None
+    # What follows may change from one start to the next without changing the result.
+    save_summaries_secs: int = 120
+    save_interval_secs: int = 1200
+    log_every_steps: int = 10
+    max_to_keep: int = 10
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("data_dir", "train_log_dir"):
+            value = getattr(self, name)
+            check(bool(value), f"`{name}` must name a folder.", **{name: value})
+        for name in ("batch_size", "max_number_of_steps", "log_every_steps", "max_to_keep"):
+            value = getattr(self, name)
+            check(value >= 1, f"`{name}` must be at least 1.", **{name: value})
+        for name in ("learning_rate", "learning_rate_decay_factor", "num_epochs_per_decay"):
+            value = getattr(self, name)
+            rule = f"`{name}` must be a positive number."
+            check(math.isfinite(value) and value > 0, rule, **{name: value})
+        for name in ("save_summaries_secs", "save_interval_secs", "seed"):
+            value = getattr(self, name)
+            check(value >= 0, f"`{name}` must not be negative.", **{name: value})
+        check(self.seed < 2**31, "`seed` must be below 2**31.", seed=self.seed)
+        boundaries = self.learning_rate_boundaries
+        increasing = all(a < b for a, b in zip((0, *boundaries), boundaries, strict=False))
+        rule = "`learning_rate_boundaries` must be positive and increasing."
+        check(increasing, rule, learning_rate_boundaries=boundaries)
+        rule = "`mentornet_label` must be 'zero' or 'given'."
+        check(self.mentornet_label in ("zero", "given"), rule, mentornet_label=self.mentornet_label)
+        if self.weighting is not None:
+            rule = "`trained_mentornet_dir` must name a MentorNet checkpoint."
+            path = self.trained_mentornet_dir
+            check(bool(path), rule, trained_mentornet_dir=path)
+
+    @property
+    def operational(self) -> frozenset[str]:
+        """The fields that may differ between a run and its continuation."""
+        names = [field.name for field in dataclasses.fields(self)]
+        return frozenset(names[names.index("save_summaries_secs") :]) | {"train_log_dir"}
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """What the evaluation job watches and writes.
+
+    `studentnet` and `dataset_name` are what the user asked for, or None; the checkpoint's own
+    configuration decides.
+
+    Raises:
+      InputError: a value lies outside its range.
+    """
+
+    checkpoint_dir: str
+    eval_dir: str
+    data_dir: str
+    dataset_name: str | None = None
+    studentnet: str | None = None
+    split_name: str = "test"
+    batch_size: int = 25
+    eval_interval_secs: float = 600.0
+    timeout_secs: float | None = None
+    run_once: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("checkpoint_dir", "eval_dir", "data_dir", "split_name"):
+            value = getattr(self, name)
+            check(bool(value), f"`{name}` must not be empty.", **{name: value})
+        check(self.batch_size >= 1, "`batch_size` must be at least 1.", batch_size=self.batch_size)
+        for name in ("eval_interval_secs", "timeout_secs"):
+            value = getattr(self, name)
+            rule = f"`{name}` must not be negative."
+            check(value is None or value >= 0, rule, **{name: value})

@@ -1,0 +1,150 @@
+"""From records in memory to batches: order, augmentation, standardisation."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from mentornet.config import check
+from mentornet.datasets.records import Examples, decode_image
+from mentornet.seeds import Stream, seed_for
+
+Batch = dict[str, tf.Tensor]
+
+
+def sample_indices(
+    global_step: tf.Tensor, num_examples: int, batch_size: int, seed: int
+) -> tf.Tensor:
+    """The positions of the samples in a training step's batch.
+
+    The samples of all steps form one endless row of passes over the data, each pass a
+    permutation of its own, so that every sample is used once before any is used again. The
+    permutation is computed, not stored: any step can be asked for at no cost.
+
+    Args:
+      global_step: int64 scalar.
+      num_examples: size of the data set, at least `batch_size`.
+      batch_size: samples a step.
+      seed: the run's seed.
+
+    Returns:
+      int64 [batch_size], in 0..num_examples-1.
+    """
+    positions = global_step * batch_size + tf.range(batch_size, dtype=tf.int64)
+    first_pass = positions[0] // num_examples
+
+    def shuffled(number: tf.Tensor) -> tf.Tensor:
+        return tf.random.experimental.index_shuffle(
+            positions % num_examples, seed_for(seed, number, Stream.ORDER), num_examples - 1
+        )
+
+    # A batch reaches into at most two passes.
+    in_first = positions // num_examples == first_pass
+    return tf.where(in_first, shuffled(first_pass), shuffled(first_pass + 1))
+
+
+def augment(images: tf.Tensor, padding: int, seed: int, global_step: tf.Tensor) -> tf.Tensor:
+    """Zero-pads, crops at random to the size before, and mirrors every other image at random.
+
+    Args:
+      images: uint8 [batch, height, width, 3].
+      padding: zero pixels added on each of the four sides.
+      seed: the run's seed.
+      global_step: int64 scalar.
+
+    Returns:
+      uint8 [batch, height, width, 3].
+    """
+    batch_size, height, width, _ = images.shape
+    offsets = tf.random.stateless_uniform(
+        [batch_size, 2], seed_for(seed, global_step, Stream.CROP), 0, 2 * padding + 1, tf.int32
+    )
+    mirrored = tf.random.stateless_uniform(
+        [batch_size, 1], seed_for(seed, global_step, Stream.FLIP), 0, 2, tf.int32
+    )
+    rows = offsets[:, :1] + tf.range(height)
+    columns = tf.where(mirrored == 1, tf.reverse(tf.range(width), [0]), tf.range(width))
+    columns += offsets[:, 1:]
+    padded = tf.pad(images, [[0, 0], [padding, padding], [padding, padding], [0, 0]])
+    cropped = tf.gather(padded, rows, axis=1, batch_dims=1)
+    return tf.gather(cropped, columns, axis=2, batch_dims=1)
+
+
+def standardize(images: tf.Tensor) -> tf.Tensor:
+    """Per-image standardisation of a batch, as tf.image.per_image_standardization.
+
+    Args:
+      images: uint8 [batch, height, width, channels].
+
+    Returns:
+      float32 of the same shape: mean 0 and deviation 1 an image; the deviation is taken as at
+      least 1 / sqrt(number of values), so that a plain image becomes 0.
+    """
+    return tf.image.per_image_standardization(tf.cast(images, tf.float32))
+
+
+def _gather(examples: Examples, indices: tf.Tensor) -> Batch:
+    images = tf.gather(examples.images, indices)
+    if images.dtype == tf.string:
+        images = tf.map_fn(decode_image, images, fn_output_signature=tf.uint8)
+    batch_size = indices.shape[0]
+    columns = {
+        name: tf.gather(tf.constant(getattr(examples, name)), indices)
+        for name in ("labels", "clean_labels", "ids")
+    }
+    return {"images": tf.ensure_shape(images, (batch_size, *examples.image_shape)), **columns}
+
+
+def training_batches(
+    examples: Examples,
+    *,
+    batch_size: int,
+    seed: int,
+    first_step: int,
+    last_step: int,
+    padding: int | None,
+) -> tf.data.Dataset:
+    """The batches of steps first_step..last_step-1.
+
+    What a step sees depends on (seed, step) alone, so a run resumed at any step goes on as if it
+    had never stopped, and nothing is skipped over to get there.
+
+    Args:
+      examples: the training split.
+      batch_size: samples a step.
+      seed: the run's seed.
+      first_step: global step of the first batch.
+      last_step: global step after the last batch.
+      padding: zero pixels a side before the random crop, or None for no augmentation.
+
+    Returns:
+      Dataset of dicts: images float32 [batch, height, width, 3] and int64 [batch] labels,
+      clean_labels (-1 where unknown) and ids.
+
+    Raises:
+      InputError: a batch is larger than the data set.
+    """
+    rule = f"`batch_size` must not exceed the {len(examples)} training samples."
+    check(batch_size <= len(examples), rule, batch_size=batch_size)
+
+    def batch(step: tf.Tensor) -> Batch:
+        indices = sample_indices(step, len(examples), batch_size, seed)
+        columns = _gather(examples, tf.ensure_shape(indices, [batch_size]))
+        if padding is not None:
+            columns["images"] = augment(columns["images"], padding, seed, step)
+        columns["images"] = standardize(columns["images"])
+        return columns
+
+    steps = tf.data.Dataset.range(first_step, last_step)
+    return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_batches(examples: Examples, batch_size: int) -> tf.data.Dataset:
+    """Every sample once, in order, without augmentation; the last batch may be smaller."""
+
+    def batch(indices: tf.Tensor) -> Batch:
+        columns = _gather(examples, indices)
+        columns["images"] = standardize(columns["images"])
+        return columns
+
+    indices = tf.data.Dataset.range(len(examples)).batch(batch_size)
+    return indices.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,219 @@
+"""Where images come from: official CIFAR archives, keras.datasets, embedded digits."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import pathlib
+import pickle
+import tarfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from mentornet.config import InputError, check
+from mentornet.datasets import CIFAR10_CLASSES
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """uint8 images [n, height, width, 3] and int64 labels [n], in the source's order."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    coarse_labels: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A data set with clean labels."""
+
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads the official archives' pickles: dicts, lists, strings and NumPy arrays, no more."""
+
+    ALLOWED = {
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("numpy._core.multiarray", "_reconstruct"),
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):  # How Python 3 writes bytes in protocol 2.
+            return _encode_latin1
+        module = module.replace("numpy.core.", "numpy._core.")  # As NumPy 1 wrote it.
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"class {module}.{name} is not admitted")
+        return super().find_class(module, name)
+
+
+def _encode_latin1(text: str, encoding: str) -> bytes:
+    if encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError(f"encoding {encoding} is not admitted")
+    return text.encode("latin1")
+
+
+def _unpickle(data: bytes, name: str) -> dict[bytes, Any]:
+    try:
+        loaded = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
+    except Exception as error:  # A pickle can fail with nearly anything.
+        raise InputError(f"{name} is not a CIFAR python batch: {error}") from None
+    check(isinstance(loaded, dict), f"{name} must hold a dict.", found=type(loaded).__name__)
+    return {k.encode("latin1") if isinstance(k, str) else k: v for k, v in loaded.items()}
+
+
+def _files(source: pathlib.Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Yields base name and reader of each file of a folder or archive; nothing is extracted."""
+    if source.is_dir():
+        for path in sorted(source.rglob("*")):
+            if path.is_file():
+                yield path.name, path.read_bytes
+        return
+    try:
+        with tarfile.open(source) as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                if file is not None:
+                    yield pathlib.PurePosixPath(member.name).name, file.read
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise InputError(f"`source` {source} cannot be read as an archive: {error}") from None
+
+
+def _python_split(batches: list[tuple[str, bytes]], label_key: bytes) -> Split:
+    images, labels, coarse = [], [], []
+    for name, data in batches:
+        batch = _unpickle(data, name)
+        rule = f"{name} lacks a key of a CIFAR python batch."
+        check(b"data" in batch and label_key in batch, rule, keys=sorted(map(str, batch)))
+        rows = np.asarray(batch[b"data"])
+        fits = rows.dtype == np.uint8 and rows.shape == (len(batch[label_key]), 3072)
+        rule = f"{name} must hold uint8 images [n, 3072] and n labels."
+        check(fits, rule, dtype=str(rows.dtype), shape=rows.shape)
+        images.append(rows)
+        labels.extend(batch[label_key])
+        coarse.extend(batch.get(b"coarse_labels", ()))
+    return _split(np.concatenate(images), labels, coarse)
+
+
+def _binary_split(batches: list[tuple[str, bytes]], num_label_bytes: int) -> Split:
+    records = []
+    for name, data in batches:
+        row_bytes = num_label_bytes + 3072
+        rule = f"{name} must be a whole number of records of {row_bytes} bytes."
+        check(len(data) > 0 and len(data) % row_bytes == 0, rule, bytes=len(data))
+        records.append(np.frombuffer(data, np.uint8).reshape(-1, row_bytes))
+    rows = np.concatenate(records)
+    coarse = rows[:, 0] if num_label_bytes == 2 else ()  # CIFAR-100: coarse byte, fine byte.
+    return _split(rows[:, num_label_bytes:], rows[:, num_label_bytes - 1], coarse)
+
+
+def _split(rows: np.ndarray, labels: Any, coarse: Any) -> Split:
+    images = np.ascontiguousarray(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    coarse_labels = np.asarray(coarse, np.int64) if len(coarse) else None
+    return Split(images, np.asarray(labels, np.int64), coarse_labels)
+
+
+# Per data set and layout: training files, test files, file of class names, its key, label key.
+_LAYOUTS: dict[tuple[str, str], tuple[list[str], str, str, Any]] = {
+    ("cifar10", "python"): (
+        [f"data_batch_{i}" for i in range(1, 6)],
+        "test_batch",
+        "batches.meta",
+        (b"label_names", b"labels"),
+    ),
+    ("cifar10", "binary"): (
+        [f"data_batch_{i}.bin" for i in range(1, 6)],
+        "test_batch.bin",
+        "batches.meta.txt",
+        1,
+    ),
+    ("cifar100", "python"): (["train"], "test", "meta", (b"fine_label_names", b"fine_labels")),
+    ("cifar100", "binary"): (["train.bin"], "test.bin", "fine_label_names.txt", 2),
+}
+
+
+def _read_cifar(dataset: str, source: pathlib.Path) -> Source:
+    """Reads an official archive or its unpacked folder, python or binary version."""
+    check(source.exists(), "`source` must be a folder or an archive.", source=str(source))
+    wanted = {
+        name for key, (t, v, m, _) in _LAYOUTS.items() if key[0] == dataset for name in (*t, v, m)
+    }
+    contents = {name: read() for name, read in _files(source) if name in wanted}
+    for layout in ("python", "binary"):
+        train, test, meta, how = _LAYOUTS[dataset, layout]
+        if not {*train, test} <= contents.keys():
+            continue
+        batches = [(name, contents[name]) for name in train]
+        if layout == "python":
+            names_key, label_key = how
+            splits = [_python_split(b, label_key) for b in (batches, [(test, contents[test])])]
+            raw = _unpickle(contents[meta], meta)[names_key] if meta in contents else ()
+        else:
+            splits = [_binary_split(b, how) for b in (batches, [(test, contents[test])])]
+            raw = contents.get(meta, b"").split()
+        names = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in raw)
+        if not names:
+            names = CIFAR10_CLASSES if dataset == "cifar10" else tuple(map(str, range(100)))
+        return Source(splits[0], splits[1], names)
+    found = ", ".join(sorted(contents)) or "none of them"
+    needed = " or ".join(
+        ", ".join([*t, v]) for (d, _), (t, v, *_) in _LAYOUTS.items() if d == dataset
+    )
+    raise InputError(f"`source` {source} must hold {needed}; found {found}.")
+
+
+def _from_keras(dataset: str) -> Source:
+    """Downloads through keras.datasets (needs a network)."""
+    import keras
+
+    module = getattr(keras.datasets, dataset)
+    try:
+        (x_train, y_train), (x_test, y_test) = module.load_data()
+    except Exception as error:  # urllib, hash and disk errors alike: the user sees the reason.
+        raise InputError(f"source=keras could not download {dataset}: {error}") from None
+    splits = [
+        Split(x, y.reshape(-1).astype(np.int64)) for x, y in ((x_train, y_train), (x_test, y_test))
+    ]
+    names = CIFAR10_CLASSES if dataset == "cifar10" else tuple(map(str, range(100)))
+    return Source(splits[0], splits[1], names)
+
+
+def _digits() -> Source:
+    """The 1,797 digits of scikit-learn (8x8), scaled to 32x32x3; one in five is for testing."""
+    import tensorflow as tf
+    from sklearn import datasets, model_selection
+
+    digits = datasets.load_digits()
+    images = tf.image.resize(digits.images[..., None] * (255 / 16), (32, 32)).numpy()
+    images = np.repeat(np.round(images).astype(np.uint8), 3, axis=-1)
+    # The split is the same for every seed, so that results of different seeds compare.
+    train, test = model_selection.train_test_split(
+        np.arange(len(images)), test_size=0.2, random_state=0, stratify=digits.target
+    )
+    splits = [Split(images[i], digits.target[i].astype(np.int64)) for i in (train, test)]
+    return Source(splits[0], splits[1], tuple("0123456789"))
+
+
+def load(dataset: str, source: str | None) -> Source:
+    """Loads a data set with its clean labels.
+
+    Args:
+      dataset: "cifar10", "cifar100" or "digits".
+      source: an official CIFAR archive (python or binary version) or its unpacked folder, or
+        "keras" to download with keras.datasets; None for digits.
+
+    Raises:
+      InputError: the source is missing, incomplete, damaged, or holds a pickle of anything but
+        arrays.
+    """
+    if dataset == "digits":
+        check(source is None, "The digits are embedded: leave out `source`.", source=source)
+        return _digits()
+    if source is None:
+        raise InputError(f"`source` must name the archive or folder of {dataset}, or be 'keras'.")
+    return _from_keras(dataset) if source == "keras" else _read_cifar(dataset, pathlib.Path(source))

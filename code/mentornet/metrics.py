@@ -1,0 +1,165 @@
+"""One write_scalars() fanned out to the console, TensorBoard and JSON lines (layer 2)."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import sys
+import time
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+Scalars = dict[str, float]
+
+
+class ScalarWriter(Protocol):
+    """Takes the scalars of a step."""
+
+    def write_scalars(self, step: int, scalars: Scalars) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class MultiWriter:
+    """Hands each call to every one of `writers`."""
+
+    def __init__(self, *writers: ScalarWriter) -> None:
+        self._writers = writers
+
+    def write_scalars(self, step: int, scalars: Scalars) -> None:
+        for writer in self._writers:
+            writer.write_scalars(step, scalars)
+
+    def close(self) -> None:
+        for writer in self._writers:
+            writer.close()
+
+
+class TensorBoardWriter:
+    """Event files in `folder`, flushed every `flush_secs`."""
+
+    def __init__(self, folder: str, flush_secs: float = 120) -> None:
+        self._writer = tf.summary.create_file_writer(folder, flush_millis=int(flush_secs * 1000))
+
+    def write_scalars(self, step: int, scalars: Scalars) -> None:
+        with self._writer.as_default(step):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class JsonLinesWriter:
+    """One JSON object a call, with its "step".
+
+    Rows after `last_step` are dropped first: a run that goes on from an older checkpoint writes
+    them again. So is a last line that a kill cut short.
+    """
+
+    def __init__(self, path: str | pathlib.Path, last_step: int | None = None) -> None:
+        path = pathlib.Path(path)
+        rows = read_json_lines(path)
+        if last_step is not None:
+            rows = [row for row in rows if row["step"] <= last_step]
+        temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        os.replace(temporary, path)
+        self._file = path.open("a", buffering=1)
+
+    def write_scalars(self, step: int, scalars: dict[str, Any]) -> None:
+        # JSON has no NaN: a mean over no sample becomes null.
+        row = {
+            k: None if isinstance(v, float) and not np.isfinite(v) else v
+            for k, v in scalars.items()
+        }
+        self._file.write(json.dumps({"step": step, **row}) + "\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_json_lines(path: str | pathlib.Path) -> list[dict[str, Any]]:
+    """The rows of a JSON lines file; empty if there is none. A last line cut short is left out."""
+    rows = []
+    try:
+        lines = pathlib.Path(path).read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+class ConsoleWriter:
+    """A progress bar on a terminal; elsewhere a line every ten seconds."""
+
+    _SHOWN = {
+        "loss": "mentornet/total_loss",
+        "lr": "learning_rate",
+        "util": "data_util/data_util",
+        "img/s": "images_per_second",
+    }
+    _SECONDS_BETWEEN_LINES = 10.0
+
+    def __init__(self, first_step: int, last_step: int, label: str) -> None:
+        self._last_step, self._label = last_step, label
+        self._bar = tqdm.tqdm(
+            total=last_step,
+            initial=first_step,
+            desc=label,
+            unit="step",
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+        )
+        self._start = self._line_at = time.monotonic()
+        self._first_step = self._shown_step = first_step
+
+    def write_scalars(self, step: int, scalars: Scalars) -> None:
+        shown = {name: f"{scalars[key]:.4g}" for name, key in self._SHOWN.items() if key in scalars}
+        if not self._bar.disable:
+            self._bar.set_postfix(shown, refresh=False)
+            self._bar.update(step - self._shown_step)
+        self._shown_step = step
+        now = time.monotonic()
+        due = now - self._line_at >= self._SECONDS_BETWEEN_LINES or step == self._last_step
+        if self._bar.disable and due:
+            self._line_at = now
+            left = (now - self._start) / (step - self._first_step) * (self._last_step - step)
+            values = " ".join(f"{name}={value}" for name, value in shown.items())
+            print(f"{self._label} {step}/{self._last_step} {values} left={left:.0f}s", flush=True)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def weight_statistics(weights: np.ndarray, labels: np.ndarray, clean_labels: np.ndarray) -> Scalars:
+    """How well weights tell clean samples from corrupted ones.
+
+    Args:
+      weights: float [n].
+      labels: int [n], as given.
+      clean_labels: int [n], -1 where unknown.
+
+    Returns:
+      Mean weight of the clean and of the corrupted samples, and the AUC of the weight as a score
+      for correctness. What cannot be computed (no corrupted sample, say) is absent.
+    """
+    known = clean_labels >= 0
+    weights, correct = weights[known], (labels == clean_labels)[known]
+    result = {}
+    for name, chosen in (("clean", correct), ("corrupted", ~correct)):
+        if chosen.any():
+            result[f"sample_weights/mean_{name}"] = float(weights[chosen].mean())
+    if len(result) == 2:
+        from sklearn.metrics import roc_auc_score
+
+        result["sample_weights/auc"] = float(roc_auc_score(correct, weights))
+    return result

@@ -1,0 +1,81 @@
+"""The folder of a training run: its configuration, logs, and what may be continued (layer 2)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+from mentornet import metrics
+from mentornet.checkpoints import CHECKPOINT_NAME
+from mentornet.config import InputError, TrainConfig, check
+
+CONFIG_FILE = "config.json"
+METRICS_FILE = "metrics.jsonl"
+# What a run writes, and `overwrite` removes.
+_OWN_FILES = (
+    CONFIG_FILE,
+    METRICS_FILE,
+    "checkpoint",
+    f"{CHECKPOINT_NAME}-*",
+    "events.out.tfevents.*",
+)
+
+
+def describe(config: TrainConfig, **facts: Any) -> dict[str, Any]:
+    """The configuration and facts about data and MentorNet, as JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(config) | facts))
+
+
+def check_batch_size(config: TrainConfig, num_examples: int) -> None:
+    """Raises InputError if a batch is larger than the data set."""
+    rule = f"`batch_size` must not exceed the {num_examples} training samples."
+    check(config.batch_size <= num_examples, rule, batch_size=config.batch_size)
+
+
+def open_folder(config: TrainConfig, description: dict[str, Any]) -> None:
+    """Makes train_log_dir and its config.json, or checks that the run in it is this one.
+
+    Raises:
+      InputError: the folder cannot be written, or holds a run with another configuration and
+        `overwrite` is off; the message names what differs.
+    """
+    folder = pathlib.Path(config.train_log_dir)
+    path = folder / CONFIG_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if config.overwrite:
+            for pattern in _OWN_FILES:
+                for file in folder.glob(pattern):
+                    file.unlink()
+        elif path.exists():
+            _check_same(json.loads(path.read_text()), description, config, folder)
+        temporary = folder / f"{CONFIG_FILE}.tmp{os.getpid()}"
+        temporary.write_text(json.dumps(description, indent=1) + "\n")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"`train_log_dir` {folder} cannot be written: {error}") from None
+
+
+def _check_same(
+    old: dict[str, Any], new: dict[str, Any], config: TrainConfig, folder: pathlib.Path
+) -> None:
+    compared = [key for key in new if key not in config.operational]
+    different = [f"{k} was {old.get(k)!r}, is {new[k]!r}" for k in compared if old.get(k) != new[k]]
+    if different:
+        raise InputError(
+            f"`train_log_dir` {folder} holds a run with another configuration: "
+            f"{'; '.join(different)}. Choose another folder, or --overwrite to start anew."
+        )
+
+
+def open_writers(config: TrainConfig, first_step: int, label: str) -> metrics.MultiWriter:
+    """Console, TensorBoard and metrics.jsonl; rows after `first_step` are written anew."""
+    folder = config.train_log_dir
+    return metrics.MultiWriter(
+        metrics.JsonLinesWriter(pathlib.Path(folder) / METRICS_FILE, first_step),
+        metrics.TensorBoardWriter(folder, config.save_summaries_secs),
+        metrics.ConsoleWriter(first_step, config.max_number_of_steps, label),
+    )

@@ -1,0 +1,143 @@
+"""StudentNets by name: the networks and what differs in their training (layer 1)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+
+from mentornet import schedules
+from mentornet.config import TrainConfig, check
+from mentornet.schedules import PiecewiseConstant
+from mentornet.students import inception, resnet
+
+Schedule = Callable[[TrainConfig, int], PiecewiseConstant]
+
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+    """A StudentNet and how it is trained.
+
+    Attributes:
+      build: (num_classes, seed, image_shape, dropout_rate) -> a model from standardised images to
+        logits; `dropout_rate` None is the network's own.
+      tf1_name: a variable of the model -> its name in the release, or None if the release has none.
+      padding: zero pixels on each side of a training image before the random crop.
+      momentum: of the optimizer, as TensorFlow 1 does it; 0 is plain gradient descent.
+      weight_decay: factor of half the squared norm of all kernels.
+      mentored_schedule, baseline_schedule: (configuration, number of training samples) ->
+        learning rate by step.
+      ignores_decay_flags: whether the mentored schedule ignores the two decay flags.
+    """
+
+    build: Callable[..., keras.Model]
+    tf1_name: Callable[[keras.Variable], str | None]
+    padding: int
+    momentum: float
+    weight_decay: float
+    mentored_schedule: Schedule
+    baseline_schedule: Schedule
+    ignores_decay_flags: bool = False
+
+
+def _staircase(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
+    decay_steps = schedules.steps_per_decay(
+        num_examples, config.batch_size, config.num_epochs_per_decay
+    )
+    return schedules.staircase(
+        config.learning_rate,
+        config.learning_rate_decay_factor,
+        decay_steps,
+        config.max_number_of_steps,
+    )
+
+
+def _resnet_mentored(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
+    # Kept from the release: with a MentorNet the two decay flags have no effect.
+    del num_examples
+    return schedules.decay_at((19531, 25000, 30000), config.learning_rate, 0.1)
+
+
+STUDENTS = {
+    "resnet101": Student(
+        build=resnet.build,
+        tf1_name=resnet.tf1_name,
+        padding=2,
+        momentum=0.9,
+        weight_decay=0.0002,
+        mentored_schedule=_resnet_mentored,
+        # The release builds the piecewise schedule for the baseline too, then overwrites it.
+        baseline_schedule=_staircase,
+        ignores_decay_flags=True,
+    ),
+    "inception": Student(
+        build=inception.build,
+        tf1_name=inception.tf1_name,
+        padding=8,
+        momentum=0.0,
+        weight_decay=0.0,  # Kept from the release: its weight decay never reaches the loss.
+        mentored_schedule=_staircase,
+        baseline_schedule=_staircase,
+    ),
+}
+
+
+def find_student(name: str) -> Student:
+    """The registry's entry.
+
+    Raises:
+      InputError: the name is unknown; the message lists the known ones.
+    """
+    rule = f"`studentnet` must be one of {', '.join(sorted(STUDENTS))}."
+    check(name in STUDENTS, rule, studentnet=name)
+    return STUDENTS[name]
+
+
+def build_student(
+    name: str,
+    num_classes: int,
+    seed: int = 0,
+    image_shape: tuple[int, int, int] = (32, 32, 3),
+    dropout_rate: float | None = None,
+) -> keras.Model:
+    """Builds a StudentNet.
+
+    Args:
+      name: "resnet101" (84,627,034 trainable parameters at 10 classes) or "inception"
+        (1,756,426).
+      num_classes: number of logits.
+      seed: of the initial parameters.
+      image_shape: (height, width, channels).
+      dropout_rate: of the dropout inside the student; None is the network's own.
+
+    Returns:
+      A model from float32 [batch, height, width, channels], standardised images, to logits
+      float32 [batch, num_classes].
+
+    Raises:
+      InputError: the name is unknown or num_classes is below 2.
+    """
+    student = find_student(name)
+    check(num_classes >= 2, "`num_classes` must be at least 2.", num_classes=num_classes)
+    return student.build(num_classes, seed, image_shape, dropout_rate)
+
+
+def learning_rate_schedule(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
+    """The learning rate of each step of a run; boundaries that were given take precedence."""
+    if config.learning_rate_boundaries:
+        return schedules.decay_at(
+            config.learning_rate_boundaries,
+            config.learning_rate,
+            config.learning_rate_decay_factor,
+        )
+    student = find_student(config.studentnet)
+    mentored = config.weighting is not None
+    schedule = student.mentored_schedule if mentored else student.baseline_schedule
+    return schedule(config, num_examples)
+
+
+def tf1_variables(name: str, model: keras.Model) -> dict[str, keras.Variable]:
+    """The variables of the release's evaluation graph: TensorFlow 1 name -> our variable."""
+    names = [(find_student(name).tf1_name(variable), variable) for variable in model.weights]
+    return {tf1_name: variable for tf1_name, variable in names if tf1_name is not None}

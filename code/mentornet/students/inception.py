@@ -1,0 +1,71 @@
+"""The StudentNet `inception`: two convolutions and three dense layers (CifarNet of TF-Slim)."""
+
+from __future__ import annotations
+
+import itertools
+
+import keras
+import tensorflow as tf
+from keras import initializers, layers
+
+_SUFFIX = {"kernel": "weights", "bias": "biases"}
+
+
+@keras.saving.register_keras_serializable("mentornet")
+class LocalResponseNormalization(layers.Layer):
+    """x / (1 + alpha * sum of squares over the channels within 4 of a channel) ** 0.75.
+
+    Depth radius, bias, alpha and beta are the release's (Krizhevsky et al. 2012, section 3.3).
+    """
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return tf.nn.local_response_normalization(
+            inputs, depth_radius=4, bias=1.0, alpha=0.001 / 9.0, beta=0.75
+        )
+
+
+def tf1_name(variable: keras.Variable) -> str:
+    """CifarNet/<layer>/{weights,biases}."""
+    layer, kind = variable.path.split("/")[-2:]
+    return f"CifarNet/{layer}/{_SUFFIX[kind]}"
+
+
+def build(
+    num_classes: int,
+    seed: int,
+    image_shape: tuple[int, int, int],
+    dropout_rate: float | None,
+) -> keras.Model:
+    """See `mentornet.build_student`; the dropout between the dense layers drops 0.2 by default."""
+    seeds = itertools.count(seed * 1000)
+
+    def normal(stddev: float) -> initializers.Initializer:
+        return initializers.TruncatedNormal(stddev=stddev, seed=next(seeds))
+
+    def conv(name: str) -> layers.Layer:
+        return layers.Conv2D(
+            64, 5, padding="same", activation="relu", kernel_initializer=normal(0.05), name=name
+        )
+
+    def dense(units: int, name: str) -> layers.Layer:
+        return layers.Dense(
+            units,
+            activation="relu",
+            kernel_initializer=normal(0.04),
+            bias_initializer=initializers.Constant(0.1),
+            name=name,
+        )
+
+    inputs = keras.Input(image_shape)
+    x = conv("conv1")(inputs)
+    x = layers.MaxPooling2D(2)(x)
+    x = LocalResponseNormalization()(x)
+    x = conv("conv2")(x)
+    x = LocalResponseNormalization()(x)
+    x = layers.MaxPooling2D(2)(x)
+    x = layers.Flatten()(x)
+    x = dense(384, "fc3")(x)
+    x = layers.Dropout(0.2 if dropout_rate is None else dropout_rate, seed=next(seeds))(x)
+    x = dense(192, "fc4")(x)
+    outputs = layers.Dense(num_classes, kernel_initializer=normal(1 / 192), name="logits")(x)
+    return keras.Model(inputs, outputs, name="inception")

@@ -1,0 +1,129 @@
+"""The StudentNet `resnet101`: a wide pre-activation residual network of 3 x 9 units.
+
+It has 56 layers with parameters to a path, not 101; the name is the release's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import keras
+import tensorflow as tf
+from keras import initializers, layers
+
+_UNITS_PER_STAGE = 9
+_STAGES = ((160, 1), (320, 2), (640, 2))  # Width, and stride of the first unit.
+_BATCH_NORM_DECAY = 0.9
+_EPSILON = 0.001
+_SUFFIX = {"kernel": "DW", "bias": "biases"}
+
+
+@keras.saving.register_keras_serializable("mentornet")
+class BatchNormalization(layers.Layer):
+    """Batch normalisation whose moving averages are the release's.
+
+    The moving variance is that of the biased batch variance and starts at 1. The moving mean is
+    zero-debiased (kept from the release): after t updates it is the decayed sum of batch means
+    over 1 - 0.9 ** t, which is what an update rate of 0.1 / (1 - 0.9 ** t) computes.
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        shape = (input_shape[-1],)
+        self.gamma = self.add_weight(shape=shape, initializer="ones", name="gamma")
+        self.beta = self.add_weight(shape=shape, initializer="zeros", name="beta")
+        self.moving_mean = self.add_weight(
+            shape=shape, initializer="zeros", trainable=False, name="moving_mean"
+        )
+        self.moving_variance = self.add_weight(
+            shape=shape, initializer="ones", trainable=False, name="moving_variance"
+        )
+        self.num_updates = self.add_weight(
+            shape=(), initializer="zeros", trainable=False, name="num_updates"
+        )
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        fused = tf.compat.v1.nn.fused_batch_norm
+        if not training:
+            mean, variance = self.moving_mean.value, self.moving_variance.value
+            return fused(
+                inputs, self.gamma, self.beta, mean, variance, epsilon=_EPSILON, is_training=False
+            )[0]
+        outputs, mean, variance = fused(inputs, self.gamma, self.beta, epsilon=_EPSILON)
+        # The fused kernel returns the unbiased variance.
+        count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
+        variance *= (count - 1) / count
+        rate = 1 - _BATCH_NORM_DECAY
+        self.num_updates.assign_add(1.0)
+        debiased_rate = rate / (1 - _BATCH_NORM_DECAY**self.num_updates.value)
+        self.moving_mean.assign_add(debiased_rate * (mean - self.moving_mean))
+        self.moving_variance.assign_add(rate * (variance - self.moving_variance))
+        return outputs
+
+
+def tf1_name(variable: keras.Variable) -> str | None:
+    """E.g. unit_2_0/sub1/conv1/DW; None for the debiasing counter."""
+    layer, kind = variable.path.split("/")[-2:]
+    if kind == "num_updates":
+        return None
+    return f"{layer.replace('.', '/')}/{_SUFFIX.get(kind, kind)}"
+
+
+def build(
+    num_classes: int,
+    seed: int,
+    image_shape: tuple[int, int, int],
+    dropout_rate: float | None,
+) -> keras.Model:
+    """See `mentornet.build_student`; this network has no dropout, so the rate has no effect."""
+    del dropout_rate
+    seeds = itertools.count(seed * 1000)
+
+    def conv(x: keras.KerasTensor, width: int, stride: int, name: str) -> keras.KerasTensor:
+        stddev = math.sqrt(2 / (3 * 3 * width))
+        return layers.Conv2D(
+            width,
+            3,
+            strides=stride,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=initializers.RandomNormal(stddev=stddev, seed=next(seeds)),
+            name=name,
+        )(x)
+
+    def activate(x: keras.KerasTensor) -> keras.KerasTensor:
+        return layers.LeakyReLU(negative_slope=0.1)(x)
+
+    def norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        return BatchNormalization(name=name)(x)
+
+    def unit(x: keras.KerasTensor, width: int, stride: int, name: str) -> keras.KerasTensor:
+        shortcut = x
+        if name == "unit_1_0":
+            # Kept from the release: activation before the norm, and the shortcut after both.
+            x = shortcut = norm(activate(x), f"{name}.shared_activation.init_bn")
+        else:
+            x = activate(norm(x, f"{name}.residual_only_activation.init_bn"))
+        x = conv(x, width, stride, f"{name}.sub1.conv1")
+        x = activate(norm(x, f"{name}.sub2.bn2"))
+        x = conv(x, width, 1, f"{name}.sub2.conv2")
+        extra = width - shortcut.shape[-1]
+        if extra:
+            shortcut = layers.AveragePooling2D(stride, padding="valid")(shortcut)
+            shortcut = keras.ops.pad(shortcut, [[0, 0]] * 3 + [[extra // 2, extra // 2]])
+        return layers.Add()([x, shortcut])
+
+    inputs = keras.Input(image_shape)
+    x = conv(inputs, 16, 1, "init.init_conv")
+    for stage, (width, stride) in enumerate(_STAGES, start=1):
+        for number in range(_UNITS_PER_STAGE):
+            x = unit(x, width, stride if number == 0 else 1, f"unit_{stage}_{number}")
+    x = activate(norm(x, "unit_last.final_bn"))
+    x = layers.GlobalAveragePooling2D()(x)
+    limit = math.sqrt(3 / x.shape[-1])
+    outputs = layers.Dense(
+        num_classes,
+        kernel_initializer=initializers.RandomUniform(-limit, limit, seed=next(seeds)),
+        name="logit",
+    )(x)
+    return keras.Model(inputs, outputs, name="resnet101")

@@ -1,0 +1,167 @@
+"""One training step, for every student, mentored or not (layer 3)."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from mentornet import students
+from mentornet.checkpoints import load_mentornet
+from mentornet.config import TrainConfig, check
+from mentornet.optimizers import make_optimizer
+from mentornet.seeds import Stream, seed_for
+from mentornet.weighting import SampleWeighting, WeightedBatch
+
+# A sample is used by a step if its weight exceeds this (the release's data utilisation).
+_USED = 0.001
+
+Outputs = dict[str, tf.Tensor]
+
+
+class Trainer:
+    """A student, its optimizer and its weighting, and the step that binds them.
+
+    Args:
+      student: model from images to logits.
+      optimizer: its `iterations` is the global step.
+      weight_decay: factor of half the squared norm of all kernels; scaled by the mean weight.
+      weighting: None weighs every sample with 1 (the baseline).
+      max_number_of_steps: what the epoch percentage refers to.
+      seed: of the student's dropout.
+      label_is_given: whether the MentorNet sees the given label instead of 0.
+    """
+
+    def __init__(
+        self,
+        student: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        *,
+        weight_decay: float,
+        weighting: SampleWeighting | None,
+        max_number_of_steps: int,
+        seed: int = 0,
+        label_is_given: bool = False,
+    ) -> None:
+        self.student, self.optimizer, self.weighting = student, optimizer, weighting
+        self.optimizer.build(student.trainable_variables)
+        self._weight_decay = weight_decay
+        self._max_number_of_steps = max_number_of_steps
+        self._seed = seed
+        self._label_is_given = label_is_given
+        self._kernels = [v for v in student.trainable_variables if v.name == "kernel"]
+        self._seed_states = [v for v in student.variables if v.name == "seed_generator_state"]
+        self._num_seen = tf.Variable(0, trainable=False, dtype=tf.int64)
+        self._num_used = tf.Variable(0, trainable=False, dtype=tf.int64)
+
+    @property
+    def global_step(self) -> tf.Variable:
+        return self.optimizer.iterations.value
+
+    def state(self) -> dict[str, tf.Variable]:
+        """What a checkpoint needs besides the student, by name; "global_step" is among it."""
+        state = {"num_seen": self._num_seen, "num_used": self._num_used}
+        state["global_step"] = self.global_step
+        slots = [
+            v for v in self.optimizer.variables if v.name not in ("iteration", "learning_rate")
+        ]
+        state |= {f"optimizer/{v.path}": v.value for v in slots}
+        if self.weighting is not None:
+            state["loss_moving_average"] = self.weighting.loss_moving_average
+        return state
+
+    @tf.function
+    def step(self, images: tf.Tensor, labels: tf.Tensor) -> Outputs:
+        """One update of the student.
+
+        Args:
+          images: float32 [batch, height, width, channels].
+          labels: int64 [batch].
+
+        Returns:
+          Scalars under the release's summary names, and `logits` [batch, classes], `losses` and
+          `sample_weights` [batch, 1], all float32.
+        """
+        step = self.global_step + 0
+        self._reseed_dropout(step)
+        with tf.GradientTape() as tape:
+            logits = tf.cast(self.student(images, training=True), tf.float32)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)[:, None]
+            batch = self._weigh(losses, labels, step)
+            weighted_loss = tf.reduce_mean(batch.weights * losses)
+            total_loss = weighted_loss
+            if self._weight_decay:
+                norm = tf.add_n([tf.nn.l2_loss(kernel.value) for kernel in self._kernels])
+                total_loss += self._weight_decay * norm * tf.reduce_mean(batch.weights)
+        learning_rate = tf.identity(self.optimizer.learning_rate)
+        gradients = tape.gradient(total_loss, self.student.trainable_variables)
+        self.optimizer.apply(gradients)
+        self._num_seen.assign_add(tf.size(losses, tf.int64))
+        self._num_used.assign_add(tf.math.count_nonzero(batch.weights > _USED))
+        outputs = {
+            "logits": logits,
+            "losses": losses,
+            "sample_weights": batch.weights,
+            "mentornet/orig_loss": tf.reduce_mean(losses),
+            "mentornet/weighted_loss": weighted_loss,
+            "mentornet/total_loss": total_loss,
+            "learning_rate": learning_rate,
+            "data_util/data_util": tf.cast(self._num_used / self._num_seen, tf.float32),
+            "data_util/batch_sum_v": tf.reduce_sum(batch.weights),
+        }
+        if self.weighting is not None:
+            outputs["debug/percentile_loss"] = batch.percentile_loss
+            outputs["debug/dropout_rate"] = batch.dropout_rate
+            outputs["debug/epoch_step"] = tf.cast(batch.epoch, tf.float32)
+            outputs["debug/loss_moving_percentile"] = tf.identity(
+                self.weighting.loss_moving_average
+            )
+        return outputs
+
+    def _weigh(self, losses: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> WeightedBatch:
+        losses = tf.stop_gradient(losses)
+        if self.weighting is None:
+            zero = tf.zeros([])
+            return WeightedBatch(tf.ones_like(losses), zero, zero, zero)
+        epoch = 100 * step // self._max_number_of_steps
+        return self.weighting.weigh(losses, epoch, step, labels if self._label_is_given else None)
+
+    def _reseed_dropout(self, step: tf.Tensor) -> None:
+        """Makes the student's dropout a function of (seed, step); Keras' own state only counts."""
+        seed = seed_for(self._seed, step, Stream.STUDENT_DROPOUT)
+        for number, state in enumerate(self._seed_states):
+            state.assign(tf.cast(tf.random.fold_in(seed, number), state.dtype))
+
+
+def make_trainer(
+    config: TrainConfig,
+    num_examples: int,
+    num_classes: int,
+    image_shape: tuple[int, int, int],
+    dropout_rate: float | None = None,
+) -> Trainer:
+    """Builds student, weighting and optimizer as a configuration says.
+
+    Raises:
+      InputError: unknown student, no readable MentorNet, or labels that it does not know.
+    """
+    spec = students.find_student(config.studentnet)
+    weighting = None
+    if config.weighting is not None:
+        assert config.trained_mentornet_dir is not None  # TrainConfig checks it.
+        mentor = load_mentornet(config.trained_mentornet_dir)
+        rule = f"mentornet_label='given' needs a MentorNet with {num_classes} labels."
+        known = config.mentornet_label == "zero" or mentor.num_labels >= num_classes
+        check(known, rule, labels_in_the_checkpoint=mentor.num_labels)
+        weighting = SampleWeighting(mentor, **vars(config.weighting), seed=config.seed)
+    student = students.build_student(
+        config.studentnet, num_classes, config.seed, image_shape, dropout_rate
+    )
+    return Trainer(
+        student,
+        make_optimizer(spec.momentum, students.learning_rate_schedule(config, num_examples)),
+        weight_decay=spec.weight_decay,
+        weighting=weighting,
+        max_number_of_steps=config.max_number_of_steps,
+        seed=config.seed,
+        label_is_given=config.mentornet_label == "given",
+    )

@@ -1,0 +1,154 @@
+"""The loop around the training step: data, logs, checkpoints, signals (layer 3)."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mentornet import metrics, runs, students
+from mentornet.checkpoints import RunCheckpoint, mentornet_fingerprint
+from mentornet.config import InputError, TrainConfig
+from mentornet.datasets import dataset_info, records
+from mentornet.datasets.pipeline import training_batches
+from mentornet.trainer import Outputs, Trainer, make_trainer
+
+
+def train(config: TrainConfig) -> None:
+    """Trains a student, going on from the latest checkpoint in train_log_dir if there is one.
+
+    With deterministic operations on a CPU, the parameters are bit for bit those of a run that
+    was never stopped.
+
+    Raises:
+      InputError: see the errors of the data set, the student, the MentorNet and the folder; the
+        loss is not finite (the step is named, the last good checkpoint stays).
+    """
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    info = dataset_info(config.dataset_name, config.data_dir)
+    students.find_student(config.studentnet)
+    examples = records.read_examples(config.data_dir, info, "train")
+    trainer = make_trainer(config, len(examples), info.num_classes, examples.image_shape)
+    mentor = trainer.weighting.mentor if trainer.weighting else None
+    description = runs.describe(
+        config,
+        num_examples=len(examples),
+        num_classes=info.num_classes,
+        image_shape=list(examples.image_shape),
+        data_sha256=examples.fingerprint(),
+        mentornet_sha256=mentornet_fingerprint(mentor) if mentor else None,
+    )
+    runs.check_batch_size(config, len(examples))
+    runs.open_folder(config, description)
+    checkpoint = RunCheckpoint(
+        config.train_log_dir, trainer.student, description, trainer.state(), config.max_to_keep
+    )
+    restored = checkpoint.restore_latest()
+    first_step = int(trainer.global_step.numpy())
+    if restored:
+        print(f"Going on from {restored}, step {first_step}.", flush=True)
+    if first_step >= config.max_number_of_steps:
+        print(f"Nothing to do: {config.max_number_of_steps} steps are done.", flush=True)
+        return
+    spec = students.find_student(config.studentnet)
+    augment = info.augment if config.augment is None else config.augment
+    batches = training_batches(
+        examples,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        first_step=first_step,
+        last_step=config.max_number_of_steps,
+        padding=spec.padding if augment else None,
+    )
+    _loop(config, trainer, batches, checkpoint, first_step)
+
+
+def _loop(
+    config: TrainConfig,
+    trainer: Trainer,
+    batches: tf.data.Dataset,
+    checkpoint: RunCheckpoint,
+    step: int,
+) -> None:
+    """Steps, logs and saves until the last step or a signal."""
+    label = "mentornet" if trainer.weighting else "baseline"
+    writer = runs.open_writers(config, step, label)
+    recent: list[Outputs] = []  # Since the last row was written.
+    saved_at = logged_at = time.monotonic()
+    with contextlib.closing(writer), _stop_on_signals() as received:
+        for batch in batches:
+            outputs = trainer.step(batch["images"], batch["labels"])
+            recent.append(
+                {**outputs, "labels": batch["labels"], "clean_labels": batch["clean_labels"]}
+            )
+            step += 1
+            last = step == config.max_number_of_steps or bool(received)
+            save = last or time.monotonic() - saved_at >= config.save_interval_secs
+            log = step % config.log_every_steps == 0 or step == config.max_number_of_steps
+            if save or log:
+                _check_finite(recent, step)
+            if log:
+                seconds = time.monotonic() - logged_at
+                images = len(recent) * config.batch_size
+                writer.write_scalars(step, _row(recent) | {"images_per_second": images / seconds})
+                recent.clear()
+                logged_at = time.monotonic()
+            if save:
+                checkpoint.save()
+                saved_at = time.monotonic()
+            if last:
+                break
+    if received and step < config.max_number_of_steps:
+        advice = "start the same command again to go on."
+        print(f"Stopped by {received[0]} after step {step}, which is saved; {advice}", flush=True)
+
+
+def _check_finite(recent: list[Outputs], step: int) -> None:
+    totals = np.array([float(outputs["mentornet/total_loss"]) for outputs in recent])
+    bad = np.flatnonzero(~np.isfinite(totals))
+    if bad.size:
+        number = step - len(totals) + int(bad[0]) + 1
+        raise InputError(
+            f"The loss of step {number} is {totals[bad[0]]}: nothing of it was saved, the last "
+            "checkpoint stays. A lower `learning_rate` may help."
+        )
+
+
+def _row(recent: list[Outputs]) -> metrics.Scalars:
+    """The last step's scalars, and statistics of all weights since the row before."""
+    scalars = {k: float(v) for k, v in recent[-1].items() if v.shape.rank == 0}
+    arrays = [
+        np.concatenate([np.ravel(outputs[name]) for outputs in recent])
+        for name in ("sample_weights", "labels", "clean_labels")
+    ]
+    return scalars | metrics.weight_statistics(*arrays)
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[list[str]]:
+    """Collects the names of SIGTERM and SIGINT; a second one acts as it would without us."""
+    received: list[str] = []
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame
+        received.append(signal.Signals(number).name)
+        restore()
+
+    for caught in (signal.SIGTERM, signal.SIGINT):
+        before[caught] = signal.signal(caught, note)
+    try:
+        yield received
+    finally:
+        restore()

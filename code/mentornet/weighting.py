@@ -1,0 +1,149 @@
+"""From losses to sample weights, once a step (layer 2)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from mentornet import schedules
+from mentornet.config import WeightingConfig
+from mentornet.mentor import MentorNet
+from mentornet.schedules import NUM_EPOCHS
+from mentornet.seeds import Stream, seed_for
+
+
+class WeightedBatch(NamedTuple):
+    """What one step of the weighting computed: float32 [batch, 1] weights, and scalars."""
+
+    weights: tf.Tensor
+    percentile_loss: tf.Tensor
+    dropout_rate: tf.Tensor
+    epoch: tf.Tensor
+
+
+class SampleWeighting(tf.Module):
+    """Turns a batch's losses into sample weights ("v" in the paper, Algorithm 1).
+
+    ```
+    weighting = SampleWeighting(load_mentornet("mentornet_pd"), loss_p_percentile=0.75)
+    weights = weighting(losses, epoch_percentage=17, global_step=step)  # [batch, 1]
+    loss = tf.reduce_mean(weights * losses)
+    ```
+
+    Args:
+      mentor: the MentorNet.
+      loss_p_percentile, burn_in_epoch, fixed_epoch_after_burn_in, loss_moving_average_decay,
+        example_dropout_rates: see `mentornet.config.WeightingConfig`.
+      seed: of the example drop-out; which samples a step drops depends on (seed, global_step).
+
+    Attributes:
+      mentor: the MentorNet; may be replaced between two steps.
+      loss_moving_average: float32 scalar variable, 0 before the first call.
+
+    Raises:
+      InputError: a setting lies outside its range.
+    """
+
+    def __init__(
+        self,
+        mentor: MentorNet,
+        loss_p_percentile: float = 0.7,
+        burn_in_epoch: int = 0,
+        fixed_epoch_after_burn_in: bool = False,
+        loss_moving_average_decay: float = 0.5,
+        example_dropout_rates: str = "0.5, 17, 0.05, 78, 1.0, 5",
+        seed: int = 0,
+    ) -> None:
+        super().__init__("sample_weighting")
+        self.config = WeightingConfig(
+            loss_p_percentile,
+            burn_in_epoch,
+            fixed_epoch_after_burn_in,
+            loss_moving_average_decay,
+            example_dropout_rates,
+        )
+        self.mentor = mentor
+        self.seed = seed
+        self._dropout_rates = schedules.dropout_rates(example_dropout_rates)
+        self.loss_moving_average = tf.Variable(
+            0.0, trainable=False, dtype=tf.float32, name="loss_moving_average"
+        )
+
+    def __call__(
+        self,
+        losses: tf.Tensor,
+        *,
+        epoch_percentage: tf.Tensor | int,
+        global_step: tf.Tensor | int,
+        labels: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Updates the moving average and computes the weights.
+
+        Args:
+          losses: float [batch, 1], the loss of each sample.
+          epoch_percentage: int scalar, floor(100 * global_step / max_number_of_steps).
+          global_step: int scalar; with the seed it decides which samples are dropped.
+          labels: int [batch], what the MentorNet sees as label; None is 0, as in the release.
+
+        Returns:
+          float32 [batch, 1], without gradient.
+        """
+        return self.weigh(losses, epoch_percentage, global_step, labels).weights
+
+    def weigh(
+        self,
+        losses: tf.Tensor,
+        epoch_percentage: tf.Tensor | int,
+        global_step: tf.Tensor | int,
+        labels: tf.Tensor | None = None,
+    ) -> WeightedBatch:
+        """Like a call, and returns what else was computed on the way."""
+        config = self.config
+        losses = tf.cast(losses, tf.float32)
+        epoch = tf.clip_by_value(tf.cast(epoch_percentage, tf.int32), 0, NUM_EPOCHS - 1)
+        if config.fixed_epoch_after_burn_in:
+            # Kept from the release: this freezes the drop-out rate, too.
+            epoch = tf.minimum(epoch, config.burn_in_epoch)
+        percentile_loss = nearest_percentile(losses, config.loss_p_percentile)
+        decay = config.loss_moving_average_decay
+        average = decay * self.loss_moving_average + (1 - decay) * percentile_loss
+        self.loss_moving_average.assign(average)
+        zeros = tf.zeros_like(losses)
+        label_column = zeros if labels is None else tf.cast(labels, tf.float32)[:, None]
+        epoch_column = zeros + tf.cast(epoch, tf.float32)
+        features = tf.concat([losses, losses - average, label_column, epoch_column], axis=1)
+        weights = tf.sigmoid(self.mentor(features))
+        # Kept from the release: burn-in ends one epoch early.
+        weights = tf.where(epoch < config.burn_in_epoch - 1, tf.ones_like(weights), weights)
+        rate = tf.gather(tf.constant(self._dropout_rates, tf.float64), epoch)
+        weights *= self._kept(tf.size(losses), rate, global_step)
+        rate = tf.cast(rate, tf.float32)
+        return WeightedBatch(tf.stop_gradient(weights), percentile_loss, rate, epoch)
+
+    def _kept(self, batch_size: tf.Tensor, rate: tf.Tensor, global_step: tf.Tensor) -> tf.Tensor:
+        """1 for the samples that example drop-out keeps, 0 for the others. float32 [batch, 1]."""
+        num_kept = tf.cast(tf.cast(batch_size, tf.float64) * (1 - rate), tf.int32)
+        seed = seed_for(self.seed, global_step, Stream.EXAMPLE_DROPOUT)
+        permutation = tf.argsort(tf.random.stateless_uniform([batch_size], seed))
+        return tf.cast(permutation < num_kept, tf.float32)[:, None]
+
+
+def nearest_percentile(losses: tf.Tensor, share: float) -> tf.Tensor:
+    """The percentile of a batch's losses, always an element of the batch.
+
+    As tf.contrib.distributions.percentile(..., interpolation="nearest") of TensorFlow 1: the rank
+    is counted from the largest loss and rounded half to even in double precision.
+
+    Args:
+      losses: float32 [batch, 1].
+      share: 0..1; 0.7 is the 70th percentile.
+
+    Returns:
+      float32 scalar.
+    """
+    from_largest = 1 - float(np.float32(share) * np.float32(100)) / 100
+    largest_rank = tf.cast(tf.size(losses) - 1, tf.float64)
+    rank = tf.cast(tf.round(largest_rank * from_largest), tf.int32)
+    return tf.sort(tf.reshape(losses, [-1]), direction="DESCENDING")[rank]

@@ -1,0 +1,1 @@
+"""Learning a MentorNet: curricula, their data, and training."""

@@ -1,0 +1,81 @@
+"""Predefined curricula: the target weight v* of a sample (NumPy only).
+
+Each is a function of the features [n, 4], loss, loss minus its moving average, label, epoch
+percentage, and of gamma (None is the curriculum's own). Formulas as the 2018 release has them;
+sources of the ideas stand with each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+Curriculum = Callable[[np.ndarray, float | None], np.ndarray]
+
+
+def _columns(features: np.ndarray) -> tuple[np.ndarray, ...]:
+    return tuple(np.asarray(features, np.float64).T)
+
+
+def baseline(features: np.ndarray, gamma: float | None = None) -> np.ndarray:
+    """Every sample weighs 1."""
+    del gamma
+    return np.ones(len(features))
+
+
+def self_paced(features: np.ndarray, gamma: float | None = None) -> np.ndarray:
+    """1 where the difference is at most 0 (Kumar et al. 2010)."""
+    del gamma
+    _, difference, _, _ = _columns(features)
+    return np.where(difference <= 0, 1.0, 0.0)
+
+
+def hard_example_mining(features: np.ndarray, gamma: float | None = None) -> np.ndarray:
+    """1 where the difference is at least 0 or the label is positive."""
+    del gamma
+    _, difference, label, _ = _columns(features)
+    return np.where((difference >= 0) | (label > 0), 1.0, 0.0)
+
+
+def focal_loss(features: np.ndarray, gamma: float | None = None) -> np.ndarray:
+    """(1 - exp(-loss)) ** gamma, gamma 2 by default (Lin et al. 2017)."""
+    loss, _, _, _ = _columns(features)
+    return (1 - np.exp(-loss)) ** (2 if gamma is None else gamma)
+
+
+def spcl_linear(features: np.ndarray, gamma: float | None = None) -> np.ndarray:
+    """1 - difference / gamma, clipped to 0..1; gamma 1 by default (Jiang et al. 2015)."""
+    _, difference, _, _ = _columns(features)
+    return np.clip(1 - difference / (1 if gamma is None else gamma), 0, 1)
+
+
+def mentornet_pd(features: np.ndarray, gamma: float | None = None) -> np.ndarray:
+    """1 up to epoch 18, then self_paced, and from epoch 90 spcl_linear (paper, section 5.1)."""
+    _, _, _, epoch = _columns(features)
+    late = np.where(epoch < 90, self_paced(features), spcl_linear(features, gamma))
+    return np.where(epoch <= 18, 1.0, late)
+
+
+CURRICULA: dict[str, Curriculum] = {
+    function.__name__: function
+    for function in (
+        baseline,
+        self_paced,
+        hard_example_mining,
+        focal_loss,
+        spcl_linear,
+        mentornet_pd,
+    )
+}
+
+
+def grid() -> np.ndarray:
+    """The release's grid of features, float32 [1_200_000, 4].
+
+    loss 0, 0.1, ..., 9.9, 10, 11, ..., 29; difference -5, -4.9, ..., 4.9; label 0; epoch 0..99.
+    """
+    loss = np.concatenate([np.arange(100) / 10, np.arange(10, 30)])
+    difference = np.arange(-50, 50) / 10
+    axes = np.meshgrid(loss, difference, [0.0], np.arange(100), indexing="ij")
+    return np.stack([axis.ravel() for axis in axes], axis=1).astype(np.float32)

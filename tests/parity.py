@@ -1,0 +1,206 @@
+"""Compares this project with outputs of the 2018 release.
+
+    python tests/parity.py --golden FILE.npz --mentornet PREFIX
+
+FILE is any file in the formats of tests/golden/README.md; its kind is recognised from its keys.
+Prints the largest absolute and relative error of each quantity and exits with 1 where one is
+beyond its tolerance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mentornet import checkpoints, schedules, students, weighting
+from mentornet.config import TrainConfig, WeightingConfig
+from mentornet.evaluation import Predictor
+from mentornet.trainer import Trainer, make_trainer
+from mentornet_learning import curricula
+
+Golden = dict[str, np.ndarray]
+
+
+class Comparison:
+    """Prints one line a quantity and remembers whether all were within their tolerances."""
+
+    def __init__(self) -> None:
+        self.passed = True
+
+    def __call__(self, name: str, ours: Any, theirs: Any, tolerance: float, relative: bool) -> None:
+        """Largest error; the relative one is relative to the largest magnitude of `theirs`."""
+        theirs = np.asarray(theirs, np.float64)
+        ours = np.asarray(ours, np.float64).reshape(theirs.shape)
+        absolute = float(np.max(np.abs(ours - theirs), initial=0))
+        scale = float(np.max(np.abs(theirs), initial=0)) or 1.0
+        ok = (
+            bool(np.isfinite(ours).all())
+            and (absolute / scale if relative else absolute) <= tolerance
+        )
+        self.passed &= ok
+        rule = f"{'relative' if relative else 'absolute'} <= {tolerance:g}"
+        verdict = "ok" if ok else "FAILED"
+        print(f"{name:<34} abs {absolute:.2e}  rel {absolute / scale:.2e}  ({rule}) {verdict}")
+
+
+def forward(golden: Golden, mentornet: str, compare: Comparison) -> None:
+    mentor = checkpoints.load_mentornet(mentornet)
+    logits = mentor(tf.constant(golden["features"], tf.float32))
+    compare("logits", logits, golden["logits"], 1e-5, False)
+    compare("weights", tf.sigmoid(logits), golden["weights"], 1e-5, False)
+
+
+def sample_weighting(golden: Golden, mentornet: str, compare: Comparison) -> None:
+    for i, config in enumerate(json.loads(golden["configs"].item())):
+        module = weighting.SampleWeighting(
+            checkpoints.load_mentornet(mentornet),
+            loss_p_percentile=config["p"],
+            burn_in_epoch=config["burn_in_epoch"],
+            fixed_epoch_after_burn_in=config["fixed_epoch_after_burn_in"],
+            loss_moving_average_decay=config["loss_moving_average_decay"],
+            example_dropout_rates="0.0,100",
+        )
+        step = tf.function(module.weigh)
+        weights, averages = [], []
+        sequence = zip(golden[f"loss_{i}"], golden[f"epoch_{i}"], strict=True)
+        for number, (loss, epoch) in enumerate(sequence):
+            weights.append(step(tf.constant(loss), tf.constant(epoch), tf.constant(number)).weights)
+            averages.append(float(module.loss_moving_average))
+        compare(f"weights_{i}", weights, golden[f"weights_{i}"], 1e-5, False)
+        compare(f"moving_average_{i}", averages, golden[f"moving_average_{i}"], 1e-5, False)
+
+
+def _initial_value(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The weights that the golden students start from (see tests/golden/README.md)."""
+    r = np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF).randn(*shape)
+    kind = name.rsplit("/", 1)[1]
+    if kind == "gamma":
+        return 1 + 0.1 * r
+    if kind == "moving_variance":
+        return 1 + 0.5 * np.tanh(r)
+    if kind in ("beta", "moving_mean", "biases"):
+        return 0.1 * r
+    if kind == "DW" and len(shape) == 4:
+        return r * np.sqrt(2 / (shape[0] * shape[1] * shape[3]))
+    return 0.03 * r
+
+
+def _trainer(name: str, kind: str, mentornet: str, golden: Golden, num_classes: int) -> Trainer:
+    inception = name == "inception"
+    config = TrainConfig(
+        data_dir="-",
+        train_log_dir="-",
+        studentnet=name,
+        max_number_of_steps=120000 if inception else 39000,
+        num_epochs_per_decay=200 if inception else 50,
+        trained_mentornet_dir=mentornet,
+        weighting=WeightingConfig(0.75, example_dropout_rates="0.0,100")
+        if kind == "mentornet"
+        else None,
+    )
+    trainer = make_trainer(config, 50000, num_classes, (32, 32, 3), dropout_rate=0.0)
+    for tf1_name, variable in students.tf1_variables(name, trainer.student).items():
+        variable.assign(_initial_value(tf1_name, tuple(variable.shape)))
+    trainer.global_step.assign(int(golden[f"{kind}_start_step"]))
+    return trainer
+
+
+def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
+    theirs = dict(json.loads(golden["variables"].item()))
+    name = "inception" if any(v.startswith("CifarNet/") for v in theirs) else "resnet101"
+    num_classes = golden["eval_logits"].shape[1]
+    random = np.random.RandomState(int(golden["images_seed"]))
+    labels = golden["labels"]
+    images = tf.constant(random.randn(len(labels), 32, 32, 3).astype(np.float32))
+    np.testing.assert_array_equal(random.randint(0, num_classes, len(labels)), labels)
+    for kind in ("mentornet", "baseline"):
+        trainer = _trainer(name, kind, mentornet, golden, num_classes)
+        variables = students.tf1_variables(name, trainer.student)
+        shapes = {tf1_name: list(variable.shape) for tf1_name, variable in variables.items()}
+        if shapes != theirs:
+            raise SystemExit(f"The variables differ: {sorted(shapes.items() ^ theirs.items())}")
+        if kind == "mentornet":
+            predictor = Predictor(trainer.student)
+            _, logits = predictor.forward(images, tf.constant(labels))
+            compare("eval_logits", logits, golden["eval_logits"], 1e-3, True)
+        for i in range(len(golden[f"{kind}_total"])):
+            outputs = trainer.step(images, tf.constant(labels))
+            tolerance = 1e-3 if i == 0 else 1e-2
+            for key, output in (
+                ("total", "mentornet/total_loss"),
+                ("loss", "losses"),
+                ("logits", "logits"),
+                ("weights", "sample_weights"),
+            ):
+                expected = golden[f"{kind}_{key}"][i]
+                compare(f"{kind} step {i + 1} {key}", outputs[output], expected, tolerance, True)
+            rate = golden[f"{kind}_lr"][i]
+            compare(f"{kind} step {i + 1} lr", outputs["learning_rate"], rate, 1e-6, True)
+        names = json.loads(golden[f"{kind}_final_names"].item())
+        norms = [np.linalg.norm(variables[n].numpy().astype(np.float64).ravel()) for n in names]
+        expected = golden[f"{kind}_final_norm"]
+        ratios = np.array(norms) / expected
+        compare(f"{kind} final norms (ratio to 1)", ratios, np.ones(len(ratios)), 1e-3, True)
+
+
+def curricula_and_schedules(golden: Golden, mentornet: str, compare: Comparison) -> None:
+    del mentornet
+    features, steps = golden["features"], golden.get("schedule_steps", np.zeros(0, int))
+    for key, expected in golden.items():
+        base, _, gamma = key.partition("_gamma_")
+        if base in curricula.CURRICULA:
+            target = curricula.CURRICULA[base](features, float(gamma) if gamma else None)
+            compare(key, target, expected, 1e-12, False)
+        elif key == "dropout_list":
+            rates = schedules.dropout_rates("0.5,17,0.05,78,1.0,5")
+            compare(key, rates, expected, 1e-12, False)
+        elif key == "schedule_piecewise":
+            schedule = schedules.decay_at((19531, 25000, 30000), 0.1, 0.1)
+            compare(key, [schedule(int(s)) for s in steps], expected, 1e-6, True)
+        elif found := re.fullmatch(r"schedule_exponential_(\d+)", key):
+            schedule = schedules.staircase(0.1, 0.1, int(found[1]), int(steps.max()) + 1)
+            compare(key, [schedule(int(s)) for s in steps], expected, 1e-6, True)
+        elif found := re.fullmatch(r"schedule_epoch_percentage_(\d+)", key):
+            epochs = [schedules.epoch_percentage(int(s), int(found[1])) for s in steps]
+            compare(key, epochs, expected, 0, False)
+        elif key not in ("features", "schedule_steps"):
+            raise SystemExit(f"Unknown key {key}.")
+
+
+def _kinds() -> Iterator[tuple[set[str], Any]]:
+    yield {"features", "logits", "weights"}, forward
+    yield {"configs"}, sample_weighting
+    yield {"eval_logits", "variables"}, student
+    yield {"features"}, curricula_and_schedules
+
+
+def run(path: str, mentornet: str) -> bool:
+    """Whether all quantities of a golden file agree."""
+    with np.load(path, allow_pickle=False) as file:
+        golden = dict(file)
+    check = next((function for keys, function in _kinds() if keys <= golden.keys()), None)
+    if check is None:
+        raise SystemExit(f"{path} is of no known kind; its keys are {sorted(golden)}.")
+    compare = Comparison()
+    check(golden, mentornet, compare)
+    return compare.passed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--golden", required=True)
+    parser.add_argument("--mentornet", required=True, help="checkpoint prefix of the MentorNet")
+    args = parser.parse_args()
+    sys.exit(0 if run(args.golden, args.mentornet) else 1)
+
+
+if __name__ == "__main__":
+    main()

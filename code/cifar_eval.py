@@ -27,7 +27,7 @@ def main() -> None:
     for name in ("output_csv_file", "master"):
         check(not FLAGS[name].value, f"--{name} is not supported.", **{name: FLAGS[name].value})
     config = EvalConfig(**{name: FLAGS[name].value for name in EvalConfig.__annotations__})
-    cli.prepare_devices()
+    cli.load_tensorflow()
     from mentornet import evaluation
 
     evaluation.run(config)

@@ -27,7 +27,7 @@ flags.DEFINE_string(
 
 def main() -> None:
     config = PrepareConfig(**{name: FLAGS[name].value for name in PrepareConfig.__annotations__})
-    cli.quieten()
+    cli.load_tensorflow()
     from mentornet.datasets import prepare
 
     for folder, manifest in prepare.prepare(config).items():

@@ -10,7 +10,7 @@ flags.adopt_module_key_flags(cli)
 
 def main() -> None:
     config = cli.train_config(mentored=False)
-    cli.prepare_devices()
+    cli.load_tensorflow()
     from mentornet import training
 
     training.train(config)

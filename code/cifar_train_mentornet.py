@@ -11,7 +11,7 @@ flags.adopt_module_key_flags(cli)
 
 def main() -> None:
     config = cli.train_config(mentored=True)
-    cli.prepare_devices()
+    cli.load_tensorflow()
     from mentornet import training
 
     training.train(config)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from mentornet.config import InputError, TrainConfig, WeightingConfig, check
 
@@ -141,15 +142,24 @@ def warn(message: str) -> None:
     print(f"WARNING: {message}", file=sys.stderr, flush=True)
 
 
-def prepare_devices() -> None:
-    """Chooses the GPUs and quietens TensorFlow; call it before TensorFlow is imported."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = FLAGS.device_id
-    quieten()
+def load_tensorflow() -> None:
+    """Chooses the GPUs and imports TensorFlow without the lines that it prints at its import.
 
-
-def quieten() -> None:
-    """Leaves TensorFlow's own log with errors only, unless the user asked otherwise."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    TF_CPP_MIN_LOG_LEVEL, if the user sets it, is obeyed and brings those lines back.
+    """
+    os.environ["CUDA_VISIBLE_DEVICES"] = FLAGS["device_id"].value if "device_id" in FLAGS else "-1"
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        importlib.import_module("tensorflow")
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -178,4 +188,5 @@ def run(main: Callable[[], Any]) -> None:
             print(f"error: {message}", file=sys.stderr, flush=True)
             sys.exit(2)
 
+    logging.set_verbosity(logging.WARNING)
     app.run(guarded, flags_parser=parse)

@@ -1,0 +1,30 @@
+# Sourced by the other commands: makes sure that a virtual environment with the project is active.
+# Usage: source commands/environment.sh [EXTRA]   from the top of the repository; EXTRA e.g. dev.
+
+_extra=${1:-}
+if [ -z "${VIRTUAL_ENV:-}" ]; then
+  if [ ! -e .venv/bin/activate ]; then
+    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+      echo "error: Python 3.11 or newer is needed; python3 is $(python3 --version 2>&1)." >&2
+      exit 2
+    fi
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+      echo "error: Python's venv module is missing. On Debian or Ubuntu: apt install python3-venv" >&2
+      exit 2
+    fi
+    echo "Making the virtual environment .venv ..."
+    python3 -m venv .venv
+  fi
+  # shellcheck disable=SC1091
+  source .venv/bin/activate
+fi
+
+# The stamp holds what was installed from where; a change of either installs again.
+_stamp="$VIRTUAL_ENV/.mentornet-installed${_extra:+-$_extra}"
+_wanted=$(echo "$PWD"; cat pyproject.toml requirements.txt setup.py)
+if [ "$(cat "$_stamp" 2>/dev/null)" != "$_wanted" ]; then
+  echo "Installing the project and what it needs (TensorFlow is large; this takes minutes) ..."
+  python -m pip install --quiet --disable-pip-version-check -e ".${_extra:+[$_extra]}"
+  echo "$_wanted" > "$_stamp"
+fi
+unset _extra _stamp _wanted

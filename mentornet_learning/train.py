@@ -1,0 +1,194 @@
+"""Learns a MentorNet from the data of data_generator.py.
+
+    python mentornet_learning/train.py --data_path=DIR --train_dir=OUT
+
+reads DIR/tr.npz and DIR/ts.npz, prints train and test error as it goes, and writes a checkpoint
+OUT/mentornet.{index,data-00000-of-00001} that `--trained_mentornet_dir=OUT` takes.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import zipfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+from absl import flags
+
+from mentornet import cli
+from mentornet.config import InputError, check
+from mentornet.schedules import NUM_EPOCHS
+
+if TYPE_CHECKING:
+    from mentornet.mentor import MentorNet
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("train_dir", "", "Folder of the checkpoint.")
+flags.DEFINE_string("data_path", "", "Folder of tr.npz and ts.npz.")
+flags.DEFINE_integer("mini_batch_size", 512, "Rows a step.")
+flags.DEFINE_float("max_step_train", 3000, "Steps, e.g. 3e4.")
+flags.DEFINE_float("learning_rate", 0.05, "Initial learning rate; it falls to 0 as a cosine.")
+flags.DEFINE_integer("seed", 0, "Of the initial weights and the batches.")
+flags.DEFINE_string("checkpoint_name", "mentornet", "Name of the checkpoint in train_dir.")
+
+_STEPS_PER_REPORT = 500
+_MAX_GRADIENT_NORM = 5.0
+
+Rows = tuple[np.ndarray, np.ndarray]
+
+
+def read_rows(path: pathlib.Path) -> Rows:
+    """Reads float32 features [n, 4] and targets [n, 1].
+
+    Raises:
+      InputError: the file is missing, is no .npz of these arrays, or holds values out of range.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            features, targets = file["features"], file["targets"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        reason = f"cannot be read as an .npz file with features and targets: {error}"
+        raise InputError(f"{path} {reason}") from None
+    rule = f"{path} must hold features [n, 4] and targets [n], n > 0."
+    shapes = {"features": features.shape, "targets": targets.shape}
+    check(
+        targets.ndim == 1 and features.shape == (targets.size, 4) and targets.size > 0,
+        rule,
+        **shapes,
+    )
+    numbers = np.isfinite(features).all() and np.isfinite(targets).all()
+    check(bool(numbers), f"{path} must hold finite numbers only.", **shapes)
+    low, high = float(targets.min()), float(targets.max())
+    check(
+        low >= 0 and high <= 1, f"Targets in {path} must lie in 0..1.", smallest=low, largest=high
+    )
+    low, high = float(features[:, 2:].min()), float(features[:, 3].max())
+    rule = f"Labels in {path} must not be negative, and epochs must lie in 0..{NUM_EPOCHS - 1}."
+    check(low >= 0 and high < NUM_EPOCHS, rule, smallest=low, largest_epoch=high)
+    return features.astype(np.float32), targets.astype(np.float32)[:, None]
+
+
+def initial_mentornet(num_labels: int, seed: int) -> MentorNet:
+    """A MentorNet from which learning does not depend on luck.
+
+    One LSTM cell starts on the difference, the other on difference and loss, both with an open
+    input gate whose kernel is 0. Learning leaves that kernel at 0, so that a cell state is a
+    monotone function of a line through (loss, difference) and goes on flat outside the data,
+    where a gate of its own could fold it back.
+    """
+    from mentornet.mentor import MentorNet
+
+    mentor = MentorNet(num_labels, seed)
+    for way, column in (("fw", (0.0, 1.0)), ("bw", (0.3, -0.5))):
+        scope = f"mentornet/bidirectional_rnn/{way}/basic_lstm_cell"
+        kernel = np.zeros((3, 4), np.float32)
+        kernel[:2, 1] = column
+        mentor.tf1_variables[f"{scope}/kernel"].assign(kernel)
+        mentor.tf1_variables[f"{scope}/bias"].assign([2.0, 0.0, 0.0, 0.0])
+    return mentor
+
+
+def learn(
+    train: Rows,
+    test: Rows,
+    *,
+    num_steps: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+) -> MentorNet:
+    """Learns the targets with Adam, the gradient's norm clipped at 5.
+
+    The loss is cross entropy if all targets are 0 or 1, else squared error (as in the release).
+    Unlike the release, the epoch embedding is trained and the learning rate falls to 0 as a
+    cosine; with its staircase some runs end on a dead network.
+
+    Args:
+      train, test: see `read_rows`.
+      num_steps: updates.
+      batch_size: rows an update, drawn with replacement.
+      learning_rate: the initial one.
+      seed: of the initial weights and of the batches.
+
+    Returns:
+      The MentorNet.
+
+    Raises:
+      InputError: the loss is not finite.
+    """
+    import keras
+    import tensorflow as tf
+
+    num_labels = max(2, int(train[0][:, 2].max()) + 1, int(test[0][:, 2].max()) + 1)
+    mentor = initial_mentornet(num_labels, seed)
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, num_steps)
+    optimizer = keras.optimizers.Adam(schedule, global_clipnorm=_MAX_GRADIENT_NORM)
+    optimizer.build(mentor.trainable_variables)
+    features, targets = (tf.constant(array) for array in train)
+    binary = bool(np.isin(train[1], (0, 1)).all())
+    trained_columns = tf.constant([0.0, 1.0, 1.0, 1.0])
+
+    def masked(variable: keras.Variable, gradient: tf.Tensor) -> tf.Tensor:
+        return gradient * trained_columns if variable.name.endswith(".kernel") else gradient
+
+    @tf.function
+    def run(count: tf.Tensor) -> tf.Tensor:
+        loss = 0.0
+        for _ in tf.range(count):
+            draw = tf.stack([seed, tf.cast(optimizer.iterations.value, tf.int32)])
+            rows = tf.random.stateless_uniform([batch_size], draw, 0, len(train[0]), tf.int32)
+            with tf.GradientTape() as tape:
+                logits = mentor(tf.gather(features, rows))
+                target = tf.gather(targets, rows)
+                if binary:
+                    error = tf.nn.sigmoid_cross_entropy_with_logits(target, logits)
+                else:
+                    error = tf.math.squared_difference(tf.sigmoid(logits), target)
+                loss = tf.reduce_mean(error)
+            variables = mentor.trainable_variables
+            gradients = map(tf.convert_to_tensor, tape.gradient(loss, variables))
+            optimizer.apply(list(map(masked, variables, gradients)))
+        return loss
+
+    @tf.function(reduce_retracing=True)
+    def mean_squared_error(features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(tf.math.squared_difference(tf.sigmoid(mentor(features)), targets))
+
+    for done in range(0, num_steps, _STEPS_PER_REPORT):
+        loss = float(run(tf.constant(min(_STEPS_PER_REPORT, num_steps - done))))
+        step = int(optimizer.iterations)
+        check(bool(np.isfinite(loss)), f"The loss before step {step} must be finite.", loss=loss)
+        errors = [float(mean_squared_error(*rows)) for rows in (train, test)]
+        print(f"step {step}/{num_steps} squared error: train {errors[0]:.2e} test {errors[1]:.2e}")
+    return mentor
+
+
+def main() -> None:
+    for name in ("train_dir", "data_path"):
+        check(bool(FLAGS[name].value), f"`{name}` must name a folder.", **{name: FLAGS[name].value})
+    steps, batch_size, rate = FLAGS.max_step_train, FLAGS.mini_batch_size, FLAGS.learning_rate
+    rule = "`max_step_train` must be a whole number of at least 1."
+    check(steps >= 1 and steps == int(steps), rule, max_step_train=steps)
+    check(batch_size >= 1, "`mini_batch_size` must be at least 1.", mini_batch_size=batch_size)
+    check(0 < rate < float("inf"), "`learning_rate` must be positive.", learning_rate=rate)
+    folder = pathlib.Path(FLAGS.data_path)
+    train, test = read_rows(folder / "tr.npz"), read_rows(folder / "ts.npz")
+    cli.load_tensorflow()
+    from mentornet import checkpoints
+
+    mentor = learn(
+        train,
+        test,
+        num_steps=int(steps),
+        batch_size=batch_size,
+        learning_rate=rate,
+        seed=FLAGS.seed,
+    )
+    prefix = str(pathlib.Path(FLAGS.train_dir) / FLAGS.checkpoint_name)
+    checkpoints.save_mentornet(mentor, prefix)
+    print(f"Saved {prefix}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -35,20 +35,26 @@ class Comparison:
     def __init__(self) -> None:
         self.passed = True
 
-    def __call__(self, name: str, ours: Any, theirs: Any, tolerance: float, relative: bool) -> None:
-        """Largest error; the relative one is relative to the largest magnitude of `theirs`."""
+    def __call__(
+        self, name: str, ours: Any, theirs: Any, tolerance: float | None, relative: bool
+    ) -> None:
+        """Largest error; the relative one is relative to the largest magnitude of `theirs`.
+
+        A tolerance of None shows the errors without judging them.
+        """
         theirs = np.asarray(theirs, np.float64)
         ours = np.asarray(ours, np.float64).reshape(theirs.shape)
         absolute = float(np.max(np.abs(ours - theirs), initial=0))
         scale = float(np.max(np.abs(theirs), initial=0)) or 1.0
-        ok = (
-            bool(np.isfinite(ours).all())
-            and (absolute / scale if relative else absolute) <= tolerance
-        )
+        errors = f"{name:<34} abs {absolute:.2e}  rel {absolute / scale:.2e}"
+        if tolerance is None:
+            print(f"{errors}  (not judged: the release races here)")
+            return
+        error = absolute / scale if relative else absolute
+        ok = bool(np.isfinite(ours).all()) and error <= tolerance
         self.passed &= ok
         rule = f"{'relative' if relative else 'absolute'} <= {tolerance:g}"
-        verdict = "ok" if ok else "FAILED"
-        print(f"{name:<34} abs {absolute:.2e}  rel {absolute / scale:.2e}  ({rule}) {verdict}")
+        print(f"{errors}  ({rule}) {'ok' if ok else 'FAILED'}")
 
 
 def forward(golden: Golden, mentornet: str, compare: Comparison) -> None:
@@ -113,6 +119,19 @@ def _trainer(name: str, kind: str, mentornet: str, golden: Golden, num_classes: 
     return trainer
 
 
+def _step_tolerance(kind: str, i: int) -> float | None:
+    """Relative tolerance after i updates, None where the release has no reproducible result.
+
+    The release's baseline does not gate its gradients: under TensorFlow 1 a layer's weights may be
+    updated before the gradient that flows on through them is computed, so that which weights the
+    second and later steps start from depends on the timing of threads. test_baseline_race.py
+    shows it on the golden file.
+    """
+    if i == 0:
+        return 1e-3
+    return 1e-2 if kind == "mentornet" else None
+
+
 def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
     theirs = dict(json.loads(golden["variables"].item()))
     name = "inception" if any(v.startswith("CifarNet/") for v in theirs) else "resnet101"
@@ -133,7 +152,7 @@ def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
             compare("eval_logits", logits, golden["eval_logits"], 1e-3, True)
         for i in range(len(golden[f"{kind}_total"])):
             outputs = trainer.step(images, tf.constant(labels))
-            tolerance = 1e-3 if i == 0 else 1e-2
+            tolerance = _step_tolerance(kind, i)
             for key, output in (
                 ("total", "mentornet/total_loss"),
                 ("loss", "losses"),
@@ -141,14 +160,16 @@ def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
                 ("weights", "sample_weights"),
             ):
                 expected = golden[f"{kind}_{key}"][i]
-                compare(f"{kind} step {i + 1} {key}", outputs[output], expected, tolerance, True)
+                bound = 0.0 if kind == "baseline" and key == "weights" else tolerance
+                compare(f"{kind} step {i + 1} {key}", outputs[output], expected, bound, True)
             rate = golden[f"{kind}_lr"][i]
             compare(f"{kind} step {i + 1} lr", outputs["learning_rate"], rate, 1e-6, True)
         names = json.loads(golden[f"{kind}_final_names"].item())
         norms = [np.linalg.norm(variables[n].numpy().astype(np.float64).ravel()) for n in names]
         expected = golden[f"{kind}_final_norm"]
         ratios = np.array(norms) / expected
-        compare(f"{kind} final norms (ratio to 1)", ratios, np.ones(len(ratios)), 1e-3, True)
+        bound = 1e-3 if kind == "mentornet" else None
+        compare(f"{kind} final norms (ratio to 1)", ratios, np.ones(len(ratios)), bound, True)
 
 
 def curricula_and_schedules(golden: Golden, mentornet: str, compare: Comparison) -> None:

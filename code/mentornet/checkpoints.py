@@ -248,6 +248,17 @@ class RunCheckpoint:
         return None
 
 
+def find_latest(folder: str) -> str:
+    """The latest checkpoint of a run.
+
+    Raises:
+      InputError: there is none.
+    """
+    latest = tf.train.latest_checkpoint(folder)
+    check(latest is not None, "The folder must hold a checkpoint.", folder=folder)
+    return latest
+
+
 def checkpoint_step(prefix: str) -> int:
     """The global step in a checkpoint's name, `model.ckpt-<step>`."""
     return int(prefix.rsplit("-", 1)[1])

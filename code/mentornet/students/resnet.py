@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -69,6 +70,46 @@ def tf1_name(variable: keras.Variable) -> str | None:
     return f"{layer.replace('.', '/')}/{_SUFFIX.get(kind, kind)}"
 
 
+def _conv(x: keras.KerasTensor, width: int, stride: int, name: str, seed: int) -> keras.KerasTensor:
+    stddev = math.sqrt(2 / (3 * 3 * width))
+    return layers.Conv2D(
+        width,
+        3,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=initializers.RandomNormal(stddev=stddev, seed=seed),
+        name=name,
+    )(x)
+
+
+def _activate(x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.LeakyReLU(negative_slope=0.1)(x)
+
+
+def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return BatchNormalization(name=name)(x)
+
+
+def _unit(
+    x: keras.KerasTensor, width: int, stride: int, name: str, seeds: Iterator[int]
+) -> keras.KerasTensor:
+    shortcut = x
+    if name == "unit_1_0":
+        # Kept from the release: activation before the norm, and the shortcut after both.
+        x = shortcut = _norm(_activate(x), f"{name}.shared_activation.init_bn")
+    else:
+        x = _activate(_norm(x, f"{name}.residual_only_activation.init_bn"))
+    x = _conv(x, width, stride, f"{name}.sub1.conv1", next(seeds))
+    x = _activate(_norm(x, f"{name}.sub2.bn2"))
+    x = _conv(x, width, 1, f"{name}.sub2.conv2", next(seeds))
+    extra = width - shortcut.shape[-1]
+    if extra:
+        shortcut = layers.AveragePooling2D(stride, padding="valid")(shortcut)
+        shortcut = keras.ops.pad(shortcut, [[0, 0]] * 3 + [[extra // 2, extra // 2]])
+    return layers.Add()([x, shortcut])
+
+
 def build(
     num_classes: int,
     seed: int,
@@ -78,47 +119,13 @@ def build(
     """See `mentornet.build_student`; this network has no dropout, so the rate has no effect."""
     del dropout_rate
     seeds = itertools.count(seed * 1000)
-
-    def conv(x: keras.KerasTensor, width: int, stride: int, name: str) -> keras.KerasTensor:
-        stddev = math.sqrt(2 / (3 * 3 * width))
-        return layers.Conv2D(
-            width,
-            3,
-            strides=stride,
-            padding="same",
-            use_bias=False,
-            kernel_initializer=initializers.RandomNormal(stddev=stddev, seed=next(seeds)),
-            name=name,
-        )(x)
-
-    def activate(x: keras.KerasTensor) -> keras.KerasTensor:
-        return layers.LeakyReLU(negative_slope=0.1)(x)
-
-    def norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-        return BatchNormalization(name=name)(x)
-
-    def unit(x: keras.KerasTensor, width: int, stride: int, name: str) -> keras.KerasTensor:
-        shortcut = x
-        if name == "unit_1_0":
-            # Kept from the release: activation before the norm, and the shortcut after both.
-            x = shortcut = norm(activate(x), f"{name}.shared_activation.init_bn")
-        else:
-            x = activate(norm(x, f"{name}.residual_only_activation.init_bn"))
-        x = conv(x, width, stride, f"{name}.sub1.conv1")
-        x = activate(norm(x, f"{name}.sub2.bn2"))
-        x = conv(x, width, 1, f"{name}.sub2.conv2")
-        extra = width - shortcut.shape[-1]
-        if extra:
-            shortcut = layers.AveragePooling2D(stride, padding="valid")(shortcut)
-            shortcut = keras.ops.pad(shortcut, [[0, 0]] * 3 + [[extra // 2, extra // 2]])
-        return layers.Add()([x, shortcut])
-
     inputs = keras.Input(image_shape)
-    x = conv(inputs, 16, 1, "init.init_conv")
+    x = _conv(inputs, 16, 1, "init.init_conv", next(seeds))
     for stage, (width, stride) in enumerate(_STAGES, start=1):
         for number in range(_UNITS_PER_STAGE):
-            x = unit(x, width, stride if number == 0 else 1, f"unit_{stage}_{number}")
-    x = activate(norm(x, "unit_last.final_bn"))
+            name = f"unit_{stage}_{number}"
+            x = _unit(x, width, stride if number == 0 else 1, name, seeds)
+    x = _activate(_norm(x, "unit_last.final_bn"))
     x = layers.GlobalAveragePooling2D()(x)
     limit = math.sqrt(3 / x.shape[-1])
     outputs = layers.Dense(

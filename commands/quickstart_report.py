@@ -1,0 +1,94 @@
+"""Table and pictures of the quick start: python commands/quickstart_report.py OUTPUT_DIR."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import sys
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from mentornet import students
+from mentornet.checkpoints import find_latest, restore_student
+from mentornet.datasets import dataset_info, records
+from mentornet.evaluation import Predictor
+from mentornet.metrics import read_json_lines
+
+METHODS = {"baseline": "Baseline", "mentornet_pd": "MentorNet PD"}
+COLORS = {"baseline": "#d55e00", "mentornet_pd": "#0072b2"}  # Okabe and Ito, colour-blind safe.
+CLEAN, CORRUPTED = "#0072b2", "#d55e00"
+
+
+def mean_weights(rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """Mean over the training of the weights of clean and of corrupted samples."""
+    keys = ("sample_weights/mean_clean", "sample_weights/mean_corrupted")
+    clean, corrupted = (np.mean([row[key] for row in rows if key in row]) for key in keys)
+    return float(clean), float(corrupted)
+
+
+def training_losses(run: pathlib.Path, examples: records.Examples) -> np.ndarray:
+    """Loss of each training sample, with the label as given, under the last checkpoint."""
+    config = json.loads((run / "train" / "config.json").read_text())
+    student = students.build_student(config["studentnet"], config["num_classes"])
+    restore_student(student, find_latest(str(run / "train")))
+    return Predictor(student)(examples, 256).losses
+
+
+def plot_accuracy(out: pathlib.Path, evaluations: dict[str, list[dict[str, Any]]]) -> None:
+    figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
+    for method, rows in evaluations.items():
+        steps = [row["step"] for row in rows]
+        values = [row["eval/accuracy"] for row in rows]
+        axes.plot(steps, values, marker=".", color=COLORS[method], label=METHODS[method])
+    axes.set(xlabel="step", ylabel="accuracy on clean test images")
+    axes.set_title("Digits, 40 % of the training labels drawn anew")
+    axes.legend(loc="lower right")
+    axes.grid(alpha=0.3)
+    figure.savefig(out / "accuracy.png", dpi=150)
+
+
+def plot_losses(out: pathlib.Path, losses: dict[str, np.ndarray], correct: np.ndarray) -> None:
+    figure, rows = plt.subplots(
+        1, len(losses), figsize=(9.6, 4), sharex=True, sharey=True, layout="constrained"
+    )
+    bins = np.linspace(0, max(float(np.max(values)) for values in losses.values()), 41)
+    for axes, (method, values) in zip(rows, losses.items(), strict=True):
+        axes.hist(values[correct], bins, color=CLEAN, alpha=0.7, label="clean label")
+        axes.hist(values[~correct], bins, color=CORRUPTED, alpha=0.7, label="corrupted label")
+        axes.set(title=METHODS[method], xlabel="loss with the given label", yscale="log")
+        axes.grid(alpha=0.3)
+    rows[0].set_ylabel("training samples")
+    rows[0].legend(loc="upper right")
+    figure.savefig(out / "losses.png", dpi=150)
+
+
+def main(out: pathlib.Path) -> None:
+    data_dir = out / "data" / "digits" / "0.4"
+    examples = records.read_examples(str(data_dir), dataset_info("digits", data_dir), "train")
+    correct = examples.labels == examples.clean_labels
+    evaluations, losses = {}, {}
+    header = f"{'method':<14} {'last acc.':>9} {'best acc.':>9} {'weight clean':>13}"
+    lines = [f"{header} {'weight corrupted':>17}"]
+    for method, name in METHODS.items():
+        evaluations[method] = read_json_lines(out / method / "eval" / "eval.jsonl")
+        accuracy = [row["eval/accuracy"] for row in evaluations[method]]
+        clean, corrupted = mean_weights(read_json_lines(out / method / "train" / "metrics.jsonl"))
+        losses[method] = training_losses(out / method, examples)
+        row = f"{name:<14} {accuracy[-1]:>9.3f} {max(accuracy):>9.3f} {clean:>13.3f}"
+        lines.append(f"{row} {corrupted:>17.3f}")
+    plot_accuracy(out, evaluations)
+    plot_losses(out, losses, correct)
+    table = "\n".join(lines)
+    (out / "table.txt").write_text(table + "\n")
+    wrong = f"{1 - correct.mean():.1%} of {len(correct)} training labels are wrong"
+    print(f"\nAccuracy on clean test images; {wrong}; weights are means over the training.\n")
+    print(f"{table}\n\nPictures: {out / 'accuracy.png'}, {out / 'losses.png'}")
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Lint, types and tests: bash commands/test.sh [PYTEST_ARGUMENT ...]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source commands/environment.sh dev
+ruff check .
+ruff format --check .
+mypy
+python -m pytest "$@"

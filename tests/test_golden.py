@@ -1,0 +1,36 @@
+"""The outputs of the 2018 release under TensorFlow 1.8."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import GOLDEN, MENTORNET, ROOT
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mentornet_forward",
+        "weighting",
+        "curricula_and_schedules",
+        "student_inception",
+        pytest.param("student_resnet101", marks=pytest.mark.slow),
+    ],
+)
+def test_agrees_with_the_release(name):
+    command = [sys.executable, ROOT / "tests" / "parity.py", "--mentornet", MENTORNET, "--golden"]
+    result = subprocess.run([*command, GOLDEN / f"{name}.npz"], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert " ok\n" in result.stdout
+
+
+def test_parity_fails_on_a_wrong_golden_file(tmp_path):
+    with np.load(GOLDEN / "mentornet_forward.npz") as file:
+        golden = dict(file)
+    golden["logits"] = golden["logits"] + 1e-3
+    np.savez(tmp_path / "wrong.npz", **golden)
+    command = [sys.executable, ROOT / "tests" / "parity.py", "--mentornet", MENTORNET, "--golden"]
+    result = subprocess.run([*command, tmp_path / "wrong.npz"], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "FAILED" in result.stdout

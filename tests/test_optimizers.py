@@ -1,0 +1,58 @@
+"""Momentum as TensorFlow 1 does it, against NumPy and a few steps by hand."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mentornet.optimizers import PiecewiseConstantDecay, TF1Momentum, make_optimizer
+from mentornet.schedules import PiecewiseConstant
+
+
+def test_worked_steps_across_a_change_of_the_rate():
+    variable = keras.Variable([1.0])
+    optimizer = TF1Momentum(PiecewiseConstantDecay((1,), (0.1, 0.01)), 0.9)
+    optimizer.build([variable])
+    # a = 1, 1.9, 2.71; the rate is 0.1, 0.1, 0.01.
+    for expected in (1 - 0.1, 0.9 - 0.19, 0.71 - 0.0271):
+        optimizer.apply([tf.constant([1.0])], [variable])
+        assert float(variable[0]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_against_numpy():
+    random = np.random.default_rng(0)
+    w, a = random.normal(size=(3, 4)).astype(np.float32), np.zeros((3, 4), np.float32)
+    variable = keras.Variable(w)
+    optimizer = TF1Momentum(0.05, 0.8)
+    optimizer.build([variable])
+    for _ in range(20):
+        g = random.normal(size=(3, 4)).astype(np.float32)
+        a = 0.8 * a + g
+        w = w - 0.05 * a
+        optimizer.apply([tf.constant(g)], [variable])
+    np.testing.assert_allclose(variable.numpy(), w, rtol=1e-5, atol=1e-6)
+
+
+def test_differs_from_keras_sgd_when_the_rate_changes():
+    rates = PiecewiseConstantDecay((0,), (0.1, 0.01))
+    values = []
+    for optimizer in (TF1Momentum(rates, 0.9), keras.optimizers.SGD(rates, momentum=0.9)):
+        variable = keras.Variable([0.0])
+        optimizer.build([variable])
+        for _ in range(2):
+            optimizer.apply([tf.constant([1.0])], [variable])
+        values.append(float(variable[0]))
+    assert values == pytest.approx([-0.119, -0.2], abs=1e-6)
+
+
+def test_momentum_zero_is_plain_gradient_descent():
+    optimizer = make_optimizer(0.0, PiecewiseConstant((), (0.1,)))
+    assert isinstance(optimizer, keras.optimizers.SGD)
+    assert optimizer.momentum == 0
+
+
+def test_survives_keras_serialisation():
+    optimizer = TF1Momentum(PiecewiseConstantDecay((5,), (0.1, 0.01)), 0.7)
+    copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert copy.momentum == 0.7
+    assert copy._learning_rate.values == (0.1, 0.01)

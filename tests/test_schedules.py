@@ -1,0 +1,94 @@
+"""Plain functions of the step, against numbers worked by hand."""
+
+import pytest
+
+from mentornet import schedules
+from mentornet.config import InputError, TrainConfig, WeightingConfig
+from mentornet.students import learning_rate_schedule
+
+
+def make_config(**values):
+    return TrainConfig(data_dir="-", train_log_dir="-", **values)
+
+
+def mentored(**values):
+    return make_config(trained_mentornet_dir="x", weighting=WeightingConfig(), **values)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [(0, 0.1), (19531, 0.1), (19532, 0.01), (25000, 0.01), (25001, 0.001), (30001, 0.0001)],
+)
+def test_mentored_resnet_changes_after_the_boundary_and_ignores_the_decay_flags(step, rate):
+    for config in (mentored(), mentored(learning_rate_decay_factor=0.5, num_epochs_per_decay=1)):
+        assert learning_rate_schedule(config, 50000)(step) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(("step", "rate"), [(19499, 0.1), (19500, 0.01), (39000, 0.001)])
+def test_baseline_resnet_decays_every_19500_steps_as_python_2_divides(step, rate):
+    assert learning_rate_schedule(make_config(), 50000)(step) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(("step", "rate"), [(77999, 0.1), (78000, 0.01), (119999, 0.01)])
+def test_inception_decays_at_78000(step, rate):
+    values = {"num_epochs_per_decay": 200, "max_number_of_steps": 120000, "studentnet": "inception"}
+    for config in (make_config(**values), mentored(**values)):
+        assert learning_rate_schedule(config, 50000)(step) == pytest.approx(rate)
+
+
+def test_boundaries_that_were_given_take_precedence():
+    config = mentored(learning_rate_boundaries=(10, 20), learning_rate_decay_factor=0.5)
+    rates = [learning_rate_schedule(config, 50000)(step) for step in (10, 11, 20, 21)]
+    assert rates == pytest.approx([0.1, 0.05, 0.05, 0.025])
+
+
+def test_epoch_percentage():
+    steps = (0, 389, 390, 38999)
+    assert [schedules.epoch_percentage(s, 39000) for s in steps] == [0, 0, 1, 99]
+
+
+def test_dropout_rates():
+    rates = schedules.dropout_rates("0.5, 17, 0.05, 78, 1.0, 5")
+    assert len(rates) == 100
+    assert [rates[i] for i in (0, 16, 17, 94, 95, 99)] == [0.5, 0.5, 0.05, 0.05, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "part"),
+    [
+        ({"loss_p_percentile": 1.5}, "`loss_p_percentile` must lie in 0..1."),
+        ({"loss_p_percentile": float("nan")}, "`loss_p_percentile`"),
+        ({"burn_in_epoch": 101}, "`burn_in_epoch` must lie in 0..100."),
+        ({"loss_moving_average_decay": -0.1}, "`loss_moving_average_decay`"),
+        ({"example_dropout_rates": "0.5,17,0.05,78"}, "must sum to 100, not 95"),
+        ({"example_dropout_rates": "1.5,100"}, "must lie in 0..1"),
+        ({"example_dropout_rates": "0.5,50.5,0.5,49.5"}, "whole numbers"),
+        ({"example_dropout_rates": "0.5,-1,0.5,101"}, "whole numbers"),
+        ({"example_dropout_rates": "0.5,inf"}, "must sum to 100"),
+        ({"example_dropout_rates": "0.5"}, "must be pairs"),
+        ({"example_dropout_rates": "a,100"}, "must be pairs"),
+    ],
+)
+def test_weighting_config_rejects(values, part):
+    with pytest.raises(InputError, match=part.replace("(", r"\(")) as caught:
+        WeightingConfig(**values)
+    assert str(next(iter(values.values()))) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"batch_size": 0},
+        {"max_number_of_steps": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("inf")},
+        {"seed": -1},
+        {"seed": 2**31},
+        {"learning_rate_boundaries": (5, 5)},
+        {"mentornet_label": "other"},
+        {"weighting": WeightingConfig()},
+    ],
+)
+def test_train_config_rejects(values):
+    with pytest.raises(InputError, match="Received"):
+        make_config(**values)

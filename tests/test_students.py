@@ -1,0 +1,142 @@
+"""The networks: sizes, names, initial values and their oddities."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mentornet import InputError, build_student, restore_tf1_student, students
+from mentornet.students.inception import LocalResponseNormalization
+from mentornet.students.resnet import BatchNormalization
+
+
+def num_parameters(model):
+    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+
+
+@pytest.fixture(scope="module")
+def inception():
+    return build_student("inception", 10)
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    return build_student("resnet101", 10)
+
+
+def test_parameter_counts(inception, resnet):
+    assert num_parameters(inception) == 1_756_426
+    assert num_parameters(resnet) == 84_627_034
+    assert num_parameters(build_student("inception", 100)) == 1_756_426 + 90 * 193
+
+
+def test_names(inception, resnet):
+    names = set(students.tf1_variables("inception", inception))
+    layers = ("conv1", "conv2", "fc3", "fc4", "logits")
+    assert names == {f"CifarNet/{n}/{kind}" for n in layers for kind in ("weights", "biases")}
+    names = set(students.tf1_variables("resnet101", resnet))
+    assert len(names) == 277
+    assert {
+        "init/init_conv/DW",
+        "unit_1_0/shared_activation/init_bn/moving_mean",
+        "unit_3_8/residual_only_activation/init_bn/gamma",
+        "unit_2_0/sub1/conv1/DW",
+        "unit_2_0/sub2/bn2/moving_variance",
+        "unit_last/final_bn/beta",
+        "logit/DW",
+        "logit/biases",
+    } <= names
+
+
+def test_initial_values(inception, resnet):
+    values = {n: v.numpy() for n, v in students.tf1_variables("inception", inception).items()}
+    # A normal cut off at two deviations has 0.88 of its deviation.
+    for layer, stddev in (("conv1", 0.05), ("conv2", 0.05), ("fc3", 0.04), ("logits", 1 / 192)):
+        weights = values[f"CifarNet/{layer}/weights"]
+        assert weights.std() == pytest.approx(0.88 * stddev, rel=0.05)
+        assert np.abs(weights).max() <= 2 * stddev
+    for layer, bias in (("conv1", 0), ("fc3", 0.1), ("fc4", 0.1), ("logits", 0)):
+        np.testing.assert_allclose(values[f"CifarNet/{layer}/biases"], bias)
+    values = students.tf1_variables("resnet101", resnet)
+    kernel = values["unit_2_3/sub1/conv1/DW"].numpy()
+    assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 320)), rel=0.01)
+    dense, limit = values["logit/DW"].numpy(), np.sqrt(3 / 640)
+    assert 0.98 * limit < np.abs(dense).max() <= limit
+    assert dense.std() == pytest.approx(limit / np.sqrt(3), rel=0.03)
+    np.testing.assert_array_equal(values["logit/biases"].numpy(), 0)
+
+
+def test_seed_decides_the_initial_values(inception):
+    same, other = build_student("inception", 10), build_student("inception", 10, seed=1)
+    np.testing.assert_array_equal(same.weights[0].numpy(), inception.weights[0].numpy())
+    assert np.abs(other.weights[0].numpy() - inception.weights[0].numpy()).max() > 0.01
+
+
+def test_local_response_normalization_against_numpy():
+    x = np.random.default_rng(0).normal(size=(2, 3, 3, 64)).astype(np.float32) * 30
+    expected = np.empty_like(x)
+    for c in range(64):
+        window = x[..., max(0, c - 4) : c + 5].astype(np.float64)
+        scale = 1 + 0.001 / 9 * np.square(window).sum(-1)
+        expected[..., c] = x[..., c] / scale**0.75
+    np.testing.assert_allclose(LocalResponseNormalization()(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_batch_normalization_against_numpy():
+    random = np.random.default_rng(0)
+    layer = BatchNormalization()
+    layer.build((None, 4, 4, 3))
+    decayed_mean, moving_variance = np.zeros(3), np.ones(3)
+    for t in range(1, 4):
+        x = random.normal(2, 3, size=(5, 4, 4, 3)).astype(np.float32)
+        mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+        outputs = layer(x, training=True)
+        normal = (x - mean) / np.sqrt(variance + 0.001)
+        np.testing.assert_allclose(outputs, normal, rtol=1e-4, atol=1e-5)
+        # Kept from the release: the mean is zero-debiased, the variance is not.
+        decayed_mean = 0.9 * decayed_mean + 0.1 * mean
+        moving_variance = 0.9 * moving_variance + 0.1 * variance
+        np.testing.assert_allclose(layer.moving_mean, decayed_mean / (1 - 0.9**t), rtol=1e-5)
+        np.testing.assert_allclose(layer.moving_variance, moving_variance, rtol=1e-5)
+    expected = (x - layer.moving_mean.numpy()) / np.sqrt(layer.moving_variance.numpy() + 0.001)
+    np.testing.assert_allclose(layer(x, training=False), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_unknown_student_lists_the_known():
+    with pytest.raises(InputError, match="inception, resnet101"):
+        build_student("alexnet", 10)
+
+
+def save(prefix, values):
+    names = sorted(values)
+    tf.raw_ops.SaveV2(
+        prefix=str(prefix),
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=[tf.constant(values[name]) for name in names],
+    )
+    return str(prefix)
+
+
+def test_restore_tf1_student(tmp_path):
+    random = np.random.default_rng(0)
+    student = build_student("inception", 10)
+    values = {
+        name: random.normal(size=tuple(v.shape)).astype(np.float32)
+        for name, v in students.tf1_variables("inception", student).items()
+    }
+    training = {"global_step": np.int64(7), "CifarNet/conv1/weights/Momentum": np.zeros(3)}
+    restore_tf1_student(student, save(tmp_path / "good", values | training))
+    for name, variable in students.tf1_variables("inception", student).items():
+        np.testing.assert_array_equal(variable.numpy(), values[name])
+
+    lacking = {n: v for n, v in values.items() if n != "CifarNet/fc3/biases"}
+    with pytest.raises(InputError, match="lacks CifarNet/fc3/biases"):
+        restore_tf1_student(student, save(tmp_path / "lacking", lacking))
+    with pytest.raises(InputError, match="has CifarNet/fc5/biases left over"):
+        more = values | {"CifarNet/fc5/biases": np.zeros(3)}
+        restore_tf1_student(student, save(tmp_path / "more", more))
+    with pytest.raises(InputError, match=r"must have the shape \(384,\)"):
+        wrong = values | {"CifarNet/fc3/biases": np.zeros(3, np.float32)}
+        restore_tf1_student(student, save(tmp_path / "wrong", wrong))
+    with pytest.raises(InputError, match="cannot be read"):
+        restore_tf1_student(student, str(tmp_path / "none"))

@@ -1,7 +1,7 @@
 # Sourced by the other commands: makes sure that a virtual environment with the project is active.
-# Usage: source commands/environment.sh [EXTRA]   from the top of the repository; EXTRA e.g. dev.
+# Usage, from the top of the repository: [EXTRA=dev] source commands/environment.sh
 
-_extra=${1:-}
+_extra=${EXTRA:-}
 if [ -z "${VIRTUAL_ENV:-}" ]; then
   if [ ! -e .venv/bin/activate ]; then
     if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then

@@ -22,7 +22,7 @@ train() {
   trap 'kill $eval_job 2>/dev/null || true' EXIT
   python "code/$script" --dataset_name=digits --data_dir="$out/data/digits/0.4" \
     --train_log_dir="$out/$method/train" --studentnet=inception --max_number_of_steps=600 \
-    --num_epochs_per_decay=200 --save_interval_secs=5 --max_to_keep=100 "$@"
+    --learning_rate_boundaries=400 --save_interval_secs=5 --max_to_keep=100 "$@"
   wait "$eval_job"
   trap - EXIT
 }
@@ -31,4 +31,4 @@ train baseline cifar_train_baseline.py
 train mentornet_pd cifar_train_mentornet.py \
   --trained_mentornet_dir=mentornet_models/models/mentornet_pd1_g_1/mentornet_pd \
   --loss_p_percentile=0.6 --example_dropout_rates="0.0,100"
-python commands/quickstart_report.py "$out"
+python commands/quickstart_report.py --output_dir="$out"

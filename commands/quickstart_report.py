@@ -1,23 +1,26 @@
-"""Table and pictures of the quick start: python commands/quickstart_report.py OUTPUT_DIR."""
+"""Table and pictures of the quick start."""
 
 from __future__ import annotations
 
 import json
 import pathlib
-import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from absl import flags
 
-from mentornet import students
-from mentornet.checkpoints import find_latest, restore_student
-from mentornet.datasets import dataset_info, records
-from mentornet.evaluation import Predictor
-from mentornet.metrics import read_json_lines
+from mentornet import cli
+
+if TYPE_CHECKING:
+    from mentornet.datasets import records
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("output_dir", "runs/quickstart", "Folder of commands/quickstart.sh.")
 
 METHODS = {"baseline": "Baseline", "mentornet_pd": "MentorNet PD"}
 COLORS = {"baseline": "#d55e00", "mentornet_pd": "#0072b2"}  # Okabe and Ito, colour-blind safe.
@@ -33,6 +36,10 @@ def mean_weights(rows: list[dict[str, Any]]) -> tuple[float, float]:
 
 def training_losses(run: pathlib.Path, examples: records.Examples) -> np.ndarray:
     """Loss of each training sample, with the label as given, under the last checkpoint."""
+    from mentornet import students
+    from mentornet.checkpoints import find_latest, restore_student
+    from mentornet.evaluation import Predictor
+
     config = json.loads((run / "train" / "config.json").read_text())
     student = students.build_student(config["studentnet"], config["num_classes"])
     restore_student(student, find_latest(str(run / "train")))
@@ -67,7 +74,12 @@ def plot_losses(out: pathlib.Path, losses: dict[str, np.ndarray], correct: np.nd
     figure.savefig(out / "losses.png", dpi=150)
 
 
-def main(out: pathlib.Path) -> None:
+def main() -> None:
+    cli.load_tensorflow()
+    from mentornet.datasets import dataset_info, records
+    from mentornet.metrics import read_json_lines
+
+    out = pathlib.Path(FLAGS.output_dir)
     data_dir = out / "data" / "digits" / "0.4"
     examples = records.read_examples(str(data_dir), dataset_info("digits", data_dir), "train")
     correct = examples.labels == examples.clean_labels
@@ -91,4 +103,4 @@ def main(out: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))
+    cli.run(main)

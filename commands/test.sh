@@ -2,7 +2,7 @@
 # Lint, types and tests: bash commands/test.sh [PYTEST_ARGUMENT ...]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-source commands/environment.sh dev
+EXTRA=dev source commands/environment.sh
 ruff check .
 ruff format --check .
 mypy

@@ -17,14 +17,24 @@ from mentornet.config import InputError, check
 from mentornet.mentor import VARIABLE_SHAPES, MentorNet
 
 CHECKPOINT_NAME = "model.ckpt"
+_CONFIG_KEY = "config/.ATTRIBUTES/VARIABLE_VALUE"
 _MODELS = pathlib.Path(__file__).resolve().parents[2] / "mentornet_models" / "models"
-_READ_ERRORS = (tf.errors.OpError, ValueError, OSError)
+# What TensorFlow raises for a checkpoint that is gone, damaged or another's.
+READ_ERRORS = (
+    tf.errors.OpError,
+    AssertionError,
+    IndexError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 
 
 def _open(prefix: str) -> Any:
     try:
         return tf.train.load_checkpoint(prefix)
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"Checkpoint {prefix} cannot be read: {reason}") from None
 
@@ -32,7 +42,7 @@ def _open(prefix: str) -> Any:
 def _read(reader: Any, prefix: str, name: str) -> np.ndarray:
     try:
         return reader.get_tensor(name)
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"Checkpoint {prefix}: {name} cannot be read: {reason}") from None
 
@@ -240,7 +250,7 @@ class RunCheckpoint:
             try:
                 self._checkpoint.restore(path).assert_consumed()
                 return path
-            except (tf.errors.OpError, AssertionError, ValueError) as error:
+            except READ_ERRORS as error:
                 reason = str(error).splitlines()[0]
                 print(f"WARNING: checkpoint {path} is passed over: {reason}", flush=True)
         if paths:
@@ -268,17 +278,20 @@ def read_run_config(prefix: str) -> dict[str, Any]:
     """The configuration of the run that wrote a checkpoint.
 
     Raises:
-      tf.errors.OpError, ValueError: the checkpoint is gone or damaged.
+      KeyError: the checkpoint holds no configuration (the release's do not).
+      One of `READ_ERRORS`: it is gone or damaged.
     """
     reader = tf.train.load_checkpoint(prefix)
-    return json.loads(reader.get_tensor("config/.ATTRIBUTES/VARIABLE_VALUE"))
+    if not reader.has_tensor(_CONFIG_KEY):
+        raise KeyError(_CONFIG_KEY)
+    return json.loads(reader.get_tensor(_CONFIG_KEY))
 
 
 def restore_student(student: keras.Model, prefix: str) -> None:
     """Restores the student alone from a run's checkpoint.
 
     Raises:
-      tf.errors.OpError, AssertionError: the checkpoint is gone, damaged or of another network.
+      One of `READ_ERRORS`: the checkpoint is gone, damaged or of another network.
     """
     checkpoint = tf.train.Checkpoint(student=_variables_of(student))
     checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()

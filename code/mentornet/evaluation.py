@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from mentornet import metrics, students
 from mentornet.checkpoints import (
+    READ_ERRORS,
     checkpoint_step,
     read_run_config,
     restore_student,
@@ -92,7 +93,12 @@ class _Job:
             raise InputError(f"`eval_dir` {folder} cannot be written: {error}") from None
         self._board = metrics.TensorBoardWriter(config.eval_dir, 10)
         self._rows_writer = rows
-        self.rows = metrics.read_json_lines(folder / RESULTS_FILE)
+        self.rows = self._by_step(metrics.read_json_lines(folder / RESULTS_FILE))
+
+    @staticmethod
+    def _by_step(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        # A checkpoint that could not be read at first is evaluated after a later one.
+        return sorted(rows, key=lambda row: row["step"])
 
     def close(self) -> None:
         self._board.close()
@@ -115,7 +121,7 @@ class _Job:
         step = checkpoint_step(prefix)
         try:
             self._restore(prefix)
-        except (tf.errors.OpError, AssertionError, ValueError, KeyError) as error:
+        except READ_ERRORS as error:
             if isinstance(error, InputError):
                 raise
             if not os.path.exists(f"{prefix}.index"):
@@ -129,7 +135,7 @@ class _Job:
         info, examples = self._examples
         row = accuracies(self._predictor(examples, self._config.batch_size), examples, info)
         self._rows_writer.write_scalars(step, row)
-        self.rows = sorted([*self.rows, {"step": step, **row}], key=lambda r: r["step"])
+        self.rows = self._by_step([*self.rows, {"step": step, **row}])
         self._board.write_scalars(step, {k: row[k] for k in ("eval/accuracy", "total_loss")})
         shown = f"accuracy={row['eval/accuracy']:.4f} total_loss={row['total_loss']:.4f}"
         print(f"eval step {step}: {shown} ({row['num_examples']} images)", flush=True)
@@ -172,7 +178,7 @@ class _Job:
             return False
         latest = tf.train.latest_checkpoint(self._config.checkpoint_dir)
         if self._max_number_of_steps is None and latest is not None:
-            with contextlib.suppress(tf.errors.OpError, ValueError, KeyError):
+            with contextlib.suppress(*READ_ERRORS):
                 self._max_number_of_steps = read_run_config(latest)["max_number_of_steps"]
         return self.rows[-1]["step"] == self._max_number_of_steps
 

@@ -164,7 +164,8 @@ def _read_file(file: str, info: DatasetInfo) -> Iterator[dict[str, np.ndarray]]:
             return
         try:
             parsed = tf.io.parse_example(chunk, features)
-        except tf.errors.InvalidArgumentError:
+        except (tf.errors.InvalidArgumentError, UnicodeDecodeError):
+            # TensorFlow puts the record into its message, which must then be UTF-8.
             raise InputError(f"{file}, {_first_unparsable_record(chunk, start)}") from None
         columns = {key: value.numpy() for key, value in parsed.items()}
         size = len(columns["image/id"])

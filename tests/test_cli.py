@@ -1,0 +1,122 @@
+"""Command lines: every published one runs unchanged, a bad one ends in one line and status 2."""
+
+import re
+
+import pytest
+from conftest import MENTORNET, ROOT, run
+
+SCRIPTS = [
+    "code/cifar_train_mentornet.py",
+    "code/cifar_train_baseline.py",
+    "code/cifar_eval.py",
+    "code/cifar_prepare_data.py",
+    "mentornet_learning/data_generator.py",
+    "mentornet_learning/train.py",
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_lists_the_flags(script):
+    status, output = run(script, "--help")
+    assert status in (0, 1)  # absl ends --help with 1.
+    assert "Traceback" not in output
+    assert len(re.findall(r"^  --", output, re.MULTILINE)) >= 6
+
+
+def test_flags_and_defaults_of_the_release():
+    from mentornet.config import TrainConfig, WeightingConfig
+
+    config = TrainConfig("d", "t")
+    assert (config.batch_size, config.learning_rate, config.learning_rate_decay_factor) == (
+        128,
+        0.1,
+        0.1,
+    )
+    assert (config.num_epochs_per_decay, config.max_number_of_steps) == (50, 39000)
+    assert (config.save_summaries_secs, config.save_interval_secs) == (120, 1200)
+    weighting = WeightingConfig()
+    assert (weighting.loss_p_percentile, weighting.loss_moving_average_decay) == (0.7, 0.5)
+    assert weighting.example_dropout_rates == "0.5, 17, 0.05, 78, 1.0, 5"
+    for script, names in (
+        (SCRIPTS[0], "master ps_tasks task device_id dataset_name studentnet"),
+        (SCRIPTS[2], "batch_size split_name output_csv_file eval_interval_secs device_id master"),
+        (SCRIPTS[4], "outdir vstar_fn vstar_gamma sample_size input_csv_filename"),
+        (SCRIPTS[5], "train_dir data_path mini_batch_size max_step_train learning_rate"),
+    ):
+        _, output = run(script, "--help")
+        for name in names.split():
+            assert f"--{name}:" in output
+
+
+@pytest.mark.parametrize("studentnet", ["resnet101", "inception"])
+def test_the_published_command(studentnet, tmp_path):
+    """Steps lowered, a small batch and small images; all else as published."""
+    from mentornet.datasets.prepare import PrepareConfig, prepare
+
+    prepare(PrepareConfig("digits", str(tmp_path), noise_fraction=0.4, num_train=20))
+    decay = ["--num_epochs_per_decay=200", "--learning_rate_decay_factor=0.1"]
+    status, output = run(
+        SCRIPTS[0],
+        "--dataset_name=digits",
+        "--trained_mentornet_dir=mentornet_models/models/mentornet_pd1_g_1/mentornet_pd",
+        "--loss_p_precentile=0.75",
+        "--nofixed_epoch_after_burn_in",
+        "--burn_in_epoch=0",
+        "--example_dropout_rates=0.5,17,0.05,83",
+        f"--data_dir={tmp_path}/digits/0.4",
+        f"--train_log_dir={tmp_path}/train",
+        f"--studentnet={studentnet}",
+        "--device_id=0",
+        *(decay if studentnet == "inception" else []),
+        "--max_number_of_steps=1",
+        "--batch_size=2",
+    )
+    assert status == 0, output
+    assert (
+        "WARNING: --loss_p_precentile=0.75 is taken as loss_p_percentile; the 2018 release ignored "
+        "the misspelt flag and used 0.7." in output
+    )
+    assert (tmp_path / "train" / "model.ckpt-1.index").exists()
+
+
+GOOD = [f"--trained_mentornet_dir={MENTORNET}", "--data_dir=d", "--train_log_dir=t"]
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "part"),
+    [
+        (SCRIPTS[0], ["--loss_p_percentil=0.5"], "Unknown command line flag 'loss_p_percentil'"),
+        (SCRIPTS[0], ["--batch_size=many"], "flag --batch_size=many"),
+        (SCRIPTS[0], [*GOOD, "stray"], "Unexpected argument: stray"),
+        (SCRIPTS[0], [*GOOD, "--ps_tasks=1"], "use TF_CONFIG"),
+        (SCRIPTS[0], [*GOOD, "--task=1"], "use TF_CONFIG"),
+        (SCRIPTS[0], [*GOOD, "--master=grpc://x"], "use TF_CONFIG"),
+        (SCRIPTS[0], [*GOOD, "--loss_p_percentile=1.5"], "must lie in 0..1"),
+        (SCRIPTS[0], [*GOOD, "--burn_in_epoch=101"], "must lie in 0..100"),
+        (SCRIPTS[0], [*GOOD, "--example_dropout_rates=0.5,99"], "must sum to 100, not 99"),
+        (SCRIPTS[0], [*GOOD, "--example_dropout_rates=2,100"], "must lie in 0..1"),
+        (SCRIPTS[0], [*GOOD, "--learning_rate_boundaries=a"], "must be whole numbers"),
+        (SCRIPTS[0], [*GOOD, "--loss_p_percentile=1", "--loss_p_precentile=1"], "not both"),
+        (SCRIPTS[0], GOOD[1:], "`trained_mentornet_dir` must name"),
+        (SCRIPTS[0], GOOD[:2], "`train_log_dir` must name"),
+        (SCRIPTS[0], GOOD, "`data_dir` must be an existing folder"),
+        (SCRIPTS[1], ["--batch_size=0"], "must name a folder"),
+        (SCRIPTS[1], [*GOOD[1:], "--batch_size=0"], "`batch_size` must be at least 1"),
+        (SCRIPTS[2], ["--data_dir=d"], "`checkpoint_dir` must not be empty"),
+        (SCRIPTS[3], ["--dataset_name=mnist"], "cifar10, cifar100, digits"),
+        (SCRIPTS[3], ["--noise_fraction=40"], "`noise_fraction` must lie in 0..1"),
+        (SCRIPTS[3], ["--noise_type=file"], "`noise_file` goes with noise_type='file'"),
+        (SCRIPTS[3], ["--dataset_name=cifar10"], "`source` must name the archive"),
+        (SCRIPTS[4], ["--outdir=o", "--vstar_fn=own"], "`vstar_fn` must be one of"),
+        (SCRIPTS[5], ["--train_dir=t"], "`data_path` must name a folder"),
+        (SCRIPTS[5], ["--train_dir=t", "--data_path=none"], "none/tr.npz cannot be read"),
+    ],
+)
+def test_bad_command_lines_end_in_one_line(script, flags, part, tmp_path):
+    status, output = run(script, *flags)
+    assert status == 2, output
+    errors = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert part in errors[0]
+    assert "Traceback" not in output
+    assert not (ROOT / "t").exists()

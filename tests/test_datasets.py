@@ -1,0 +1,395 @@
+"""Noise, sources, records and the input pipeline."""
+
+import json
+import os
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT
+
+from mentornet import InputError
+from mentornet.datasets import dataset_info, noise, pipeline, records, sources
+from mentornet.datasets.prepare import PrepareConfig, prepare
+
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return np.random.default_rng(0).integers(0, 10, 20000)
+
+
+@pytest.mark.parametrize(
+    ("noise_type", "wrong"), [("uniform", 0.36), ("symmetric", 0.4), ("pair", 0.4)]
+)
+def test_noise_rate(labels, noise_type, wrong):
+    noisy = noise.corrupt(labels, 10, noise_type, 0.4, 0, "cifar10")
+    assert np.mean(noisy != labels) == pytest.approx(wrong, abs=0.01)
+    changed = noisy[noisy != labels]
+    counts = np.bincount((changed - labels[noisy != labels]) % 10, minlength=10)
+    if noise_type == "pair":
+        assert counts[1] == len(changed)
+    else:
+        assert counts[0] == 0
+        assert counts[1:].min() > 0.8 * len(changed) / 9
+
+
+def test_asymmetric_noise(labels):
+    noisy = noise.corrupt(labels, 10, "asymmetric", 0.4, 0, "cifar10")
+    matrix = noise.transition_matrix(labels, noisy, 10)
+    off = {(int(a), int(b)) for a, b in zip(*np.nonzero(matrix), strict=True) if a != b}
+    assert off == {(9, 1), (2, 0), (4, 7), (3, 5), (5, 3)}
+    assert matrix[3, 5] / matrix[3].sum() == pytest.approx(0.4, abs=0.04)
+    with pytest.raises(InputError, match="cifar10 only"):
+        noise.corrupt(labels, 10, "asymmetric", 0.4, 0, "digits")
+
+
+def test_noise_is_a_function_of_its_seed(labels):
+    draws = [noise.corrupt(labels, 10, "uniform", 0.4, seed, "cifar10") for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert (draws[0] != draws[2]).any()
+
+
+def test_labels_from_file(tmp_path):
+    np.savez(tmp_path / "l.npz", a=np.arange(5), b=np.zeros(5, np.uint8))
+    read = noise.labels_from_file(str(tmp_path / "l.npz"), "a", 5, 10)
+    np.testing.assert_array_equal(read, np.arange(5))
+    for key, count, classes, part in (
+        (None, 5, 10, "one of a, b"),
+        ("a", 4, 10, "4 whole numbers"),
+        ("a", 5, 4, "must lie in 0..3"),
+    ):
+        with pytest.raises(InputError, match=part):
+            noise.labels_from_file(str(tmp_path / "l.npz"), key, count, classes)
+    np.save(tmp_path / "p.npy", np.array([{}], object))
+    with pytest.raises(InputError, match="cannot be read"):
+        noise.labels_from_file(str(tmp_path / "p.npy"), None, 1, 10)
+
+
+def write_cifar(folder, dataset, layout, per_batch=4):
+    """A tiny data set in an official layout; returns training images and labels in its order."""
+    random = np.random.default_rng(0)
+    folder.mkdir()
+    num_batches = 5 if dataset == "cifar10" else 1
+    images = random.integers(0, 256, (num_batches + 1, per_batch, 3072), dtype=np.uint8)
+    fine = random.integers(0, 10, (num_batches + 1, per_batch))
+    coarse = fine // 5
+    names = {
+        ("cifar10", "python"): [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"],
+        ("cifar10", "binary"): [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"],
+        ("cifar100", "python"): ["train", "test"],
+        ("cifar100", "binary"): ["train.bin", "test.bin"],
+    }[dataset, layout]
+    for name, x, y, c in zip(names, images, fine, coarse, strict=True):
+        if layout == "python":
+            batch = {b"data": x, b"filenames": [b"a.png"] * per_batch}
+            batch |= (
+                {b"labels": y.tolist()}
+                if dataset == "cifar10"
+                else {b"fine_labels": y.tolist(), b"coarse_labels": c.tolist()}
+            )
+            (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
+        else:
+            columns = [y[:, None]] if dataset == "cifar10" else [c[:, None], y[:, None]]
+            rows = np.hstack([column.astype(np.uint8) for column in columns] + [x])
+            (folder / name).write_bytes(rows.tobytes())
+    train = images[:-1].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return train, fine[:-1].ravel(), coarse[:-1].ravel()
+
+
+@pytest.mark.parametrize("layout", ["python", "binary"])
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_official_layouts(tmp_path, dataset, layout, packed):
+    folder = tmp_path / "official"
+    images, fine, coarse = write_cifar(folder, dataset, layout)
+    source = folder
+    if packed:
+        source = tmp_path / "official.tar.gz"
+        with tarfile.open(source, "w:gz") as tar:
+            tar.add(folder, "official")
+    loaded = sources.load(dataset, str(source))
+    np.testing.assert_array_equal(loaded.train.images, images)
+    np.testing.assert_array_equal(loaded.train.labels, fine)
+    assert len(loaded.test.labels) == 4
+    if dataset == "cifar100":
+        np.testing.assert_array_equal(loaded.train.coarse_labels, coarse)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("echo executed > pickle_was_executed",)
+
+
+def test_other_pickles_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_cifar(tmp_path / "official", "cifar10", "python")
+    (tmp_path / "official" / "data_batch_3").write_bytes(pickle.dumps({b"data": Evil()}, 2))
+    with pytest.raises(InputError, match=r"data_batch_3.*posix.system is not admitted"):
+        sources.load("cifar10", str(tmp_path / "official"))
+    assert not (tmp_path / "pickle_was_executed").exists()
+
+
+def test_damaged_sources(tmp_path):
+    write_cifar(tmp_path / "official", "cifar10", "binary")
+    (tmp_path / "official" / "test_batch.bin").write_bytes(b"abc")
+    with pytest.raises(InputError, match=r"test_batch.bin.*whole number of records of 3073"):
+        sources.load("cifar10", str(tmp_path / "official"))
+    (tmp_path / "official" / "test_batch.bin").unlink()
+    with pytest.raises(InputError, match="test_batch.bin"):
+        sources.load("cifar10", str(tmp_path / "official"))
+    (tmp_path / "no.tar.gz").write_bytes(b"no archive")
+    with pytest.raises(InputError, match="cannot be read as an archive"):
+        sources.load("cifar10", str(tmp_path / "no.tar.gz"))
+    with pytest.raises(InputError, match="must be a folder or an archive"):
+        sources.load("cifar10", str(tmp_path / "nothing"))
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real images beside the project")
+def test_human_labels_fit_the_real_data():
+    with np.load(SHARED / "cifar10n-labels.npz") as file:
+        clean = file["clean_label"].astype(np.int64)
+    worse = noise.labels_from_file(str(SHARED / "cifar10n-labels.npz"), "worse_label", 50000, 10)
+    assert np.mean(worse != clean) == pytest.approx(0.402, abs=0.001)
+
+
+def test_prepare(tmp_path):
+    source = tmp_path / "official"
+    images, fine, coarse = write_cifar(source, "cifar100", "binary", per_batch=40)
+    config = PrepareConfig("cifar100", str(tmp_path), str(source), noise_fraction=0.4, seed=3)
+    manifest = prepare(config)[str(tmp_path / "cifar100" / "0.4")]
+    info = dataset_info("cifar100", config.train_folder)
+    examples = records.read_examples(str(config.train_folder), info, "train")
+    np.testing.assert_array_equal(examples.images, images)
+    np.testing.assert_array_equal(examples.clean_labels, fine)
+    np.testing.assert_array_equal(examples.ids, np.arange(40))
+    wrong = np.mean(examples.labels != fine)
+    assert 0 < wrong == pytest.approx(manifest["share_of_wrong_labels"])
+    assert np.sum(manifest["transition_matrix"]) == 40
+    file = config.train_folder / "cifar100_train-00000-of-00001"
+    raw = next(iter(tf.data.TFRecordDataset(str(file)))).numpy()
+    keys = tf.train.Example.FromString(raw).features.feature
+    assert keys["image/format"].bytes_list.value[0] == b"png"
+    assert keys["image/class/coarse_label"].int64_list.value[0] == coarse[0]
+
+    before = file.stat().st_mtime_ns
+    prepare(config)
+    assert file.stat().st_mtime_ns == before
+    with pytest.raises(InputError, match="seed: 3 there, 4 asked"):
+        prepare(PrepareConfig("cifar100", str(tmp_path), str(source), noise_fraction=0.4, seed=4))
+    assert file.stat().st_mtime_ns == before
+
+
+def test_subset_keeps_the_labels_of_the_whole(tmp_path):
+    whole = PrepareConfig("digits", str(tmp_path / "a"), noise_fraction=0.4)
+    part = PrepareConfig("digits", str(tmp_path / "b"), noise_fraction=0.4, num_train=100)
+    info = dataset_info("digits", "-")
+    examples = []
+    for config in (whole, part):
+        prepare(config)
+        examples.append(records.read_examples(str(config.train_folder), info, "train"))
+    assert [len(e) for e in examples] == [1437, 100]
+    np.testing.assert_array_equal(examples[0].labels[examples[1].ids], examples[1].labels)
+    np.testing.assert_array_equal(
+        examples[0].images.numpy()[examples[1].ids], examples[1].images.numpy()
+    )
+
+
+def test_a_killed_preparation_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(records.os, "replace", fail)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(PrepareConfig("digits", str(tmp_path)))
+    assert list((tmp_path / "digits").iterdir()) == []
+
+
+def write_release_records(path, images, labels, encode, **more):
+    """Records as the release wrote them: neither ids nor clean labels."""
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for image, label in zip(images, labels, strict=True):
+            feature = {
+                "image/encoded": records._bytes(encode(image).numpy()),
+                "image/format": records._bytes(b"x"),
+                "image/class/label": records._int64(label),
+            }
+            feature |= {key: records._int64(value) for key, value in more.items()}
+            example = tf.train.Example(features=tf.train.Features(feature=feature))
+            writer.write(example.SerializeToString())
+
+
+@pytest.fixture
+def release(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    path = tmp_path / "cifar10_train-00000-of-00001"
+    write_release_records(path, images, [0, 1, 2, 3, 9], tf.io.encode_png)
+    return path, images
+
+
+def read(path):
+    return records.read_examples(str(path.parent), dataset_info("cifar10", "-"), "train")
+
+
+def test_records_of_the_release(release):
+    path, images = release
+    examples = read(path)
+    np.testing.assert_array_equal(examples.images, images)
+    np.testing.assert_array_equal(examples.labels, [0, 1, 2, 3, 9])
+    np.testing.assert_array_equal(examples.clean_labels, [-1] * 5)
+    np.testing.assert_array_equal(examples.ids, range(5))
+
+
+def test_jpeg_records_and_several_files(release):
+    path, _ = release
+    flat = np.full((2, 32, 32, 3), 100, np.uint8)
+    second = path.with_name("cifar10_train-00001-of-00002")
+    write_release_records(second, flat, [4, 5], tf.io.encode_jpeg)
+    examples = read(path)
+    np.testing.assert_array_equal(examples.labels, [0, 1, 2, 3, 9, 4, 5])
+    assert np.abs(examples.images.numpy()[5:].astype(int) - 100).max() <= 2
+
+
+def test_images_that_do_not_fit_in_memory_stay_encoded(release, monkeypatch):
+    path, _ = release
+    whole = read(path)
+    monkeypatch.setattr(records.os, "sysconf", lambda name: 10)
+    encoded = read(path)
+    assert encoded.images.dtype == tf.string
+    expected, batch = (next(iter(batches(e, padding=4))) for e in (whole, encoded))
+    np.testing.assert_array_equal(batch["images"], expected["images"])
+
+
+def test_damaged_records_name_file_and_record(release):
+    path, images = release
+    good = path.read_bytes()
+    size = len(good)
+    path.write_bytes(good[: size // 2])
+    with pytest.raises(InputError, match=r"train-00000-of-00001, record 2: truncated or corrupt"):
+        read(path)
+    flipped = bytearray(good)
+    flipped[size * 7 // 10] ^= 255
+    path.write_bytes(bytes(flipped))
+    with pytest.raises(InputError, match="record 3: truncated or corrupt"):
+        read(path)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(b"\xff\xff\xff no example")
+    with pytest.raises(InputError, match="record 0: not a tf.train.Example"):
+        read(path)
+    for label, part in ((10, "label is 10|is 10; it must lie in 0..9"), (-7, "is -7")):
+        write_release_records(path, images[:2], [3, label], tf.io.encode_png)
+        with pytest.raises(InputError, match=f"record 1: .*({part})"):
+            read(path)
+    write_release_records(path, images[:2], [3, 4], lambda x: tf.constant(b"no image"))
+    with pytest.raises(InputError, match="record 0: the image cannot be decoded"):
+        read(path)
+    shapes = [images[0], images[1][:16]]
+    write_release_records(path, shapes, [3, 4], tf.io.encode_png)
+    with pytest.raises(InputError, match=r"record 1: the image must be .*32, 32, 3.*as the first"):
+        read(path)
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(InputError, match="existing folder"):
+        records.find_files(str(tmp_path / "none"), "cifar10", "train")
+    (tmp_path / "cifar10_test-00000-of-00001").write_bytes(b"")
+    with pytest.raises(InputError, match=r"No file matches cifar10_train-\*.*cifar10_test"):
+        records.find_files(str(tmp_path), "cifar10", "train")
+
+
+def test_unknown_data_set_lists_the_known():
+    with pytest.raises(InputError, match="cifar10, cifar100, digits"):
+        dataset_info("imagenet", "-")
+
+
+def test_broken_manifest(tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps([1]))
+    with pytest.raises(InputError, match="manifest"):
+        dataset_info("digits", tmp_path)
+
+
+# The input pipeline.
+
+
+def batches(examples, padding=None, first_step=0, last_step=8, batch_size=4, seed=0):
+    return pipeline.training_batches(
+        examples,
+        batch_size=batch_size,
+        seed=seed,
+        first_step=first_step,
+        last_step=last_step,
+        padding=padding,
+    )
+
+
+def test_every_pass_holds_every_sample_once(release):
+    examples = read(release[0])
+    ids = np.concatenate([b["ids"] for b in batches(examples, last_step=25)]).reshape(20, 5)
+    assert (np.sort(ids, 1) == np.arange(5)).all()
+    assert len({tuple(row) for row in ids}) > 5
+
+
+def test_order_is_shuffled_well():
+    indices = pipeline.sample_indices(tf.constant(0, tf.int64), 1000, 1000, 0).numpy()
+    assert (np.sort(indices) == np.arange(1000)).all()
+    assert abs(np.corrcoef(indices, np.arange(1000))[0, 1]) < 0.1
+    assert np.mean(np.abs(np.diff(indices)) == 1) < 0.02
+
+
+def test_any_step_can_be_reached_directly(release):
+    examples = read(release[0])
+    whole = list(batches(examples, padding=4))
+    for first in (1, 5):
+        for a, b in zip(whole[first:], batches(examples, padding=4, first_step=first), strict=True):
+            for key in a:
+                np.testing.assert_array_equal(a[key], b[key])
+    other = next(iter(batches(examples, padding=4, seed=1)))
+    assert (other["images"].numpy() != whole[0]["images"].numpy()).any()
+
+
+def test_batch_larger_than_the_data_set(release):
+    with pytest.raises(InputError, match="must not exceed the 5 training samples"):
+        batches(read(release[0]), batch_size=6)
+
+
+def test_augmentation_is_a_crop_of_the_padded_image_perhaps_mirrored():
+    images = np.random.default_rng(0).integers(1, 256, (64, 8, 8, 3), dtype=np.uint8)
+    function = tf.function(lambda step: pipeline.augment(tf.constant(images), 2, 0, step))
+    step = tf.constant(5, tf.int64)
+    augmented = function(step).numpy()
+    np.testing.assert_array_equal(augmented, pipeline.augment(tf.constant(images), 2, 0, step))
+    padded = np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)])
+    seen = set()
+    for before, after in zip(padded, augmented, strict=True):
+        found = [
+            (y, x, mirrored)
+            for y in range(5)
+            for x in range(5)
+            for mirrored in (False, True)
+            if (before[y : y + 8, x : x + 8][:, :: -1 if mirrored else 1] == after).all()
+        ]
+        assert len(found) == 1
+        seen.update(found)
+    assert {y for y, _, _ in seen} == {x for _, x, _ in seen} == set(range(5))
+    assert {mirrored for *_, mirrored in seen} == {False, True}
+
+
+def test_standardize_against_numpy():
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    images[2] = 7
+    values = images.astype(np.float64)
+    mean = values.mean((1, 2, 3), keepdims=True)
+    deviation = np.maximum(values.std((1, 2, 3), keepdims=True), 1 / np.sqrt(8 * 8 * 3))
+    expected = (values - mean) / deviation
+    np.testing.assert_allclose(pipeline.standardize(tf.constant(images)), expected, atol=1e-4)
+
+
+def test_evaluation_takes_every_sample_once_in_order(release):
+    examples = read(release[0])
+    sizes = [b["labels"].shape[0] for b in pipeline.evaluation_batches(examples, 2)]
+    ids = np.concatenate([b["ids"] for b in pipeline.evaluation_batches(examples, 2)])
+    assert sizes == [2, 2, 1]
+    np.testing.assert_array_equal(ids, range(5))

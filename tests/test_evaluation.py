@@ -1,0 +1,198 @@
+"""The evaluation job: every checkpoint once, every image once, whatever happens around it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import run, start
+
+from mentornet import InputError, evaluation, training
+from mentornet.config import EvalConfig, TrainConfig
+from mentornet.datasets import dataset_info, records
+from mentornet.metrics import read_json_lines
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, digits):
+    """A run of three steps with a checkpoint of each."""
+    folder = tmp_path_factory.mktemp("trained") / "train"
+    config = TrainConfig(
+        str(digits / "0.4"),
+        str(folder),
+        dataset_name="digits",
+        studentnet="inception",
+        batch_size=16,
+        max_number_of_steps=3,
+        save_interval_secs=0,
+    )
+    training.train(config)
+    return folder
+
+
+def config(trained, digits, tmp_path, **values):
+    values = {"eval_interval_secs": 0, "batch_size": 64} | values
+    return EvalConfig(str(trained), str(tmp_path / "eval"), str(digits / "val"), **values)
+
+
+def rows(tmp_path):
+    return read_json_lines(tmp_path / "eval" / "eval.jsonl")
+
+
+def test_every_checkpoint_once_and_every_image(trained, digits, tmp_path, capsys):
+    evaluation.run(config(trained, digits, tmp_path))
+    assert [(row["step"], row["num_examples"]) for row in rows(tmp_path)] == [
+        (1, 360),
+        (2, 360),
+        (3, 360),
+    ]
+    summary = json.loads((tmp_path / "eval" / "summary.json").read_text())
+    assert summary["last_step"] == 3
+    assert summary["best_accuracy"] == max(row["eval/accuracy"] for row in rows(tmp_path))
+    assert list(summary["per_class_accuracy"]) == list("0123456789")
+    assert "class  accuracy (step 3)" in capsys.readouterr().out
+    # A second job finds nothing to do and ends at once.
+    evaluation.run(config(trained, digits, tmp_path))
+    assert len(rows(tmp_path)) == 3
+
+
+def test_results_do_not_depend_on_the_batch_size(trained, digits, tmp_path):
+    results = []
+    for size in (7, 360, 1000):
+        evaluation.run(config(trained, digits, tmp_path / str(size), batch_size=size))
+        results.append(rows(tmp_path / str(size))[-1])
+    for row in results:
+        assert row["num_examples"] == 360
+        assert row["eval/accuracy"] == results[0]["eval/accuracy"]
+        assert row["total_loss"] == pytest.approx(results[0]["total_loss"], rel=1e-5)
+
+
+def test_accuracies_against_numpy(digits):
+    info = dataset_info("digits", digits / "val")
+    examples = records.read_examples(str(digits / "val"), info, "test")
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(360, 10)).astype(np.float32)
+    losses = random.random(360).astype(np.float32)
+    row = evaluation.accuracies(evaluation.Predictions(losses, logits), examples, info)
+    hit = logits.argmax(1) == examples.labels
+    assert row["eval/accuracy"] == pytest.approx(hit.mean())
+    assert row["total_loss"] == pytest.approx(losses.mean(), rel=1e-6)
+    for label in range(10):
+        expected = hit[examples.labels == label].mean()
+        assert row["per_class_accuracy"][str(label)] == pytest.approx(expected)
+
+
+def test_goes_on_after_a_restart(trained, digits, tmp_path):
+    evaluation.run(config(trained, digits, tmp_path))
+    file = tmp_path / "eval" / "eval.jsonl"
+    lines = file.read_text().splitlines()
+    file.write_text(lines[0] + "\n" + lines[1][:20])  # Killed while writing the second row.
+    evaluation.run(config(trained, digits, tmp_path))
+    assert file.read_text().splitlines() == lines
+
+
+def test_waits_for_the_first_checkpoint_and_for_the_last(trained, digits, tmp_path):
+    """New checkpoints appear while the job sleeps."""
+    folder, sleeps = tmp_path / "later", []
+
+    def sleep(seconds):
+        sleeps.append(seconds)
+        if len(sleeps) == 2:
+            shutil.copytree(trained, folder)
+            tf.compat.v1.train.update_checkpoint_state(str(folder), "model.ckpt-1")
+        if len(sleeps) == 4:
+            shutil.copy(trained / "checkpoint", folder / "checkpoint")
+
+    evaluation.run(config(folder, digits, tmp_path, eval_interval_secs=5), sleep=sleep)
+    assert sleeps == [5.0] * 4
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3]
+
+
+def test_survives_deleted_and_half_written_checkpoints(trained, digits, tmp_path, capsys):
+    folder, sleeps = tmp_path / "damaged", []
+    shutil.copytree(trained, folder)
+    for file in folder.glob("model.ckpt-1.*"):
+        file.unlink()
+    data = folder / "model.ckpt-2.data-00000-of-00001"
+    whole = data.read_bytes()
+    data.write_bytes(whole[:1000])
+
+    def sleep(seconds):
+        sleeps.append(seconds)
+        data.write_bytes(whole)
+
+    evaluation.run(config(folder, digits, tmp_path, timeout_secs=0), sleep=sleep)
+    output = capsys.readouterr().out
+    assert "Step 1: the checkpoint was deleted before it was evaluated." in output
+    assert "step 2" in output
+    assert [row["step"] for row in rows(tmp_path)] == [3]
+    evaluation.run(config(folder, digits, tmp_path, run_once=True), sleep=sleep)
+    data.write_bytes(whole)
+    evaluation.run(config(folder, digits, tmp_path, run_once=True))
+    assert [row["step"] for row in rows(tmp_path)] == [3, 2]
+
+
+def test_timeout(digits, tmp_path, capsys):
+    now = [0.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    settings = config(tmp_path, digits, tmp_path, eval_interval_secs=4, timeout_secs=10)
+    evaluation.run(settings, clock=lambda: now[0], sleep=sleep)
+    assert now[0] == 10
+    assert "No new checkpoint for 10 seconds." in capsys.readouterr().out
+
+
+def test_a_flag_that_disagrees_is_named(trained, digits, tmp_path, capsys):
+    evaluation.run(config(trained, digits, tmp_path, studentnet="resnet101"))
+    output = capsys.readouterr().out
+    assert output.count("--studentnet=resnet101 is passed over: the checkpoint's is inception") == 1
+    assert len(rows(tmp_path)) == 3
+
+
+def test_a_student_of_the_release(trained, digits, tmp_path):
+    """A TensorFlow 1 checkpoint says nothing of itself: the flags decide."""
+    from mentornet import build_student, students
+
+    student = build_student("inception", 10, seed=5)
+    variables = students.tf1_variables("inception", student)
+    folder = tmp_path / "release"
+    folder.mkdir()
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / "model.ckpt-120000"),
+        tensor_names=list(variables),
+        shape_and_slices=[""] * len(variables),
+        tensors=[variable.value for variable in variables.values()],
+    )
+    tf.compat.v1.train.update_checkpoint_state(str(folder), "model.ckpt-120000")
+    with pytest.raises(InputError, match="--studentnet and --dataset_name must say what it is"):
+        evaluation.run(config(folder, digits, tmp_path, run_once=True))
+    names = {"studentnet": "inception", "dataset_name": "digits"}
+    evaluation.run(config(folder, digits, tmp_path, run_once=True, **names))
+    assert rows(tmp_path)[0]["step"] == 120000
+
+
+def test_nothing_to_evaluate_once(digits, tmp_path):
+    with pytest.raises(InputError, match="No checkpoint in `checkpoint_dir`"):
+        evaluation.run(config(tmp_path / "none", digits, tmp_path, run_once=True))
+
+
+def test_beside_a_training(train_flags, digits, tmp_path):
+    """Two processes, the evaluation started first."""
+    folder = tmp_path / "train"
+    eval_flags = {
+        "checkpoint_dir": folder,
+        "eval_dir": tmp_path / "eval",
+        "data_dir": digits / "val",
+        "eval_interval_secs": 0.2,
+    }
+    job = start("code/cifar_eval.py", *(f"--{name}={v}" for name, v in eval_flags.items()))
+    flags = train_flags(train_log_dir=folder, save_interval_secs=1)
+    status, output = run("code/cifar_train_baseline.py", *flags)
+    assert status == 0, output
+    output, _ = job.communicate(timeout=60)
+    assert job.returncode == 0, output
+    assert rows(tmp_path)[-1]["step"] == 40
+    assert "last accuracy" in output

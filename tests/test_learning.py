@@ -1,0 +1,136 @@
+"""Learning the predefined curricula: the whole grid, outside it, and independence of the seed."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import run
+
+from mentornet import InputError, load_mentornet
+from mentornet.checkpoints import shipped_mentornets
+from mentornet_learning import curricula, data_generator, train
+
+DEFAULTS = {"num_steps": 3000, "batch_size": 512, "learning_rate": 0.05}
+
+
+def rows(vstar_fn, seed=0):
+    features, targets = data_generator.generate(vstar_fn, None, 100_000, seed)
+    targets = targets[:, None]
+    return (features[:80_000], targets[:80_000]), (features[80_000:], targets[80_000:])
+
+
+def weights(mentor, features):
+    return tf.sigmoid(tf.function(mentor)(tf.constant(features, tf.float32))).numpy()[:, 0]
+
+
+def outside(n=200_000):
+    """Uniform random points: loss 0..40, difference -30..30, label 0, epoch 0..99."""
+    random = np.random.default_rng(1)
+    columns = [random.uniform(0, 40, n), random.uniform(-30, 30, n), np.zeros(n)]
+    return np.stack([*columns, random.integers(0, 100, n)], 1)
+
+
+def check(vstar_fn, mentor, grid_error=1e-4, outside_error=2e-3):
+    target = curricula.CURRICULA[vstar_fn]
+    for features, bound in ((curricula.grid(), grid_error), (outside(), outside_error)):
+        learned = weights(mentor, features)
+        assert np.mean((learned - target(features, None)) ** 2) <= bound
+        if vstar_fn == "baseline":
+            assert learned.min() > 0.999
+
+
+@pytest.mark.parametrize("vstar_fn", curricula.CURRICULA)
+def test_shipped(vstar_fn):
+    check(vstar_fn, load_mentornet(shipped_mentornets()[vstar_fn]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("vstar_fn", curricula.CURRICULA)
+def test_five_seeds_of_five(vstar_fn):
+    for seed in range(5):
+        train_rows, test_rows = rows(vstar_fn, seed)
+        check(vstar_fn, train.learn(train_rows, test_rows, seed=seed, **DEFAULTS))
+
+
+@pytest.mark.slow
+def test_the_published_commands_flags():
+    settings = DEFAULTS | {"num_steps": 30_000, "learning_rate": 0.1}
+    for seed in range(2):
+        mentor = train.learn(*rows("mentornet_pd", seed), seed=seed, **settings)
+        check("mentornet_pd", mentor, grid_error=0.01)
+
+
+def test_grid():
+    grid = curricula.grid()
+    assert grid.shape == (1_200_000, 4)
+    assert len(np.unique(grid[:, 0])) == 120
+    np.testing.assert_allclose(np.unique(grid[:, 1]), np.arange(-50, 50) / 10, atol=1e-6)
+    assert (grid[:, 2] == 0).all()
+    assert set(np.unique(grid[:, 3])) == set(range(100))
+
+
+def test_gamma_is_honoured():
+    for name, gamma in (("spcl_linear", 2.0), ("focal_loss", 0.5), ("mentornet_pd", 3.0)):
+        features, targets = data_generator.generate(name, gamma, 1000, 0)
+        np.testing.assert_allclose(targets, curricula.CURRICULA[name](features, gamma), atol=1e-6)
+        assert np.abs(targets - curricula.CURRICULA[name](features, None)).max() > 0.05
+
+
+def test_data_are_rows_of_the_grid_drawn_without_replacement():
+    features, _ = data_generator.generate("self_paced", None, 50_000, 0)
+    index = [np.round(features[:, 0] * 10), np.round(features[:, 1] * 10), features[:, 3]]
+    assert len(np.unique(np.stack(index, 1), axis=0)) == 50_000
+    again, _ = data_generator.generate("self_paced", None, 50_000, 0)
+    np.testing.assert_array_equal(features, again)
+
+
+def test_the_published_commands(tmp_path):
+    status, output = run(
+        "mentornet_learning/data_generator.py",
+        "--vstar_fn=mentornet_pd",
+        "--vstar_gamma=1",
+        "--sample_size=1001",
+        f"--outdir={tmp_path}",
+    )
+    assert status == 0, output
+    assert "800 rows in tr.npz, 201 in ts.npz" in output
+    flags = ["--max_step_train=6e2", "--learning_rate=0.1", f"--data_path={tmp_path}"]
+    status, output = run("mentornet_learning/train.py", *flags, f"--train_dir={tmp_path}/out")
+    assert status == 0, output
+    assert "step 500/600 squared error: train" in output
+    assert "step 600/600 squared error: train" in output
+    assert load_mentornet(f"{tmp_path}/out").num_labels == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "part"),
+    [
+        (("own", None, 100, 0), "self_paced, hard_example_mining"),
+        (("self_paced", -1.0, 100, 0), "`vstar_gamma` must be positive"),
+        (("self_paced", None, 2_000_000, 0), "10..1200000"),
+    ],
+)
+def test_data_generator_rejects(values, part):
+    with pytest.raises(InputError, match=part):
+        data_generator.generate(*values)
+
+
+def test_train_rejects_bad_data(tmp_path):
+    good = {"features": np.zeros((5, 4)), "targets": np.ones(5)}
+    late = np.zeros((5, 4))
+    late[0, 3] = 100
+    for change, part in (
+        ({"targets": np.ones(4)}, r"features \[n, 4\]"),
+        ({"targets": np.full(5, 2.0)}, "must lie in 0..1"),
+        ({"targets": np.full(5, np.nan)}, "finite"),
+        ({"features": late}, "epochs must lie in 0..99"),
+    ):
+        np.savez(tmp_path / "bad.npz", **(good | change))
+        with pytest.raises(InputError, match=part):
+            train.read_rows(tmp_path / "bad.npz")
+    (tmp_path / "text.npz").write_text("no zip")
+    for name in ("none.npz", "text.npz"):
+        with pytest.raises(InputError, match="cannot be read"):
+            train.read_rows(tmp_path / name)
+    np.savez(tmp_path / "pickle.npz", features=np.array([{}], object), targets=np.ones(1))
+    with pytest.raises(InputError, match="cannot be read"):
+        train.read_rows(tmp_path / "pickle.npz")

@@ -1,0 +1,98 @@
+"""MentorNet checkpoints: the release's format in and out, and what is refused."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import MENTORNET
+
+from mentornet import InputError, MentorNet, load_mentornet, save_mentornet
+from mentornet.checkpoints import shipped_mentornets
+from mentornet.mentor import VARIABLE_SHAPES
+
+
+def values(mentor):
+    return {name: variable.numpy() for name, variable in mentor.tf1_variables.items()}
+
+
+def test_a_checkpoint_of_ours_equals_the_releases(tmp_path):
+    mentor = load_mentornet(MENTORNET)
+    save_mentornet(mentor, str(tmp_path / "copy"))
+    ours, theirs = (tf.train.list_variables(p) for p in (str(tmp_path / "copy"), MENTORNET))
+    assert ours == [(n, s) for n, s in theirs if n.startswith("mentornet/")]
+    for name, value in values(load_mentornet(str(tmp_path / "copy"))).items():
+        np.testing.assert_array_equal(value, values(mentor)[name])
+
+
+def test_tensorflow_1_saver_reads_ours(tmp_path):
+    """What the 2018 code does: a graph, a tf.train.Saver, a session."""
+    mentor = MentorNet(seed=3)
+    save_mentornet(mentor, str(tmp_path / "ours"))
+    v1, expected = tf.compat.v1, values(mentor)
+    with tf.Graph().as_default(), v1.Session() as session:
+        variables = {
+            name: v1.get_variable(name, shape, use_resource=False)
+            for name, shape in ((n, v.shape) for n, v in expected.items())
+        }
+        v1.train.Saver().restore(session, str(tmp_path / "ours"))
+        for name, variable in variables.items():
+            np.testing.assert_array_equal(session.run(variable), expected[name])
+
+
+def test_a_directory_means_its_latest_checkpoint(tmp_path):
+    for seed in (0, 1):
+        save_mentornet(MentorNet(seed=seed), str(tmp_path / f"m-{seed}"))
+    kernel = "mentornet/Variable"
+    loaded = values(load_mentornet(str(tmp_path)))[kernel]
+    np.testing.assert_array_equal(loaded, values(MentorNet(seed=1))[kernel])
+    (tmp_path / "checkpoint").unlink()
+    with pytest.raises(InputError, match="No MentorNet checkpoint"):
+        load_mentornet(str(tmp_path))
+    for file in tmp_path.glob("m-1*"):
+        file.unlink()
+    loaded = values(load_mentornet(str(tmp_path)))[kernel]
+    np.testing.assert_array_equal(loaded, values(MentorNet(seed=0))[kernel])
+
+
+def test_more_labels(tmp_path):
+    save_mentornet(MentorNet(num_labels=10), str(tmp_path / "ten"))
+    mentor = load_mentornet(str(tmp_path / "ten"))
+    assert mentor.num_labels == 10
+    assert mentor(tf.constant([[1.0, 0.0, 9.0, 120.0]])).shape == (1, 1)
+
+
+def test_missing_or_damaged(tmp_path):
+    with pytest.raises(InputError, match=r"shipped curriculum \(.*mentornet_pd.*self_paced"):
+        load_mentornet(str(tmp_path / "none"))
+    mentor = MentorNet()
+    names = [name for name in VARIABLE_SHAPES if name != "mentornet/Variable_2"]
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "lacking"),
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=[mentor.tf1_variables[name].value for name in names],
+    )
+    with pytest.raises(InputError, match="it lacks mentornet/Variable_2"):
+        load_mentornet(str(tmp_path / "lacking"))
+    save_mentornet(mentor, str(tmp_path / "cut"))
+    data = tmp_path / "cut.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(InputError, match="cannot be read"):
+        load_mentornet(str(tmp_path / "cut"))
+    (tmp_path / "text.index").write_bytes(b"no checkpoint")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_mentornet(str(tmp_path / "text"))
+
+
+def test_all_predefined_curricula_are_shipped():
+    assert set(shipped_mentornets()) >= {
+        "baseline",
+        "self_paced",
+        "spcl_linear",
+        "hard_example_mining",
+        "focal_loss",
+        "mentornet_pd",
+    }
+
+
+def test_a_loaded_mentornet_is_frozen():
+    assert load_mentornet("mentornet_pd").trainable_variables == []

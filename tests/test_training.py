@@ -1,0 +1,293 @@
+"""The loop: what it writes, how it stops, and that it goes on as if it never had."""
+
+import dataclasses
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import MENTORNET, ROOT, run, start
+
+from mentornet import InputError, training
+from mentornet.config import TrainConfig, WeightingConfig
+from mentornet.metrics import read_json_lines, weight_statistics
+from mentornet.trainer import make_trainer
+
+MENTORED = {"trained_mentornet_dir": MENTORNET, "example_dropout_rates": "0.5,50,0,50"}
+SCRIPT = "code/cifar_train_mentornet.py"
+
+
+def latest_state(folder):
+    """Every tensor of a run's latest checkpoint but its configuration."""
+    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(folder)))
+    names = set(reader.get_variable_to_shape_map())
+    names -= {"_CHECKPOINTABLE_OBJECT_GRAPH", "config/.ATTRIBUTES/VARIABLE_VALUE"}
+    return {n: reader.get_tensor(n) for n in names if not n.startswith("save_counter")}
+
+
+def assert_same_state(a, b):
+    a, b = latest_state(a), latest_state(b)
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory, digits):
+    """A mentored run of 40 steps, by a process of its own."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "train"
+    flags = {
+        "dataset_name": "digits",
+        "data_dir": digits / "0.4",
+        "studentnet": "inception",
+        "batch_size": 16,
+        "max_number_of_steps": 40,
+        "log_every_steps": 5,
+        "train_log_dir": folder,
+        **MENTORED,
+    }
+    status, output = run(SCRIPT, *(f"--{name}={value}" for name, value in flags.items()))
+    assert status == 0, output
+    return folder
+
+
+def wait_for_step(process, folder, step):
+    """Waits until a running training has logged `step`."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        rows = read_json_lines(folder / "metrics.jsonl")
+        if rows and rows[-1]["step"] >= step:
+            return
+        time.sleep(0.01)
+    pytest.fail(f"no step {step}: {process.communicate()[0]}")
+
+
+def test_what_a_run_writes(undisturbed):
+    rows = read_json_lines(undisturbed / "metrics.jsonl")
+    assert [row["step"] for row in rows] == list(range(5, 41, 5))
+    assert {
+        "mentornet/orig_loss",
+        "mentornet/weighted_loss",
+        "mentornet/total_loss",
+        "learning_rate",
+        "data_util/data_util",
+        "data_util/batch_sum_v",
+        "debug/percentile_loss",
+        "debug/dropout_rate",
+        "debug/epoch_step",
+        "debug/loss_moving_percentile",
+        "sample_weights/mean_clean",
+        "sample_weights/mean_corrupted",
+        "sample_weights/auc",
+        "images_per_second",
+    } <= rows[-1].keys()
+    # Rows tell of the step before: step 20 is number 19 from 0, epoch floor(100 * 19 / 40).
+    assert [row["debug/epoch_step"] for row in rows[:4]] == [10, 22, 35, 47]
+    assert [row["debug/dropout_rate"] for row in rows[3:5]] == [0.5, 0]
+    config = json.loads((undisturbed / "config.json").read_text())
+    assert config["batch_size"] == 16
+    assert config["num_examples"] == 200
+    assert len(config["data_sha256"]) == len(config["mentornet_sha256"]) == 64
+    events = [
+        value.tag
+        for file in undisturbed.glob("events.out.tfevents.*")
+        for event in tf.compat.v1.train.summary_iterator(str(file))
+        for value in event.summary.value
+    ]
+    assert set(events) == rows[-1].keys() - {"step"}
+
+
+@pytest.mark.parametrize("attempt", range(2))
+def test_killed_and_started_again_equals_never_stopped(undisturbed, train_flags, tmp_path, attempt):
+    """SIGKILL at a random moment, while a checkpoint is written more often than not."""
+    folder = tmp_path / "train"
+    flags = train_flags(train_log_dir=folder, save_interval_secs=0, **MENTORED)
+    process = start(SCRIPT, *flags)
+    wait_for_step(process, folder, random.choice([5, 10, 15, 20]))
+    time.sleep(random.random() / 4)
+    process.kill()
+    process.communicate()
+    status, output = run(SCRIPT, *flags)
+    assert status == 0, output
+    assert "Going on from" in output
+    assert_same_state(undisturbed, folder)
+    rows, expected = (read_json_lines(f / "metrics.jsonl") for f in (folder, undisturbed))
+    assert [row["step"] for row in rows] == [row["step"] for row in expected]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_a_run_cleanly(undisturbed, train_flags, tmp_path, number):
+    folder = tmp_path / "train"
+    flags = train_flags(train_log_dir=folder, **MENTORED)
+    process = start(SCRIPT, *flags)
+    wait_for_step(process, folder, 10)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert f"Stopped by {number.name} after step" in output
+    assert "Traceback" not in output
+    assert run(SCRIPT, *flags)[0] == 0
+    assert_same_state(undisturbed, folder)
+
+
+def config(digits, folder, **values):
+    defaults = {
+        "dataset_name": "digits",
+        "studentnet": "inception",
+        "batch_size": 16,
+        "max_number_of_steps": 4,
+        "log_every_steps": 1,
+    }
+    return TrainConfig(str(digits / "0.4"), str(folder), **(defaults | values))
+
+
+def test_another_configuration_in_the_folder_is_refused(digits, tmp_path):
+    training.train(config(digits, tmp_path))
+    before = latest_state(tmp_path)
+    with pytest.raises(InputError, match="learning_rate was 0.1, is 0.2") as caught:
+        training.train(config(digits, tmp_path, learning_rate=0.2, log_every_steps=2))
+    assert "log_every_steps" not in str(caught.value)
+    with pytest.raises(InputError, match="max_number_of_steps was 4, is 5"):
+        training.train(config(digits, tmp_path, max_number_of_steps=5))
+    assert json.loads((tmp_path / "config.json").read_text())["learning_rate"] == 0.1
+    np.testing.assert_equal(latest_state(tmp_path), before)
+    training.train(config(digits, tmp_path, learning_rate=0.2, overwrite=True))
+    assert json.loads((tmp_path / "config.json").read_text())["learning_rate"] == 0.2
+    assert [row["step"] for row in read_json_lines(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4]
+
+
+def test_a_finished_run_is_left_alone(digits, tmp_path, capsys):
+    training.train(config(digits, tmp_path))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("model.ckpt*")}
+    training.train(config(digits, tmp_path))
+    assert "Nothing to do" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("model.ckpt*")}
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(digits, tmp_path, capsys):
+    whole, damaged = tmp_path / "whole", tmp_path / "damaged"
+    for folder in (whole, damaged):
+        training.train(config(digits, folder, save_interval_secs=0))
+    data = damaged / "model.ckpt-4.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:1000])
+    training.train(config(digits, damaged, save_interval_secs=0))
+    output = capsys.readouterr().out
+    assert "model.ckpt-4 is passed over" in output
+    assert "Going on from" in output
+    assert_same_state(whole, damaged)
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(digits, tmp_path):
+    training.train(config(digits, tmp_path))
+    broken = config(digits, tmp_path / "broken", learning_rate=1e30, save_interval_secs=0)
+    with pytest.raises(InputError, match=r"The loss of step [234] is (nan|inf)") as caught:
+        training.train(broken)
+    step = int(str(caught.value).split("step ")[1].split()[0])
+    values = latest_state(tmp_path / "broken")
+    assert values["state/global_step/.ATTRIBUTES/VARIABLE_VALUE"] == step - 1
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(digits, train_flags, tmp_path):
+    flags = train_flags(train_log_dir=tmp_path, max_number_of_steps=3)
+    script = str(ROOT / "code" / "cifar_train_baseline.py")
+    result = subprocess.run(
+        [sys.executable, script, *flags],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000)),
+    )
+    assert result.returncode == 2, result.stderr
+    assert "error: Saving the checkpoint of step 3 failed" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert tf.train.latest_checkpoint(str(tmp_path)) is None
+
+
+def test_unwritable_folder(digits, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(InputError, match="`train_log_dir` .* cannot be written"):
+        training.train(config(digits, tmp_path / "file" / "train"))
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_bad_input_leaves_no_folder(digits, tmp_path):
+    folder = tmp_path / "new"
+    mentored = {"weighting": WeightingConfig(), "trained_mentornet_dir": MENTORNET}
+    for values, part in (
+        ({"studentnet": "alexnet"}, "must be one of inception, resnet101"),
+        ({"dataset_name": "mnist"}, "must be one of cifar10"),
+        ({"batch_size": 201}, "must not exceed the 200 training samples"),
+        ({**mentored, "trained_mentornet_dir": "nowhere"}, "No MentorNet checkpoint at nowhere"),
+        ({**mentored, "mentornet_label": "given"}, "needs a MentorNet with 10 labels"),
+    ):
+        with pytest.raises(InputError, match=part):
+            training.train(config(digits, folder, **values))
+        assert not folder.exists()
+
+
+def test_given_labels_reach_the_mentornet(digits, tmp_path):
+    """With a MentorNet of ten labels, zero and given labels weigh differently."""
+    from mentornet import MentorNet, save_mentornet
+
+    save_mentornet(MentorNet(num_labels=10), str(tmp_path / "ten"))
+    images, labels = tf.random.stateless_normal((8, 32, 32, 3), (0, 0)), tf.range(8, dtype=tf.int64)
+    weights = []
+    for label in ("zero", "given"):
+        settings = config(
+            digits,
+            tmp_path,
+            weighting=WeightingConfig(example_dropout_rates="0,100"),
+            trained_mentornet_dir=str(tmp_path / "ten"),
+            mentornet_label=label,
+        )
+        trainer = make_trainer(settings, 200, 10, (32, 32, 3), dropout_rate=0.0)
+        weights.append(trainer.step(images, labels)["sample_weights"].numpy().ravel())
+    assert weights[0][0] == pytest.approx(weights[1][0])
+    assert np.abs(weights[0] - weights[1])[1:].min() > 1e-4
+
+
+def test_resnet_decay_scales_with_the_weights(digits):
+    """total = mean(weight * loss) + 0.0002 * half squared norm of the kernels * mean weight."""
+    settings = config(digits, "-", studentnet="resnet101")
+    trainer = make_trainer(settings, 200, 10, (8, 8, 3))
+    kernels = [v for v in trainer.student.trainable_variables if v.name == "kernel"]
+    assert len(kernels) == 56
+    norm = sum(float(np.square(k.numpy(), dtype=np.float64).sum()) / 2 for k in kernels)
+    outputs = trainer.step(tf.zeros((2, 8, 8, 3)), tf.constant([1, 2], tf.int64))
+    loss = float(outputs["mentornet/orig_loss"])
+    assert float(outputs["mentornet/total_loss"]) == pytest.approx(loss + 0.0002 * norm, rel=1e-4)
+
+
+def test_student_dropout_is_a_function_of_seed_and_step(digits):
+    images, labels = tf.random.stateless_normal((8, 32, 32, 3), (0, 0)), tf.range(8, dtype=tf.int64)
+
+    def losses(seed, step):
+        trainer = make_trainer(config(digits, "-", seed=0), 200, 10, (32, 32, 3))
+        trainer._seed = seed
+        trainer.global_step.assign(step)
+        return trainer.step(images, labels)["losses"].numpy()
+
+    np.testing.assert_array_equal(losses(0, 3), losses(0, 3))
+    assert (losses(0, 3) != losses(0, 4)).any()
+    assert (losses(0, 3) != losses(1, 3)).any()
+
+
+def test_weight_statistics():
+    labels, clean = np.array([0, 1, 2, 3]), np.array([0, 1, 0, -1])
+    statistics = weight_statistics(np.array([0.9, 0.5, 0.6, 7.0]), labels, clean)
+    assert statistics == {
+        "sample_weights/mean_clean": pytest.approx(0.7),
+        "sample_weights/mean_corrupted": pytest.approx(0.6),
+        "sample_weights/auc": pytest.approx(0.5),
+    }
+    assert weight_statistics(np.ones(4), labels, np.full(4, -1)) == {}
+
+
+def test_config_is_plain_json(digits):
+    json.dumps(dataclasses.asdict(config(digits, os.devnull)))

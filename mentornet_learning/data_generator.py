@@ -21,13 +21,6 @@ from mentornet_learning import curricula
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("outdir", "", "Folder of tr.npz and ts.npz.")
-flags.DEFINE_string("vstar_fn", "", f"One of {', '.join(curricula.CURRICULA)}.")
-flags.DEFINE_float("vstar_gamma", None, "Parameter of the curriculum; by default its own.")
-flags.DEFINE_integer("sample_size", 100000, "Rows drawn from the grid, without replacement.")
-flags.DEFINE_string("input_csv_filename", "", "Not supported yet (data-driven curricula).")
-flags.DEFINE_integer("seed", 0, "Of the rows drawn.")
-
 _TRAIN_SHARE = 0.8
 
 
@@ -79,6 +72,16 @@ def write(features: np.ndarray, targets: np.ndarray, outdir: str) -> None:
     print(f"{folder}: {num_train} rows in tr.npz, {len(features) - num_train} in ts.npz")
 
 
+def define_flags() -> None:
+    """Defines the flags; only the script does, so that both scripts can be imported."""
+    flags.DEFINE_string("outdir", "", "Folder of tr.npz and ts.npz.")
+    flags.DEFINE_string("vstar_fn", "", f"One of {', '.join(curricula.CURRICULA)}.")
+    flags.DEFINE_float("vstar_gamma", None, "Parameter of the curriculum; by default its own.")
+    flags.DEFINE_integer("sample_size", 100000, "Rows drawn from the grid, without replacement.")
+    flags.DEFINE_string("input_csv_filename", "", "Not supported yet (data-driven curricula).")
+    flags.DEFINE_integer("seed", 0, "Of the rows drawn.")
+
+
 def main() -> None:
     check(bool(FLAGS.outdir), "`outdir` must name a folder.", outdir=FLAGS.outdir)
     rule = "Data-driven curricula are not supported yet."
@@ -87,4 +90,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    define_flags()
     cli.run(main)

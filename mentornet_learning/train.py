@@ -24,14 +24,6 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("train_dir", "", "Folder of the checkpoint.")
-flags.DEFINE_string("data_path", "", "Folder of tr.npz and ts.npz.")
-flags.DEFINE_integer("mini_batch_size", 512, "Rows a step.")
-flags.DEFINE_float("max_step_train", 3000, "Steps, e.g. 3e4.")
-flags.DEFINE_float("learning_rate", 0.05, "Initial learning rate; it falls to 0 as a cosine.")
-flags.DEFINE_integer("seed", 0, "Of the initial weights and the batches.")
-flags.DEFINE_string("checkpoint_name", "mentornet", "Name of the checkpoint in train_dir.")
-
 _STEPS_PER_REPORT = 500
 _MAX_GRADIENT_NORM = 5.0
 
@@ -80,12 +72,12 @@ def initial_mentornet(num_labels: int, seed: int) -> MentorNet:
     from mentornet.mentor import MentorNet
 
     mentor = MentorNet(num_labels, seed)
-    for way, column in (("fw", (0.0, 1.0)), ("bw", (0.3, -0.5))):
+    for way, column, bias in (("fw", (0.0, 1.0), 0.0), ("bw", (0.1, -1.0), 0.5)):
         scope = f"mentornet/bidirectional_rnn/{way}/basic_lstm_cell"
         kernel = np.zeros((3, 4), np.float32)
         kernel[:2, 1] = column
         mentor.tf1_variables[f"{scope}/kernel"].assign(kernel)
-        mentor.tf1_variables[f"{scope}/bias"].assign([2.0, 0.0, 0.0, 0.0])
+        mentor.tf1_variables[f"{scope}/bias"].assign([2.0, bias, 0.0, 0.0])
     return mentor
 
 
@@ -164,6 +156,17 @@ def learn(
     return mentor
 
 
+def define_flags() -> None:
+    """Defines the flags; only the script does, so that both scripts can be imported."""
+    flags.DEFINE_string("train_dir", "", "Folder of the checkpoint.")
+    flags.DEFINE_string("data_path", "", "Folder of tr.npz and ts.npz.")
+    flags.DEFINE_integer("mini_batch_size", 512, "Rows a step.")
+    flags.DEFINE_float("max_step_train", 3000, "Steps, e.g. 3e4.")
+    flags.DEFINE_float("learning_rate", 0.05, "Initial learning rate; it falls to 0 as a cosine.")
+    flags.DEFINE_integer("seed", 0, "Of the initial weights and the batches.")
+    flags.DEFINE_string("checkpoint_name", "mentornet", "Name of the checkpoint in train_dir.")
+
+
 def main() -> None:
     for name in ("train_dir", "data_path"):
         check(bool(FLAGS[name].value), f"`{name}` must name a folder.", **{name: FLAGS[name].value})
@@ -191,4 +194,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    define_flags()
     cli.run(main)

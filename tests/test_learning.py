@@ -2,40 +2,20 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from conftest import run
+from curricula_errors import DEFAULTS, PUBLISHED, errors, learn
 
 from mentornet import InputError, load_mentornet
 from mentornet.checkpoints import shipped_mentornets
 from mentornet_learning import curricula, data_generator, train
 
-DEFAULTS = {"num_steps": 3000, "batch_size": 512, "learning_rate": 0.05}
-
-
-def rows(vstar_fn, seed=0):
-    features, targets = data_generator.generate(vstar_fn, None, 100_000, seed)
-    targets = targets[:, None]
-    return (features[:80_000], targets[:80_000]), (features[80_000:], targets[80_000:])
-
-
-def weights(mentor, features):
-    return tf.sigmoid(tf.function(mentor)(tf.constant(features, tf.float32))).numpy()[:, 0]
-
-
-def outside(n=200_000):
-    """Uniform random points: loss 0..40, difference -30..30, label 0, epoch 0..99."""
-    random = np.random.default_rng(1)
-    columns = [random.uniform(0, 40, n), random.uniform(-30, 30, n), np.zeros(n)]
-    return np.stack([*columns, random.integers(0, 100, n)], 1)
-
 
 def check(vstar_fn, mentor, grid_error=1e-4, outside_error=2e-3):
-    target = curricula.CURRICULA[vstar_fn]
-    for features, bound in ((curricula.grid(), grid_error), (outside(), outside_error)):
-        learned = weights(mentor, features)
-        assert np.mean((learned - target(features, None)) ** 2) <= bound
-        if vstar_fn == "baseline":
-            assert learned.min() > 0.999
+    grid, outside, smallest = errors(vstar_fn, mentor)
+    assert grid <= grid_error
+    assert outside <= outside_error
+    if vstar_fn == "baseline":
+        assert smallest > 0.999
 
 
 @pytest.mark.parametrize("vstar_fn", curricula.CURRICULA)
@@ -47,16 +27,12 @@ def test_shipped(vstar_fn):
 @pytest.mark.parametrize("vstar_fn", curricula.CURRICULA)
 def test_five_seeds_of_five(vstar_fn):
     for seed in range(5):
-        train_rows, test_rows = rows(vstar_fn, seed)
-        check(vstar_fn, train.learn(train_rows, test_rows, seed=seed, **DEFAULTS))
+        check(vstar_fn, learn(vstar_fn, seed, DEFAULTS))
 
 
 @pytest.mark.slow
 def test_the_published_commands_flags():
-    settings = DEFAULTS | {"num_steps": 30_000, "learning_rate": 0.1}
-    for seed in range(2):
-        mentor = train.learn(*rows("mentornet_pd", seed), seed=seed, **settings)
-        check("mentornet_pd", mentor, grid_error=0.01)
+    check("mentornet_pd", learn("mentornet_pd", 0, PUBLISHED), grid_error=0.01)
 
 
 def test_grid():

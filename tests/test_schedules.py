@@ -4,7 +4,7 @@ import pytest
 
 from mentornet import schedules
 from mentornet.config import InputError, TrainConfig, WeightingConfig
-from mentornet.students import learning_rate_schedule
+from mentornet.students import ignored_flags, learning_rate_schedule
 
 
 def make_config(**values):
@@ -22,6 +22,14 @@ def mentored(**values):
 def test_mentored_resnet_changes_after_the_boundary_and_ignores_the_decay_flags(step, rate):
     for config in (mentored(), mentored(learning_rate_decay_factor=0.5, num_epochs_per_decay=1)):
         assert learning_rate_schedule(config, 50000)(step) == pytest.approx(rate)
+
+
+def test_flags_without_effect_are_named():
+    assert ignored_flags(mentored(num_epochs_per_decay=7)) == ["num_epochs_per_decay"]
+    assert ignored_flags(mentored()) == []
+    assert ignored_flags(make_config(num_epochs_per_decay=7)) == []
+    assert ignored_flags(mentored(num_epochs_per_decay=7, studentnet="inception")) == []
+    assert ignored_flags(mentored(num_epochs_per_decay=7, learning_rate_boundaries=(9,))) == []
 
 
 @pytest.mark.parametrize(("step", "rate"), [(19499, 0.1), (19500, 0.01), (39000, 0.001)])

@@ -183,7 +183,7 @@ def run(main: Callable[[], Any]) -> None:
         del argv
         try:
             main()
-        except InputError as error:
+        except (InputError, OSError) as error:  # A full disk, say, is the user's to mend, too.
             message = " ".join(str(error).split())
             print(f"error: {message}", file=sys.stderr, flush=True)
             sys.exit(2)

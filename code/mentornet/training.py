@@ -33,7 +33,9 @@ def train(config: TrainConfig) -> None:
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     info = dataset_info(config.dataset_name, config.data_dir)
-    students.find_student(config.studentnet)
+    for name in students.ignored_flags(config):
+        reason = f"{config.studentnet} with a MentorNet has a schedule of its own (as released)."
+        print(f"WARNING: --{name} has no effect: {reason}", flush=True)
     examples = records.read_examples(config.data_dir, info, "train")
     trainer = make_trainer(config, len(examples), info.num_classes, examples.image_shape)
     mentor = trainer.weighting.mentor if trainer.weighting else None

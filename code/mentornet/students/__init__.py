@@ -123,6 +123,15 @@ def build_student(
     return student.build(num_classes, seed, image_shape, dropout_rate)
 
 
+def ignored_flags(config: TrainConfig) -> list[str]:
+    """The learning rate's flags that were set and have no effect, as in the release."""
+    names = ("learning_rate_decay_factor", "num_epochs_per_decay")
+    default = {field.name: field.default for field in dataclasses.fields(config)}
+    changed = [name for name in names if getattr(config, name) != default[name]]
+    mentored = config.weighting is not None and not config.learning_rate_boundaries
+    return changed if mentored and find_student(config.studentnet).ignores_decay_flags else []
+
+
 def learning_rate_schedule(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
     """The learning rate of each step of a run; boundaries that were given take precedence."""
     if config.learning_rate_boundaries:

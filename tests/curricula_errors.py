@@ -1,0 +1,70 @@
+"""Errors of learned curricula: python tests/curricula_errors.py [--seeds=5] [--published].
+
+Without flags, those of the shipped MentorNets. With --seeds, learns each curriculum from so many
+seeds first, with the default flags or (--published) with those of the published command.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import tensorflow as tf
+
+from mentornet import MentorNet, load_mentornet
+from mentornet.checkpoints import shipped_mentornets
+from mentornet_learning import curricula, data_generator, train
+
+DEFAULTS = {"num_steps": 3000, "batch_size": 512, "learning_rate": 0.05}
+PUBLISHED = {"num_steps": 30_000, "batch_size": 512, "learning_rate": 0.1}
+
+
+def outside(n: int = 200_000) -> np.ndarray:
+    """Uniform random points: loss 0..40, difference -30..30, label 0, epoch 0..99."""
+    random = np.random.default_rng(1)
+    columns = [random.uniform(0, 40, n), random.uniform(-30, 30, n), np.zeros(n)]
+    return np.stack([*columns, random.integers(0, 100, n)], 1)
+
+
+def learn(vstar_fn: str, seed: int, settings: dict) -> MentorNet:
+    """What data_generator.py and train.py do with this seed."""
+    features, targets = data_generator.generate(vstar_fn, None, 100_000, seed)
+    targets = targets[:, None]
+    rows = (features[:80_000], targets[:80_000]), (features[80_000:], targets[80_000:])
+    return train.learn(*rows, seed=seed, **settings)
+
+
+def errors(vstar_fn: str, mentor: MentorNet) -> tuple[float, float, float]:
+    """Mean squared error on the grid and outside it, and the smallest weight on the grid."""
+    results, smallest = [], 1.0
+    for features in (curricula.grid(), outside()):
+        weights = tf.sigmoid(tf.function(mentor)(tf.constant(features, tf.float32))).numpy()[:, 0]
+        target = curricula.CURRICULA[vstar_fn](features, None)
+        results.append(float(np.mean((weights - target) ** 2)))
+        smallest = min(smallest, float(weights.min()))
+    return results[0], results[1], smallest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=0)
+    parser.add_argument("--published", action="store_true")
+    args = parser.parse_args()
+    lines = []
+    for vstar_fn in curricula.CURRICULA:
+        for seed in range(args.seeds) or [None]:
+            if seed is None:
+                mentor = load_mentornet(shipped_mentornets()[vstar_fn])
+            else:
+                mentor = learn(vstar_fn, seed, PUBLISHED if args.published else DEFAULTS)
+            grid, out, smallest = errors(vstar_fn, mentor)
+            label = "shipped" if seed is None else f"seed {seed}"
+            lines.append(
+                f"{vstar_fn:<20} {label}: grid {grid:.1e}, outside {out:.1e}, smallest weight "
+                f"{smallest:.6f}"
+            )
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

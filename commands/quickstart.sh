@@ -11,20 +11,22 @@ mkdir -p "$out"
 python code/cifar_prepare_data.py --dataset_name=digits --noise_type=uniform --noise_fraction=0.4 \
   --seed=0 --output_dir="$out/data"
 
+# Whatever ends the training early ends the eval job, too.
+eval_job=
+trap '[ -z "$eval_job" ] || kill "$eval_job" 2>/dev/null || true' EXIT
+
 # Usage: train METHOD SCRIPT [FLAG ...]; the eval job runs beside it as a process of its own.
 train() {
   local method=$1 script=$2
   shift 2
   python code/cifar_eval.py --checkpoint_dir="$out/$method/train" --eval_dir="$out/$method/eval" \
     --data_dir="$out/data/digits/val" --eval_interval_secs=1 > "$out/$method-eval.log" 2>&1 &
-  local eval_job=$!
-  # Whatever ends the training early ends the eval job, too.
-  trap 'kill $eval_job 2>/dev/null || true' EXIT
+  eval_job=$!
   python "code/$script" --dataset_name=digits --data_dir="$out/data/digits/0.4" \
     --train_log_dir="$out/$method/train" --studentnet=inception --max_number_of_steps=600 \
     --learning_rate_boundaries=400 --save_interval_secs=5 --max_to_keep=100 "$@"
   wait "$eval_job"
-  trap - EXIT
+  eval_job=
 }
 
 train baseline cifar_train_baseline.py

@@ -187,6 +187,9 @@ def run(main: Callable[[], Any]) -> None:
             message = " ".join(str(error).split())
             print(f"error: {message}", file=sys.stderr, flush=True)
             sys.exit(2)
+        except KeyboardInterrupt:
+            print("Interrupted.", file=sys.stderr, flush=True)
+            sys.exit(130)
 
     logging.set_verbosity(logging.WARNING)
     app.run(guarded, flags_parser=parse)

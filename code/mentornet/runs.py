@@ -10,7 +10,7 @@ from typing import Any
 
 from mentornet import metrics
 from mentornet.checkpoints import CHECKPOINT_NAME
-from mentornet.config import InputError, TrainConfig, check
+from mentornet.config import InputError, TrainConfig
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
@@ -27,12 +27,6 @@ _OWN_FILES = (
 def describe(config: TrainConfig, **facts: Any) -> dict[str, Any]:
     """The configuration and facts about data and MentorNet, as JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(config) | facts))
-
-
-def check_batch_size(config: TrainConfig, num_examples: int) -> None:
-    """Raises InputError if a batch is larger than the data set."""
-    rule = f"`batch_size` must not exceed the {num_examples} training samples."
-    check(config.batch_size <= num_examples, rule, batch_size=config.batch_size)
 
 
 def open_folder(config: TrainConfig, description: dict[str, Any]) -> None:

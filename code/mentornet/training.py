@@ -16,7 +16,7 @@ from mentornet import metrics, runs, students
 from mentornet.checkpoints import RunCheckpoint, mentornet_fingerprint
 from mentornet.config import InputError, TrainConfig
 from mentornet.datasets import dataset_info, records
-from mentornet.datasets.pipeline import training_batches
+from mentornet.datasets.pipeline import check_batch_size, training_batches
 from mentornet.trainer import Outputs, Trainer, make_trainer
 
 
@@ -37,6 +37,7 @@ def train(config: TrainConfig) -> None:
         reason = f"{config.studentnet} with a MentorNet has a schedule of its own (as released)."
         print(f"WARNING: --{name} has no effect: {reason}", flush=True)
     examples = records.read_examples(config.data_dir, info, "train")
+    check_batch_size(config.batch_size, len(examples))
     trainer = make_trainer(config, len(examples), info.num_classes, examples.image_shape)
     mentor = trainer.weighting.mentor if trainer.weighting else None
     description = runs.describe(
@@ -47,7 +48,6 @@ def train(config: TrainConfig) -> None:
         data_sha256=examples.fingerprint(),
         mentornet_sha256=mentornet_fingerprint(mentor) if mentor else None,
     )
-    runs.check_batch_size(config, len(examples))
     runs.open_folder(config, description)
     checkpoint = RunCheckpoint(
         config.train_log_dir, trainer.student, description, trainer.state(), config.max_to_keep

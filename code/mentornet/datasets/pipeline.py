@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from mentornet.config import check
@@ -82,16 +84,27 @@ def standardize(images: tf.Tensor) -> tf.Tensor:
     return tf.image.per_image_standardization(tf.cast(images, tf.float32))
 
 
-def _gather(examples: Examples, indices: tf.Tensor) -> Batch:
-    images = tf.gather(examples.images, indices)
-    if images.dtype == tf.string:
-        images = tf.map_fn(decode_image, images, fn_output_signature=tf.uint8)
-    batch_size = indices.shape[0]
-    columns = {
-        name: tf.gather(tf.constant(getattr(examples, name)), indices)
-        for name in ("labels", "clean_labels", "ids")
-    }
-    return {"images": tf.ensure_shape(images, (batch_size, *examples.image_shape)), **columns}
+def check_batch_size(batch_size: int, num_examples: int) -> None:
+    """Raises InputError if a batch is larger than the data set."""
+    rule = f"`batch_size` must not exceed the {num_examples} training samples."
+    check(batch_size <= num_examples, rule, batch_size=batch_size)
+
+
+def _reader(examples: Examples) -> Callable[[tf.Tensor], Batch]:
+    """A function from positions int64 [batch] to their images (uint8) and columns."""
+    with tf.device("CPU:0"):
+        columns = {
+            name: tf.constant(getattr(examples, name)) for name in ("labels", "clean_labels", "ids")
+        }
+
+    def read(indices: tf.Tensor) -> Batch:
+        images = tf.gather(examples.images, indices)
+        if images.dtype == tf.string:
+            images = tf.map_fn(decode_image, images, fn_output_signature=tf.uint8)
+        images = tf.ensure_shape(images, (indices.shape[0], *examples.image_shape))
+        return {"images": images} | {k: tf.gather(v, indices) for k, v in columns.items()}
+
+    return read
 
 
 def training_batches(
@@ -123,12 +136,12 @@ def training_batches(
     Raises:
       InputError: a batch is larger than the data set.
     """
-    rule = f"`batch_size` must not exceed the {len(examples)} training samples."
-    check(batch_size <= len(examples), rule, batch_size=batch_size)
+    check_batch_size(batch_size, len(examples))
+    read = _reader(examples)
 
     def batch(step: tf.Tensor) -> Batch:
         indices = sample_indices(step, len(examples), batch_size, seed)
-        columns = _gather(examples, tf.ensure_shape(indices, [batch_size]))
+        columns = read(tf.ensure_shape(indices, [batch_size]))
         if padding is not None:
             columns["images"] = augment(columns["images"], padding, seed, step)
         columns["images"] = standardize(columns["images"])
@@ -140,9 +153,10 @@ def training_batches(
 
 def evaluation_batches(examples: Examples, batch_size: int) -> tf.data.Dataset:
     """Every sample once, in order, without augmentation; the last batch may be smaller."""
+    read = _reader(examples)
 
     def batch(indices: tf.Tensor) -> Batch:
-        columns = _gather(examples, indices)
+        columns = read(indices)
         columns["images"] = standardize(columns["images"])
         return columns
 

@@ -17,16 +17,31 @@ flags.DEFINE_integer("batch_size", 25, "Images a forward pass; does not change t
 flags.DEFINE_float("eval_interval_secs", 600, "Seconds between two looks for checkpoints.")
 flags.DEFINE_float("timeout_secs", None, "Stop after so long without a new checkpoint.")
 flags.DEFINE_boolean("run_once", False, "Evaluate the checkpoints that are there, then stop.")
-flags.DEFINE_string("output_csv_file", "", "Not supported yet.")
+flags.DEFINE_string(
+    "output_csv_file",
+    "",
+    "Do not watch, but write the losses of the latest checkpoint, 'sample_id epoch noisy_label "
+    "clean_label loss', for the samples whose clean label is known (trusted ones, if any are).",
+)
+flags.DEFINE_integer("dump_num_samples", None, "A class-balanced subset of so many samples.")
+flags.DEFINE_integer("dump_seed", 0, "Of that subset.")
 flags.DEFINE_string("master", "", "Not supported.")
 cli.define_device_flag()
 flags.adopt_module_key_flags(cli)
 
 
 def main() -> None:
-    for name in ("output_csv_file", "master"):
-        check(not FLAGS[name].value, f"--{name} is not supported.", **{name: FLAGS[name].value})
-    config = EvalConfig(**{name: FLAGS[name].value for name in EvalConfig.__annotations__})
+    check(not FLAGS.master, "--master is not supported.", master=FLAGS.master)
+    names = [name for name in EvalConfig.__annotations__ if name != "eval_dir"]
+    values = {name: FLAGS[name].value for name in names}
+    if FLAGS.output_csv_file:
+        config = EvalConfig(eval_dir="-", **values)
+        cli.load_tensorflow()
+        from mentornet import dump
+
+        dump.write_losses(config, FLAGS.output_csv_file, FLAGS.dump_num_samples, FLAGS.dump_seed)
+        return
+    config = EvalConfig(eval_dir=FLAGS.eval_dir, **values)
     cli.load_tensorflow()
     from mentornet import evaluation
 

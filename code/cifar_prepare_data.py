@@ -19,7 +19,8 @@ flags.DEFINE_float("noise_fraction", 0.0, "Probability 0..1 that a label is draw
 flags.DEFINE_string("noise_file", None, "For noise_type=file: .npy or .npz of training labels.")
 flags.DEFINE_string("noise_key", None, "The array's name in an .npz file.")
 flags.DEFINE_integer("num_train", None, "Keep a random subset of so many training images.")
-flags.DEFINE_integer("seed", 0, "Of the noise and of the subset.")
+flags.DEFINE_integer("num_trusted", 0, "Mark so many training images, at random, as trusted.")
+flags.DEFINE_integer("seed", 0, "Of the noise, the subset and the trusted images.")
 flags.DEFINE_string(
     "output_dir", "data", "Folder under which <dataset>/<noise> and <dataset>/val go."
 )

@@ -18,6 +18,7 @@ from absl import flags
 from mentornet import cli
 from mentornet.config import InputError, check
 from mentornet.schedules import NUM_EPOCHS
+from mentornet_learning import data_generator, quality
 
 if TYPE_CHECKING:
     from mentornet.mentor import MentorNet
@@ -59,6 +60,12 @@ def read_rows(path: pathlib.Path) -> Rows:
     rule = f"Labels in {path} must not be negative, and epochs must lie in 0..{NUM_EPOCHS - 1}."
     check(low >= 0 and high < NUM_EPOCHS, rule, smallest=low, largest_epoch=high)
     return features.astype(np.float32), targets.astype(np.float32)[:, None]
+
+
+def is_data_driven(path: pathlib.Path) -> bool:
+    """Whether data_generator.py made the file from a student's losses."""
+    with np.load(path, allow_pickle=False) as file:
+        return "vstar_fn" in file.files and str(file["vstar_fn"]) == data_generator.DATA_DRIVEN
 
 
 def initial_mentornet(num_labels: int, seed: int) -> MentorNet:
@@ -167,6 +174,20 @@ def define_flags() -> None:
     flags.DEFINE_string("checkpoint_name", "mentornet", "Name of the checkpoint in train_dir.")
 
 
+def report(mentor: MentorNet, train: Rows, test: Rows) -> None:
+    """Prints how well a data-driven MentorNet tells clean from corrupted held-out samples."""
+    import tensorflow as tf
+
+    for name, (_, targets) in (("tr.npz", train), ("ts.npz", test)):
+        rule = f"{name} must hold clean and corrupted samples."
+        check(0 < targets.sum() < len(targets), rule, clean=int(targets.sum()), rows=len(targets))
+    weights = tf.sigmoid(mentor(tf.constant(test[0]))).numpy()[:, 0]
+    parts = [(features, targets[:, 0]) for features, targets in (train, test)]
+    print(f"On the {len(weights)} held-out rows, clean against corrupted:")
+    for name, result in quality.compare(parts[0], parts[1], weights).items():
+        print(f"{name:<20} AUC {result.auc:.4f}  log loss {result.log_loss:.4f}")
+
+
 def main() -> None:
     for name in ("train_dir", "data_path"):
         check(bool(FLAGS[name].value), f"`{name}` must name a folder.", **{name: FLAGS[name].value})
@@ -191,6 +212,8 @@ def main() -> None:
     prefix = str(pathlib.Path(FLAGS.train_dir) / FLAGS.checkpoint_name)
     checkpoints.save_mentornet(mentor, prefix)
     print(f"Saved {prefix}")
+    if is_data_driven(folder / "tr.npz"):
+        report(mentor, train, test)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ LAYERS = [
     {"config", "schedules", "seeds"},
     {"datasets", "students", "mentor", "optimizers"},
     {"weighting", "checkpoints", "metrics", "runs"},
-    {"trainer", "training", "evaluation"},
+    {"trainer", "training", "evaluation", "dump"},
     {"cli"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}

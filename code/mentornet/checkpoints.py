@@ -132,8 +132,10 @@ def save_mentornet(mentor: MentorNet, prefix: str) -> None:
         shape_and_slices=[""] * len(names),
         tensors=tensors,
     )
+    # The file by which TensorFlow 1 and 2 find a directory's latest checkpoint.
     name = os.path.basename(prefix)
-    tf.compat.v1.train.update_checkpoint_state(os.path.dirname(os.path.abspath(prefix)), name)
+    state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
+    pathlib.Path(os.path.abspath(prefix)).with_name("checkpoint").write_text(state)
 
 
 def mentornet_fingerprint(mentor: MentorNet) -> str:

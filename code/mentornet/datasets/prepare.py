@@ -33,6 +33,7 @@ class PrepareConfig:
     noise_file: str | None = None
     noise_key: str | None = None
     num_train: int | None = None
+    num_trusted: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -46,6 +47,8 @@ class PrepareConfig:
         fits = (self.noise_type == "file") == (self.noise_file is not None)
         check(fits, rule, noise_type=self.noise_type, noise_file=self.noise_file)
         check(self.seed >= 0, "`seed` must not be negative.", seed=self.seed)
+        rule = "`num_trusted` must not be negative."
+        check(self.num_trusted >= 0, rule, num_trusted=self.num_trusted)
         rule = "`num_train` must be at least 1."
         check(self.num_train is None or self.num_train >= 1, rule, num_train=self.num_train)
 
@@ -83,6 +86,7 @@ def _folder(
     class_names: tuple[str, ...],
     labels: np.ndarray,
     ids: np.ndarray,
+    trusted: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Writes one folder of records whole or not at all; returns its manifest."""
     from mentornet.datasets import records
@@ -107,6 +111,8 @@ def _folder(
     features = {info.label_key: labels, "image/class/clean_label": clean, "image/id": ids}
     if data.coarse_labels is not None:
         features["image/class/coarse_label"] = data.coarse_labels[ids]
+    if trusted is not None:
+        features["image/trusted"] = trusted.astype(np.int64)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -154,14 +160,18 @@ def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
         rule = f"`num_train` must not exceed the {len(ids)} training images."
         check(config.num_train <= len(ids), rule, num_train=config.num_train)
         ids = np.sort(np.random.default_rng([config.seed, 1]).permutation(ids)[: config.num_train])
+    trusted = None
+    if config.num_trusted:
+        rule = f"`num_trusted` must not exceed the {len(ids)} training images."
+        check(config.num_trusted <= len(ids), rule, num_trusted=config.num_trusted)
+        order = np.random.default_rng([config.seed, 2]).permutation(len(ids))
+        trusted = order < config.num_trusted
     asked = dataclasses.asdict(config)
     for key in ("output_dir", "source"):
         del asked[key]
-    test_asked = {"dataset_name": config.dataset_name}
-    test_ids = np.arange(len(source.test.labels))
-    names = source.class_names
-    train = _folder(config.train_folder, "train", asked, source.train, names, labels[ids], ids)
-    test = _folder(
-        config.test_folder, "test", test_asked, source.test, names, source.test.labels, test_ids
-    )
-    return {str(config.train_folder): train, str(config.test_folder): test}
+    names, folder = source.class_names, config.train_folder
+    train = _folder(folder, "train", asked, source.train, names, labels[ids], ids, trusted)
+    test_asked, test_ids = {"dataset_name": config.dataset_name}, np.arange(len(source.test.labels))
+    test_labels, test_folder = source.test.labels, config.test_folder
+    test = _folder(test_folder, "test", test_asked, source.test, names, test_labels, test_ids)
+    return {str(folder): train, str(test_folder): test}

@@ -30,6 +30,7 @@ class Examples:
       labels: int64 [n], the labels given (perhaps wrong).
       clean_labels: int64 [n], -1 where not recorded.
       ids: int64 [n], stable across noise settings; the position in the split where not recorded.
+      trusted: bool [n], whether the sample was marked as one whose clean label may be used.
     """
 
     images: tf.Tensor
@@ -37,9 +38,17 @@ class Examples:
     labels: np.ndarray
     clean_labels: np.ndarray
     ids: np.ndarray
+    trusted: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, indices: np.ndarray) -> Examples:
+        """The samples at `indices`, int [m], and nothing of the others."""
+        with tf.device("CPU:0"):
+            images = tf.gather(self.images, indices)
+        columns = (self.labels, self.clean_labels, self.ids, self.trusted)
+        return Examples(images, self.image_shape, *(column[indices] for column in columns))
 
     def fingerprint(self) -> str:
         """SHA-256 over ids and given labels."""
@@ -131,7 +140,8 @@ def read_examples(data_dir: str, info: DatasetInfo, split: str) -> Examples:
     ids = np.where(ids == UNKNOWN, np.arange(len(ids)), ids)
     images, image_shape = _decode_all(columns["image/encoded"], where)
     clean_labels = columns["image/class/clean_label"]
-    return Examples(images, image_shape, labels, clean_labels, ids)
+    trusted = columns["image/trusted"] == 1
+    return Examples(images, image_shape, labels, clean_labels, ids, trusted)
 
 
 class _Locator:
@@ -152,6 +162,7 @@ def _read_file(file: str, info: DatasetInfo) -> Iterator[dict[str, np.ndarray]]:
         info.label_key: integer,
         "image/class/clean_label": integer,
         "image/id": integer,
+        "image/trusted": integer,
     }
     start = 0
     chunks = iter(tf.data.TFRecordDataset(file, buffer_size=1 << 20).batch(_CHUNK))

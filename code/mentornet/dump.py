@@ -1,0 +1,89 @@
+"""Losses of samples whose clean label is known: the data a MentorNet is learned from (layer 3)."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import numpy as np
+
+from mentornet import schedules, students
+from mentornet.checkpoints import checkpoint_step, find_latest, read_run_config, restore_student
+from mentornet.config import EvalConfig, InputError, check
+from mentornet.datasets import dataset_info, records
+from mentornet.evaluation import Predictor
+
+
+def choose(examples: records.Examples, num_samples: int | None, seed: int) -> np.ndarray:
+    """Which samples are dumped.
+
+    If any sample is marked as trusted, the clean labels of all others stay unread; else every
+    sample whose clean label is recorded may be chosen.
+
+    Args:
+      examples: a split.
+      num_samples: size of a random subset with as many samples of each given label as possible;
+        None for all.
+      seed: of the subset.
+
+    Returns:
+      Increasing positions, int [m].
+
+    Raises:
+      InputError: there are no such samples, or fewer than asked for.
+    """
+    known = examples.trusted if examples.trusted.any() else examples.clean_labels >= 0
+    candidates = np.flatnonzero(known)
+    check(candidates.size > 0, "Some samples must have a known clean label.", samples=len(examples))
+    if num_samples is None:
+        return candidates
+    rule = f"`dump_num_samples` must lie in 1..{len(candidates)}, the samples with a clean label."
+    check(1 <= num_samples <= len(candidates), rule, dump_num_samples=num_samples)
+    shuffled = np.random.default_rng(seed).permutation(candidates)
+    labels = examples.labels[shuffled]
+    turn = np.zeros(len(shuffled), np.int64)  # A sample's number among those of its label.
+    for label in np.unique(labels):
+        turn[labels == label] = np.arange(np.sum(labels == label))
+    return np.sort(shuffled[np.argsort(turn, kind="stable")[:num_samples]])
+
+
+def write_losses(
+    config: EvalConfig, output_csv_file: str, num_samples: int | None = None, seed: int = 0
+) -> None:
+    """Writes rows "sample_id epoch noisy_label clean_label loss", as the release's csv files.
+
+    The student of the latest checkpoint is in evaluation mode and images are not augmented.
+    (The release's function for this was never published.)
+
+    Args:
+      config: whose checkpoint and data; `eval_dir` is not used.
+      output_csv_file: the file to write; it appears only when complete.
+      num_samples, seed: see `choose`.
+
+    Raises:
+      InputError: no checkpoint, no samples with a clean label, or the file cannot be written.
+    """
+    prefix = find_latest(config.checkpoint_dir)
+    run = read_run_config(prefix)
+    info = dataset_info(run["dataset_name"], config.data_dir)
+    examples = records.read_examples(config.data_dir, info, config.split_name)
+    chosen = examples.take(choose(examples, num_samples, seed))
+    student = students.build_student(
+        run["studentnet"], run["num_classes"], image_shape=examples.image_shape
+    )
+    restore_student(student, prefix)
+    losses = Predictor(student)(chosen, config.batch_size).losses
+    step = checkpoint_step(prefix)
+    epoch = min(schedules.epoch_percentage(step, run["max_number_of_steps"]), 99)
+    columns = zip(chosen.ids, chosen.labels, chosen.clean_labels, losses, strict=True)
+    rows = [f"{i} {epoch} {noisy} {clean} {loss:.6f}\n" for i, noisy, clean, loss in columns]
+    path = pathlib.Path(output_csv_file)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text("".join(rows))
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"`output_csv_file` {path} cannot be written: {error}") from None
+    wrong = float(np.mean(chosen.labels != chosen.clean_labels))
+    print(f"{path}: losses of {len(rows)} samples at step {step}, {wrong:.1%} of the labels wrong")

@@ -1,0 +1,150 @@
+"""From a student's losses to a data-driven MentorNet."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from conftest import run
+
+from mentornet import InputError, dump, load_mentornet
+from mentornet.datasets import dataset_info, records
+from mentornet.datasets.prepare import PrepareConfig, prepare
+from mentornet_learning import data_generator, quality
+
+
+@pytest.fixture(scope="module")
+def trusting(tmp_path_factory):
+    """Digits of which 60 of 200 training samples are trusted."""
+    folder = tmp_path_factory.mktemp("trusting")
+    config = PrepareConfig("digits", str(folder), noise_fraction=0.4, num_train=200, num_trusted=60)
+    prepare(config)
+    return config.train_folder
+
+
+def read(folder):
+    return records.read_examples(str(folder), dataset_info("digits", folder), "train")
+
+
+def test_only_trusted_samples_are_chosen(trusting):
+    examples = read(trusting)
+    assert examples.trusted.sum() == 60
+    for num_samples in (None, 10, 60):
+        chosen = dump.choose(examples, num_samples, 0)
+        assert len(chosen) == (num_samples or 60)
+        assert examples.trusted[chosen].all()
+    # The clean labels of the others have no influence on anything.
+    forged = np.where(examples.trusted, examples.clean_labels, 7)
+    other = dataclasses.replace(examples, clean_labels=forged)
+    np.testing.assert_array_equal(dump.choose(other, 20, 3), dump.choose(examples, 20, 3))
+    chosen = dump.choose(other, None, 0)
+    np.testing.assert_array_equal(
+        other.take(chosen).clean_labels, examples.take(chosen).clean_labels
+    )
+
+
+def test_a_subset_is_balanced_and_a_function_of_its_seed(digits):
+    examples = read(digits / "0.4")
+    chosen = dump.choose(examples, 50, 0)
+    assert len(set(chosen)) == 50
+    assert (np.bincount(examples.labels[chosen], minlength=10) == 5).all()
+    np.testing.assert_array_equal(chosen, dump.choose(examples, 50, 0))
+    assert (chosen != dump.choose(examples, 50, 1)).any()
+    with pytest.raises(InputError, match=r"1..200"):
+        dump.choose(examples, 201, 0)
+    unknown = dataclasses.replace(examples, clean_labels=np.full(200, -1))
+    with pytest.raises(InputError, match="known clean label"):
+        dump.choose(unknown, None, 0)
+
+
+def test_from_dump_to_training(trusting, tmp_path):
+    """The commands of a user, one after another."""
+    data = ["--dataset_name=digits", f"--data_dir={trusting}", "--studentnet=inception"]
+    steps = ["--batch_size=32", "--max_number_of_steps=20"]
+
+    def call(script, *flags):
+        status, output = run(script, *flags)
+        assert status == 0, output
+        return output
+
+    call("code/cifar_train_baseline.py", *data, *steps, f"--train_log_dir={tmp_path}/burn-in")
+    output = call(
+        "code/cifar_eval.py",
+        f"--checkpoint_dir={tmp_path}/burn-in",
+        f"--data_dir={trusting}",
+        "--split_name=train",
+        f"--output_csv_file={tmp_path}/dump.csv",
+    )
+    assert "losses of 60 samples at step 20" in output
+    rows = data_generator.read_dump(str(tmp_path / "dump.csv"))
+    examples = read(trusting)
+    trusted = examples.take(np.flatnonzero(examples.trusted))
+    np.testing.assert_array_equal(rows[:, 0], trusted.ids)
+    np.testing.assert_array_equal(rows[:, 2], trusted.labels)
+    np.testing.assert_array_equal(rows[:, 3], trusted.clean_labels)
+    assert (rows[:, 1] == 99).all()
+    call(
+        "mentornet_learning/data_generator.py",
+        "--vstar_fn=data_driven",
+        f"--input_csv_filename={tmp_path}/dump.csv",
+        f"--outdir={tmp_path}/rows",
+    )
+    output = call(
+        "mentornet_learning/train.py",
+        f"--data_path={tmp_path}/rows/percentile_60",
+        f"--train_dir={tmp_path}/dd",
+        "--max_step_train=200",
+    )
+    assert "On the 12 held-out rows" in output
+    for name in ("MentorNet", "loss threshold", "logistic regression"):
+        assert f"\n{name:<20} AUC " in output
+    load_mentornet(f"{tmp_path}/dd")
+    mentored = [f"--trained_mentornet_dir={tmp_path}/dd", f"--train_log_dir={tmp_path}/train"]
+    call("code/cifar_train_mentornet.py", *data, *steps, *mentored)
+
+
+def test_data_driven_rows_against_numpy():
+    rows = np.array([[0, 18, 3, 3, 0.5], [1, 18, 3, 4, 2.0], [2, 20, 1, 1, 1.0]])
+    features, targets = data_generator.data_driven(rows, 75)
+    # The 75th percentile of 0.5, 1, 2 lies halfway between 1 and 2.
+    expected = [[0.5, -1.0, 0, 18], [2.0, 0.5, 0, 18], [1.0, -0.5, 0, 20]]
+    np.testing.assert_allclose(features, expected)
+    np.testing.assert_array_equal(targets, [1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("0 1 2 2 0.5\n1 1 2 3\n", "line 2: must hold sample_id epoch"),
+        ("0 1 2 2 0.5\n1 1 2 3 x\n", "line 2: must hold numbers"),
+        ("0 1 2 2 0.5\n1 100 2 3 1\n", r"line 2: the epoch must lie in 0..99"),
+        ("0 1 2 2 nan\n", "line 1: the loss"),
+        ("0 1 2 2 0.5\n1 1 3 3 1\n", "right and wrong labels"),
+        ("", "must not be empty"),
+    ],
+)
+def test_bad_dumps_name_the_line(tmp_path, text, part):
+    path = tmp_path / "dump.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=part):
+        data_generator.read_dump(str(path))
+
+
+def test_more_columns_are_passed_over(tmp_path):
+    path = tmp_path / "dump.csv"
+    path.write_text("0 1 2 2 0.5 0.1 0.2\n1 1 2 3 1 0 0\n")
+    np.testing.assert_array_equal(data_generator.read_dump(str(path))[:, 4], [0.5, 1])
+
+
+def test_quality_against_numbers_worked_by_hand():
+    features = np.zeros((4, 4), np.float32)
+    features[:, 0] = [0.1, 0.2, 1.0, 2.0]
+    targets = np.array([1.0, 1.0, 0.0, 0.0], np.float32)
+    test = features[[0, 2, 1, 3]], np.array([1.0, 0.0, 0.0, 1.0], np.float32)
+    weights = np.array([0.9, 0.4, 0.6, 0.5], np.float32)
+    result = quality.compare((features, targets), test, weights)
+    # Of the four pairs (clean, corrupted), 0.9 > 0.4, 0.9 > 0.6, 0.5 > 0.4, 0.5 < 0.6.
+    assert result["MentorNet"].auc == 0.75
+    expected = -np.mean(np.log([0.9, 0.6, 0.4, 0.5]))
+    assert result["MentorNet"].log_loss == pytest.approx(expected, rel=1e-5)
+    # By loss: 0.1 before 1.0 and 0.2, 2.0 after both.
+    assert result["loss threshold"].auc == 0.5

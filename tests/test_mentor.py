@@ -30,7 +30,9 @@ def test_tensorflow_1_saver_reads_ours(tmp_path):
     v1, expected = tf.compat.v1, values(mentor)
     with tf.Graph().as_default(), v1.Session() as session:
         variables = {
-            name: v1.get_variable(name, shape, use_resource=False)
+            name: v1.get_variable(
+                name, shape, use_resource=False, initializer=v1.zeros_initializer()
+            )
             for name, shape in ((n, v.shape) for n, v in expected.items())
         }
         v1.train.Saver().restore(session, str(tmp_path / "ours"))

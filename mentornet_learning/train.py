@@ -199,7 +199,7 @@ def main() -> None:
     folder = pathlib.Path(FLAGS.data_path)
     train, test = read_rows(folder / "tr.npz"), read_rows(folder / "ts.npz")
     cli.load_tensorflow()
-    from mentornet import checkpoints
+    from mentornet import tf1_checkpoints
 
     mentor = learn(
         train,
@@ -210,7 +210,7 @@ def main() -> None:
         seed=FLAGS.seed,
     )
     prefix = str(pathlib.Path(FLAGS.train_dir) / FLAGS.checkpoint_name)
-    checkpoints.save_mentornet(mentor, prefix)
+    tf1_checkpoints.save_mentornet(mentor, prefix)
     print(f"Saved {prefix}")
     if is_data_driven(folder / "tr.npz"):
         report(mentor, train, test)

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from mentornet import MentorNet, load_mentornet
-from mentornet.checkpoints import shipped_mentornets
+from mentornet.tf1_checkpoints import shipped_mentornets
 from mentornet_learning import curricula, data_generator, train
 
 DEFAULTS = {"num_steps": 3000, "batch_size": 512, "learning_rate": 0.05}

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mentornet import checkpoints, schedules, students, weighting
+from mentornet import schedules, students, tf1_checkpoints, weighting
 from mentornet.config import TrainConfig, WeightingConfig
 from mentornet.evaluation import Predictor
 from mentornet.trainer import Trainer, make_trainer
@@ -58,7 +58,7 @@ class Comparison:
 
 
 def forward(golden: Golden, mentornet: str, compare: Comparison) -> None:
-    mentor = checkpoints.load_mentornet(mentornet)
+    mentor = tf1_checkpoints.load_mentornet(mentornet)
     logits = mentor(tf.constant(golden["features"], tf.float32))
     compare("logits", logits, golden["logits"], 1e-5, False)
     compare("weights", tf.sigmoid(logits), golden["weights"], 1e-5, False)
@@ -67,7 +67,7 @@ def forward(golden: Golden, mentornet: str, compare: Comparison) -> None:
 def sample_weighting(golden: Golden, mentornet: str, compare: Comparison) -> None:
     for i, config in enumerate(json.loads(golden["configs"].item())):
         module = weighting.SampleWeighting(
-            checkpoints.load_mentornet(mentornet),
+            tf1_checkpoints.load_mentornet(mentornet),
             loss_p_percentile=config["p"],
             burn_in_epoch=config["burn_in_epoch"],
             fixed_epoch_after_burn_in=config["fixed_epoch_after_burn_in"],

@@ -8,7 +8,7 @@ PACKAGE = ROOT / "code" / "mentornet"
 LAYERS = [
     {"config", "schedules", "seeds"},
     {"datasets", "students", "mentor", "optimizers"},
-    {"weighting", "checkpoints", "metrics", "runs"},
+    {"weighting", "checkpoints", "tf1_checkpoints", "metrics", "runs"},
     {"trainer", "training", "evaluation", "dump"},
     {"cli"},
 ]

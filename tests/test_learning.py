@@ -6,7 +6,7 @@ from conftest import run
 from curricula_errors import DEFAULTS, PUBLISHED, errors, learn
 
 from mentornet import InputError, load_mentornet
-from mentornet.checkpoints import shipped_mentornets
+from mentornet.tf1_checkpoints import shipped_mentornets
 from mentornet_learning import curricula, data_generator, train
 
 

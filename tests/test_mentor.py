@@ -6,8 +6,8 @@ import tensorflow as tf
 from conftest import MENTORNET
 
 from mentornet import InputError, MentorNet, load_mentornet, save_mentornet
-from mentornet.checkpoints import shipped_mentornets
 from mentornet.mentor import VARIABLE_SHAPES
+from mentornet.tf1_checkpoints import shipped_mentornets
 
 
 def values(mentor):

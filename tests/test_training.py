@@ -171,6 +171,17 @@ def test_a_finished_run_is_left_alone(digits, tmp_path, capsys):
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("model.ckpt*")}
 
 
+def test_stopping_after_a_step_and_going_on(digits, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    training.train(config(digits, whole))
+    training.train(config(digits, parts, stop_after_step=2))
+    assert tf.train.latest_checkpoint(str(parts)).endswith("-2")
+    training.train(config(digits, parts, stop_after_step=2))
+    assert tf.train.latest_checkpoint(str(parts)).endswith("-2")
+    training.train(config(digits, parts))
+    assert_same_state(whole, parts)
+
+
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(digits, tmp_path, capsys):
     whole, damaged = tmp_path / "whole", tmp_path / "damaged"
     for folder in (whole, damaged):

@@ -13,9 +13,9 @@ _EXPORTS = {
     "MentorNet": "mentor",
     "SampleWeighting": "weighting",
     "build_student": "students",
-    "load_mentornet": "checkpoints",
-    "restore_tf1_student": "checkpoints",
-    "save_mentornet": "checkpoints",
+    "load_mentornet": "tf1_checkpoints",
+    "restore_tf1_student": "tf1_checkpoints",
+    "save_mentornet": "tf1_checkpoints",
 }
 __all__ = sorted(_EXPORTS)
 

@@ -1,24 +1,17 @@
-"""Saving and restoring: TensorFlow 1 names in and out, and the state of a run (layer 2)."""
+"""Saving and restoring the state of a run (layer 2)."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import pathlib
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from mentornet import students
 from mentornet.config import InputError, check
-from mentornet.mentor import VARIABLE_SHAPES, MentorNet
 
 CHECKPOINT_NAME = "model.ckpt"
 _CONFIG_KEY = "config/.ATTRIBUTES/VARIABLE_VALUE"
-_MODELS = pathlib.Path(__file__).resolve().parents[2] / "mentornet_models" / "models"
 # What TensorFlow raises for a checkpoint that is gone, damaged or another's.
 READ_ERRORS = (
     tf.errors.OpError,
@@ -29,164 +22,6 @@ READ_ERRORS = (
     RuntimeError,
     ValueError,
 )
-
-
-def _open(prefix: str) -> Any:
-    try:
-        return tf.train.load_checkpoint(prefix)
-    except READ_ERRORS as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"Checkpoint {prefix} cannot be read: {reason}") from None
-
-
-def _read(reader: Any, prefix: str, name: str) -> np.ndarray:
-    try:
-        return reader.get_tensor(name)
-    except READ_ERRORS as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"Checkpoint {prefix}: {name} cannot be read: {reason}") from None
-
-
-def _is_prefix(path: str | pathlib.Path) -> bool:
-    return os.path.isfile(f"{path}.index")
-
-
-def shipped_mentornets() -> dict[str, str]:
-    """The curricula that come with the project: name -> checkpoint prefix.
-
-    A curriculum's name is its checkpoint's, without the suffix "_mentornet".
-    """
-    prefixes = sorted(_MODELS.glob("*/*.index"))
-    return {path.stem.removesuffix("_mentornet"): str(path.with_suffix("")) for path in prefixes}
-
-
-def find_mentornet(path: str) -> str:
-    """Resolves a checkpoint prefix, a directory (its latest checkpoint) or a shipped name.
-
-    Raises:
-      InputError: nothing is found there.
-    """
-    if _is_prefix(path):
-        return path
-    if os.path.isdir(path):
-        latest = tf.train.latest_checkpoint(path)
-        if latest is None:
-            found = sorted(pathlib.Path(path).glob("*.index"))
-            latest = str(found[0].with_suffix("")) if len(found) == 1 else None
-        if latest is not None and _is_prefix(latest):
-            return latest
-    shipped = shipped_mentornets()
-    if path in shipped:
-        return shipped[path]
-    names = ", ".join(shipped) or "none"
-    raise InputError(
-        f"No MentorNet checkpoint at {path}: give a checkpoint prefix, a directory that holds one, "
-        f"or a shipped curriculum ({names})."
-    )
-
-
-def load_mentornet(path: str) -> MentorNet:
-    """Loads a frozen MentorNet from a TensorFlow 1 checkpoint, the release's or ours.
-
-    Args:
-      path: a checkpoint prefix, a directory (its latest checkpoint), or the name of a shipped
-        curriculum, e.g. "mentornet_pd".
-
-    Returns:
-      A MentorNet that is not trainable.
-
-    Raises:
-      InputError: there is no checkpoint, a variable is missing or has another shape.
-    """
-    prefix = find_mentornet(path)
-    reader = _open(prefix)
-    shapes = reader.get_variable_to_shape_map()
-    missing = ", ".join(name for name in VARIABLE_SHAPES if name not in shapes)
-    if missing:
-        raise InputError(f"{prefix} is no MentorNet checkpoint: it lacks {missing}.")
-    num_labels = shapes["mentornet/label_embedding"][0]
-    mentor = MentorNet(num_labels)
-    for name, variable in mentor.tf1_variables.items():
-        rule = f"{prefix}: {name} must have the shape {tuple(variable.shape)}."
-        check(tuple(shapes[name]) == tuple(variable.shape), rule, shape=tuple(shapes[name]))
-        variable.assign(_read(reader, prefix, name))
-    mentor.trainable = False
-    return mentor
-
-
-def save_mentornet(mentor: MentorNet, prefix: str) -> None:
-    """Writes a TensorFlow 1 checkpoint that `load_mentornet` and the 2018 code read.
-
-    Args:
-      mentor: the MentorNet.
-      prefix: files `<prefix>.index` and `<prefix>.data-00000-of-00001` are made, and `checkpoint`
-        beside them names them as the latest.
-    """
-    os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)
-    names = sorted(mentor.tf1_variables)
-    tensors = [tf.convert_to_tensor(mentor.tf1_variables[name].value) for name in names]
-    # Absolute, since TensorFlow joins a bare file name to its temporary folder wrongly.
-    tf.raw_ops.SaveV2(
-        prefix=os.path.abspath(prefix),
-        tensor_names=names,
-        shape_and_slices=[""] * len(names),
-        tensors=tensors,
-    )
-    # The file by which TensorFlow 1 and 2 find a directory's latest checkpoint.
-    name = os.path.basename(prefix)
-    state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
-    pathlib.Path(os.path.abspath(prefix)).with_name("checkpoint").write_text(state)
-
-
-def mentornet_fingerprint(mentor: MentorNet) -> str:
-    """SHA-256 over the variables in the order of their names."""
-    variables = mentor.tf1_variables
-    parts = [variables[name].numpy().tobytes() for name in sorted(variables)]
-    return hashlib.sha256(b"".join(parts)).hexdigest()
-
-
-# What a training checkpoint of the release holds besides the student's own variables.
-_TRAINING_ONLY = ("/Momentum", "/ExponentialMovingAverage", "/biased", "/local_step")
-
-
-def _is_training_only(name: str) -> bool:
-    return name == "global_step" or name.startswith("mentornet/") or name.endswith(_TRAINING_ONLY)
-
-
-def restore_tf1_student(student: keras.Model, prefix: str) -> None:
-    """Loads a StudentNet from a checkpoint with the release's TensorFlow 1 names.
-
-    Momentum, moving averages' helpers, the global step and the MentorNet's variables, which a
-    training checkpoint holds besides, are passed over.
-
-    Args:
-      student: a model of `build_student`.
-      prefix: checkpoint prefix.
-
-    Raises:
-      InputError: a variable is missing, left over or has another shape, or the student is none of
-        the release's.
-    """
-    rule = f"`student` must be one of {', '.join(sorted(students.STUDENTS))}."
-    check(student.name in students.STUDENTS, rule, student=student.name)
-    variables = students.tf1_variables(student.name, student)
-    reader = _open(prefix)
-    shapes = reader.get_variable_to_shape_map()
-    missing = sorted(variables.keys() - shapes.keys())
-    left_over = sorted(n for n in shapes.keys() - variables.keys() if not _is_training_only(n))
-    if missing or left_over:
-        problems = [f"lacks {', '.join(missing)}"] if missing else []
-        problems += [f"has {', '.join(left_over)} left over"] if left_over else []
-        raise InputError(
-            f"{prefix} is no checkpoint of {student.name}: it {' and '.join(problems)}."
-        )
-    values = {}
-    for name, variable in variables.items():
-        rule = f"{prefix}: {name} must have the shape {tuple(variable.shape)}."
-        check(tuple(shapes[name]) == tuple(variable.shape), rule, shape=tuple(shapes[name]))
-        values[name] = _read(reader, prefix, name)
-    for name, variable in variables.items():
-        variable.assign(values[name])
 
 
 def _variables_of(model: keras.Model) -> dict[str, tf.Variable]:
@@ -272,8 +107,14 @@ def find_latest(folder: str) -> str:
 
 
 def checkpoint_step(prefix: str) -> int:
-    """The global step in a checkpoint's name, `model.ckpt-<step>`."""
-    return int(prefix.rsplit("-", 1)[1])
+    """The global step in a checkpoint's name, `model.ckpt-<step>`.
+
+    Raises:
+      InputError: the name does not end so.
+    """
+    step = prefix.rpartition("-")[2]
+    check(step.isdecimal(), "A student's checkpoint must be called <name>-<step>.", name=prefix)
+    return int(step)
 
 
 def read_run_config(prefix: str) -> dict[str, Any]:

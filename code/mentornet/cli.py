@@ -55,6 +55,9 @@ def define_training_flags() -> None:
     flags.DEFINE_integer("save_interval_secs", d["save_interval_secs"], "Between checkpoints.")
     flags.DEFINE_integer("log_every_steps", d["log_every_steps"], "Steps between logged rows.")
     flags.DEFINE_integer("max_to_keep", d["max_to_keep"], "Checkpoints that are kept.")
+    flags.DEFINE_integer(
+        "stop_after_step", None, "Save and stop there; started again, the run goes on."
+    )
     flags.DEFINE_boolean("overwrite", False, "Remove the run in train_log_dir and start anew.")
     define_device_flag()
     flags.DEFINE_string("master", "", "Not supported; see TF_CONFIG.")

@@ -87,6 +87,7 @@ class TrainConfig:
     save_interval_secs: int = 1200
     log_every_steps: int = 10
     max_to_keep: int = 10
+    stop_after_step: int | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -103,6 +104,9 @@ class TrainConfig:
         for name in ("save_summaries_secs", "save_interval_secs", "seed"):
             value = getattr(self, name)
             check(value >= 0, f"`{name}` must not be negative.", **{name: value})
+        rule = "`stop_after_step` must be at least 1."
+        stop = self.stop_after_step
+        check(stop is None or stop >= 1, rule, stop_after_step=stop)
         check(self.seed < 2**31, "`seed` must be below 2**31.", seed=self.seed)
         boundaries = self.learning_rate_boundaries
         increasing = all(a < b for a, b in zip((0, *boundaries), boundaries, strict=False))

@@ -21,10 +21,10 @@ from mentornet.checkpoints import (
     checkpoint_step,
     read_run_config,
     restore_student,
-    restore_tf1_student,
 )
 from mentornet.config import EvalConfig, InputError, check
 from mentornet.datasets import DatasetInfo, dataset_info, pipeline, records
+from mentornet.tf1_checkpoints import restore_tf1_student
 
 RESULTS_FILE = "eval.jsonl"
 SUMMARY_FILE = "summary.json"

@@ -6,10 +6,10 @@ import keras
 import tensorflow as tf
 
 from mentornet import students
-from mentornet.checkpoints import load_mentornet
 from mentornet.config import TrainConfig, check
 from mentornet.optimizers import make_optimizer
 from mentornet.seeds import Stream, seed_for
+from mentornet.tf1_checkpoints import load_mentornet
 from mentornet.weighting import SampleWeighting, WeightedBatch
 
 # A sample is used by a step if its weight exceeds this (the release's data utilisation).

@@ -13,10 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from mentornet import metrics, runs, students
-from mentornet.checkpoints import RunCheckpoint, mentornet_fingerprint
+from mentornet.checkpoints import RunCheckpoint
 from mentornet.config import InputError, TrainConfig
 from mentornet.datasets import dataset_info, records
 from mentornet.datasets.pipeline import check_batch_size, training_batches
+from mentornet.tf1_checkpoints import mentornet_fingerprint
 from mentornet.trainer import Outputs, Trainer, make_trainer
 
 
@@ -56,8 +57,11 @@ def train(config: TrainConfig) -> None:
     first_step = int(trainer.global_step.numpy())
     if restored:
         print(f"Going on from {restored}, step {first_step}.", flush=True)
-    if first_step >= config.max_number_of_steps:
-        print(f"Nothing to do: {config.max_number_of_steps} steps are done.", flush=True)
+    last_step = min(
+        config.stop_after_step or config.max_number_of_steps, config.max_number_of_steps
+    )
+    if first_step >= last_step:
+        print(f"Nothing to do: {first_step} steps are done.", flush=True)
         return
     spec = students.find_student(config.studentnet)
     augment = info.augment if config.augment is None else config.augment
@@ -66,10 +70,10 @@ def train(config: TrainConfig) -> None:
         batch_size=config.batch_size,
         seed=config.seed,
         first_step=first_step,
-        last_step=config.max_number_of_steps,
+        last_step=last_step,
         padding=spec.padding if augment else None,
     )
-    _loop(config, trainer, batches, checkpoint, first_step)
+    _loop(config, trainer, batches, checkpoint, first_step, last_step)
 
 
 def _loop(
@@ -78,6 +82,7 @@ def _loop(
     batches: tf.data.Dataset,
     checkpoint: RunCheckpoint,
     step: int,
+    last_step: int,
 ) -> None:
     """Steps, logs and saves until the last step or a signal."""
     label = "mentornet" if trainer.weighting else "baseline"
@@ -91,7 +96,7 @@ def _loop(
                 {**outputs, "labels": batch["labels"], "clean_labels": batch["clean_labels"]}
             )
             step += 1
-            last = step == config.max_number_of_steps or bool(received)
+            last = step == last_step or bool(received)
             save = last or time.monotonic() - saved_at >= config.save_interval_secs
             log = step % config.log_every_steps == 0 or step == config.max_number_of_steps
             if save or log:
@@ -107,7 +112,7 @@ def _loop(
                 saved_at = time.monotonic()
             if last:
                 break
-    if received and step < config.max_number_of_steps:
+    if received and step < last_step:
         advice = "start the same command again to go on."
         print(f"Stopped by {received[0]} after step {step}, which is saved; {advice}", flush=True)
 

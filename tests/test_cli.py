@@ -12,6 +12,7 @@ SCRIPTS = [
     "code/cifar_prepare_data.py",
     "mentornet_learning/data_generator.py",
     "mentornet_learning/train.py",
+    "mentornet_learning/visualizer.py",
 ]
 
 

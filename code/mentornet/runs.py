@@ -65,11 +65,13 @@ def _check_same(
         )
 
 
-def open_writers(config: TrainConfig, first_step: int, label: str) -> metrics.MultiWriter:
+def open_writers(
+    config: TrainConfig, first_step: int, last_step: int, label: str
+) -> metrics.MultiWriter:
     """Console, TensorBoard and metrics.jsonl; rows after `first_step` are written anew."""
     folder = config.train_log_dir
     return metrics.MultiWriter(
         metrics.JsonLinesWriter(pathlib.Path(folder) / METRICS_FILE, first_step),
         metrics.TensorBoardWriter(folder, config.save_summaries_secs),
-        metrics.ConsoleWriter(first_step, config.max_number_of_steps, label),
+        metrics.ConsoleWriter(first_step, last_step, label),
     )

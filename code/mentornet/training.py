@@ -86,7 +86,7 @@ def _loop(
 ) -> None:
     """Steps, logs and saves until the last step or a signal."""
     label = "mentornet" if trainer.weighting else "baseline"
-    writer = runs.open_writers(config, step, label)
+    writer = runs.open_writers(config, step, last_step, label)
     recent: list[Outputs] = []  # Since the last row was written.
     saved_at = logged_at = time.monotonic()
     with contextlib.closing(writer), _stop_on_signals() as received:

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Draws the pictures in mentornet_models/pictures: every shipped curriculum, target below.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source commands/environment.sh
+pictures=mentornet_models/pictures
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$pictures"
+
+draw() {
+  local name=$1
+  shift
+  python mentornet_learning/visualizer.py --model_dir="$name" --outdir="$work" --loss_bound=5 "$@"
+  mv "$work/curriculum.png" "$pictures/$name.png"
+}
+
+for name in baseline self_paced spcl_linear hard_example_mining focal_loss mentornet_pd; do
+  draw "$name" --vstar_fn="$name" --epoch_ranges=0,20,50,95
+done
+if [ -d mentornet_models/models/nl_0.2_percentile_90 ]; then
+  draw mentornet_dd --epoch_ranges=18
+fi

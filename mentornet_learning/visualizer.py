@@ -1,0 +1,176 @@
+"""Pictures of a learned curriculum: the weight over loss and loss difference, by epoch.
+
+    python mentornet_learning/visualizer.py --model_dir=mentornet_pd --outdir=DIR
+
+writes DIR/epoch_NN.png for each epoch, DIR/plot.gif of them, and DIR/curriculum.png, one still
+picture of all; with --vstar_fn the target stands below what was learned.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+from absl import flags
+
+from mentornet import cli
+from mentornet.config import InputError, check
+from mentornet.schedules import NUM_EPOCHS
+from mentornet_learning import curricula
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+    from mentornet.mentor import MentorNet
+
+FLAGS = flags.FLAGS
+
+_RESOLUTION = 150  # Points along each axis.
+_COLUMNS = 6
+
+
+def feature_grid(epoch: int, loss_bound: float) -> np.ndarray:
+    """Features float32 [points * points, 4]; loss changes fastest, the label is 0."""
+    loss = np.linspace(0, loss_bound, _RESOLUTION)
+    difference = np.linspace(-loss_bound, loss_bound, _RESOLUTION)
+    grid = np.stack(np.meshgrid(loss, difference), axis=-1).reshape(-1, 2)
+    rest = np.tile([0.0, epoch], (len(grid), 1))
+    return np.hstack([grid, rest]).astype(np.float32)
+
+
+def learned_weights(mentor: MentorNet, epoch: int, loss_bound: float) -> np.ndarray:
+    """The MentorNet's weights, float32 [difference, loss], in 0..1."""
+    import tensorflow as tf
+
+    logits = mentor(tf.constant(feature_grid(epoch, loss_bound)))
+    return tf.sigmoid(logits).numpy().reshape(_RESOLUTION, _RESOLUTION)
+
+
+def target_weights(vstar_fn: str, gamma: float | None, epoch: int, loss_bound: float) -> np.ndarray:
+    """The curriculum's target weights on the same points."""
+    target = curricula.CURRICULA[vstar_fn](feature_grid(epoch, loss_bound), gamma)
+    return target.reshape(_RESOLUTION, _RESOLUTION)
+
+
+def draw(axes: Axes, weights: np.ndarray, loss_bound: float, title: str) -> AxesImage:
+    """One panel; cividis is read alike with and without colour blindness."""
+    axes.set_title(title, fontsize=9)
+    extent = (0, loss_bound, -loss_bound, loss_bound)
+    return axes.imshow(
+        weights, origin="lower", extent=extent, aspect="auto", vmin=0, vmax=1, cmap="cividis"
+    )
+
+
+def plot_epochs(weights: dict[int, np.ndarray], loss_bound: float, folder: pathlib.Path) -> None:
+    """epoch_NN.png for each epoch, and plot.gif of them, half a second each."""
+    import imageio.v3 as imageio
+    import matplotlib.pyplot as plt
+
+    frames = []
+    for epoch, values in weights.items():
+        figure, axes = plt.subplots(figsize=(4.8, 4), layout="constrained")
+        image = draw(axes, values, loss_bound, f"epoch {epoch} %")
+        axes.set(xlabel="loss (nats)", ylabel="loss minus moving average (nats)")
+        figure.colorbar(image, label="sample weight")
+        path = folder / f"epoch_{epoch:02d}.png"
+        figure.savefig(path, dpi=100)
+        plt.close(figure)
+        frames.append(imageio.imread(path)[..., :3])
+    imageio.imwrite(folder / "plot.gif", np.stack(frames), duration=500, loop=0)
+
+
+def plot_still(
+    weights: dict[int, np.ndarray],
+    targets: dict[int, np.ndarray],
+    loss_bound: float,
+    path: pathlib.Path,
+) -> None:
+    """Small multiples of all epochs; the targets, if there are any, below what was learned."""
+    import matplotlib.pyplot as plt
+
+    parts = [("", weights)] + ([("target, ", targets)] if targets else [])
+    panels = [(f"{kind}epoch {epoch} %", v) for kind, part in parts for epoch, v in part.items()]
+    columns = min(_COLUMNS, len(weights))
+    rows = -(-len(weights) // columns) * len(parts)
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(1.7 * columns + 1.2, max(3.2, 1.6 * rows + 0.6)),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    per_part = rows // len(parts) * columns
+    for axes in grid.ravel():
+        axes.axis("off")
+    for number, (title, values) in enumerate(panels):
+        part, place = divmod(number, len(weights))
+        axes = grid.ravel()[part * per_part + place]
+        axes.axis("on")
+        image = draw(axes, values, loss_bound, title)
+        is_lowest = number + columns >= len(panels) or place + columns >= per_part
+        axes.tick_params(labelbottom=is_lowest)
+    figure.supxlabel("loss (nats)", fontsize=10)
+    figure.supylabel("loss minus moving average (nats)", fontsize=10)
+    figure.colorbar(image, ax=grid, label="sample weight", shrink=0.8)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def parse_epochs(text: str) -> list[int]:
+    """ "0,10,99" -> [0, 10, 99].
+
+    Raises:
+      InputError: not whole numbers in 0..99.
+    """
+    rule = f"`epoch_ranges` must be whole numbers in 0..{NUM_EPOCHS - 1}."
+    try:
+        epochs = [int(item) for item in text.split(",")]
+    except ValueError:
+        raise InputError(f"{rule} Received: epoch_ranges={text!r}") from None
+    check(all(0 <= epoch < NUM_EPOCHS for epoch in epochs), rule, epoch_ranges=text)
+    return epochs
+
+
+def define_flags() -> None:
+    """Defines the flags; only the script does, so that the functions can be imported."""
+    flags.DEFINE_string("model_dir", "", "MentorNet: checkpoint prefix, folder or shipped name.")
+    flags.DEFINE_string("outdir", "", "Folder of the pictures; by default model_dir.")
+    flags.DEFINE_float("loss_bound", 15, "Largest loss and loss difference shown, in nats.")
+    flags.DEFINE_string("epoch_ranges", "0,10,20,30,40,50,60,70,80,90,99", "Epochs shown.")
+    flags.DEFINE_string("vstar_fn", "", "Show this predefined curriculum's target, too.")
+    flags.DEFINE_float("vstar_gamma", None, "Its parameter; by default its own.")
+
+
+def main() -> None:
+    bound, vstar_fn = FLAGS.loss_bound, FLAGS.vstar_fn
+    check(bool(FLAGS.model_dir), "`model_dir` must name a MentorNet.", model_dir=FLAGS.model_dir)
+    check(0 < bound < float("inf"), "`loss_bound` must be positive.", loss_bound=bound)
+    rule = f"`vstar_fn` must be one of {', '.join(curricula.CURRICULA)}."
+    check(not vstar_fn or vstar_fn in curricula.CURRICULA, rule, vstar_fn=vstar_fn)
+    epochs = parse_epochs(FLAGS.epoch_ranges)
+    folder = pathlib.Path(FLAGS.outdir or FLAGS.model_dir)
+    cli.load_tensorflow()
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from mentornet.tf1_checkpoints import load_mentornet
+
+    mentor = load_mentornet(FLAGS.model_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {epoch: learned_weights(mentor, epoch, bound) for epoch in epochs}
+    targets = {}
+    if vstar_fn:
+        gamma = FLAGS.vstar_gamma
+        targets = {epoch: target_weights(vstar_fn, gamma, epoch, bound) for epoch in epochs}
+    plot_epochs(weights, bound, folder)
+    plot_still(weights, targets, bound, folder / "curriculum.png")
+    print(f"{len(epochs)} pictures, plot.gif and curriculum.png in {folder}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.run(main)

@@ -1,0 +1,52 @@
+"""Pictures of curricula: what is drawn, and the files that are made."""
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+from conftest import run
+from mentornet import InputError, load_mentornet
+from mentornet_learning import visualizer
+
+
+def test_what_is_drawn_is_what_was_learned():
+    mentor = load_mentornet("mentornet_pd")
+    for epoch in (0, 50, 95):
+        learned = visualizer.learned_weights(mentor, epoch, 5.0)
+        target = visualizer.target_weights("mentornet_pd", None, epoch, 5.0)
+        assert learned.shape == target.shape
+        assert np.mean((learned - target) ** 2) < 0.01
+    # Rows are differences from below, columns losses: the curriculum does not depend on the loss.
+    assert (learned[0] > 0.99).all()
+    assert (learned[-1] < 0.01).all()
+    focal = visualizer.learned_weights(load_mentornet("focal_loss"), 0, 5.0)
+    assert (focal[:, 0] < 0.1).all()
+    assert (focal[:, -1] > 0.9).all()
+
+
+def test_the_released_command(tmp_path):
+    status, output = run(
+        "mentornet_learning/visualizer.py",
+        "--model_dir=mentornet_models/models/mentornet_pd1_g_1",
+        "--epoch_ranges=0,50,99",
+        "--loss_bound=15",
+        f"--outdir={tmp_path}",
+    )
+    assert status == 0, output
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "curriculum.png",
+        "epoch_00.png",
+        "epoch_50.png",
+        "epoch_99.png",
+        "plot.gif",
+    ]
+    assert imageio.imread(tmp_path / "plot.gif", index=None).shape[0] == 3
+    first, later = (imageio.imread(tmp_path / f"epoch_{e}.png")[..., :3] for e in ("00", "50"))
+    assert first.shape == later.shape
+    assert (first != later).mean() > 0.2
+
+
+@pytest.mark.parametrize("text", ["", "a", "0,100", "-1"])
+def test_epochs_out_of_range(text):
+    with pytest.raises(InputError, match=r"whole numbers in 0..99"):
+        visualizer.parse_epochs(text)

@@ -81,6 +81,23 @@ def test_local_response_normalization_against_numpy():
     np.testing.assert_allclose(LocalResponseNormalization()(x), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_local_response_normalization_and_its_gradient_equal_tensorflows():
+    x = tf.random.stateless_normal((4, 5, 5, 64), (0, 0)) * 30
+    dy = tf.random.stateless_normal(x.shape, (1, 0))
+    results = []
+    for function in (
+        LocalResponseNormalization(),
+        lambda v: tf.nn.local_response_normalization(v, 4, 1.0, 0.001 / 9, 0.75),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        results.append((y, tape.gradient(y, x, output_gradients=dy)))
+    for ours, theirs in zip(*results, strict=True):
+        scale = np.abs(theirs).max()
+        np.testing.assert_allclose(ours / scale, theirs / scale, atol=1e-6)
+
+
 def test_batch_normalization_against_numpy():
     random = np.random.default_rng(0)
     layer = BatchNormalization()

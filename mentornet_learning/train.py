@@ -22,13 +22,9 @@ from mentornet_learning import data_generator, quality
 
 if TYPE_CHECKING:
     from mentornet.mentor import MentorNet
+    from mentornet_learning.learning import Rows
 
 FLAGS = flags.FLAGS
-
-_STEPS_PER_REPORT = 500
-_MAX_GRADIENT_NORM = 5.0
-
-Rows = tuple[np.ndarray, np.ndarray]
 
 
 def read_rows(path: pathlib.Path) -> Rows:
@@ -68,101 +64,6 @@ def is_data_driven(path: pathlib.Path) -> bool:
         return "vstar_fn" in file.files and str(file["vstar_fn"]) == data_generator.DATA_DRIVEN
 
 
-def initial_mentornet(num_labels: int, seed: int) -> MentorNet:
-    """A MentorNet from which learning does not depend on luck.
-
-    One LSTM cell starts on the difference, the other on difference and loss, both with an open
-    input gate whose kernel is 0. Learning leaves that kernel at 0, so that a cell state is a
-    monotone function of a line through (loss, difference) and goes on flat outside the data,
-    where a gate of its own could fold it back.
-    """
-    from mentornet.mentor import MentorNet
-
-    mentor = MentorNet(num_labels, seed)
-    for way, column, bias in (("fw", (0.0, 1.0), 0.0), ("bw", (0.1, -1.0), 0.5)):
-        scope = f"mentornet/bidirectional_rnn/{way}/basic_lstm_cell"
-        kernel = np.zeros((3, 4), np.float32)
-        kernel[:2, 1] = column
-        mentor.tf1_variables[f"{scope}/kernel"].assign(kernel)
-        mentor.tf1_variables[f"{scope}/bias"].assign([2.0, bias, 0.0, 0.0])
-    return mentor
-
-
-def learn(
-    train: Rows,
-    test: Rows,
-    *,
-    num_steps: int,
-    batch_size: int,
-    learning_rate: float,
-    seed: int,
-) -> MentorNet:
-    """Learns the targets with Adam, the gradient's norm clipped at 5.
-
-    The loss is cross entropy if all targets are 0 or 1, else squared error (as in the release).
-    Unlike the release, the epoch embedding is trained and the learning rate falls to 0 as a
-    cosine; with its staircase some runs end on a dead network.
-
-    Args:
-      train, test: see `read_rows`.
-      num_steps: updates.
-      batch_size: rows an update, drawn with replacement.
-      learning_rate: the initial one.
-      seed: of the initial weights and of the batches.
-
-    Returns:
-      The MentorNet.
-
-    Raises:
-      InputError: the loss is not finite.
-    """
-    import keras
-    import tensorflow as tf
-
-    num_labels = max(2, int(train[0][:, 2].max()) + 1, int(test[0][:, 2].max()) + 1)
-    mentor = initial_mentornet(num_labels, seed)
-    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, num_steps)
-    optimizer = keras.optimizers.Adam(schedule, global_clipnorm=_MAX_GRADIENT_NORM)
-    optimizer.build(mentor.trainable_variables)
-    features, targets = (tf.constant(array) for array in train)
-    binary = bool(np.isin(train[1], (0, 1)).all())
-    trained_columns = tf.constant([0.0, 1.0, 1.0, 1.0])
-
-    def masked(variable: keras.Variable, gradient: tf.Tensor) -> tf.Tensor:
-        return gradient * trained_columns if variable.name.endswith(".kernel") else gradient
-
-    @tf.function
-    def run(count: tf.Tensor) -> tf.Tensor:
-        loss = 0.0
-        for _ in tf.range(count):
-            draw = tf.stack([seed, tf.cast(optimizer.iterations.value, tf.int32)])
-            rows = tf.random.stateless_uniform([batch_size], draw, 0, len(train[0]), tf.int32)
-            with tf.GradientTape() as tape:
-                logits = mentor(tf.gather(features, rows))
-                target = tf.gather(targets, rows)
-                if binary:
-                    error = tf.nn.sigmoid_cross_entropy_with_logits(target, logits)
-                else:
-                    error = tf.math.squared_difference(tf.sigmoid(logits), target)
-                loss = tf.reduce_mean(error)
-            variables = mentor.trainable_variables
-            gradients = map(tf.convert_to_tensor, tape.gradient(loss, variables))
-            optimizer.apply(list(map(masked, variables, gradients)))
-        return loss
-
-    @tf.function(reduce_retracing=True)
-    def mean_squared_error(features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_mean(tf.math.squared_difference(tf.sigmoid(mentor(features)), targets))
-
-    for done in range(0, num_steps, _STEPS_PER_REPORT):
-        loss = float(run(tf.constant(min(_STEPS_PER_REPORT, num_steps - done))))
-        step = int(optimizer.iterations)
-        check(bool(np.isfinite(loss)), f"The loss before step {step} must be finite.", loss=loss)
-        errors = [float(mean_squared_error(*rows)) for rows in (train, test)]
-        print(f"step {step}/{num_steps} squared error: train {errors[0]:.2e} test {errors[1]:.2e}")
-    return mentor
-
-
 def define_flags() -> None:
     """Defines the flags; only the script does, so that both scripts can be imported."""
     flags.DEFINE_string("train_dir", "", "Folder of the checkpoint.")
@@ -200,8 +101,10 @@ def main() -> None:
     train, test = read_rows(folder / "tr.npz"), read_rows(folder / "ts.npz")
     cli.load_tensorflow()
     from mentornet import tf1_checkpoints
+    from mentornet_learning import learning
 
-    mentor = learn(
+    data_driven = is_data_driven(folder / "tr.npz")
+    mentor = (learning.learn_noisy if data_driven else learning.learn)(
         train,
         test,
         num_steps=int(steps),
@@ -212,7 +115,7 @@ def main() -> None:
     prefix = str(pathlib.Path(FLAGS.train_dir) / FLAGS.checkpoint_name)
     tf1_checkpoints.save_mentornet(mentor, prefix)
     print(f"Saved {prefix}")
-    if is_data_driven(folder / "tr.npz"):
+    if data_driven:
         report(mentor, train, test)
 
 

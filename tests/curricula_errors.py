@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from mentornet import MentorNet, load_mentornet
 from mentornet.tf1_checkpoints import shipped_mentornets
-from mentornet_learning import curricula, data_generator, train
+from mentornet_learning import curricula, data_generator, learning
 
 DEFAULTS = {"num_steps": 3000, "batch_size": 512, "learning_rate": 0.05}
 PUBLISHED = {"num_steps": 30_000, "batch_size": 512, "learning_rate": 0.1}
@@ -31,7 +31,7 @@ def learn(vstar_fn: str, seed: int, settings: dict) -> MentorNet:
     features, targets = data_generator.generate(vstar_fn, None, 100_000, seed)
     targets = targets[:, None]
     rows = (features[:80_000], targets[:80_000]), (features[80_000:], targets[80_000:])
-    return train.learn(*rows, seed=seed, **settings)
+    return learning.learn(*rows, seed=seed, **settings)
 
 
 def errors(vstar_fn: str, mentor: MentorNet) -> tuple[float, float, float]:

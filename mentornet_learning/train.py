@@ -75,8 +75,8 @@ def define_flags() -> None:
     flags.DEFINE_string("checkpoint_name", "mentornet", "Name of the checkpoint in train_dir.")
 
 
-def report(mentor: MentorNet, train: Rows, test: Rows) -> None:
-    """Prints how well a data-driven MentorNet tells clean from corrupted held-out samples."""
+def report(mentor: MentorNet, train: Rows, test: Rows) -> dict[str, quality.Quality]:
+    """Prints and returns how well weights tell clean from corrupted held-out samples."""
     import tensorflow as tf
 
     for name, (_, targets) in (("tr.npz", train), ("ts.npz", test)):
@@ -85,8 +85,10 @@ def report(mentor: MentorNet, train: Rows, test: Rows) -> None:
     weights = tf.sigmoid(mentor(tf.constant(test[0]))).numpy()[:, 0]
     parts = [(features, targets[:, 0]) for features, targets in (train, test)]
     print(f"On the {len(weights)} held-out rows, clean against corrupted:")
-    for name, result in quality.compare(parts[0], parts[1], weights).items():
+    results = quality.compare(parts[0], parts[1], weights)
+    for name, result in results.items():
         print(f"{name:<20} AUC {result.auc:.4f}  log loss {result.log_loss:.4f}")
+    return results
 
 
 def main() -> None:

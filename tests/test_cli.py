@@ -13,6 +13,7 @@ SCRIPTS = [
     "mentornet_learning/data_generator.py",
     "mentornet_learning/train.py",
     "mentornet_learning/visualizer.py",
+    "mentornet_learning/learn_curriculum.py",
 ]
 
 

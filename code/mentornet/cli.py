@@ -67,12 +67,23 @@ def define_training_flags() -> None:
 
 def define_mentornet_flags() -> None:
     """The flags of `cifar_train_mentornet.py` that the baseline does not have."""
-    d = _WEIGHTING
     flags.DEFINE_string(
         "trained_mentornet_dir",
         "",
         "MentorNet: a checkpoint prefix, a directory, or a shipped curriculum's name.",
     )
+    flags.DEFINE_enum(
+        "mentornet_label",
+        _DEFAULTS["mentornet_label"],
+        ["zero", "given"],
+        "What the MentorNet sees as label: 0 (as in the release) or the given label.",
+    )
+    define_weighting_flags()
+
+
+def define_weighting_flags() -> None:
+    """How losses become weights."""
+    d = _WEIGHTING
     flags.DEFINE_float(
         "loss_p_percentile",
         d["loss_p_percentile"],
@@ -95,12 +106,6 @@ def define_mentornet_flags() -> None:
         d["example_dropout_rates"],
         "rate,epochs,rate,epochs,...: share of samples dropped; the epochs sum to 100.",
     )
-    flags.DEFINE_enum(
-        "mentornet_label",
-        _DEFAULTS["mentornet_label"],
-        ["zero", "given"],
-        "What the MentorNet sees as label: 0 (as in the release) or the given label.",
-    )
 
 
 def train_config(mentored: bool) -> TrainConfig:
@@ -120,11 +125,20 @@ def train_config(mentored: bool) -> TrainConfig:
         rule = "`learning_rate_boundaries` must be whole numbers."
         raise InputError(f"{rule} Received: learning_rate_boundaries={given}") from None
     if mentored:
-        weighting = {name: FLAGS[name].value for name in _WEIGHTING}
-        if FLAGS.loss_p_precentile is not None:
-            weighting["loss_p_percentile"] = _published_percentile()
-        values["weighting"] = WeightingConfig(**weighting)
+        values["weighting"] = weighting_config()
     return TrainConfig(**values)
+
+
+def weighting_config() -> WeightingConfig:
+    """How losses become weights, as the flags say.
+
+    Raises:
+      InputError: a flag's value is out of range.
+    """
+    values = {name: FLAGS[name].value for name in _WEIGHTING}
+    if FLAGS.loss_p_precentile is not None:
+        values["loss_p_percentile"] = _published_percentile()
+    return WeightingConfig(**values)
 
 
 def _published_percentile() -> float:

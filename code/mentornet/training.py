@@ -21,11 +21,14 @@ from mentornet.tf1_checkpoints import mentornet_fingerprint
 from mentornet.trainer import Outputs, Trainer, make_trainer
 
 
-def train(config: TrainConfig) -> None:
+def train(config: TrainConfig) -> int:
     """Trains a student, going on from the latest checkpoint in train_log_dir if there is one.
 
     With deterministic operations on a CPU, the parameters are bit for bit those of a run that
     was never stopped.
+
+    Returns:
+      The number of steps done, fewer than asked for if a signal stopped the run.
 
     Raises:
       InputError: see the errors of the data set, the student, the MentorNet and the folder; the
@@ -62,7 +65,7 @@ def train(config: TrainConfig) -> None:
     )
     if first_step >= last_step:
         print(f"Nothing to do: {first_step} steps are done.", flush=True)
-        return
+        return first_step
     spec = students.find_student(config.studentnet)
     augment = info.augment if config.augment is None else config.augment
     batches = training_batches(
@@ -73,7 +76,7 @@ def train(config: TrainConfig) -> None:
         last_step=last_step,
         padding=spec.padding if augment else None,
     )
-    _loop(config, trainer, batches, checkpoint, first_step, last_step)
+    return _loop(config, trainer, batches, checkpoint, first_step, last_step)
 
 
 def _loop(
@@ -83,8 +86,8 @@ def _loop(
     checkpoint: RunCheckpoint,
     step: int,
     last_step: int,
-) -> None:
-    """Steps, logs and saves until the last step or a signal."""
+) -> int:
+    """Steps, logs and saves until the last step or a signal; returns the last step done."""
     label = "mentornet" if trainer.weighting else "baseline"
     writer = runs.open_writers(config, step, last_step, label)
     recent: list[Outputs] = []  # Since the last row was written.
@@ -115,6 +118,7 @@ def _loop(
     if received and step < last_step:
         advice = "start the same command again to go on."
         print(f"Stopped by {received[0]} after step {step}, which is saved; {advice}", flush=True)
+    return step
 
 
 def _check_finite(recent: list[Outputs], step: int) -> None:

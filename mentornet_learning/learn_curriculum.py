@@ -1,0 +1,168 @@
+"""Learns a curriculum from a data set's trusted samples, and trains a student under it.
+
+    python mentornet_learning/learn_curriculum.py --dataset_name=cifar10 --studentnet=inception \\
+        --data_dir=data/cifar10/0.4 --eval_data_dir=data/cifar10/val --train_log_dir=runs/dd \\
+        --max_number_of_steps=39000
+
+Burn-in on the labels as given, dump of the trusted samples' losses, learning, training under the
+frozen MentorNet, evaluation: each a call to what the single scripts call, each left as it is when
+it is there already. Started again, the command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from mentornet import cli
+from mentornet.config import EvalConfig, TrainConfig, WeightingConfig, check
+from mentornet_learning import data_generator
+
+FLAGS = flags.FLAGS
+
+# The published commands of MentorNet DD.
+_DEFAULTS = {
+    "burn_in_epoch": 18,
+    "fixed_epoch_after_burn_in": True,
+    "example_dropout_rates": "0.5,17,0.05,78,0.9,5",
+}
+_NUM_STEPS, _BATCH_SIZE, _LEARNING_RATE = 3000, 512, 0.05
+
+
+class StoppedError(Exception):
+    """A signal ended a training stage; what it did is saved."""
+
+
+def burn_in(config: TrainConfig, weighting: WeightingConfig, folder: pathlib.Path) -> None:
+    """Trains on the labels as given up to the burn-in epoch of the whole training."""
+    from mentornet import training
+
+    stop = max(1, config.max_number_of_steps * weighting.burn_in_epoch // 100)
+    stage = dataclasses.replace(config, train_log_dir=str(folder), stop_after_step=stop)
+    if training.train(stage) < stop:
+        raise StoppedError
+
+
+def learn(csv: str, percentile: float, seed: int, folder: pathlib.Path) -> dict[str, Any]:
+    """Learns a MentorNet from a dump; returns AUC and log loss on held-out rows by method."""
+    from mentornet import tf1_checkpoints
+    from mentornet_learning import learning, train
+
+    path = folder / "quality.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    dump = np.random.default_rng(seed).permutation(data_generator.read_dump(csv))
+    data_generator.write(
+        *data_generator.data_driven(dump, percentile), str(folder), data_generator.DATA_DRIVEN
+    )
+    rows = train.read_rows(folder / "tr.npz"), train.read_rows(folder / "ts.npz")
+    mentor = learning.learn_noisy(
+        *rows,
+        num_steps=_NUM_STEPS,
+        batch_size=_BATCH_SIZE,
+        learning_rate=_LEARNING_RATE,
+        seed=seed,
+    )
+    results = train.report(mentor, *rows)
+    tf1_checkpoints.save_mentornet(mentor, str(folder / "mentornet_dd"))
+    quality = {name: dataclasses.asdict(result) for name, result in results.items()}
+    _write_json(path, quality)
+    return quality
+
+
+def run(
+    config: TrainConfig,
+    weighting: WeightingConfig,
+    eval_data_dir: str,
+    num_samples: int | None,
+) -> dict[str, Any]:
+    """Runs all stages under config.train_log_dir and writes summary.json there.
+
+    Args:
+      config: of the student's training, without a MentorNet.
+      weighting: of the training under the MentorNet; the burn-in stage ends at its epoch.
+      eval_data_dir: folder of the test records.
+      num_samples: size of the dump, None for all trusted samples.
+
+    Returns:
+      The summary.
+
+    Raises:
+      StoppedError: a signal ended a stage.
+      InputError: as the stages do.
+    """
+    from mentornet import dump, evaluation, training
+
+    root = pathlib.Path(config.train_log_dir)
+    csv = root / "dump.csv"
+    burn_in(config, weighting, root / "burn_in")
+    if not csv.exists():
+        student = str(root / "burn_in")
+        source = EvalConfig(student, "-", config.data_dir, split_name="train", batch_size=100)
+        dump.write_losses(source, str(csv), num_samples, config.seed)
+    percentile = 100 * weighting.loss_p_percentile
+    quality = learn(str(csv), percentile, config.seed, root / "mentornet")
+    mentored = dataclasses.replace(
+        config,
+        train_log_dir=str(root / "train"),
+        trained_mentornet_dir=str(root / "mentornet" / "mentornet_dd"),
+        weighting=weighting,
+    )
+    if training.train(mentored) < config.max_number_of_steps:
+        raise StoppedError
+    eval_dir = root / "eval"
+    evaluation.run(
+        EvalConfig(str(root / "train"), str(eval_dir), eval_data_dir, batch_size=100, run_once=True)
+    )
+    accuracy = json.loads((eval_dir / evaluation.SUMMARY_FILE).read_text())
+    summary = {
+        "csv": str(csv),
+        "mentornet": mentored.trained_mentornet_dir,
+        "quality": quality,
+        "last_accuracy": accuracy["last_accuracy"],
+        "best_accuracy": accuracy["best_accuracy"],
+    }
+    _write_json(root / "summary.json", summary)
+    return summary
+
+
+def _write_json(path: pathlib.Path, value: Any) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+def define_flags() -> None:
+    """The training flags, with the published defaults of MentorNet DD."""
+    cli.define_training_flags()
+    cli.define_weighting_flags()
+    for name, value in _DEFAULTS.items():
+        FLAGS.set_default(name, value)
+    flags.DEFINE_string("eval_data_dir", "", "Folder of the test records.")
+    flags.DEFINE_integer("dump_num_samples", None, "Dump a class-balanced subset of so many.")
+
+
+def main() -> None:
+    path = FLAGS.eval_data_dir
+    check(bool(path), "`eval_data_dir` must name a folder.", eval_data_dir=path)
+    config, weighting = cli.train_config(mentored=False), cli.weighting_config()
+    rule = "`burn_in_epoch` must be at least 1: the MentorNet is learned after it."
+    check(weighting.burn_in_epoch >= 1, rule, burn_in_epoch=weighting.burn_in_epoch)
+    cli.load_tensorflow()
+    try:
+        summary = run(config, weighting, path, FLAGS.dump_num_samples)
+    except StoppedError:
+        return
+    print(json.dumps(summary, indent=1))
+
+
+if __name__ == "__main__":
+    define_flags()
+    flags.adopt_module_key_flags(cli)
+    cli.run(main)

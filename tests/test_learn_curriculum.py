@@ -1,0 +1,59 @@
+"""One command from trusted samples to a student trained under its own MentorNet."""
+
+import json
+import signal
+import time
+
+import pytest
+import tensorflow as tf
+from conftest import run, start
+
+from mentornet.datasets.prepare import PrepareConfig, prepare
+from mentornet.metrics import read_json_lines
+
+SCRIPT = "mentornet_learning/learn_curriculum.py"
+
+
+@pytest.mark.slow
+def test_from_burn_in_to_summary_with_a_kill_between(tmp_path):
+    config = PrepareConfig(
+        "digits", str(tmp_path), noise_fraction=0.4, num_train=600, num_trusted=200
+    )
+    prepare(config)
+    out = tmp_path / "run"
+    flags = [
+        "--dataset_name=digits",
+        f"--data_dir={config.train_folder}",
+        f"--eval_data_dir={config.test_folder}",
+        f"--train_log_dir={out}",
+        "--studentnet=inception",
+        "--max_number_of_steps=150",
+        "--batch_size=32",
+        "--loss_p_percentile=0.6",
+        "--save_interval_secs=1",
+    ]
+    process = start(SCRIPT, *flags)
+    deadline = time.monotonic() + 200
+    while not read_json_lines(out / "train" / "metrics.jsonl"):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    made = {
+        name: (out / name).stat().st_mtime_ns for name in ("dump.csv", "mentornet/quality.json")
+    }
+    status, output = run(SCRIPT, *flags)
+    assert status == 0, output
+    for name, when in made.items():
+        assert (out / name).stat().st_mtime_ns == when
+    assert tf.train.latest_checkpoint(str(out / "burn_in")).endswith("-27")
+    assert tf.train.latest_checkpoint(str(out / "train")).endswith("-150")
+    # The dump holds the trusted samples at the burn-in epoch, and the MentorNet sees no later one.
+    rows = (out / "dump.csv").read_text().splitlines()
+    assert len(rows) == 200
+    assert {row.split()[1] for row in rows} == {"18"}
+    last = read_json_lines(out / "train" / "metrics.jsonl")[-1]
+    assert last["debug/epoch_step"] == 18
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["last_accuracy"] > 0.5
+    assert summary["quality"]["MentorNet"]["auc"] > 0.8

@@ -14,7 +14,10 @@ def main() -> None:
     cli.load_tensorflow()
     from mentornet import training
 
-    training.train(config)
+    relearn = None
+    if config.mentornet_update_epochs:
+        from mentornet_learning.learning import relearn
+    training.train(config, relearn)
 
 
 if __name__ == "__main__":

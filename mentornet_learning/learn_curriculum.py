@@ -32,7 +32,6 @@ _DEFAULTS = {
     "fixed_epoch_after_burn_in": True,
     "example_dropout_rates": "0.5,17,0.05,78,0.9,5",
 }
-_NUM_STEPS, _BATCH_SIZE, _LEARNING_RATE = 3000, 512, 0.05
 
 
 class StoppedError(Exception):
@@ -62,13 +61,7 @@ def learn(csv: str, percentile: float, seed: int, folder: pathlib.Path) -> dict[
         *data_generator.data_driven(dump, percentile), str(folder), data_generator.DATA_DRIVEN
     )
     rows = train.read_rows(folder / "tr.npz"), train.read_rows(folder / "ts.npz")
-    mentor = learning.learn_noisy(
-        *rows,
-        num_steps=_NUM_STEPS,
-        batch_size=_BATCH_SIZE,
-        learning_rate=_LEARNING_RATE,
-        seed=seed,
-    )
+    mentor = learning.learn_noisy(*rows, seed=seed, **learning.DEFAULTS)
     results = train.report(mentor, *rows)
     tf1_checkpoints.save_mentornet(mentor, str(folder / "mentornet_dd"))
     quality = {name: dataclasses.asdict(result) for name, result in results.items()}

@@ -10,10 +10,14 @@ import tensorflow as tf
 
 from mentornet.config import check
 from mentornet.mentor import MentorNet
+from mentornet_learning import data_generator
 
 _STEPS_PER_REPORT = 500
 _STEPS_PER_CHOICE = 25
 _MAX_GRADIENT_NORM = 5.0
+
+# Settings with which a curriculum is learned in seconds, whatever the seed.
+DEFAULTS: dict[str, Any] = {"num_steps": 3000, "batch_size": 512, "learning_rate": 0.05}
 
 # float32 features [n, 4] (loss, difference, label, epoch) and targets [n, 1] in 0..1.
 Rows = tuple[np.ndarray, np.ndarray]
@@ -51,6 +55,7 @@ class Learner:
       learning_rate: the initial one.
       seed: of the initial weights and of the batches.
       num_labels: rows of the label embedding.
+      start: learn further from a copy of this MentorNet, not from the initial weights.
     """
 
     def __init__(
@@ -62,8 +67,11 @@ class Learner:
         learning_rate: float,
         seed: int,
         num_labels: int = 2,
+        start: MentorNet | None = None,
     ) -> None:
-        self.mentor = initial_mentornet(num_labels, seed)
+        self.mentor = initial_mentornet(start.num_labels if start else num_labels, seed)
+        if start:
+            self.mentor.set_weights(start.get_weights())
         schedule = keras.optimizers.schedules.CosineDecay(learning_rate, num_steps)
         self._optimizer = keras.optimizers.Adam(schedule, global_clipnorm=_MAX_GRADIENT_NORM)
         self._optimizer.build(self.mentor.trainable_variables)
@@ -163,6 +171,24 @@ def learn_noisy(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> 
             print(f"step {step}/{num_steps} squared error: {error}, best so far at {best_step}")
     learner.mentor.set_weights(best_weights)
     return learner.mentor
+
+
+def relearn(mentor: MentorNet, dump: np.ndarray, percentile: float, seed: int) -> MentorNet:
+    """Learns a MentorNet further from a dump; see `mentornet.updates.MentorUpdates`.
+
+    Args:
+      mentor: where it starts from; it is left as it is.
+      dump: float64 [n, 5], see `data_generator.read_dump`.
+      percentile: 0..100, see `data_generator.data_driven`.
+      seed: of the order of the rows and of the batches.
+
+    Returns:
+      The new MentorNet.
+    """
+    rows = np.random.default_rng(seed).permutation(dump)
+    features, targets = data_generator.data_driven(rows, percentile)
+    parts = features, targets[:, None]
+    return learn_noisy(parts, parts, start=mentor, seed=seed, **DEFAULTS)
 
 
 def _num_labels(*parts: Rows) -> int:

@@ -15,8 +15,8 @@ from mentornet import MentorNet, load_mentornet
 from mentornet.tf1_checkpoints import shipped_mentornets
 from mentornet_learning import curricula, data_generator, learning
 
-DEFAULTS = {"num_steps": 3000, "batch_size": 512, "learning_rate": 0.05}
-PUBLISHED = {"num_steps": 30_000, "batch_size": 512, "learning_rate": 0.1}
+DEFAULTS = learning.DEFAULTS
+PUBLISHED = DEFAULTS | {"num_steps": 30_000, "learning_rate": 0.1}
 
 
 def outside(n: int = 200_000) -> np.ndarray:

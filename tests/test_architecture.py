@@ -9,7 +9,7 @@ LAYERS = [
     {"config", "schedules", "seeds"},
     {"datasets", "students", "mentor", "optimizers"},
     {"weighting", "checkpoints", "tf1_checkpoints", "metrics", "runs"},
-    {"trainer", "training", "evaluation", "dump"},
+    {"trainer", "training", "evaluation", "dump", "updates"},
     {"cli"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}

@@ -78,6 +78,11 @@ def define_mentornet_flags() -> None:
         ["zero", "given"],
         "What the MentorNet sees as label: 0 (as in the release) or the given label.",
     )
+    flags.DEFINE_list(
+        "mentornet_update_epochs",
+        [],
+        "Epoch percentages at which the MentorNet is learned further from the trusted samples.",
+    )
     define_weighting_flags()
 
 
@@ -118,15 +123,20 @@ def train_config(mentored: bool) -> TrainConfig:
         rule = f"--{name} is not supported: use TF_CONFIG for several machines (coming)."
         check(FLAGS[name].value == default, rule, **{name: FLAGS[name].value})
     values = {name: FLAGS[name].value for name in _DEFAULTS if name in FLAGS}
-    try:
-        values["learning_rate_boundaries"] = tuple(map(int, FLAGS.learning_rate_boundaries))
-    except ValueError:
-        given = ",".join(FLAGS.learning_rate_boundaries)
-        rule = "`learning_rate_boundaries` must be whole numbers."
-        raise InputError(f"{rule} Received: learning_rate_boundaries={given}") from None
+    for name in ("learning_rate_boundaries", "mentornet_update_epochs"):
+        if name in values:
+            values[name] = _whole_numbers(name)
     if mentored:
         values["weighting"] = weighting_config()
     return TrainConfig(**values)
+
+
+def _whole_numbers(name: str) -> tuple[int, ...]:
+    try:
+        return tuple(map(int, FLAGS[name].value))
+    except ValueError:
+        given = ",".join(FLAGS[name].value)
+        raise InputError(f"`{name}` must be whole numbers. Received: {name}={given}") from None
 
 
 def weighting_config() -> WeightingConfig:

@@ -82,6 +82,7 @@ class TrainConfig:
     trained_mentornet_dir: str | None = None
     mentornet_label: str = "zero"
     weighting: WeightingConfig | None = None
+    mentornet_update_epochs: tuple[int, ...] = ()
     # What follows may change from one start to the next without changing the result.
     save_summaries_secs: int = 120
     save_interval_secs: int = 1200
@@ -114,10 +115,21 @@ class TrainConfig:
         check(increasing, rule, learning_rate_boundaries=boundaries)
         rule = "`mentornet_label` must be 'zero' or 'given'."
         check(self.mentornet_label in ("zero", "given"), rule, mentornet_label=self.mentornet_label)
+        self._check_updates()
         if self.weighting is not None:
             rule = "`trained_mentornet_dir` must name a MentorNet checkpoint."
             path = self.trained_mentornet_dir
             check(bool(path), rule, trained_mentornet_dir=path)
+
+    def _check_updates(self) -> None:
+        epochs = self.mentornet_update_epochs
+        inside = all(1 <= epoch <= 99 for epoch in epochs)
+        rule = "`mentornet_update_epochs` must be increasing whole numbers in 1..99."
+        check(inside and list(epochs) == sorted(set(epochs)), rule, mentornet_update_epochs=epochs)
+        # What is learned at one epoch says nothing of the embeddings of others.
+        fixed = self.weighting is not None and self.weighting.fixed_epoch_after_burn_in
+        rule = "`mentornet_update_epochs` needs fixed_epoch_after_burn_in."
+        check(not epochs or fixed, rule, mentornet_update_epochs=epochs)
 
     @property
     def operational(self) -> frozenset[str]:

@@ -67,6 +67,9 @@ class Trainer:
         state |= {f"optimizer/{v.path}": v.value for v in slots}
         if self.weighting is not None:
             state["loss_moving_average"] = self.weighting.loss_moving_average
+            # It may be learned again during the run.
+            variables = self.weighting.mentor.tf1_variables
+            state |= {name: variable.value for name, variable in variables.items()}
         return state
 
     @tf.function

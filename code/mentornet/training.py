@@ -19,13 +19,18 @@ from mentornet.datasets import dataset_info, records
 from mentornet.datasets.pipeline import check_batch_size, training_batches
 from mentornet.tf1_checkpoints import mentornet_fingerprint
 from mentornet.trainer import Outputs, Trainer, make_trainer
+from mentornet.updates import MentorUpdates, Relearn
 
 
-def train(config: TrainConfig) -> int:
+def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
     """Trains a student, going on from the latest checkpoint in train_log_dir if there is one.
 
     With deterministic operations on a CPU, the parameters are bit for bit those of a run that
     was never stopped.
+
+    Args:
+      config: the run.
+      relearn: how a MentorNet is learned further, for `mentornet_update_epochs`.
 
     Returns:
       The number of steps done, fewer than asked for if a signal stopped the run.
@@ -43,6 +48,10 @@ def train(config: TrainConfig) -> int:
     examples = records.read_examples(config.data_dir, info, "train")
     check_batch_size(config.batch_size, len(examples))
     trainer = make_trainer(config, len(examples), info.num_classes, examples.image_shape)
+    updates = None
+    if config.mentornet_update_epochs:
+        assert relearn is not None
+        updates = MentorUpdates(config, trainer, examples, relearn)
     mentor = trainer.weighting.mentor if trainer.weighting else None
     description = runs.describe(
         config,
@@ -76,7 +85,7 @@ def train(config: TrainConfig) -> int:
         last_step=last_step,
         padding=spec.padding if augment else None,
     )
-    return _loop(config, trainer, batches, checkpoint, first_step, last_step)
+    return _loop(config, trainer, batches, checkpoint, updates, first_step, last_step)
 
 
 def _loop(
@@ -84,6 +93,7 @@ def _loop(
     trainer: Trainer,
     batches: tf.data.Dataset,
     checkpoint: RunCheckpoint,
+    updates: MentorUpdates | None,
     step: int,
     last_step: int,
 ) -> int:
@@ -110,6 +120,8 @@ def _loop(
                 writer.write_scalars(step, _row(recent) | {"images_per_second": images / seconds})
                 recent.clear()
                 logged_at = time.monotonic()
+            if updates and step in updates.steps:
+                updates(step)
             if save:
                 checkpoint.save()
                 saved_at = time.monotonic()

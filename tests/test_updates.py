@@ -1,0 +1,103 @@
+"""The MentorNet learned again while the student trains."""
+
+import numpy as np
+import pytest
+from conftest import MENTORNET
+from test_training import assert_same_state, latest_state
+
+from mentornet import InputError, load_mentornet, training
+from mentornet.config import TrainConfig, WeightingConfig
+from mentornet.datasets.prepare import PrepareConfig, prepare
+from mentornet_learning import learning
+
+
+@pytest.fixture(scope="module")
+def trusting(tmp_path_factory):
+    """Digits of which 100 of 200 training samples are trusted."""
+    folder = tmp_path_factory.mktemp("trusting")
+    config = PrepareConfig(
+        "digits", str(folder), noise_fraction=0.4, num_train=200, num_trusted=100
+    )
+    prepare(config)
+    return config.train_folder
+
+
+def relearn(mentor, dump, percentile, seed):
+    """The project's own, with fewer steps."""
+    defaults = learning.DEFAULTS
+    learning.DEFAULTS = defaults | {"num_steps": 50}
+    try:
+        return learning.relearn(mentor, dump, percentile, seed)
+    finally:
+        learning.DEFAULTS = defaults
+
+
+def config(data_dir, folder, **values):
+    defaults = {
+        "dataset_name": "digits",
+        "studentnet": "inception",
+        "batch_size": 16,
+        "max_number_of_steps": 12,
+        "trained_mentornet_dir": MENTORNET,
+        "mentornet_update_epochs": (50, 75),
+        "weighting": WeightingConfig(
+            burn_in_epoch=18, fixed_epoch_after_burn_in=True, example_dropout_rates="0,100"
+        ),
+    }
+    return TrainConfig(str(data_dir), str(folder), **(defaults | values))
+
+
+@pytest.fixture(scope="module")
+def whole(trusting, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    training.train(config(trusting, folder), relearn)
+    return folder
+
+
+def test_each_version_is_kept_beside_the_checkpoint(whole):
+    first, second = (load_mentornet(str(whole / "mentornet" / f"mentornet-{s}")) for s in (6, 9))
+    original = load_mentornet(MENTORNET)
+    name = "mentornet/Variable"
+    matrices = [m.tf1_variables[name].numpy() for m in (original, first, second)]
+    assert np.abs(matrices[0] - matrices[1]).max() > 1e-3
+    assert np.abs(matrices[1] - matrices[2]).max() > 1e-3
+    key = "state/mentornet.SVariable/.ATTRIBUTES/VARIABLE_VALUE"
+    np.testing.assert_array_equal(latest_state(whole)[key], matrices[2])
+
+
+@pytest.mark.parametrize("step", [5, 6, 7])
+def test_stopping_around_an_update_changes_nothing(trusting, whole, tmp_path, step):
+    training.train(config(trusting, tmp_path, stop_after_step=step), relearn)
+    training.train(config(trusting, tmp_path), relearn)
+    assert_same_state(whole, tmp_path)
+
+
+def test_an_update_takes_effect(trusting, whole, tmp_path):
+    training.train(config(trusting, tmp_path, mentornet_update_epochs=()))
+    frozen, updated = latest_state(tmp_path), latest_state(whole)
+    key = "student/logits.Skernel/.ATTRIBUTES/VARIABLE_VALUE"
+    assert np.abs(frozen[key] - updated[key]).max() > 1e-6
+
+
+def test_only_trusted_clean_labels_reach_it(trusting, digits, tmp_path):
+    seen = []
+
+    def spy(mentor, dump, percentile, seed):
+        seen.append(dump)
+        return mentor
+
+    training.train(config(trusting, tmp_path / "a", mentornet_update_epochs=(50,)), spy)
+    assert seen[0].shape == (100, 5)
+    assert (seen[0][:, 1] == 18).all()
+    with pytest.raises(InputError, match="needs trusted samples"):
+        training.train(config(digits / "0.4", tmp_path / "b"), spy)
+
+
+def test_settings_are_checked():
+    for values, part in (
+        ({"mentornet_update_epochs": (75, 21)}, "increasing whole numbers in 1..99"),
+        ({"mentornet_update_epochs": (0,)}, "increasing whole numbers in 1..99"),
+        ({"weighting": WeightingConfig()}, "needs fixed_epoch_after_burn_in"),
+    ):
+        with pytest.raises(InputError, match=part):
+            config("d", "t", **values)

@@ -44,7 +44,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return folder / "digits"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def train_flags(digits: pathlib.Path) -> Callable[..., list[str]]:
     """Flags of a training script on the digits; keywords are added or take precedence."""
 

@@ -40,20 +40,10 @@ def assert_same_state(a, b):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory, digits):
+def undisturbed(tmp_path_factory, train_flags):
     """A mentored run of 40 steps, by a process of its own."""
     folder = tmp_path_factory.mktemp("undisturbed") / "train"
-    flags = {
-        "dataset_name": "digits",
-        "data_dir": digits / "0.4",
-        "studentnet": "inception",
-        "batch_size": 16,
-        "max_number_of_steps": 40,
-        "log_every_steps": 5,
-        "train_log_dir": folder,
-        **MENTORED,
-    }
-    status, output = run(SCRIPT, *(f"--{name}={value}" for name, value in flags.items()))
+    status, output = run(SCRIPT, *train_flags(train_log_dir=folder, **MENTORED))
     assert status == 0, output
     return folder
 

@@ -1,9 +1,11 @@
 """MentorNet checkpoints: the release's format in and out, and what is refused."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import MENTORNET
+from conftest import MENTORNET, ROOT
 
 from mentornet import InputError, MentorNet, load_mentornet, save_mentornet
 from mentornet.mentor import VARIABLE_SHAPES
@@ -93,7 +95,18 @@ def test_all_predefined_curricula_are_shipped():
         "hard_example_mining",
         "focal_loss",
         "mentornet_pd",
+        "mentornet_dd",
     }
+
+
+def test_the_table_of_shipped_curricula_is_that_of_the_files():
+    models = ROOT / "mentornet_models"
+    readme = (models / "README.md").read_text()
+    for file in (models / "models").glob("*/*.data-*"):
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        assert f"{digest}  {file.relative_to(models / 'models')}" in readme
+    for name in shipped_mentornets():
+        assert (models / "pictures" / f"{name}.png").exists()
 
 
 def test_a_loaded_mentornet_is_frozen():

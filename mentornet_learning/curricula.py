@@ -7,9 +7,12 @@ sources of the ideas stand with each.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 
 import numpy as np
+
+from mentornet.config import InputError, check
 
 Curriculum = Callable[[np.ndarray, float | None], np.ndarray]
 
@@ -68,6 +71,36 @@ CURRICULA: dict[str, Curriculum] = {
         mentornet_pd,
     )
 }
+
+
+def find(name: str) -> Curriculum:
+    """A predefined curriculum, or a user's own as "module:function".
+
+    Raises:
+      InputError: the name is unknown, or there is no such module or function.
+    """
+    module, _, function = name.partition(":")
+    if not function:
+        rule = f"`vstar_fn` must be one of {', '.join(CURRICULA)}, or 'module:function'."
+        check(name in CURRICULA, rule, vstar_fn=name)
+        return CURRICULA[name]
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"`vstar_fn` {name} cannot be imported: {error}") from None
+
+
+def targets(name: str, features: np.ndarray, gamma: float | None) -> np.ndarray:
+    """The target weights of curriculum `name`, float64 [n].
+
+    Raises:
+      InputError: see `find`; or the function does not return one weight in 0..1 a sample.
+    """
+    weights = np.asarray(find(name)(features, gamma), np.float64)
+    fits = weights.shape == (len(features),) and bool(((weights >= 0) & (weights <= 1)).all())
+    rule = f"`vstar_fn` {name} must return one weight in 0..1 a sample."
+    check(fits, rule, shape=weights.shape)
+    return weights
 
 
 def grid() -> np.ndarray:

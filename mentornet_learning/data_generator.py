@@ -44,7 +44,7 @@ def generate(
     """Draws rows of the release's grid and computes their targets.
 
     Args:
-      vstar_fn: name in `curricula.CURRICULA`.
+      vstar_fn: name in `curricula.CURRICULA`, or "module:function".
       vstar_gamma: its parameter, None for its own. (The release never passed it on.)
       sample_size: number of rows.
       seed: of the draw.
@@ -55,9 +55,6 @@ def generate(
     Raises:
       InputError: unknown curriculum, gamma not positive, or more rows than the grid has.
     """
-    known = (*curricula.CURRICULA, DATA_DRIVEN)
-    rule = f"`vstar_fn` must be one of {', '.join(known)}."
-    check(vstar_fn in curricula.CURRICULA, rule, vstar_fn=vstar_fn)
     rule = "`vstar_gamma` must be positive."
     check(vstar_gamma is None or vstar_gamma > 0, rule, vstar_gamma=vstar_gamma)
     grid = curricula.grid()
@@ -65,7 +62,7 @@ def generate(
     check(10 <= sample_size <= len(grid), rule, sample_size=sample_size)
     rows = np.random.default_rng(seed).choice(len(grid), sample_size, replace=False)
     features = grid[rows]
-    return features, curricula.CURRICULA[vstar_fn](features, vstar_gamma).astype(np.float32)
+    return features, curricula.targets(vstar_fn, features, vstar_gamma).astype(np.float32)
 
 
 def read_dump(path: str) -> np.ndarray:
@@ -155,7 +152,8 @@ def define_flags() -> None:
     """Defines the flags; only the script does, so that both scripts can be imported."""
     known = ", ".join((*curricula.CURRICULA, DATA_DRIVEN))
     flags.DEFINE_string("outdir", "", "Folder of tr.npz and ts.npz.")
-    flags.DEFINE_string("vstar_fn", "", f"One of {known}.")
+    own = "or one of your own, module:function (features [n, 4], gamma) -> weights [n]"
+    flags.DEFINE_string("vstar_fn", "", f"One of {known}, {own}.")
     flags.DEFINE_float("vstar_gamma", None, "Parameter of the curriculum; by default its own.")
     flags.DEFINE_integer("sample_size", 100000, "Rows drawn from the grid, without replacement.")
     flags.DEFINE_string("input_csv_filename", "", "For data_driven: a student's dumped losses.")

@@ -51,6 +51,23 @@ def test_gamma_is_honoured():
         assert np.abs(targets - curricula.CURRICULA[name](features, None)).max() > 0.05
 
 
+def test_a_curriculum_of_ones_own(tmp_path, monkeypatch):
+    (tmp_path / "own.py").write_text(
+        "def half(features, gamma):\n    return 0.5 + 0 * features[:, 0]\n"
+        "def wrong(features, gamma):\n    return 2 + 0 * features[:, 0]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    _, targets = data_generator.generate("own:half", None, 100, 0)
+    np.testing.assert_array_equal(targets, 0.5)
+    for name, part in (
+        ("own:wrong", r"one weight in 0..1 a sample"),
+        ("own:missing", "cannot be imported"),
+        ("nowhere:half", "cannot be imported"),
+    ):
+        with pytest.raises(InputError, match=part):
+            data_generator.generate(name, None, 100, 0)
+
+
 def test_data_are_rows_of_the_grid_drawn_without_replacement():
     features, _ = data_generator.generate("self_paced", None, 50_000, 0)
     index = [np.round(features[:, 0] * 10), np.round(features[:, 1] * 10), features[:, 3]]

@@ -153,6 +153,14 @@ def test_another_configuration_in_the_folder_is_refused(digits, tmp_path):
     assert [row["step"] for row in read_json_lines(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4]
 
 
+def test_a_foreign_config_file_is_left_alone(digits, tmp_path):
+    for text in ("[1]", "no json"):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(InputError, match="not a run's configuration"):
+            training.train(config(digits, tmp_path))
+        assert (tmp_path / "config.json").read_text() == text
+
+
 def test_a_finished_run_is_left_alone(digits, tmp_path, capsys):
     training.train(config(digits, tmp_path))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("model.ckpt*")}

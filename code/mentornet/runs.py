@@ -10,7 +10,7 @@ from typing import Any
 
 from mentornet import metrics
 from mentornet.checkpoints import CHECKPOINT_NAME
-from mentornet.config import InputError, TrainConfig
+from mentornet.config import InputError, TrainConfig, check
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
@@ -45,12 +45,23 @@ def open_folder(config: TrainConfig, description: dict[str, Any]) -> None:
                 for file in folder.glob(pattern):
                     file.unlink()
         elif path.exists():
-            _check_same(json.loads(path.read_text()), description, config, folder)
+            _check_same(_read_config(path), description, config, folder)
         temporary = folder / f"{CONFIG_FILE}.tmp{os.getpid()}"
         temporary.write_text(json.dumps(description, indent=1) + "\n")
         os.replace(temporary, path)
     except OSError as error:
         raise InputError(f"`train_log_dir` {folder} cannot be written: {error}") from None
+
+
+def _read_config(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text())
+    except ValueError:
+        config = None
+    check(
+        isinstance(config, dict), f"{path} is not a run's configuration.", train_log_dir=path.parent
+    )
+    return config
 
 
 def _check_same(

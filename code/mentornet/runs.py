@@ -59,7 +59,9 @@ def _read_config(path: pathlib.Path) -> dict[str, Any]:
     except ValueError:
         config = None
     check(
-        isinstance(config, dict), f"{path} is not a run's configuration.", train_log_dir=path.parent
+        isinstance(config, dict),
+        f"{path} is not a run's configuration.",
+        train_log_dir=str(path.parent),
     )
     return config
 

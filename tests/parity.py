@@ -122,10 +122,9 @@ def _trainer(name: str, kind: str, mentornet: str, golden: Golden, num_classes: 
 def _step_tolerance(kind: str, i: int) -> float | None:
     """Relative tolerance after i updates, None where the release has no reproducible result.
 
-    The release's baseline does not gate its gradients: under TensorFlow 1 a layer's weights may be
-    updated before the gradient that flows on through them is computed, so that which weights the
-    second and later steps start from depends on the timing of threads. test_baseline_race.py
-    shows it on the golden file.
+    In the release's baseline a layer's weights are sometimes updated before the gradient that flows
+    on through them is computed, a race that TensorFlow 1 allows where gradients are not gated.
+    test_baseline_race.py shows it on the golden file.
     """
     if i == 0:
         return 1e-3

@@ -1,9 +1,9 @@
 """Why parity.py does not judge the release's baseline after its first update.
 
 The golden baseline of `inception` is what comes out when the matrices of the two upper dense
-layers are updated *before* the gradient that flows on through them is computed. TensorFlow 1 did
-this because the release's baseline does not gate its gradients; which weights are hit depends on
-timing. Ours computes the gradient of the loss.
+layers are updated *before* the gradient that flows on through them is computed, as TensorFlow 1
+may do where gradients are not gated. Later steps fit no such rule, as if which weights are hit
+depended on timing. Ours computes the gradient of the loss.
 """
 
 import keras

@@ -32,16 +32,19 @@ flags.adopt_module_key_flags(cli)
 
 def main() -> None:
     check(not FLAGS.master, "--master is not supported.", master=FLAGS.master)
-    names = [name for name in EvalConfig.__annotations__ if name != "eval_dir"]
-    values = {name: FLAGS[name].value for name in names}
     if FLAGS.output_csv_file:
-        config = EvalConfig(eval_dir="-", **values)
         cli.load_tensorflow()
         from mentornet import dump
 
-        dump.write_losses(config, FLAGS.output_csv_file, FLAGS.dump_num_samples, FLAGS.dump_seed)
+        names = ("checkpoint_dir", "data_dir", "split_name", "batch_size")
+        dump.write_losses(
+            FLAGS.output_csv_file,
+            num_samples=FLAGS.dump_num_samples,
+            seed=FLAGS.dump_seed,
+            **{name: FLAGS[name].value for name in names},
+        )
         return
-    config = EvalConfig(eval_dir=FLAGS.eval_dir, **values)
+    config = EvalConfig(**{name: FLAGS[name].value for name in EvalConfig.__annotations__})
     cli.load_tensorflow()
     from mentornet import evaluation
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from typing import TYPE_CHECKING, Any
 
@@ -36,14 +35,11 @@ def mean_weights(rows: list[dict[str, Any]]) -> tuple[float, float]:
 
 def training_losses(run: pathlib.Path, examples: records.Examples) -> np.ndarray:
     """Loss of each training sample, with the label as given, under the last checkpoint."""
-    from mentornet import students
-    from mentornet.checkpoints import find_latest, restore_student
+    from mentornet.checkpoints import find_latest, load_student
     from mentornet.evaluation import Predictor
 
-    config = json.loads((run / "train" / "config.json").read_text())
-    student = students.build_student(config["studentnet"], config["num_classes"])
-    restore_student(student, find_latest(str(run / "train")))
-    return Predictor(student)(examples, 256).losses
+    predictor = Predictor(load_student(find_latest(str(run / "train"))))
+    return predictor(examples, 256).losses
 
 
 def plot_accuracy(out: pathlib.Path, evaluations: dict[str, list[dict[str, Any]]]) -> None:

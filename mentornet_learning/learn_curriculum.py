@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
 from typing import Any
 
 import numpy as np
 from absl import flags
 
-from mentornet import cli
+from mentornet import cli, files
 from mentornet.config import EvalConfig, TrainConfig, WeightingConfig, check
 from mentornet_learning import data_generator
 
@@ -65,7 +64,7 @@ def learn(csv: str, percentile: float, seed: int, folder: pathlib.Path) -> dict[
     results = train.report(mentor, *rows)
     tf1_checkpoints.save_mentornet(mentor, str(folder / "mentornet_dd"))
     quality = {name: dataclasses.asdict(result) for name, result in results.items()}
-    _write_json(path, quality)
+    files.write_text(path, json.dumps(quality, indent=1) + "\n")
     return quality
 
 
@@ -96,9 +95,13 @@ def run(
     csv = root / "dump.csv"
     burn_in(config, weighting, root / "burn_in")
     if not csv.exists():
-        student = str(root / "burn_in")
-        source = EvalConfig(student, "-", config.data_dir, split_name="train", batch_size=100)
-        dump.write_losses(source, str(csv), num_samples, config.seed)
+        dump.write_losses(
+            str(csv),
+            checkpoint_dir=str(root / "burn_in"),
+            data_dir=config.data_dir,
+            num_samples=num_samples,
+            seed=config.seed,
+        )
     percentile = 100 * weighting.loss_p_percentile
     quality = learn(str(csv), percentile, config.seed, root / "mentornet")
     mentored = dataclasses.replace(
@@ -121,14 +124,8 @@ def run(
         "last_accuracy": accuracy["last_accuracy"],
         "best_accuracy": accuracy["best_accuracy"],
     }
-    _write_json(root / "summary.json", summary)
+    files.write_text(root / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
-
-
-def _write_json(path: pathlib.Path, value: Any) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(temporary, path)
 
 
 def define_flags() -> None:

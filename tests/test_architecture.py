@@ -6,7 +6,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "code" / "mentornet"
 LAYERS = [
-    {"config", "schedules", "seeds"},
+    {"config", "schedules", "seeds", "files"},
     {"datasets", "students", "mentor", "optimizers"},
     {"weighting", "checkpoints", "tf1_checkpoints", "metrics", "runs"},
     {"trainer", "training", "evaluation", "dump", "updates"},

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mentornet import students
 from mentornet.config import InputError, check
 
 CHECKPOINT_NAME = "model.ckpt"
@@ -138,3 +139,16 @@ def restore_student(student: keras.Model, prefix: str) -> None:
     """
     checkpoint = tf.train.Checkpoint(student=_variables_of(student))
     checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
+
+
+def load_student(prefix: str) -> keras.Model:
+    """Builds the student that a run's checkpoint describes, and restores it.
+
+    Raises:
+      KeyError, or one of `READ_ERRORS`: see `read_run_config` and `restore_student`.
+    """
+    run = read_run_config(prefix)
+    shape = tuple(run["image_shape"])
+    student = students.build_student(run["studentnet"], run["num_classes"], image_shape=shape)
+    restore_student(student, prefix)
+    return student

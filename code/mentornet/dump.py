@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 
 import numpy as np
 
-from mentornet import schedules, students
-from mentornet.checkpoints import checkpoint_step, find_latest, read_run_config, restore_student
-from mentornet.config import EvalConfig, InputError, check
+from mentornet import files, schedules
+from mentornet.checkpoints import checkpoint_step, find_latest, load_student, read_run_config
+from mentornet.config import InputError, check
 from mentornet.datasets import dataset_info, records
 from mentornet.evaluation import Predictor
 
@@ -48,7 +47,14 @@ def choose(examples: records.Examples, num_samples: int | None, seed: int) -> np
 
 
 def write_losses(
-    config: EvalConfig, output_csv_file: str, num_samples: int | None = None, seed: int = 0
+    output_csv_file: str,
+    *,
+    checkpoint_dir: str,
+    data_dir: str,
+    split_name: str = "train",
+    batch_size: int = 100,
+    num_samples: int | None = None,
+    seed: int = 0,
 ) -> None:
     """Writes rows "sample_id epoch noisy_label clean_label loss", as the release's csv files.
 
@@ -56,33 +62,30 @@ def write_losses(
     (The release's function for this was never published.)
 
     Args:
-      config: whose checkpoint and data; `eval_dir` is not used.
       output_csv_file: the file to write; it appears only when complete.
+      checkpoint_dir: a training job's train_log_dir.
+      data_dir, split_name: the records.
+      batch_size: images a forward pass; does not change the result.
       num_samples, seed: see `choose`.
 
     Raises:
       InputError: no checkpoint, no samples with a clean label, or the file cannot be written.
     """
-    prefix = find_latest(config.checkpoint_dir)
+    check(batch_size >= 1, "`batch_size` must be at least 1.", batch_size=batch_size)
+    prefix = find_latest(checkpoint_dir)
     run = read_run_config(prefix)
-    info = dataset_info(run["dataset_name"], config.data_dir)
-    examples = records.read_examples(config.data_dir, info, config.split_name)
+    info = dataset_info(run["dataset_name"], data_dir)
+    examples = records.read_examples(data_dir, info, split_name)
     chosen = examples.take(choose(examples, num_samples, seed))
-    student = students.build_student(
-        run["studentnet"], run["num_classes"], image_shape=examples.image_shape
-    )
-    restore_student(student, prefix)
-    losses = Predictor(student)(chosen, config.batch_size).losses
+    losses = Predictor(load_student(prefix))(chosen, batch_size).losses
     step = checkpoint_step(prefix)
     epoch = min(schedules.epoch_percentage(step, run["max_number_of_steps"]), 99)
     columns = zip(chosen.ids, chosen.labels, chosen.clean_labels, losses, strict=True)
     rows = [f"{i} {epoch} {noisy} {clean} {loss:.6f}\n" for i, noisy, clean, loss in columns]
     path = pathlib.Path(output_csv_file)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text("".join(rows))
-        os.replace(temporary, path)
+        files.write_text(path, "".join(rows))
     except OSError as error:
         raise InputError(f"`output_csv_file` {path} cannot be written: {error}") from None
     wrong = float(np.mean(chosen.labels != chosen.clean_labels))

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mentornet import metrics, students
+from mentornet import files, metrics, students
 from mentornet.checkpoints import (
     READ_ERRORS,
     checkpoint_step,
@@ -199,7 +199,7 @@ class _Job:
             "per_class_accuracy": classes,
         }
         path = pathlib.Path(self._config.eval_dir) / SUMMARY_FILE
-        path.write_text(json.dumps(summary, indent=1) + "\n")
+        files.write_text(path, json.dumps(summary, indent=1) + "\n")
         print(f"last accuracy {last['eval/accuracy']:.4f} (step {last['step']})")
         print(f"best accuracy {best['eval/accuracy']:.4f} (step {best['step']})")
         width = max(len("class"), *map(len, classes))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import sys
 import time
@@ -12,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 import tqdm
+
+from mentornet import files
 
 Scalars = dict[str, float]
 
@@ -66,9 +67,7 @@ class JsonLinesWriter:
         rows = read_json_lines(path)
         if last_step is not None:
             rows = [row for row in rows if row["step"] <= last_step]
-        temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        os.replace(temporary, path)
+        files.write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
         self._file = path.open("a", buffering=1)
 
     def write_scalars(self, step: int, scalars: dict[str, Any]) -> None:

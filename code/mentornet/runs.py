@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
 from typing import Any
 
-from mentornet import metrics
+from mentornet import files, metrics
 from mentornet.checkpoints import CHECKPOINT_NAME
 from mentornet.config import InputError, TrainConfig, check
 
@@ -46,9 +45,7 @@ def open_folder(config: TrainConfig, description: dict[str, Any]) -> None:
                     file.unlink()
         elif path.exists():
             _check_same(_read_config(path), description, config, folder)
-        temporary = folder / f"{CONFIG_FILE}.tmp{os.getpid()}"
-        temporary.write_text(json.dumps(description, indent=1) + "\n")
-        os.replace(temporary, path)
+        files.write_text(path, json.dumps(description, indent=1) + "\n")
     except OSError as error:
         raise InputError(f"`train_log_dir` {folder} cannot be written: {error}") from None
 

@@ -2,7 +2,8 @@
 
 Each is a function of the features [n, 4], loss, loss minus its moving average, label, epoch
 percentage, and of gamma (None is the curriculum's own). Formulas as the 2018 release has them;
-sources of the ideas stand with each.
+sources of the ideas stand with each. A function that sees more names all its columns in an
+attribute `features` (`mentornet.features`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mentornet.config import InputError, check
+from mentornet.features import FURTHER, RELEASE, check_names
 
 Curriculum = Callable[[np.ndarray, float | None], np.ndarray]
 
@@ -60,6 +62,19 @@ def mentornet_pd(features: np.ndarray, gamma: float | None = None) -> np.ndarray
     return np.where(epoch <= 18, 1.0, late)
 
 
+def active_bias(features: np.ndarray, gamma: float | None = None) -> np.ndarray:
+    """(1 + deviation of the sample's past losses / gamma) / 2, at most 1; gamma 1 by default.
+
+    Samples on which the student is undecided count most (Chang et al. 2017, SGD-WPV). As there, one
+    of deviation gamma weighs twice one that never changes; unlike there, no more than that, since
+    weights end at 1, and the deviation is the loss's.
+    """
+    deviation = np.sqrt(np.asarray(features, np.float64)[:, 4])
+    return np.minimum(1, (1 + deviation / (1 if gamma is None else gamma)) / 2)
+
+
+active_bias.features = (*RELEASE, "loss_variance")  # type: ignore[attr-defined]
+
 CURRICULA: dict[str, Curriculum] = {
     function.__name__: function
     for function in (
@@ -69,6 +84,7 @@ CURRICULA: dict[str, Curriculum] = {
         focal_loss,
         spcl_linear,
         mentornet_pd,
+        active_bias,
     )
 }
 
@@ -101,6 +117,38 @@ def targets(name: str, features: np.ndarray, gamma: float | None) -> np.ndarray:
     rule = f"`vstar_fn` {name} must return one weight in 0..1 a sample."
     check(fits, rule, shape=weights.shape)
     return weights
+
+
+def feature_names(name: str) -> tuple[str, ...]:
+    """The inputs of curriculum `name`: the release's four, or what its function names.
+
+    Raises:
+      InputError: see `find`; or a further feature is none of `mentornet.features.FURTHER`.
+    """
+    names = tuple(getattr(find(name), "features", RELEASE))
+    unknown = [n for n in check_names(names)[len(RELEASE) :] if n not in FURTHER]
+    rule = f"Features of `vstar_fn` {name} must be among {', '.join((*RELEASE, *FURTHER))}."
+    check(not unknown, rule, unknown=unknown)
+    return names
+
+
+def draw(names: tuple[str, ...], count: int, seed: int) -> np.ndarray:
+    """Rows of the release's grid, none twice; further features are drawn from theirs.
+
+    Returns:
+      float32 [count, len(names)].
+
+    Raises:
+      InputError: more rows than the grid has.
+    """
+    rows = grid()
+    rule = f"`sample_size` must lie in 10..{len(rows)}, the rows of the grid."
+    check(10 <= count <= len(rows), rule, sample_size=count)
+    generator = np.random.default_rng(seed)
+    columns = [rows[generator.choice(len(rows), count, replace=False)]]
+    for name in names[len(RELEASE) :]:
+        columns.append(generator.choice(FURTHER[name].grid, (count, 1)))
+    return np.hstack(columns).astype(np.float32)
 
 
 def grid() -> np.ndarray:

@@ -6,7 +6,7 @@ A predefined curriculum:
         --outdir=DIR
 
 writes DIR/tr.npz (80 %) and DIR/ts.npz (20 %), each with `features` float32 [n, 4] (loss, loss
-minus moving average, label, epoch percentage) and `targets` float32 [n].
+minus moving average, label, epoch percentage), `feature_names`, and `targets` float32 [n].
 
 A curriculum from data, dumped from a student by cifar_eval.py --output_csv_file:
 
@@ -26,6 +26,7 @@ from absl import flags
 
 from mentornet import cli
 from mentornet.config import InputError, check
+from mentornet.features import RELEASE
 from mentornet.schedules import NUM_EPOCHS
 from mentornet_learning import curricula
 
@@ -50,18 +51,15 @@ def generate(
       seed: of the draw.
 
     Returns:
-      float32 features [sample_size, 4] and targets [sample_size].
+      float32 features [sample_size, m], m being 4 if the curriculum names no further ones, and
+      targets [sample_size].
 
     Raises:
       InputError: unknown curriculum, gamma not positive, or more rows than the grid has.
     """
     rule = "`vstar_gamma` must be positive."
     check(vstar_gamma is None or vstar_gamma > 0, rule, vstar_gamma=vstar_gamma)
-    grid = curricula.grid()
-    rule = f"`sample_size` must lie in 10..{len(grid)}, the rows of the grid."
-    check(10 <= sample_size <= len(grid), rule, sample_size=sample_size)
-    rows = np.random.default_rng(seed).choice(len(grid), sample_size, replace=False)
-    features = grid[rows]
+    features = curricula.draw(curricula.feature_names(vstar_fn), sample_size, seed)
     return features, curricula.targets(vstar_fn, features, vstar_gamma).astype(np.float32)
 
 
@@ -124,7 +122,13 @@ def data_driven(dump: np.ndarray, percentile: float) -> tuple[np.ndarray, np.nda
     return features.astype(np.float32), (dump[:, 2] == dump[:, 3]).astype(np.float32)
 
 
-def write(features: np.ndarray, targets: np.ndarray, outdir: str, vstar_fn: str) -> None:
+def write(
+    features: np.ndarray,
+    targets: np.ndarray,
+    outdir: str,
+    vstar_fn: str,
+    names: tuple[str, ...] = RELEASE,
+) -> None:
     """Splits the rows, in their order, into tr.npz and ts.npz; every row goes to one of them.
 
     Raises:
@@ -141,6 +145,7 @@ def write(features: np.ndarray, targets: np.ndarray, outdir: str, vstar_fn: str)
                 features=features[part],
                 targets=targets[part],
                 vstar_fn=np.array(vstar_fn),
+                feature_names=np.array(names),
             )
             os.replace(temporary, folder / f"{name}.npz")
     except OSError as error:
@@ -168,7 +173,7 @@ def main() -> None:
     check(fits, rule, vstar_fn=vstar_fn, input_csv_filename=source)
     if vstar_fn != DATA_DRIVEN:
         rows = generate(vstar_fn, FLAGS.vstar_gamma, FLAGS.sample_size, FLAGS.seed)
-        write(*rows, FLAGS.outdir, vstar_fn)
+        write(*rows, FLAGS.outdir, vstar_fn, curricula.feature_names(vstar_fn))
         return
     dump = np.random.default_rng(FLAGS.seed).permutation(read_dump(source))
     for percentile in PERCENTILES:

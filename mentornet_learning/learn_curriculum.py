@@ -73,6 +73,7 @@ def run(
     weighting: WeightingConfig,
     eval_data_dir: str,
     num_samples: int | None,
+    update_epochs: tuple[int, ...] = (),
 ) -> dict[str, Any]:
     """Runs all stages under config.train_log_dir and writes summary.json there.
 
@@ -81,6 +82,7 @@ def run(
       weighting: of the training under the MentorNet; the burn-in stage ends at its epoch.
       eval_data_dir: folder of the test records.
       num_samples: size of the dump, None for all trusted samples.
+      update_epochs: when the MentorNet is learned further, see `TrainConfig`.
 
     Returns:
       The summary.
@@ -90,6 +92,7 @@ def run(
       InputError: as the stages do.
     """
     from mentornet import dump, evaluation, training
+    from mentornet_learning import learning
 
     root = pathlib.Path(config.train_log_dir)
     csv = root / "dump.csv"
@@ -106,11 +109,12 @@ def run(
     quality = learn(str(csv), percentile, config.seed, root / "mentornet")
     mentored = dataclasses.replace(
         config,
+        mentornet_update_epochs=update_epochs,
         train_log_dir=str(root / "train"),
         trained_mentornet_dir=str(root / "mentornet" / "mentornet_dd"),
         weighting=weighting,
     )
-    if training.train(mentored) < config.max_number_of_steps:
+    if training.train(mentored, learning.relearn) < config.max_number_of_steps:
         raise StoppedError
     eval_dir = root / "eval"
     evaluation.run(
@@ -144,9 +148,10 @@ def main() -> None:
     config, weighting = cli.train_config(mentored=False), cli.weighting_config()
     rule = "`burn_in_epoch` must be at least 1: the MentorNet is learned after it."
     check(weighting.burn_in_epoch >= 1, rule, burn_in_epoch=weighting.burn_in_epoch)
+    update_epochs = cli.whole_numbers("mentornet_update_epochs")
     cli.load_tensorflow()
     try:
-        summary = run(config, weighting, path, FLAGS.dump_num_samples)
+        summary = run(config, weighting, path, FLAGS.dump_num_samples, update_epochs)
     except StoppedError:
         return
     print(json.dumps(summary, indent=1))

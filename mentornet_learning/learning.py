@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from mentornet.config import check
+from mentornet.features import RELEASE
 from mentornet.mentor import MentorNet
 from mentornet_learning import data_generator
 
@@ -20,11 +21,12 @@ _WEIGHT_DECAY = 0.1  # Of learn_noisy: with it 100 rows of the digits' losses ra
 # Settings with which a curriculum is learned in seconds, whatever the seed.
 DEFAULTS: dict[str, Any] = {"num_steps": 3000, "batch_size": 512, "learning_rate": 0.05}
 
-# float32 features [n, 4] (loss, difference, label, epoch) and targets [n, 1] in 0..1.
+# float32 features [n, 4] (loss, difference, label, epoch; further ones after them) and targets
+# [n, 1] in 0..1.
 Rows = tuple[np.ndarray, np.ndarray]
 
 
-def initial_mentornet(num_labels: int, seed: int) -> MentorNet:
+def initial_mentornet(num_labels: int, seed: int, features: tuple[str, ...] = RELEASE) -> MentorNet:
     """A MentorNet from which learning does not depend on luck.
 
     One LSTM cell starts on the difference, the other on difference and loss, both with an open
@@ -32,7 +34,7 @@ def initial_mentornet(num_labels: int, seed: int) -> MentorNet:
     monotone function of a line through (loss, difference) and goes on flat outside the data,
     where a gate of its own could fold it back.
     """
-    mentor = MentorNet(num_labels, seed)
+    mentor = MentorNet(num_labels, seed, features)
     for way, column, bias in (("fw", (0.0, 1.0), 0.0), ("bw", (0.1, -1.0), 0.5)):
         scope = f"mentornet/bidirectional_rnn/{way}/basic_lstm_cell"
         kernel = np.zeros((3, 4), np.float32)
@@ -56,6 +58,7 @@ class Learner:
       learning_rate: the initial one.
       seed: of the initial weights and of the batches.
       num_labels: rows of the label embedding.
+      features: names of the columns of the rows' features.
       weight_decay: decoupled from the gradient, times the learning rate.
       start: learn further from a copy of this MentorNet, not from the initial weights.
     """
@@ -69,10 +72,11 @@ class Learner:
         learning_rate: float,
         seed: int,
         num_labels: int = 2,
+        features: tuple[str, ...] = RELEASE,
         start: MentorNet | None = None,
         weight_decay: float = 0.0,
     ) -> None:
-        self.mentor = initial_mentornet(start.num_labels if start else num_labels, seed)
+        self.mentor = initial_mentornet(start.num_labels if start else num_labels, seed, features)
         if start:
             self.mentor.set_weights(start.get_weights())
         schedule = keras.optimizers.schedules.CosineDecay(learning_rate, num_steps)

@@ -17,6 +17,7 @@ from absl import flags
 
 from mentornet import cli
 from mentornet.config import InputError, check
+from mentornet.features import RELEASE, check_names
 from mentornet.schedules import NUM_EPOCHS
 from mentornet_learning import data_generator, quality
 
@@ -28,7 +29,7 @@ FLAGS = flags.FLAGS
 
 
 def read_rows(path: pathlib.Path) -> Rows:
-    """Reads float32 features [n, 4] and targets [n, 1].
+    """Reads float32 features [n, 4] (more if the file names more) and targets [n, 1].
 
     Raises:
       InputError: the file is missing, is no .npz of these arrays, or holds values out of range.
@@ -36,13 +37,14 @@ def read_rows(path: pathlib.Path) -> Rows:
     try:
         with np.load(path, allow_pickle=False) as file:
             features, targets = file["features"], file["targets"]
+            names = file["feature_names"] if "feature_names" in file.files else RELEASE
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         reason = f"cannot be read as an .npz file with features and targets: {error}"
         raise InputError(f"{path} {reason}") from None
-    rule = f"{path} must hold features [n, 4] and targets [n], n > 0."
+    rule = f"{path} must hold features [n, {len(names)}] and targets [n], n > 0."
     shapes = {"features": features.shape, "targets": targets.shape}
     check(
-        targets.ndim == 1 and features.shape == (targets.size, 4) and targets.size > 0,
+        targets.ndim == 1 and features.shape == (targets.size, len(names)) and targets.size > 0,
         rule,
         **shapes,
     )
@@ -52,16 +54,18 @@ def read_rows(path: pathlib.Path) -> Rows:
     check(
         low >= 0 and high <= 1, f"Targets in {path} must lie in 0..1.", smallest=low, largest=high
     )
-    low, high = float(features[:, 2:].min()), float(features[:, 3].max())
+    low, high = float(features[:, 2:4].min()), float(features[:, 3].max())
     rule = f"Labels in {path} must not be negative, and epochs must lie in 0..{NUM_EPOCHS - 1}."
     check(low >= 0 and high < NUM_EPOCHS, rule, smallest=low, largest_epoch=high)
     return features.astype(np.float32), targets.astype(np.float32)[:, None]
 
 
-def is_data_driven(path: pathlib.Path) -> bool:
-    """Whether data_generator.py made the file from a student's losses."""
+def origin(path: pathlib.Path) -> tuple[bool, tuple[str, ...]]:
+    """Whether data_generator.py made a file from a student's losses, and its features' names."""
     with np.load(path, allow_pickle=False) as file:
-        return "vstar_fn" in file.files and str(file["vstar_fn"]) == data_generator.DATA_DRIVEN
+        known = dict(file)
+    data_driven = str(known.get("vstar_fn", "")) == data_generator.DATA_DRIVEN
+    return data_driven, check_names(tuple(map(str, known.get("feature_names", RELEASE))))
 
 
 def define_flags() -> None:
@@ -105,7 +109,7 @@ def main() -> None:
     from mentornet import tf1_checkpoints
     from mentornet_learning import learning
 
-    data_driven = is_data_driven(folder / "tr.npz")
+    data_driven, names = origin(folder / "tr.npz")
     mentor = (learning.learn_noisy if data_driven else learning.learn)(
         train,
         test,
@@ -113,6 +117,7 @@ def main() -> None:
         batch_size=batch_size,
         learning_rate=rate,
         seed=FLAGS.seed,
+        features=names,
     )
     prefix = str(pathlib.Path(FLAGS.train_dir) / FLAGS.checkpoint_name)
     tf1_checkpoints.save_mentornet(mentor, prefix)

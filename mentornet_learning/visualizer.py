@@ -9,6 +9,7 @@ picture of all; with --vstar_fn the target stands below what was learned.
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from absl import flags
 
 from mentornet import cli
 from mentornet.config import InputError, check
+from mentornet.features import RELEASE
 from mentornet.schedules import NUM_EPOCHS
 from mentornet_learning import curricula
 
@@ -31,26 +33,34 @@ _RESOLUTION = 150  # Points along each axis.
 _COLUMNS = 6
 
 
-def feature_grid(epoch: int, loss_bound: float) -> np.ndarray:
-    """Features float32 [points * points, 4]; loss changes fastest, the label is 0."""
+def feature_grid(epoch: int, loss_bound: float, further: Sequence[float] = ()) -> np.ndarray:
+    """Features float32 [points * points, m]; loss changes fastest, the label is 0."""
     loss = np.linspace(0, loss_bound, _RESOLUTION)
     difference = np.linspace(-loss_bound, loss_bound, _RESOLUTION)
     grid = np.stack(np.meshgrid(loss, difference), axis=-1).reshape(-1, 2)
-    rest = np.tile([0.0, epoch], (len(grid), 1))
+    rest = np.tile([0.0, epoch, *further], (len(grid), 1))
     return np.hstack([grid, rest]).astype(np.float32)
 
 
-def learned_weights(mentor: MentorNet, epoch: int, loss_bound: float) -> np.ndarray:
+def learned_weights(
+    mentor: MentorNet, epoch: int, loss_bound: float, further: Sequence[float] = ()
+) -> np.ndarray:
     """The MentorNet's weights, float32 [difference, loss], in 0..1."""
     import tensorflow as tf
 
-    logits = mentor(tf.constant(feature_grid(epoch, loss_bound)))
+    logits = mentor(tf.constant(feature_grid(epoch, loss_bound, further)))
     return tf.sigmoid(logits).numpy().reshape(_RESOLUTION, _RESOLUTION)
 
 
-def target_weights(vstar_fn: str, gamma: float | None, epoch: int, loss_bound: float) -> np.ndarray:
+def target_weights(
+    vstar_fn: str,
+    gamma: float | None,
+    epoch: int,
+    loss_bound: float,
+    further: Sequence[float] = (),
+) -> np.ndarray:
     """The curriculum's target weights on the same points."""
-    target = curricula.targets(vstar_fn, feature_grid(epoch, loss_bound), gamma)
+    target = curricula.targets(vstar_fn, feature_grid(epoch, loss_bound, further), gamma)
     return target.reshape(_RESOLUTION, _RESOLUTION)
 
 
@@ -135,12 +145,29 @@ def parse_epochs(text: str) -> list[int]:
     return epochs
 
 
+def further_values(names: tuple[str, ...], texts: Sequence[str]) -> list[float]:
+    """The value at which each feature beyond the release's is held, 0 by default.
+
+    Raises:
+      InputError: not one number a feature.
+    """
+    further = names[len(RELEASE) :]
+    rule = f"`further_features` must be one number for each of: {', '.join(further) or 'none'}."
+    try:
+        values = [float(text) for text in texts] or [0.0] * len(further)
+    except ValueError:
+        values = []
+    check(len(values) == len(further), rule, further_features=",".join(texts))
+    return values
+
+
 def define_flags() -> None:
     """Defines the flags; only the script does, so that the functions can be imported."""
     flags.DEFINE_string("model_dir", "", "MentorNet: checkpoint prefix, folder or shipped name.")
     flags.DEFINE_string("outdir", "", "Folder of the pictures; by default model_dir.")
     flags.DEFINE_float("loss_bound", 15, "Largest loss and loss difference shown, in nats.")
     flags.DEFINE_string("epoch_ranges", "0,10,20,30,40,50,60,70,80,90,99", "Epochs shown.")
+    flags.DEFINE_list("further_features", [], "Values of features beyond the release's four.")
     flags.DEFINE_string("vstar_fn", "", "Show this curriculum's target, too.")
     flags.DEFINE_float("vstar_gamma", None, "Its parameter; by default its own.")
 
@@ -159,11 +186,13 @@ def main() -> None:
 
     mentor = load_mentornet(FLAGS.model_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {epoch: learned_weights(mentor, epoch, bound) for epoch in epochs}
+    further = further_values(mentor.features, FLAGS.further_features)
+    weights = {epoch: learned_weights(mentor, epoch, bound, further) for epoch in epochs}
     targets = {}
     if vstar_fn:
         gamma = FLAGS.vstar_gamma
-        targets = {epoch: target_weights(vstar_fn, gamma, epoch, bound) for epoch in epochs}
+        given = (bound, further)
+        targets = {epoch: target_weights(vstar_fn, gamma, epoch, *given) for epoch in epochs}
     plot_epochs(weights, bound, folder)
     plot_still(weights, targets, bound, folder / "curriculum.png")
     print(f"{len(epochs)} pictures, plot.gif and curriculum.png in {folder}")

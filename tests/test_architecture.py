@@ -6,9 +6,9 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "code" / "mentornet"
 LAYERS = [
-    {"config", "schedules", "seeds", "files"},
+    {"config", "schedules", "seeds", "files", "features"},
     {"datasets", "students", "mentor", "optimizers"},
-    {"weighting", "checkpoints", "tf1_checkpoints", "metrics", "runs"},
+    {"weighting", "checkpoints", "tf1_checkpoints", "metrics", "runs", "history"},
     {"trainer", "training", "evaluation", "dump", "updates"},
     {"cli"},
 ]

@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 
 from mentornet import InputError, build_student, restore_tf1_student, students
+from mentornet.config import TrainConfig, WeightingConfig
+from mentornet.students.batch_normalization import BatchNormalization
 from mentornet.students.inception import LocalResponseNormalization
-from mentornet.students.resnet import BatchNormalization
 
 
 def num_parameters(model):
@@ -119,7 +120,7 @@ def test_batch_normalization_against_numpy():
 
 
 def test_unknown_student_lists_the_known():
-    with pytest.raises(InputError, match="inception, resnet101"):
+    with pytest.raises(InputError, match="inception, resnet101, resnet14"):
         build_student("alexnet", 10)
 
 
@@ -157,3 +158,24 @@ def test_restore_tf1_student(tmp_path):
         restore_tf1_student(student, save(tmp_path / "wrong", wrong))
     with pytest.raises(InputError, match="cannot be read"):
         restore_tf1_student(student, str(tmp_path / "none"))
+
+
+def test_he_resnets(inception):
+    """Sizes of He et al. (2015), table 6: 0.27 and 0.46 million with the norms' parameters."""
+    sizes = {name: num_parameters(build_student(name, 10)) for name in ("resnet20", "resnet32")}
+    assert sizes == {"resnet20": 269_722, "resnet32": 464_154}
+    model = build_student("resnet8", 7, image_shape=(8, 8, 3))
+    assert model(tf.zeros((2, 8, 8, 3))).shape == (2, 7)
+    # 2 layers a unit, 1 unit a stage, the first convolution and the last layer.
+    assert sum(v.name == "kernel" for v in model.trainable_variables) == 8
+    rates = [students.learning_rate_schedule(he_config(w), 50_000) for w in (None, True)]
+    assert rates[0] == rates[1]
+    assert [rates[0](step) for step in (32, 33, 48, 49)] == pytest.approx([0.1, 0.01, 0.01, 0.001])
+    with pytest.raises(InputError, match="`student` must be one of inception, resnet101"):
+        restore_tf1_student(model, "-")
+
+
+def he_config(mentored):
+    weighting = WeightingConfig() if mentored else None
+    settings = {"studentnet": "resnet8", "max_number_of_steps": 64, "trained_mentornet_dir": "-"}
+    return TrainConfig("-", "-", weighting=weighting, **settings)

@@ -17,7 +17,7 @@ from conftest import MENTORNET, ROOT, run, start
 
 from mentornet import InputError, training
 from mentornet.config import TrainConfig, WeightingConfig
-from mentornet.metrics import read_json_lines, weight_statistics
+from mentornet.metrics import prediction_statistics, read_json_lines, weight_statistics
 from mentornet.trainer import make_trainer
 
 MENTORED = {"trained_mentornet_dir": MENTORNET, "example_dropout_rates": "0.5,50,0,50"}
@@ -229,7 +229,7 @@ def test_bad_input_leaves_no_folder(digits, tmp_path):
     folder = tmp_path / "new"
     mentored = {"weighting": WeightingConfig(), "trained_mentornet_dir": MENTORNET}
     for values, part in (
-        ({"studentnet": "alexnet"}, "must be one of inception, resnet101"),
+        ({"studentnet": "alexnet"}, "must be one of inception, resnet101, resnet14"),
         ({"dataset_name": "mnist"}, "must be one of cifar10"),
         ({"batch_size": 201}, "must not exceed the 200 training samples"),
         ({**mentored, "trained_mentornet_dir": "nowhere"}, "No MentorNet checkpoint at nowhere"),
@@ -285,6 +285,14 @@ def test_student_dropout_is_a_function_of_seed_and_step(digits):
     np.testing.assert_array_equal(losses(0, 3), losses(0, 3))
     assert (losses(0, 3) != losses(0, 4)).any()
     assert (losses(0, 3) != losses(1, 3)).any()
+
+
+def test_prediction_statistics():
+    labels, clean = np.array([0, 1, 2, 3]), np.array([0, 1, 0, -1])
+    shares = prediction_statistics(np.array([0, 0, 2, 3]), labels, clean)
+    assert shares == {"predictions/as_given": 0.75, "predictions/corrupted_as_given": 1.0}
+    shares = prediction_statistics(labels, labels, labels)
+    assert shares == {"predictions/as_given": 1.0}
 
 
 def test_weight_statistics():

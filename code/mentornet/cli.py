@@ -28,7 +28,9 @@ def define_training_flags() -> None:
     flags.DEFINE_string("data_dir", "", "Folder of the training records.")
     flags.DEFINE_string("train_log_dir", "", "Folder of checkpoints and logs.")
     flags.DEFINE_string("dataset_name", d["dataset_name"], "cifar10, cifar100 or digits.")
-    flags.DEFINE_string("studentnet", d["studentnet"], "resnet101 or inception.")
+    flags.DEFINE_string(
+        "studentnet", d["studentnet"], "StudentNet: resnet101, inception, resnet8, ..."
+    )
     flags.DEFINE_integer("batch_size", d["batch_size"], "Samples a step.")
     flags.DEFINE_integer("max_number_of_steps", d["max_number_of_steps"], "Steps in all.")
     flags.DEFINE_float("learning_rate", d["learning_rate"], "Initial learning rate.")
@@ -53,10 +55,16 @@ def define_training_flags() -> None:
     )
     flags.DEFINE_integer("save_summaries_secs", d["save_summaries_secs"], "Between flushes.")
     flags.DEFINE_integer("save_interval_secs", d["save_interval_secs"], "Between checkpoints.")
+    flags.DEFINE_integer("save_interval_steps", None, "The same, counted in steps.")
     flags.DEFINE_integer("log_every_steps", d["log_every_steps"], "Steps between logged rows.")
     flags.DEFINE_integer("max_to_keep", d["max_to_keep"], "Checkpoints that are kept.")
     flags.DEFINE_integer(
         "stop_after_step", None, "Save and stop there; started again, the run goes on."
+    )
+    flags.DEFINE_boolean(
+        "record_sample_weights",
+        False,
+        "Remember weight, loss and prediction of each sample; code/label_report.py reads them.",
     )
     flags.DEFINE_boolean("overwrite", False, "Remove the run in train_log_dir and start anew.")
     define_device_flag()
@@ -78,16 +86,16 @@ def define_mentornet_flags() -> None:
         ["zero", "given"],
         "What the MentorNet sees as label: 0 (as in the release) or the given label.",
     )
+    define_weighting_flags()
+
+
+def define_weighting_flags() -> None:
+    """How losses become weights, and when that is learned further."""
     flags.DEFINE_list(
         "mentornet_update_epochs",
         [],
         "Epoch percentages at which the MentorNet is learned further from the trusted samples.",
     )
-    define_weighting_flags()
-
-
-def define_weighting_flags() -> None:
-    """How losses become weights."""
     d = _WEIGHTING
     flags.DEFINE_float(
         "loss_p_percentile",
@@ -123,15 +131,20 @@ def train_config(mentored: bool) -> TrainConfig:
         rule = f"--{name} is not supported: use TF_CONFIG for several machines (coming)."
         check(FLAGS[name].value == default, rule, **{name: FLAGS[name].value})
     values = {name: FLAGS[name].value for name in _DEFAULTS if name in FLAGS}
-    for name in ("learning_rate_boundaries", "mentornet_update_epochs"):
-        if name in values:
-            values[name] = _whole_numbers(name)
+    values["learning_rate_boundaries"] = whole_numbers("learning_rate_boundaries")
+    values.pop("mentornet_update_epochs", None)
     if mentored:
         values["weighting"] = weighting_config()
+        values["mentornet_update_epochs"] = whole_numbers("mentornet_update_epochs")
     return TrainConfig(**values)
 
 
-def _whole_numbers(name: str) -> tuple[int, ...]:
+def whole_numbers(name: str) -> tuple[int, ...]:
+    """The value of a flag that is a list of whole numbers.
+
+    Raises:
+      InputError: it is not.
+    """
     try:
         return tuple(map(int, FLAGS[name].value))
     except ValueError:

@@ -83,9 +83,11 @@ class TrainConfig:
     mentornet_label: str = "zero"
     weighting: WeightingConfig | None = None
     mentornet_update_epochs: tuple[int, ...] = ()
+    record_sample_weights: bool = False
     # What follows may change from one start to the next without changing the result.
     save_summaries_secs: int = 120
     save_interval_secs: int = 1200
+    save_interval_steps: int | None = None
     log_every_steps: int = 10
     max_to_keep: int = 10
     stop_after_step: int | None = None
@@ -105,9 +107,9 @@ class TrainConfig:
         for name in ("save_summaries_secs", "save_interval_secs", "seed"):
             value = getattr(self, name)
             check(value >= 0, f"`{name}` must not be negative.", **{name: value})
-        rule = "`stop_after_step` must be at least 1."
-        stop = self.stop_after_step
-        check(stop is None or stop >= 1, rule, stop_after_step=stop)
+        for name in ("stop_after_step", "save_interval_steps"):
+            value = getattr(self, name)
+            check(value is None or value >= 1, f"`{name}` must be at least 1.", **{name: value})
         check(self.seed < 2**31, "`seed` must be below 2**31.", seed=self.seed)
         boundaries = self.learning_rate_boundaries
         increasing = all(a < b for a, b in zip((0, *boundaries), boundaries, strict=False))

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import initializers
 
+from mentornet import features as feature_names
 from mentornet.schedules import NUM_EPOCHS
 
 LABEL_EMBEDDING_SIZE = 2
@@ -13,6 +14,7 @@ EPOCH_EMBEDDING_SIZE = 5
 HIDDEN_SIZE = 20
 _NUM_FEATURES = LABEL_EMBEDDING_SIZE + EPOCH_EMBEDDING_SIZE + 2
 
+HIDDEN_KERNEL = "mentornet/Variable"
 # The release's TensorFlow 1 variables and their shapes (None: one row a label).
 VARIABLE_SHAPES: dict[str, tuple[int | None, ...]] = {
     "mentornet/label_embedding": (None, LABEL_EMBEDDING_SIZE),
@@ -21,7 +23,7 @@ VARIABLE_SHAPES: dict[str, tuple[int | None, ...]] = {
     "mentornet/bidirectional_rnn/fw/basic_lstm_cell/bias": (4,),
     "mentornet/bidirectional_rnn/bw/basic_lstm_cell/kernel": (3, 4),
     "mentornet/bidirectional_rnn/bw/basic_lstm_cell/bias": (4,),
-    "mentornet/Variable": (_NUM_FEATURES, HIDDEN_SIZE),
+    HIDDEN_KERNEL: (_NUM_FEATURES, HIDDEN_SIZE),
     "mentornet/Variable_1": (HIDDEN_SIZE,),
     "mentornet/Variable_2": (HIDDEN_SIZE, 1),
     "mentornet/Variable_3": (1,),
@@ -41,14 +43,28 @@ class MentorNet(keras.Model):
     Args:
       num_labels: rows of the label embedding; labels are 0..num_labels-1.
       seed: of the initial parameters.
+      features: names of the inputs; those after the release's four (`mentornet.features`) go into
+        the hidden layer as they are.
+
+    Raises:
+      InputError: `features` does not begin with the release's four.
     """
 
-    def __init__(self, num_labels: int = 2, seed: int = 0) -> None:
+    def __init__(
+        self,
+        num_labels: int = 2,
+        seed: int = 0,
+        features: tuple[str, ...] = feature_names.RELEASE,
+    ) -> None:
         super().__init__(dtype="float32", name="mentornet")
         self.num_labels = num_labels
+        self.features = feature_names.check_names(features)
         self._by_name: dict[str, keras.Variable] = {}
         for number, (name, shape) in enumerate(VARIABLE_SHAPES.items()):
             full_shape = tuple(num_labels if size is None else size for size in shape)
+            if name == HIDDEN_KERNEL:
+                num_further = len(features) - len(feature_names.RELEASE)
+                full_shape = (_NUM_FEATURES + num_further, HIDDEN_SIZE)
             initializer: initializers.Initializer = initializers.Zeros()
             if len(full_shape) == 2:
                 initializer = initializers.GlorotUniform(seed=seed * 100 + number)
@@ -66,8 +82,8 @@ class MentorNet(keras.Model):
         """Computes logits.
 
         Args:
-          inputs: [batch, 4]: loss, loss minus moving average, label, epoch percentage (above 99
-            counts as 99).
+          inputs: [batch, features]: loss, loss minus moving average, label, epoch percentage
+            (above 99 counts as 99), and further ones if the MentorNet has them.
 
         Returns:
           float32 [batch, 1], logits of the sample weights.
@@ -81,6 +97,7 @@ class MentorNet(keras.Model):
                 tf.gather(variables["label_embedding"], labels),
                 tf.gather(variables["epoch_embedding"], epochs),
                 *(_cell_state(inputs[:, :2], variables, way) for way in ("fw", "bw")),
+                inputs[:, len(feature_names.RELEASE) :],
             ],
             axis=1,
         )

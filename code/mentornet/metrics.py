@@ -162,3 +162,25 @@ def weight_statistics(weights: np.ndarray, labels: np.ndarray, clean_labels: np.
 
         result["sample_weights/auc"] = float(roc_auc_score(correct, weights))
     return result
+
+
+def prediction_statistics(
+    predictions: np.ndarray, labels: np.ndarray, clean_labels: np.ndarray
+) -> Scalars:
+    """How many labels the student predicts as given: of all samples, and of the corrupted ones.
+
+    The second is the share that it has memorised.
+
+    Args:
+      predictions, labels: int [n].
+      clean_labels: int [n], -1 where unknown.
+
+    Returns:
+      The two shares; the second is absent without a corrupted sample.
+    """
+    as_given = predictions == labels
+    corrupted = (clean_labels >= 0) & (labels != clean_labels)
+    result = {"predictions/as_given": float(as_given.mean())}
+    if corrupted.any():
+        result["predictions/corrupted_as_given"] = float(as_given[corrupted].mean())
+    return result

@@ -11,11 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mentornet import students
+from mentornet import features, students
 from mentornet.checkpoints import READ_ERRORS
 from mentornet.config import InputError, check
 from mentornet.mentor import VARIABLE_SHAPES, MentorNet
 
+# Strings; only in the checkpoints of MentorNets with further features.
+_FEATURES = "mentornet/features"
 _MODELS = pathlib.Path(__file__).resolve().parents[2] / "mentornet_models" / "models"
 
 
@@ -93,7 +95,10 @@ def load_mentornet(path: str) -> MentorNet:
     if missing:
         raise InputError(f"{prefix} is no MentorNet checkpoint: it lacks {missing}.")
     num_labels = shapes["mentornet/label_embedding"][0]
-    mentor = MentorNet(num_labels)
+    names = features.RELEASE
+    if _FEATURES in shapes:
+        names = tuple(name.decode() for name in _read(reader, prefix, _FEATURES))
+    mentor = MentorNet(num_labels, features=names)
     for name, variable in mentor.tf1_variables.items():
         rule = f"{prefix}: {name} must have the shape {tuple(variable.shape)}."
         check(tuple(shapes[name]) == tuple(variable.shape), rule, shape=tuple(shapes[name]))
@@ -105,6 +110,8 @@ def load_mentornet(path: str) -> MentorNet:
 def save_mentornet(mentor: MentorNet, prefix: str) -> None:
     """Writes a TensorFlow 1 checkpoint that `load_mentornet` and the 2018 code read.
 
+    (The 2018 code knows no features beyond its four.)
+
     Args:
       mentor: the MentorNet.
       prefix: files `<prefix>.index` and `<prefix>.data-00000-of-00001` are made, and `checkpoint`
@@ -113,6 +120,9 @@ def save_mentornet(mentor: MentorNet, prefix: str) -> None:
     os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)
     names = sorted(mentor.tf1_variables)
     tensors = [tf.convert_to_tensor(mentor.tf1_variables[name].value) for name in names]
+    if mentor.features != features.RELEASE:
+        names.append(_FEATURES)
+        tensors.append(tf.constant(mentor.features))
     # Absolute, since TensorFlow joins a bare file name to its temporary folder wrongly.
     tf.raw_ops.SaveV2(
         prefix=os.path.abspath(prefix),
@@ -155,8 +165,6 @@ def restore_tf1_student(student: keras.Model, prefix: str) -> None:
       InputError: a variable is missing, left over or has another shape, or the student is none of
         the release's.
     """
-    rule = f"`student` must be one of {', '.join(sorted(students.STUDENTS))}."
-    check(student.name in students.STUDENTS, rule, student=student.name)
     variables = students.tf1_variables(student.name, student)
     reader = _open(prefix)
     shapes = reader.get_variable_to_shape_map()

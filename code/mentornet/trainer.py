@@ -5,8 +5,9 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from mentornet import students
+from mentornet import features, students
 from mentornet.config import TrainConfig, check
+from mentornet.history import SampleHistory
 from mentornet.optimizers import make_optimizer
 from mentornet.seeds import Stream, seed_for
 from mentornet.tf1_checkpoints import load_mentornet
@@ -29,6 +30,7 @@ class Trainer:
       max_number_of_steps: what the epoch percentage refers to.
       seed: of the student's dropout.
       label_is_given: whether the MentorNet sees the given label instead of 0.
+      history: what is remembered of each sample; a MentorNet with further features needs it.
     """
 
     def __init__(
@@ -41,7 +43,9 @@ class Trainer:
         max_number_of_steps: int,
         seed: int = 0,
         label_is_given: bool = False,
+        history: SampleHistory | None = None,
     ) -> None:
+        self.history = history
         self.student, self.optimizer, self.weighting = student, optimizer, weighting
         self.optimizer.build(student.trainable_variables)
         self._weight_decay = weight_decay
@@ -70,15 +74,20 @@ class Trainer:
             # It may be learned again during the run.
             variables = self.weighting.mentor.tf1_variables
             state |= {name: variable.value for name, variable in variables.items()}
+        if self.history is not None:
+            state["sample_history"] = self.history.values
         return state
 
     @tf.function
-    def step(self, images: tf.Tensor, labels: tf.Tensor) -> Outputs:
+    def step(
+        self, images: tf.Tensor, labels: tf.Tensor, positions: tf.Tensor | None = None
+    ) -> Outputs:
         """One update of the student.
 
         Args:
           images: float32 [batch, height, width, channels].
           labels: int64 [batch].
+          positions: int64 [batch], the samples' places in the training split; for the history.
 
         Returns:
           Scalars under the release's summary names, and `logits` [batch, classes], `losses` and
@@ -89,7 +98,7 @@ class Trainer:
         with tf.GradientTape() as tape:
             logits = tf.cast(self.student(images, training=True), tf.float32)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)[:, None]
-            batch = self._weigh(losses, labels, step)
+            batch = self._weigh(losses, labels, step, positions)
             weighted_loss = tf.reduce_mean(batch.weights * losses)
             total_loss = weighted_loss
             if self._weight_decay:
@@ -98,6 +107,8 @@ class Trainer:
         learning_rate = tf.identity(self.optimizer.learning_rate)
         gradients = tape.gradient(total_loss, self.student.trainable_variables)
         self.optimizer.apply(gradients)
+        if self.history is not None:
+            self.history.update(positions, losses, batch.before_dropout, logits)
         self._num_seen.assign_add(tf.size(losses, tf.int64))
         self._num_used.assign_add(tf.math.count_nonzero(batch.weights > _USED))
         outputs = {
@@ -120,13 +131,23 @@ class Trainer:
             )
         return outputs
 
-    def _weigh(self, losses: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> WeightedBatch:
+    def _weigh(
+        self,
+        losses: tf.Tensor,
+        labels: tf.Tensor,
+        step: tf.Tensor,
+        positions: tf.Tensor | None,
+    ) -> WeightedBatch:
         losses = tf.stop_gradient(losses)
         if self.weighting is None:
-            zero = tf.zeros([])
-            return WeightedBatch(tf.ones_like(losses), zero, zero, zero)
+            zero, ones = tf.zeros([]), tf.ones_like(losses)
+            return WeightedBatch(ones, ones, zero, zero, zero)
         epoch = 100 * step // self._max_number_of_steps
-        return self.weighting.weigh(losses, epoch, step, labels if self._label_is_given else None)
+        given = labels if self._label_is_given else None
+        names = self.weighting.mentor.features[len(features.RELEASE) :]
+        past = self.history.read(positions) if self.history is not None and names else {}
+        further = {name: features.FURTHER[name].compute(past) for name in names}
+        return self.weighting.weigh(losses, epoch, step, given, further)
 
     def _reseed_dropout(self, step: tf.Tensor) -> None:
         """Makes the student's dropout a function of (seed, step); Keras' own state only counts."""
@@ -145,16 +166,20 @@ def make_trainer(
     """Builds student, weighting and optimizer as a configuration says.
 
     Raises:
-      InputError: unknown student, no readable MentorNet, or labels that it does not know.
+      InputError: unknown student, no readable MentorNet, or labels or features that do not fit.
     """
     spec = students.find_student(config.studentnet)
-    weighting = None
+    weighting, needs_history = None, config.record_sample_weights
     if config.weighting is not None:
         assert config.trained_mentornet_dir is not None  # TrainConfig checks it.
         mentor = load_mentornet(config.trained_mentornet_dir)
         rule = f"mentornet_label='given' needs a MentorNet with {num_classes} labels."
         known = config.mentornet_label == "zero" or mentor.num_labels >= num_classes
         check(known, rule, labels_in_the_checkpoint=mentor.num_labels)
+        further = set(mentor.features) - set(features.RELEASE)
+        rule = f"The MentorNet's further features must be among {', '.join(features.FURTHER)}."
+        check(further <= features.FURTHER.keys(), rule, features=mentor.features)
+        needs_history = needs_history or bool(further)
         weighting = SampleWeighting(mentor, **vars(config.weighting), seed=config.seed)
     student = students.build_student(
         config.studentnet, num_classes, config.seed, image_shape, dropout_rate
@@ -167,4 +192,5 @@ def make_trainer(
         max_number_of_steps=config.max_number_of_steps,
         seed=config.seed,
         label_is_given=config.mentornet_label == "given",
+        history=SampleHistory(num_examples) if needs_history else None,
     )

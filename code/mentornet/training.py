@@ -104,13 +104,15 @@ def _loop(
     saved_at = logged_at = time.monotonic()
     with contextlib.closing(writer), _stop_on_signals() as received:
         for batch in batches:
-            outputs = trainer.step(batch["images"], batch["labels"])
+            outputs = trainer.step(batch["images"], batch["labels"], batch["positions"])
             recent.append(
                 {**outputs, "labels": batch["labels"], "clean_labels": batch["clean_labels"]}
             )
             step += 1
             last = step == last_step or bool(received)
             save = last or time.monotonic() - saved_at >= config.save_interval_secs
+            if config.save_interval_steps:
+                save = save or step % config.save_interval_steps == 0
             log = step % config.log_every_steps == 0 or step == config.max_number_of_steps
             if save or log:
                 _check_finite(recent, step)
@@ -145,13 +147,15 @@ def _check_finite(recent: list[Outputs], step: int) -> None:
 
 
 def _row(recent: list[Outputs]) -> metrics.Scalars:
-    """The last step's scalars, and statistics of all weights since the row before."""
+    """The last step's scalars, and statistics of all samples since the row before."""
     scalars = {k: float(v) for k, v in recent[-1].items() if v.shape.rank == 0}
-    arrays = [
+    weights, labels, clean_labels = (
         np.concatenate([np.ravel(outputs[name]) for outputs in recent])
         for name in ("sample_weights", "labels", "clean_labels")
-    ]
-    return scalars | metrics.weight_statistics(*arrays)
+    )
+    predictions = np.concatenate([np.argmax(outputs["logits"], axis=1) for outputs in recent])
+    scalars |= metrics.prediction_statistics(predictions, labels, clean_labels)
+    return scalars | metrics.weight_statistics(weights, labels, clean_labels)
 
 
 @contextlib.contextmanager

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from mentornet import schedules
-from mentornet.config import WeightingConfig
+from mentornet import features, schedules
+from mentornet.config import WeightingConfig, check
 from mentornet.mentor import MentorNet
 from mentornet.schedules import NUM_EPOCHS
 from mentornet.seeds import Stream, seed_for
 
 
 class WeightedBatch(NamedTuple):
-    """What one step of the weighting computed: float32 [batch, 1] weights, and scalars."""
+    """What one step of the weighting computed: float32 [batch, 1] weights, and scalars.
+
+    `before_dropout` are the weights without the zeros of example drop-out.
+    """
 
     weights: tf.Tensor
+    before_dropout: tf.Tensor
     percentile_loss: tf.Tensor
     dropout_rate: tf.Tensor
     epoch: tf.Tensor
@@ -78,6 +83,7 @@ class SampleWeighting(tf.Module):
         epoch_percentage: tf.Tensor | int,
         global_step: tf.Tensor | int,
         labels: tf.Tensor | None = None,
+        further: Mapping[str, tf.Tensor] | None = None,
     ) -> tf.Tensor:
         """Updates the moving average and computes the weights.
 
@@ -86,11 +92,16 @@ class SampleWeighting(tf.Module):
           epoch_percentage: int scalar, floor(100 * global_step / max_number_of_steps).
           global_step: int scalar; with the seed it decides which samples are dropped.
           labels: int [batch], what the MentorNet sees as label; None is 0, as in the release.
+          further: float [batch] by name, the features beyond the release's that the MentorNet was
+            learned with.
 
         Returns:
           float32 [batch, 1], without gradient.
+
+        Raises:
+          InputError: a feature that the MentorNet needs is not given.
         """
-        return self.weigh(losses, epoch_percentage, global_step, labels).weights
+        return self.weigh(losses, epoch_percentage, global_step, labels, further).weights
 
     def weigh(
         self,
@@ -98,6 +109,7 @@ class SampleWeighting(tf.Module):
         epoch_percentage: tf.Tensor | int,
         global_step: tf.Tensor | int,
         labels: tf.Tensor | None = None,
+        further: Mapping[str, tf.Tensor] | None = None,
     ) -> WeightedBatch:
         """Like a call, and returns what else was computed on the way."""
         config = self.config
@@ -113,14 +125,23 @@ class SampleWeighting(tf.Module):
         zeros = tf.zeros_like(losses)
         label_column = zeros if labels is None else tf.cast(labels, tf.float32)[:, None]
         epoch_column = zeros + tf.cast(epoch, tf.float32)
-        features = tf.concat([losses, losses - average, label_column, epoch_column], axis=1)
-        weights = tf.sigmoid(self.mentor(features))
+        columns = [losses, losses - average, label_column, epoch_column]
+        columns += self._further_columns(further or {})
+        weights = tf.sigmoid(self.mentor(tf.concat(columns, axis=1)))
         # Kept from the release: burn-in ends one epoch early.
         weights = tf.where(epoch < config.burn_in_epoch - 1, tf.ones_like(weights), weights)
         rate = tf.gather(tf.constant(self._dropout_rates, tf.float64), epoch)
-        weights *= self._kept(tf.size(losses), rate, global_step)
+        weights = tf.stop_gradient(weights)
+        kept = weights * self._kept(tf.size(losses), rate, global_step)
         rate = tf.cast(rate, tf.float32)
-        return WeightedBatch(tf.stop_gradient(weights), percentile_loss, rate, epoch)
+        return WeightedBatch(kept, weights, percentile_loss, rate, epoch)
+
+    def _further_columns(self, further: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
+        names = self.mentor.features[len(features.RELEASE) :]
+        missing = [name for name in names if name not in further]
+        rule = f"`further` must give {', '.join(missing)}, which the MentorNet was learned with."
+        check(not missing, rule, further=sorted(further))
+        return [tf.cast(further[name], tf.float32)[:, None] for name in names]
 
     def _kept(self, batch_size: tf.Tensor, rate: tf.Tensor, global_step: tf.Tensor) -> tf.Tensor:
         """1 for the samples that example drop-out keeps, 0 for the others. float32 [batch, 1]."""

@@ -131,7 +131,7 @@ def training_batches(
 
     Returns:
       Dataset of dicts: images float32 [batch, height, width, 3] and int64 [batch] labels,
-      clean_labels (-1 where unknown) and ids.
+      clean_labels (-1 where unknown), ids, and positions in the split.
 
     Raises:
       InputError: a batch is larger than the data set.
@@ -145,7 +145,7 @@ def training_batches(
         if padding is not None:
             columns["images"] = augment(columns["images"], padding, seed, step)
         columns["images"] = standardize(columns["images"])
-        return columns
+        return columns | {"positions": indices}
 
     steps = tf.data.Dataset.range(first_step, last_step)
     return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

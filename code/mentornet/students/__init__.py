@@ -10,7 +10,7 @@ import keras
 from mentornet import schedules
 from mentornet.config import TrainConfig, check
 from mentornet.schedules import PiecewiseConstant
-from mentornet.students import inception, resnet
+from mentornet.students import cifar_resnet, inception, resnet
 
 Schedule = Callable[[TrainConfig, int], PiecewiseConstant]
 
@@ -22,7 +22,8 @@ class Student:
     Attributes:
       build: (num_classes, seed, image_shape, dropout_rate) -> a model from standardised images to
         logits; `dropout_rate` None is the network's own.
-      tf1_name: a variable of the model -> its name in the release, or None if the release has none.
+      tf1_name: a variable of the model -> its name in the release, None if the release has none;
+        itself None if the release does not have the network.
       padding: zero pixels on each side of a training image before the random crop.
       momentum: of the optimizer, as TensorFlow 1 does it; 0 is plain gradient descent.
       weight_decay: factor of half the squared norm of all kernels.
@@ -32,7 +33,7 @@ class Student:
     """
 
     build: Callable[..., keras.Model]
-    tf1_name: Callable[[keras.Variable], str | None]
+    tf1_name: Callable[[keras.Variable], str | None] | None
     padding: int
     momentum: float
     weight_decay: float
@@ -59,7 +60,28 @@ def _resnet_mentored(config: TrainConfig, num_examples: int) -> PiecewiseConstan
     return schedules.decay_at((19531, 25000, 30000), config.learning_rate, 0.1)
 
 
+def _half_and_three_quarters(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
+    """Steps 32,000 and 48,000 of 64,000 in He et al. (2015)."""
+    del num_examples
+    steps = config.max_number_of_steps
+    boundaries = tuple(sorted({max(1, steps // 2), max(1, steps * 3 // 4)}))
+    return schedules.decay_at(boundaries, config.learning_rate, config.learning_rate_decay_factor)
+
+
+def _cifar_resnet(depth: int) -> Student:
+    return Student(
+        build=cifar_resnet.builder(depth),
+        tf1_name=None,
+        padding=4,
+        momentum=0.9,
+        weight_decay=0.0001,
+        mentored_schedule=_half_and_three_quarters,
+        baseline_schedule=_half_and_three_quarters,
+    )
+
+
 STUDENTS = {
+    **{f"resnet{depth}": _cifar_resnet(depth) for depth in (8, 14, 20, 32)},
     "resnet101": Student(
         build=resnet.build,
         tf1_name=resnet.tf1_name,
@@ -104,8 +126,8 @@ def build_student(
     """Builds a StudentNet.
 
     Args:
-      name: "resnet101" (84,627,034 trainable parameters at 10 classes) or "inception"
-        (1,756,426).
+      name: "resnet101" (84,627,034 trainable parameters at 10 classes), "inception" (1,756,426),
+        or of He et al. (2015) "resnet8" (75,290), "resnet14", "resnet20", "resnet32" (464,154).
       num_classes: number of logits.
       seed: of the initial parameters.
       image_shape: (height, width, channels).
@@ -147,6 +169,13 @@ def learning_rate_schedule(config: TrainConfig, num_examples: int) -> PiecewiseC
 
 
 def tf1_variables(name: str, model: keras.Model) -> dict[str, keras.Variable]:
-    """The variables of the release's evaluation graph: TensorFlow 1 name -> our variable."""
-    names = [(find_student(name).tf1_name(variable), variable) for variable in model.weights]
-    return {tf1_name: variable for tf1_name, variable in names if tf1_name is not None}
+    """The variables of the release's evaluation graph: TensorFlow 1 name -> our variable.
+
+    Raises:
+      InputError: the release does not have the network.
+    """
+    tf1_names = {key: s.tf1_name for key, s in STUDENTS.items() if s.tf1_name is not None}
+    rule = f"`student` must be one of {', '.join(sorted(tf1_names))}."
+    check(name in tf1_names, rule, student=name)
+    named = [(tf1_names[name](variable), variable) for variable in model.weights]
+    return {tf1_name: variable for tf1_name, variable in named if tf1_name is not None}

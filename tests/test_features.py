@@ -1,0 +1,142 @@
+"""Features beyond the release's: from a curriculum's function to training under it."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import MENTORNET, run
+
+from mentornet import InputError, MentorNet, SampleWeighting, load_mentornet, save_mentornet
+from mentornet.features import RELEASE
+from mentornet.history import SampleHistory
+from mentornet_learning import curricula, visualizer
+
+NAMES = (*RELEASE, "loss_variance")
+
+
+def test_names_are_stored_with_the_checkpoint(tmp_path):
+    mentor = MentorNet(seed=1, features=NAMES)
+    save_mentornet(mentor, str(tmp_path / "five"))
+    loaded = load_mentornet(str(tmp_path))
+    assert loaded.features == NAMES
+    rows = tf.constant(np.random.default_rng(0).uniform(0, 2, (6, 5)).astype(np.float32))
+    np.testing.assert_array_equal(loaded(rows), mentor(rows))
+    assert load_mentornet(MENTORNET).features == RELEASE
+    with pytest.raises(InputError, match="`features` must begin with loss"):
+        MentorNet(features=("loss_variance", *RELEASE))
+
+
+def test_a_further_feature_reaches_the_hidden_layer():
+    """With equal weights for the four, the logit differs by tanh of the fifth's row alone."""
+    mentor = MentorNet(features=NAMES)
+    for variable in mentor.tf1_variables.values():
+        variable.assign(tf.zeros_like(variable.value))
+    kernel = np.zeros((10, 20), np.float32)
+    kernel[9, 0] = 0.5
+    mentor.tf1_variables["mentornet/Variable"].assign(kernel)
+    mentor.tf1_variables["mentornet/Variable_2"].assign(np.full((20, 1), 2, np.float32))
+    logits = mentor(tf.constant([[1.0, 0.5, 0, 20, 3.0], [2.0, 1.5, 0, 30, -1.0]]))
+    np.testing.assert_allclose(logits[:, 0], 2 * np.tanh([1.5, -0.5]), rtol=1e-6)
+
+
+def test_weighting_wants_every_feature():
+    weighting = SampleWeighting(MentorNet(features=NAMES), example_dropout_rates="0,100")
+    losses = tf.ones((3, 1))
+    with pytest.raises(InputError, match="`further` must give loss_variance"):
+        weighting(losses, epoch_percentage=0, global_step=0)
+    given = {"loss_variance": tf.constant([0.0, 0.0, 4.0])}
+    weights = weighting(losses, epoch_percentage=0, global_step=0, further=given).numpy().ravel()
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_history_equals_numpy():
+    """Plain mean and variance at first, then the newest with a twentieth; others stay 0."""
+    generator = np.random.default_rng(0)
+    losses = generator.exponential(size=30).astype(np.float32)
+    weights = generator.uniform(size=30).astype(np.float32)
+    history = SampleHistory(4)
+    logits = tf.math.log([[0.2, 0.7, 0.1]])
+    means, variances = [], []
+    for loss, weight in zip(losses, weights, strict=True):
+        history.update(
+            tf.constant([2], tf.int64), tf.constant([[loss]]), tf.constant([[weight]]), logits
+        )
+        row = {name: float(value[0]) for name, value in history.read([2]).items()}
+        means.append(row["mean_loss"])
+        variances.append(row["loss_variance"])
+    for n in (1, 2, 7, 20):
+        assert means[n - 1] == pytest.approx(losses[:n].mean(), rel=1e-5)
+        assert variances[n - 1] == pytest.approx(losses[:n].var(), rel=1e-4, abs=1e-7)
+    share = np.full(20, 1 / 20)
+    for _ in range(10):
+        share = np.append(0.95 * share, 0.05)
+    mean = (share * losses).sum()
+    assert means[-1] == pytest.approx(mean, rel=1e-5)
+    assert variances[-1] == pytest.approx((share * (losses - mean) ** 2).sum(), rel=1e-4)
+    assert row["mean_weight"] == pytest.approx((share * weights).sum(), rel=1e-5)
+    assert (row["num_seen"], row["prediction"]) == (30, 1)
+    assert row["probability"] == pytest.approx(0.7)
+    assert not history.values.numpy()[[0, 1, 3]].any()
+
+
+def test_active_bias_target():
+    features = np.zeros((4, 5))
+    features[:, 4] = (0, 0.25, 1, 9)
+    np.testing.assert_allclose(curricula.active_bias(features), (0.5, 0.75, 1, 1))
+    np.testing.assert_allclose(curricula.active_bias(features, 2), (0.5, 0.625, 0.75, 1))
+
+
+def test_a_curriculum_with_an_unknown_feature(tmp_path, monkeypatch):
+    text = "def f(features, gamma):\n    return features[:, 4]\nf.features = {}\n"
+    names = (*RELEASE, "weather")
+    (tmp_path / "weather_curriculum.py").write_text(text.format(names))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match="loss_variance. Received: unknown=.'weather'"):
+        curricula.feature_names("weather_curriculum:f")
+
+
+@pytest.mark.slow
+def test_from_function_to_training(tmp_path, train_flags):
+    """Data, learning, a picture, training; killed between, it ends as if it never had been."""
+    model = tmp_path / "model"
+    for script, *flags in (
+        ("data_generator.py", "--vstar_fn=active_bias", f"--outdir={tmp_path}"),
+        ("train.py", f"--data_path={tmp_path}", f"--train_dir={model}"),
+        ("visualizer.py", f"--model_dir={model}", "--further_features=1", "--epoch_ranges=5"),
+    ):
+        status, output = run(f"mentornet_learning/{script}", *flags)
+        assert status == 0, output
+    mentor = load_mentornet(str(model))
+    for variance, weight in ((0.0, 0.5), (0.3, 0.774), (4.0, 1.0)):
+        drawn = visualizer.learned_weights(mentor, 50, 5.0, [variance])
+        assert np.abs(drawn - weight).max() < 0.06
+    states = []
+    for name, stops in (("whole", (None,)), ("halves", (13, None))):
+        for stop in stops:
+            flags = train_flags(
+                train_log_dir=tmp_path / name,
+                trained_mentornet_dir=model,
+                example_dropout_rates="0,100",
+                **({"stop_after_step": stop} if stop else {}),
+            )
+            status, output = run("code/cifar_train_mentornet.py", *flags)
+            assert status == 0, output
+        reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(tmp_path / name)))
+        keys = sorted(reader.get_variable_to_shape_map())
+        states.append([reader.get_tensor(k) for k in keys if k.startswith(("student", "state"))])
+        history = reader.get_tensor("state/sample_history/.ATTRIBUTES/VARIABLE_VALUE")
+    for a, b in zip(*states, strict=True):
+        np.testing.assert_array_equal(a, b)
+    # Steps x batch, but for a sample that is twice in a batch where two passes meet.
+    assert 40 * 16 - 3 < history[:, 0].sum() <= 40 * 16
+    assert set(history[:, 0]) == {3, 4}  # 200 samples.
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").open()]
+    assert 0.5 < rows[-1]["data_util/batch_sum_v"] / 16 < 1
+
+
+def test_pictures_want_a_value_for_each_feature():
+    assert visualizer.further_values(NAMES, []) == [0.0]
+    for texts in (["1", "2"], ["x"]):
+        with pytest.raises(InputError, match="one number for each of: loss_variance"):
+            visualizer.further_values(NAMES, texts)

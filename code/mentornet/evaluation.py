@@ -225,12 +225,11 @@ def run(
 
     Raises:
       InputError: the data cannot be read, or eval_dir cannot be written; with `run_once`, there
-        is no checkpoint.
+        is no checkpoint; another process evaluates into eval_dir.
     """
     rule = "`data_dir` must be an existing folder."
     check(os.path.isdir(config.data_dir), rule, data_dir=config.data_dir)
-    job = _Job(config)
-    with contextlib.closing(job):
+    with files.held(config.eval_dir, "eval_dir"), contextlib.closing(_Job(config)) as job:
         new_at = clock()
         while True:
             for path in job.new_checkpoints():

@@ -7,6 +7,9 @@ import math
 
 NUM_EPOCHS = 100  # The MentorNet's epoch is a percentage of training: 0..99.
 
+# Steps after which the mentored `resnet101` of the release lowers its rate, of 39,000.
+RESNET_BOUNDARIES = (19531, 25000, 30000)
+
 
 def epoch_percentage(global_step: int, max_number_of_steps: int) -> int:
     """floor(100 * global_step / max_number_of_steps), the epoch that the MentorNet sees."""

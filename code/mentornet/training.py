@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mentornet import metrics, runs, students
+from mentornet import files, metrics, runs, students
 from mentornet.checkpoints import RunCheckpoint
 from mentornet.config import InputError, TrainConfig
 from mentornet.datasets import dataset_info, records
@@ -37,7 +37,8 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
 
     Raises:
       InputError: see the errors of the data set, the student, the MentorNet and the folder; the
-        loss is not finite (the step is named, the last good checkpoint stays).
+        loss is not finite (the step is named, the last good checkpoint stays); another process
+        trains there.
     """
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -61,10 +62,23 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
         data_sha256=examples.fingerprint(),
         mentornet_sha256=mentornet_fingerprint(mentor) if mentor else None,
     )
-    runs.open_folder(config, description)
-    checkpoint = RunCheckpoint(
-        config.train_log_dir, trainer.student, description, trainer.state(), config.max_to_keep
-    )
+    with files.held(config.train_log_dir, "train_log_dir"):
+        runs.open_folder(config, description)
+        checkpoint = RunCheckpoint(
+            config.train_log_dir, trainer.student, description, trainer.state(), config.max_to_keep
+        )
+        return _go_on(config, info.augment, examples, trainer, checkpoint, updates)
+
+
+def _go_on(
+    config: TrainConfig,
+    augment: bool,
+    examples: records.Examples,
+    trainer: Trainer,
+    checkpoint: RunCheckpoint,
+    updates: MentorUpdates | None,
+) -> int:
+    """Trains from the latest checkpoint on; `augment` is what suits the data set."""
     restored = checkpoint.restore_latest()
     first_step = int(trainer.global_step.numpy())
     if restored:
@@ -76,7 +90,8 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
         print(f"Nothing to do: {first_step} steps are done.", flush=True)
         return first_step
     spec = students.find_student(config.studentnet)
-    augment = info.augment if config.augment is None else config.augment
+    if config.augment is not None:
+        augment = config.augment
     batches = training_batches(
         examples,
         batch_size=config.batch_size,

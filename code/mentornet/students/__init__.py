@@ -57,7 +57,7 @@ def _staircase(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
 def _resnet_mentored(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
     # Kept from the release: with a MentorNet the two decay flags have no effect.
     del num_examples
-    return schedules.decay_at((19531, 25000, 30000), config.learning_rate, 0.1)
+    return schedules.decay_at(schedules.RESNET_BOUNDARIES, config.learning_rate, 0.1)
 
 
 def _half_and_three_quarters(config: TrainConfig, num_examples: int) -> PiecewiseConstant:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Learns every predefined curriculum anew, under the paths that the published commands name.
-#   bash commands/learn_predefined_curricula.sh [OUTPUT_DIR]
+#   bash commands/training_mentornet_command.sh [OUTPUT_DIR]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source commands/environment.sh

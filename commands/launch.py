@@ -1,0 +1,295 @@
+"""Runs the training and evaluation commands of a table, several at a time.
+
+    python commands/launch.py --table=commands/published_runs.csv --gpus=0,1,2
+
+Each row is a run: a training job with the evaluation job beside it. Runs that are done are skipped,
+interrupted ones go on; Ctrl-C or SIGTERM saves what is running and ends. Output goes to train.log
+and eval.log beside each run's `train` folder.
+
+A column is a flag of the training script, an empty cell the flag's default, except: `method` and
+`noise_fraction` say what the run is (and where its data lies, unless `data` does), `flags` holds
+further flags, `script` another training script, and `loss_p_percentile_as_written` is the published
+spelling.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from types import FrameType
+
+from absl import flags
+
+from mentornet import cli, files
+from mentornet.config import InputError, check
+from mentornet.schedules import RESNET_BOUNDARIES
+
+FLAGS = flags.FLAGS
+
+_FACTS = (
+    "method",
+    "noise_fraction",
+    "data",
+    "script",
+    "flags",
+    "loss_p_percentile_as_written",
+    "train_log_dir",
+)
+_RELEASE_PERCENTILE = "0.7"  # What the release used, whatever its commands said.
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A row of the table: folder of the run, steps, and the two commands without a device."""
+
+    name: str
+    folder: pathlib.Path
+    steps: int
+    train: tuple[str, ...]
+    evaluate: tuple[str, ...]
+
+    def result(self) -> dict | None:
+        """The evaluation's summary, if it covers the last step."""
+        path = self.folder / "eval_val" / "summary.json"
+        summary = json.loads(path.read_text()) if path.exists() else {}
+        return summary if summary.get("last_step") == self.steps else None
+
+
+def read_table(path: str) -> list[dict[str, str]]:
+    """The rows of a csv file, as text.
+
+    Raises:
+      InputError: it cannot be read, or lacks a column that each run needs.
+    """
+    try:
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"`table` {path} cannot be read: {error}") from None
+    needed = {"dataset_name", "studentnet", "method", "train_log_dir", "max_number_of_steps"}
+    missing = sorted(needed - rows[0].keys()) if rows else sorted(needed)
+    check(not missing, f"`table` {path} must have rows and these columns.", missing=missing)
+    return rows
+
+
+def _scaled(row: dict[str, str], scale: float) -> dict[str, str]:
+    """A row with steps and schedule in proportion."""
+    if scale == 1:
+        return row
+    steps = max(1, round(int(row["max_number_of_steps"]) * scale))
+    row = row | {"max_number_of_steps": str(steps)}
+    epochs = row.get("num_epochs_per_decay") or "50"
+    if row["studentnet"] == "resnet101" and row["method"] != "baseline":
+        boundaries = sorted({max(1, round(step * scale)) for step in RESNET_BOUNDARIES})
+        row["learning_rate_boundaries"] = ",".join(map(str, boundaries))
+    elif row["studentnet"] in ("resnet101", "inception"):
+        row["num_epochs_per_decay"] = f"{float(epochs) * scale:g}"
+    return row
+
+
+def _flag(name: str, value: str) -> str:
+    if value in ("True", "False"):
+        return f"--{name}" if value == "True" else f"--no{name}"
+    return f"--{name}={value}"
+
+
+def make_run(
+    row: dict[str, str], *, data: str, runs: str, scale: float = 1, percentile: str = "as_written"
+) -> Run:
+    """The commands of a row.
+
+    Args:
+      row: of `read_table`.
+      data: folder that holds <dataset>/<noise>, or what the column `data` names.
+      runs: takes the place of the first component of train_log_dir.
+      scale: factor of steps and schedule.
+      percentile: "as_written", or "release" for what the release really used.
+    """
+    row = _scaled(row, scale)
+    folder = pathlib.Path(runs, *pathlib.Path(row["train_log_dir"]).parts[1:]).parent
+    records = row.get("data") or f"{row['dataset_name']}/{row['noise_fraction']}"
+    baseline = row["method"] == "baseline"
+    script = row.get("script") or f"code/cifar_train_{'baseline' if baseline else 'mentornet'}.py"
+    values = {name: value for name, value in row.items() if value and name not in _FACTS}
+    if written := row.get("loss_p_percentile_as_written"):
+        if percentile == "release":
+            values["loss_p_percentile"] = _RELEASE_PERCENTILE
+        else:
+            values["loss_p_precentile"] = written
+    test = f"{data}/{records.split('/')[0]}/val"
+    # learn_curriculum.py makes the folder `train` itself.
+    own_folders = script.endswith("learn_curriculum.py")
+    values["data_dir"] = f"{data}/{records}"
+    values["train_log_dir"] = str(folder if own_folders else folder / "train")
+    if own_folders:
+        values["eval_data_dir"] = test
+    evaluate = {
+        "dataset_name": row["dataset_name"],
+        "studentnet": row["studentnet"],
+        "data_dir": test,
+        "checkpoint_dir": f"{folder}/train",
+        "eval_dir": f"{folder}/eval_val",
+    }
+    return Run(
+        str(folder.relative_to(runs)),
+        folder,
+        int(row["max_number_of_steps"]),
+        (script, *(_flag(*item) for item in values.items()), *shlex.split(row.get("flags") or "")),
+        ("code/cifar_eval.py", *(_flag(*item) for item in evaluate.items())),
+    )
+
+
+class Pair:
+    """A run's two processes, on one device."""
+
+    def __init__(self, run: Run, device: str) -> None:
+        self.run, self.started_at = run, time.monotonic()
+        run.folder.mkdir(parents=True, exist_ok=True)
+        common = [f"--device_id={device}"]
+        self.train = self._start("train", [*run.train, *common])
+        patience = ["--eval_interval_secs=5", "--batch_size=100"]
+        self.evaluation = self._start("eval", [*run.evaluate, *patience, *common])
+
+    def _start(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+        with (self.run.folder / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, *command],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C reaches the launcher alone, which passes it on in order.
+                start_new_session=True,
+            )
+
+    def ended(self) -> bool:
+        """Whether both are; an evaluation without a training job to wait for is ended."""
+        if self.train.poll() is None:
+            return False
+        if self.train.returncode != 0 and self.evaluation.poll() is None:
+            self.evaluation.terminate()
+        return self.evaluation.poll() is not None
+
+    def stop(self) -> None:
+        """Lets the training save and ends both."""
+        for process in (self.train, self.evaluation):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in (self.train, self.evaluation):
+            process.wait()
+
+
+class Launcher:
+    """Works through runs with one pair of jobs a device at a time."""
+
+    def __init__(self, runs: list[Run], devices: list[str]) -> None:
+        self._waiting, self._total = list(runs), len(runs)
+        self._free, self._pairs = list(devices), dict[str, Pair]()
+        self._failed = 0
+
+    def _say(self, run: Run, message: str) -> None:
+        left = len(self._waiting) + len(self._pairs)
+        print(f"[{self._total - left}/{self._total}] {run.name}: {message}", flush=True)
+
+    def _start_next(self) -> None:
+        run = self._waiting.pop(0)
+        if summary := run.result():
+            self._say(run, f"is done, last accuracy {summary['last_accuracy']:.4f}")
+            return
+        if process := files.holder(run.folder / "train"):
+            self._waiting.append(run)
+            self._say(run, f"is being trained by process {process}, which is left to end")
+            time.sleep(1)
+            return
+        device = self._free.pop(0)
+        self._pairs[device] = Pair(run, device)
+        self._say(run, f"started on device {device}")
+
+    def _collect(self) -> None:
+        for device, pair in list(self._pairs.items()):
+            if not pair.ended():
+                continue
+            del self._pairs[device]
+            self._free.append(device)
+            minutes = (time.monotonic() - pair.started_at) / 60
+            if summary := pair.run.result():
+                accuracies = (summary[f"{kind}_accuracy"] for kind in ("last", "best"))
+                text = "last accuracy {:.4f}, best {:.4f}".format(*accuracies)
+                self._say(pair.run, f"{text}, {minutes:.1f} minutes")
+            else:
+                self._failed += 1
+                self._say(pair.run, f"FAILED, see {pair.run.folder}/train.log and eval.log")
+
+    def work(self) -> int:
+        """Runs everything; returns the number of runs that failed."""
+        try:
+            while self._waiting or self._pairs:
+                while self._waiting and self._free:
+                    self._start_next()
+                self._collect()
+                time.sleep(0.2)
+        finally:
+            for pair in self._pairs.values():
+                pair.stop()
+        return self._failed
+
+
+def define_flags() -> None:
+    """Defines the flags; only the script does, so that the functions can be imported."""
+    flags.DEFINE_string("table", "", "csv file, one run a row.")
+    flags.DEFINE_list("gpus", ["0"], "Devices; one run at a time on each. On a CPU leave it.")
+    flags.DEFINE_multi_string(
+        "filter", [], "Only runs whose name has this in it (all, if several)."
+    )
+    flags.DEFINE_float("scale", 1, "Factor of steps and schedules: another curriculum, not a part.")
+    flags.DEFINE_enum(
+        "percentile",
+        "as_written",
+        ["as_written", "release"],
+        "The published percentile as written, or 0.7, which the release used whatever was written.",
+    )
+    flags.DEFINE_string("data_dir", "data", "Folder of the data sets.")
+    flags.DEFINE_string("runs_dir", "cifar_models", "Folder of the runs.")
+    flags.DEFINE_boolean("dry_run", False, "Print the commands, run nothing.")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    check(FLAGS.scale > 0, "`scale` must be positive.", scale=FLAGS.scale)
+    runs = [
+        make_run(
+            row,
+            data=FLAGS.data_dir,
+            runs=FLAGS.runs_dir,
+            scale=FLAGS.scale,
+            percentile=FLAGS.percentile,
+        )
+        for row in read_table(FLAGS.table)
+    ]
+    runs = [run for run in runs if all(re.search(part, run.name) for part in FLAGS.filter)]
+    check(bool(runs), "`filter` must leave a run.", filter=FLAGS.filter)
+    if FLAGS.dry_run:
+        for run in runs:
+            print(
+                shlex.join(("python", *run.train)), shlex.join(("python", *run.evaluate)), sep="\n"
+            )
+        return
+    signal.signal(signal.SIGTERM, _interrupt)
+    os.chdir(pathlib.Path(__file__).resolve().parents[1])
+    failed = Launcher(runs, list(dict.fromkeys(FLAGS.gpus))).work()
+    check(failed == 0, f"{failed} of {len(runs)} runs failed.", runs_dir=FLAGS.runs_dir)
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.run(main)

@@ -2,7 +2,8 @@
 
     python commands/launch.py --table=commands/published_runs.csv --gpus=0,1,2
 
-Each row is a run: a training job with the evaluation job beside it. Runs that are done are skipped,
+Each row is a run: a training job with the evaluation job beside it. Paths are those from the top of the
+repository. Runs that are done are skipped,
 interrupted ones go on; Ctrl-C or SIGTERM saves what is running and ends. Output goes to train.log
 and eval.log beside each run's `train` folder.
 
@@ -125,7 +126,7 @@ def make_run(
             values["loss_p_percentile"] = _RELEASE_PERCENTILE
         else:
             values["loss_p_precentile"] = written
-    test = f"{data}/{records.split('/')[0]}/val"
+    test = str(pathlib.Path(data, records).with_name("val"))
     # learn_curriculum.py makes the folder `train` itself.
     own_folders = script.endswith("learn_curriculum.py")
     values["data_dir"] = f"{data}/{records}"
@@ -245,9 +246,7 @@ def define_flags() -> None:
     """Defines the flags; only the script does, so that the functions can be imported."""
     flags.DEFINE_string("table", "", "csv file, one run a row.")
     flags.DEFINE_list("gpus", ["0"], "Devices; one run at a time on each. On a CPU leave it.")
-    flags.DEFINE_multi_string(
-        "filter", [], "Only runs whose name has this in it (all, if several)."
-    )
+    flags.DEFINE_multi_string("filter", [], "Only runs whose name holds this (and this, ...).")
     flags.DEFINE_float("scale", 1, "Factor of steps and schedules: another curriculum, not a part.")
     flags.DEFINE_enum(
         "percentile",
@@ -266,6 +265,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     check(FLAGS.scale > 0, "`scale` must be positive.", scale=FLAGS.scale)
+    # Scripts and shipped MentorNets are named from the top of the repository.
+    os.chdir(pathlib.Path(__file__).resolve().parents[1])
     runs = [
         make_run(
             row,
@@ -280,12 +281,10 @@ def main() -> None:
     check(bool(runs), "`filter` must leave a run.", filter=FLAGS.filter)
     if FLAGS.dry_run:
         for run in runs:
-            print(
-                shlex.join(("python", *run.train)), shlex.join(("python", *run.evaluate)), sep="\n"
-            )
+            for command in (run.train, run.evaluate):
+                print(shlex.join(("python", *command)))
         return
     signal.signal(signal.SIGTERM, _interrupt)
-    os.chdir(pathlib.Path(__file__).resolve().parents[1])
     failed = Launcher(runs, list(dict.fromkeys(FLAGS.gpus))).work()
     check(failed == 0, f"{failed} of {len(runs)} runs failed.", runs_dir=FLAGS.runs_dir)
 

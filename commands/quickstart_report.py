@@ -73,7 +73,7 @@ def plot_losses(out: pathlib.Path, losses: dict[str, np.ndarray], correct: np.nd
 def main() -> None:
     cli.load_tensorflow()
     from mentornet.datasets import dataset_info, records
-    from mentornet.metrics import read_json_lines
+    from mentornet.files import read_json_lines
 
     out = pathlib.Path(FLAGS.output_dir)
     data_dir = out / "data" / "digits" / "0.4"

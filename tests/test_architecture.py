@@ -6,8 +6,8 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "code" / "mentornet"
 LAYERS = [
-    {"config", "schedules", "seeds", "files", "features"},
-    {"datasets", "students", "mentor", "optimizers"},
+    {"config", "schedules", "seeds", "files", "features", "pages"},
+    {"datasets", "students", "mentor", "optimizers", "results"},
     {"weighting", "checkpoints", "tf1_checkpoints", "metrics", "runs", "history"},
     {"trainer", "training", "evaluation", "dump", "updates"},
     {"cli"},

@@ -11,7 +11,7 @@ from conftest import run, start
 from mentornet import InputError, evaluation, training
 from mentornet.config import EvalConfig, TrainConfig
 from mentornet.datasets import dataset_info, records
-from mentornet.metrics import read_json_lines
+from mentornet.files import read_json_lines
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import tensorflow as tf
 from conftest import run, start
 
 from mentornet.datasets.prepare import PrepareConfig, prepare
-from mentornet.metrics import read_json_lines
+from mentornet.files import read_json_lines
 
 SCRIPT = "mentornet_learning/learn_curriculum.py"
 

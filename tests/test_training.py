@@ -17,7 +17,8 @@ from conftest import MENTORNET, ROOT, run, start
 
 from mentornet import InputError, training
 from mentornet.config import TrainConfig, WeightingConfig
-from mentornet.metrics import prediction_statistics, read_json_lines, weight_statistics
+from mentornet.files import read_json_lines
+from mentornet.metrics import prediction_statistics, weight_statistics
 from mentornet.trainer import make_trainer
 
 MENTORED = {"trained_mentornet_dir": MENTORNET, "example_dropout_rates": "0.5,50,0,50"}

@@ -202,17 +202,20 @@ def load_tensorflow() -> None:
         os.close(stderr)
 
 
-def run(main: Callable[[], Any]) -> None:
+def run(main: Callable[..., Any], *arguments: str) -> None:
     """Parses the flags and runs `main`; what a user can mend ends in one line and status 2.
 
-    `main` reads FLAGS, imports what needs TensorFlow, and makes one call into the package.
+    `main` reads FLAGS, imports what needs TensorFlow, and makes one call into the package. It is
+    given the values of the positional `arguments`, all of which must be there.
     """
 
     def parse(argv: list[str]) -> list[str]:
         try:
             rest = FLAGS(argv)
-            if len(rest) > 1:
-                raise flags.Error(f"Unexpected argument: {' '.join(rest[1:])}")
+            if missing := arguments[len(rest) - 1 :]:
+                raise flags.Error(f"Missing argument: {' '.join(missing)}")
+            if extra := rest[len(arguments) + 1 :]:
+                raise flags.Error(f"Unexpected argument: {' '.join(extra)}")
             return rest
         except flags.Error as error:
             print(f"error: {error}", file=sys.stderr)
@@ -220,9 +223,8 @@ def run(main: Callable[[], Any]) -> None:
             sys.exit(2)
 
     def guarded(argv: list[str]) -> None:
-        del argv
         try:
-            main()
+            main(*argv[1:])
         except (InputError, OSError) as error:  # A full disk, say, is the user's to mend, too.
             message = " ".join(str(error).split())
             print(f"error: {message}", file=sys.stderr, flush=True)

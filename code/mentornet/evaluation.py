@@ -93,7 +93,7 @@ class _Job:
             raise InputError(f"`eval_dir` {folder} cannot be written: {error}") from None
         self._board = metrics.TensorBoardWriter(config.eval_dir, 10)
         self._rows_writer = rows
-        self.rows = self._by_step(metrics.read_json_lines(folder / RESULTS_FILE))
+        self.rows = self._by_step(files.read_json_lines(folder / RESULTS_FILE))
 
     @staticmethod
     def _by_step(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 from mentornet.config import InputError
 
@@ -23,6 +25,21 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text)
     os.replace(temporary, path)
+
+
+def read_json_lines(path: str | pathlib.Path) -> list[dict[str, Any]]:
+    """The rows of a JSON lines file; empty if there is none. A last line cut short is left out."""
+    rows = []
+    try:
+        lines = pathlib.Path(path).read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
 
 
 @contextlib.contextmanager

@@ -64,7 +64,7 @@ class JsonLinesWriter:
 
     def __init__(self, path: str | pathlib.Path, last_step: int | None = None) -> None:
         path = pathlib.Path(path)
-        rows = read_json_lines(path)
+        rows = files.read_json_lines(path)
         if last_step is not None:
             rows = [row for row in rows if row["step"] <= last_step]
         files.write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
@@ -80,21 +80,6 @@ class JsonLinesWriter:
 
     def close(self) -> None:
         self._file.close()
-
-
-def read_json_lines(path: str | pathlib.Path) -> list[dict[str, Any]]:
-    """The rows of a JSON lines file; empty if there is none. A last line cut short is left out."""
-    rows = []
-    try:
-        lines = pathlib.Path(path).read_text().splitlines()
-    except FileNotFoundError:
-        return []
-    for line in lines:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
 
 
 class ConsoleWriter:

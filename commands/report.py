@@ -1,0 +1,252 @@
+"""Results of all runs below a folder: tables beside the published numbers, and curves.
+
+    python commands/report.py RUNS_DIR [--output_dir=DIR]
+
+reads each run's train/config.json, train/metrics.jsonl and eval_val/eval.jsonl, and writes
+results.md and a self-contained results.html.
+"""
+
+from __future__ import annotations
+
+import collections
+import csv
+import functools
+import io
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from absl import flags
+
+from mentornet import cli, files, pages
+from mentornet.config import InputError
+from mentornet.results import Curve, Result, read_results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FLAGS = flags.FLAGS
+
+_HERE = pathlib.Path(__file__).resolve().parent
+_FULL_SIZE = 50_000  # Training images of CIFAR-10 and CIFAR-100.
+# Okabe and Ito, colour-blind safe.
+_COLORS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7")
+_CLEAN, _CORRUPTED = "#0072b2", "#d55e00"
+
+
+def published() -> dict[tuple[str, str, str, str, str], float]:
+    """(source, data set, noise, student, method) -> accuracy."""
+    with (_HERE / "published_tables.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    keys = ("source", "dataset", "noise_fraction", "studentnet", "method")
+    return {tuple(row[key] for key in keys): float(row["accuracy"]) for row in rows}  # type: ignore[misc]
+
+
+def published_steps() -> dict[str, int]:
+    """Student -> steps of its published runs."""
+    with (_HERE / "published_runs.csv").open() as file:
+        return {row["studentnet"]: int(row["max_number_of_steps"]) for row in csv.DictReader(file)}
+
+
+def is_full(result: Result) -> bool:
+    """Whether a run has the published number of steps and all images, and is done."""
+    _, _, student, size, steps = result.setting
+    return result.is_done and size == _FULL_SIZE and steps == published_steps().get(student)
+
+
+def _mean(values: Iterable[float]) -> str:
+    """Mean, and deviation where there are several."""
+    values = list(values)
+    deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{deviation}"
+
+
+def _accuracy_cells(group: Sequence[Result]) -> list[str]:
+    return [
+        _mean(result.accuracies[-1] for result in group),
+        _mean(result.accuracies.max() for result in group),
+        _mean(result.accuracies[-5:].mean() for result in group),
+    ]
+
+
+def _cost_cells(group: Sequence[Result]) -> list[str]:
+    seeds = ", ".join(str(result.config["seed"]) for result in group)
+    minutes = np.mean([result.minutes() for result in group])
+    rate = np.mean([result.images_per_second() for result in group])
+    return [seeds, f"{minutes:.1f}", f"{rate:.0f}"]
+
+
+Table = tuple[Sequence[str], list[list[Any]]]  # Header and lines.
+Groups = dict[tuple[Any, ...], list[Result]]
+
+
+def group(results: Iterable[Result], key: Callable[[Result], tuple[Any, ...]]) -> Groups:
+    groups: Groups = collections.defaultdict(list)
+    for result in results:
+        groups[key(result)].append(result)
+    return dict(groups)
+
+
+_ACCURACY = ("last", "best", "mean of last 5")
+_COST = ("seeds", "minutes", "images/s")
+
+
+def full_table(results: list[Result]) -> Table:
+    """Full runs, one line a setting and method, beside both published numbers."""
+    numbers, lines = published(), []
+    for key, runs in group(results, lambda r: (*r.setting, r.method)).items():
+        dataset, noise, student, _, _, method = key
+        line = [dataset, noise, student, method, *_accuracy_cells(runs)]
+        last = np.mean([run.accuracies[-1] for run in runs])
+        for source in ("release", "paper"):
+            number = numbers.get((source, dataset, noise, student, method))
+            line += [number, None if number is None else f"{last - number:+.3f}"]
+        lines.append([*line, *_cost_cells(runs)])
+    there = ("release", "difference", "paper", "difference")
+    return ("data", "noise", "student", "method", *_ACCURACY, *there, *_COST), lines
+
+
+def reduced_table(results: list[Result]) -> Table:
+    """Runs of one reduced setting, one line a method; nothing published compares with them."""
+    header = ("method", *_ACCURACY, "corrupted labels memorised", *_COST)
+    lines = []
+    for (method,), runs in group(results, lambda r: (r.method,)).items():
+        key = "predictions/corrupted_as_given"
+        memorised = [run.curve(key)[1][-1] for run in runs if len(run.curve(key)[1])]
+        line = [method, *_accuracy_cells(runs), _mean(memorised) if memorised else None]
+        lines.append([*line, *_cost_cells(runs)])
+    return header, lines
+
+
+def unfinished_table(results: list[Result]) -> Table:
+    """Runs that stopped before their last step."""
+    rows = [
+        [r.name, r.last_step, r.config["max_number_of_steps"], float(r.accuracies[-1])]
+        for r in results
+    ]
+    return ("run", "evaluated up to step", "of", "accuracy there"), rows
+
+
+Panels = dict[str, Callable[["Axes"], None]]
+
+
+def _draw(panels: Panels) -> bytes:
+    """A row of panels as PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    width = 4.4 * len(panels)
+    figure, grid = plt.subplots(1, len(panels), figsize=(width, 3.6), layout="constrained")
+    for axes, (title, draw) in zip(np.ravel(grid), panels.items(), strict=True):
+        draw(axes)
+        axes.set_title(title, fontsize=10)
+        axes.set(xlabel="step", ylim=(0, 1))
+        axes.grid(alpha=0.3)
+    file = io.BytesIO()
+    figure.savefig(file, dpi=120, format="png")
+    plt.close(figure)
+    return file.getvalue()
+
+
+def _mean_curve(runs: Sequence[Result], key: str) -> Curve | None:
+    """The mean of the runs' curves at the steps that all of them have."""
+    curves = [dict(zip(*map(list, run.curve(key)), strict=True)) for run in runs]
+    steps = sorted(set.intersection(*(set(curve) for curve in curves)))
+    if not steps:
+        return None
+    return np.array(steps), np.array([np.mean([c[step] for c in curves]) for step in steps])
+
+
+def draw_curves(results: list[Result]) -> bytes:
+    """Accuracy, memorised share, and weights of clean and corrupted samples, by method."""
+    groups = group(results, lambda r: (r.method,))
+
+    def by_method(key: str, axes: Axes) -> None:
+        for color, ((method,), runs) in zip(_COLORS, groups.items(), strict=False):
+            curve = _mean_curve(runs, key)
+            if curve is not None:
+                axes.plot(*curve, color=color, label=method, linewidth=1.4)
+
+    def accuracy(axes: Axes) -> None:
+        by_method("eval/accuracy", axes)
+        axes.legend(fontsize=7.5, loc="upper left")
+
+    def memorised(axes: Axes) -> None:
+        by_method("predictions/corrupted_as_given", axes)
+
+    panels: Panels = {"accuracy on clean test images": accuracy}
+    panels["corrupted labels predicted as given"] = memorised
+    for (method,), runs in groups.items():
+        if method in ("mentornet_pd", "mentornet_dd"):
+            panels[f"mean weight, {method}"] = functools.partial(_draw_weights, runs)
+    return _draw(panels)
+
+
+def _draw_weights(runs: Sequence[Result], axes: Axes) -> None:
+    for kind, color in (("clean", _CLEAN), ("corrupted", _CORRUPTED)):
+        curve = _mean_curve(runs, f"sample_weights/mean_{kind}")
+        if curve is not None:
+            axes.plot(*curve, color=color, label=f"{kind} label", linewidth=1.4)
+    axes.legend(fontsize=7.5, loc="upper right")
+
+
+Section = tuple[str, str, Table, bytes | None]
+
+
+def sections(results: list[Result]) -> list[Section]:
+    """(title, note, table, picture) of each part of the report."""
+    parts: list[Section] = []
+    if full := [r for r in results if is_full(r)]:
+        parts.append(("Full runs", "Published steps, all images.", full_table(full), None))
+    reduced = [r for r in results if r.is_done and not is_full(r)]
+    for key, runs in group(reduced, lambda r: r.setting).items():
+        dataset, noise, student, size, steps = key
+        title = f"Reduced: {dataset}, noise {noise}, {student}"
+        augment = "with" if runs[0].config["augment"] in (None, True) else "without"
+        note = f"{size:,} images, {steps:,} steps of {runs[0].config['batch_size']}, {augment} "
+        note += "augmentation. Cut short: not to be compared with published numbers."
+        parts.append((title, note, reduced_table(runs), draw_curves(runs)))
+    if unfinished := [r for r in results if not r.is_done]:
+        note = "Stopped before the last step; in no other table."
+        parts.append(("Unfinished runs", note, unfinished_table(unfinished), None))
+    return parts
+
+
+def write(results: list[Result], output_dir: pathlib.Path) -> None:
+    """Writes results.md and results.html."""
+    note = "Accuracy on all clean test images; mean ± standard deviation over seeds."
+    markdown, body = [f"# Results\n\n{note}\n"], [f"<p>{pages.text(note)}</p>\n"]
+    for title, remark, table, png in sections(results):
+        markdown.append(f"## {title}\n\n{remark}\n\n{pages.markdown_table(*table)}")
+        body.append(f"<h2>{pages.text(title)}</h2>\n<p>{pages.text(remark)}</p>\n")
+        body.append(pages.html_table(*table))
+        if png:
+            body.append(f"<p>{pages.picture(png, f'Curves over the steps: {title}')}</p>\n")
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        files.write_text(output_dir / "results.md", "\n".join(markdown))
+        files.write_text(output_dir / "results.html", pages.page("Results", "".join(body)))
+    except OSError as error:
+        raise InputError(f"`output_dir` {output_dir} cannot be written: {error}") from None
+
+
+def define_flags() -> None:
+    """Defines the flags; only the script does, so that the functions can be imported."""
+    flags.DEFINE_string("output_dir", "", "Folder of results.md and results.html, else RUNS_DIR.")
+
+
+def main(runs_dir: str) -> None:
+    results = read_results(pathlib.Path(runs_dir))
+    output_dir = pathlib.Path(FLAGS.output_dir or runs_dir)
+    write(results, output_dir)
+    done = sum(result.is_done for result in results)
+    unfinished = len(results) - done
+    print(f"{output_dir}/results.md and results.html: {done} runs, {unfinished} unfinished")
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.run(main, "RUNS_DIR")

@@ -9,7 +9,7 @@ LAYERS = [
     {"config", "schedules", "seeds", "files", "features", "pages"},
     {"datasets", "students", "mentor", "optimizers", "results"},
     {"weighting", "checkpoints", "tf1_checkpoints", "metrics", "runs", "history"},
-    {"trainer", "training", "evaluation", "dump", "updates"},
+    {"trainer", "training", "evaluation", "dump", "updates", "labels"},
     {"cli"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}

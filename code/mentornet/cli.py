@@ -206,7 +206,8 @@ def run(main: Callable[..., Any], *arguments: str) -> None:
     """Parses the flags and runs `main`; what a user can mend ends in one line and status 2.
 
     `main` reads FLAGS, imports what needs TensorFlow, and makes one call into the package. It is
-    given the values of the positional `arguments`, all of which must be there.
+    given the values of the positional `arguments`, all of which must be there; one that ends in
+    "..." may be repeated.
     """
 
     def parse(argv: list[str]) -> list[str]:
@@ -214,7 +215,8 @@ def run(main: Callable[..., Any], *arguments: str) -> None:
             rest = FLAGS(argv)
             if missing := arguments[len(rest) - 1 :]:
                 raise flags.Error(f"Missing argument: {' '.join(missing)}")
-            if extra := rest[len(arguments) + 1 :]:
+            extra = rest[len(arguments) + 1 :]
+            if extra and not (arguments and arguments[-1].endswith("...")):
                 raise flags.Error(f"Unexpected argument: {' '.join(extra)}")
             return rest
         except flags.Error as error:

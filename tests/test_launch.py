@@ -1,0 +1,203 @@
+"""The launcher: published command lines, and a miniature of the whole with a kill between."""
+
+import base64
+import csv
+import html.parser
+import io
+import os
+import shlex
+import signal
+import time
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+from conftest import ROOT, run, start
+
+from mentornet.datasets.prepare import PrepareConfig, prepare
+from mentornet.files import holder, read_json_lines
+
+SCRIPT = "commands/launch.py"
+PUBLISHED = ROOT / "commands" / "published_runs.csv"
+
+
+def parse(command):
+    """Script and flags of a command line, by name."""
+    _, script, *flags = shlex.split(command)
+    pairs = (flag.removeprefix("--").partition("=") for flag in flags)
+    return script, {name: value if equals else True for name, equals, value in pairs}
+
+
+@pytest.fixture(scope="module")
+def dry_run():
+    status, output = run(SCRIPT, f"--table={PUBLISHED}", "--dry_run")
+    assert status == 0, output
+    return [parse(line) for line in output.splitlines()]
+
+
+def test_published_commands(dry_run):
+    with PUBLISHED.open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 60
+    assert len(dry_run) == 120
+    for row, (script, flags), (eval_script, eval_flags) in zip(
+        rows, dry_run[::2], dry_run[1::2], strict=True
+    ):
+        folder = row["train_log_dir"].removesuffix("/train")
+        data = f"data/{row['dataset_name']}"
+        expected = {
+            "studentnet": row["studentnet"],
+            "dataset_name": row["dataset_name"],
+            "data_dir": f"{data}/{row['noise_fraction']}",
+            "train_log_dir": f"{folder}/train",
+            "max_number_of_steps": row["max_number_of_steps"],
+        }
+        names = ["burn_in_epoch", "example_dropout_rates", "trained_mentornet_dir"]
+        names += ["num_epochs_per_decay", "learning_rate_decay_factor"]
+        expected |= {name: row[name] for name in names if row[name]}
+        if row["method"] == "baseline":
+            assert script == "code/cifar_train_baseline.py"
+        else:
+            assert script == "code/cifar_train_mentornet.py"
+            expected["loss_p_precentile"] = row["loss_p_percentile_as_written"]
+            fixed = row["fixed_epoch_after_burn_in"] == "True"
+            expected["fixed_epoch_after_burn_in" if fixed else "nofixed_epoch_after_burn_in"] = True
+        assert flags == expected
+        assert eval_script == "code/cifar_eval.py"
+        assert eval_flags == {
+            "studentnet": row["studentnet"],
+            "dataset_name": row["dataset_name"],
+            "data_dir": f"{data}/val",
+            "checkpoint_dir": f"{folder}/train",
+            "eval_dir": f"{folder}/eval_val",
+        }
+
+
+def test_scale_and_percentile():
+    flags = ["--scale=0.1", "--percentile=release", "--filter=cifar10/.*/0.8/mentornet_pd"]
+    status, output = run(SCRIPT, f"--table={PUBLISHED}", "--dry_run", *flags)
+    assert status == 0, output
+    resnet, inception = (parse(line)[1] for line in output.splitlines()[::2])
+    assert resnet["max_number_of_steps"] == "3900"
+    assert resnet["learning_rate_boundaries"] == "1953,2500,3000"
+    assert inception["max_number_of_steps"] == "12000"
+    assert inception["num_epochs_per_decay"] == "20"
+    for flags in (resnet, inception):
+        assert flags["loss_p_percentile"] == "0.7"
+        assert "loss_p_precentile" not in flags
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--table=nowhere.csv"], "`table` nowhere.csv cannot be read"),
+        ([f"--table={ROOT / 'requirements.txt'}"], "must have rows and these columns"),
+        ([f"--table={PUBLISHED}", "--filter=mnist"], "`filter` must leave a run"),
+        ([f"--table={PUBLISHED}", "--scale=0"], "`scale` must be positive"),
+    ],
+)
+def test_bad_input(flags, message):
+    status, output = run(SCRIPT, *flags)
+    assert status == 2
+    assert message in output
+    assert "Traceback" not in output
+
+
+class Page(html.parser.HTMLParser):
+    """Collects the pictures and the table cells of a page, and that its tags match."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.pictures, self.cells, self.open = [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "img":
+            kind, _, data = dict(attributes)["src"].partition(",")
+            assert kind == "data:image/png;base64"
+            self.pictures.append(imageio.imread(io.BytesIO(base64.b64decode(data))))
+        if tag not in ("img", "meta", "link", "br", "input"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("td", "th"):
+            self.cells.append(data)
+
+
+def write_table(path, steps):
+    weighting = {
+        "mentornet_pd": ("mentornet_pd", "0.75", "0.5,17,0.05,83"),
+        "self_paced": ("self_paced", "0.7", "0.0,100"),
+    }
+    with path.open("w", newline="") as file:
+        names = ("trained_mentornet_dir", "loss_p_percentile", "example_dropout_rates")
+        facts = ("dataset_name", "studentnet", "noise_fraction", "method", "max_number_of_steps")
+        writer = csv.writer(file)
+        writer.writerow([*facts, *names, "flags", "train_log_dir"])
+        flags = "--batch_size=32 --save_interval_steps=20 --log_every_steps=10 "
+        flags += "--record_sample_weights"
+        for method in ("baseline", "mentornet_pd", "self_paced"):
+            run_facts = ("digits", "inception", "0.4", method, steps)
+            values = weighting.get(method, ("", "", ""))
+            writer.writerow([*run_facts, *values, flags, f"runs/digits/{method}/train"])
+
+
+@pytest.mark.slow
+def test_a_miniature_of_the_whole(tmp_path):
+    """Launcher killed in the middle (twice), started again; then report and label report."""
+    prepare(PrepareConfig("digits", str(tmp_path / "data"), noise_fraction=0.4, num_train=400))
+    write_table(tmp_path / "table.csv", 80)
+    runs = tmp_path / "runs"
+    flags = [f"--table={tmp_path}/table.csv", f"--data_dir={tmp_path}/data", f"--runs_dir={runs}"]
+    metrics = runs / "digits" / "baseline" / "train" / "metrics.jsonl"
+
+    def wait_for_step(process, step):
+        deadline = time.monotonic() + 120
+        while not any(row["step"] >= step for row in read_json_lines(metrics)):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+
+    launcher = start(SCRIPT, *flags)
+    wait_for_step(launcher, 20)
+    launcher.send_signal(signal.SIGTERM)  # What runs is saved and ended.
+    launcher.communicate(timeout=60)
+    assert holder(metrics.parent) is None
+    assert read_json_lines(metrics)[-1]["step"] < 80
+    launcher = start(SCRIPT, *flags)
+    wait_for_step(launcher, 50)
+    os.kill(launcher.pid, signal.SIGKILL)  # Its jobs live on; the next launcher lets them end.
+    launcher.communicate(timeout=60)
+
+    status, output = run(SCRIPT, *flags)
+    assert status == 0, output
+    assert output.count("last accuracy") == 3
+    assert [row["step"] for row in read_json_lines(metrics)] == list(range(10, 81, 10))
+    before = {path: path.stat().st_mtime_ns for path in runs.rglob("*.jsonl")}
+    status, output = run(SCRIPT, *flags)
+    assert status == 0 and output.count("is done") == 3, output
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*.jsonl")} == before
+
+    status, output = run("commands/report.py", str(runs))
+    assert status == 0, output
+    page = Page((runs / "results.html").read_text())
+    assert {"baseline", "mentornet_pd", "self_paced"} <= set(page.cells)
+    last = read_json_lines(runs / "digits" / "mentornet_pd" / "eval_val" / "eval.jsonl")[-1]
+    assert f"{last['eval/accuracy']:.3f}" in page.cells
+    assert len(page.pictures) == 1 and page.pictures[0].std() > 10
+    table = (runs / "results.md").read_text()
+    assert "Reduced: digits, noise 0.4, inception" in table and "| mentornet_pd |" in table
+
+    folders = [str(runs / "digits" / method) for method in ("mentornet_pd", "self_paced")]
+    status, output = run("code/label_report.py", *folders, "--num_shown=12")
+    assert status == 0, output
+    page = Page((runs / "digits" / "mentornet_pd" / "labels.html").read_text())
+    assert len(page.pictures) == 12
+    assert page.pictures[0].shape[:2] == (32, 32)
+    with (runs / "digits" / "mentornet_pd" / "labels.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    scores = np.array([float(row["score"]) for row in rows])
+    assert len({row["id"] for row in rows}) == 400 and (np.diff(scores) <= 0).all()

@@ -192,6 +192,7 @@ class Launcher:
     def __init__(self, runs: list[Run], devices: list[str]) -> None:
         self._waiting, self._total = list(runs), len(runs)
         self._free, self._pairs = list(devices), dict[str, Pair]()
+        self._told = set[str]()
         self._failed = 0
 
     def _say(self, run: Run, message: str) -> None:
@@ -205,8 +206,10 @@ class Launcher:
             return
         if process := files.holder(run.folder / "train"):
             self._waiting.append(run)
-            self._say(run, f"is being trained by process {process}, which is left to end")
-            time.sleep(1)
+            if run.name not in self._told:
+                self._told.add(run.name)
+                self._say(run, f"is being trained by process {process}, which is left to end")
+            time.sleep(0.2)
             return
         device = self._free.pop(0)
         self._pairs[device] = Pair(run, device)

@@ -143,7 +143,7 @@ def _draw(panels: Panels) -> bytes:
     for axes, (title, draw) in zip(np.ravel(grid), panels.items(), strict=True):
         draw(axes)
         axes.set_title(title, fontsize=10)
-        axes.set(xlabel="step", ylim=(0, 1))
+        axes.set_xlabel("step")
         axes.grid(alpha=0.3)
     file = io.BytesIO()
     figure.savefig(file, dpi=120, format="png")
@@ -172,10 +172,11 @@ def draw_curves(results: list[Result]) -> bytes:
 
     def accuracy(axes: Axes) -> None:
         by_method("eval/accuracy", axes)
-        axes.legend(fontsize=7.5, loc="upper left")
+        axes.legend(fontsize=7.5)
 
     def memorised(axes: Axes) -> None:
         by_method("predictions/corrupted_as_given", axes)
+        axes.set_ylim(0, 1)
 
     panels: Panels = {"accuracy on clean test images": accuracy}
     panels["corrupted labels predicted as given"] = memorised
@@ -190,7 +191,8 @@ def _draw_weights(runs: Sequence[Result], axes: Axes) -> None:
         curve = _mean_curve(runs, f"sample_weights/mean_{kind}")
         if curve is not None:
             axes.plot(*curve, color=color, label=f"{kind} label", linewidth=1.4)
-    axes.legend(fontsize=7.5, loc="upper right")
+    axes.set_ylim(0, 1.05)
+    axes.legend(fontsize=7.5)
 
 
 Section = tuple[str, str, Table, bytes | None]

@@ -1,0 +1,91 @@
+"""Which labels are wrong: scores, estimates, and how the pages look in a real browser."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from conftest import run
+
+from mentornet import InputError, labels
+from mentornet.datasets import dataset_info, records
+
+
+@pytest.fixture(scope="module")
+def scores(digits):
+    """Scores that separate wrong labels, except for every tenth sample."""
+    info = dataset_info("digits", digits / "0.4")
+    examples = records.read_examples(str(digits / "0.4"), info, "train")
+    generator = np.random.default_rng(0)
+    wrong = examples.labels != examples.clean_labels
+    score = np.where(wrong, 0.8, 0.2) + generator.uniform(-0.1, 0.1, len(examples))
+    score[::10] = 1 - score[::10]
+    return labels.LabelScores(
+        info, examples, score, examples.clean_labels, score, score, noise_rate=wrong.mean()
+    )
+
+
+def test_detection_quality(scores):
+    """AUC as the share of pairs in the right order; precision and recall counted by hand."""
+    rows = labels.detection_quality(scores)
+    assert [row["class"] for row in rows] == ["all", *"0123456789"]
+    wrong = scores.examples.labels != scores.examples.clean_labels
+    pairs = scores.score[wrong][:, None] > scores.score[~wrong]
+    assert rows[0]["auc"] == pytest.approx(pairs.mean())
+    top = np.argsort(-scores.score)[: wrong.sum()]
+    assert rows[0]["precision"] == pytest.approx(wrong[top].mean())
+    assert rows[0]["recall"] == pytest.approx(wrong[top].mean())
+    assert sum(row["wrong"] for row in rows[1:]) == rows[0]["wrong"] == wrong.sum()
+    unknown = dataclasses.replace(scores.examples, clean_labels=np.full(len(wrong), -1))
+    assert labels.detection_quality(dataclasses.replace(scores, examples=unknown)) == []
+
+
+def test_confusion(scores):
+    """Of each given class, suspects count under what is suggested, here the clean label."""
+    matrix = labels.confusion(scores)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1)
+    given, clean = scores.examples.labels, scores.examples.clean_labels
+    suspects = np.zeros(len(given), bool)
+    suspects[scores.suspects] = True
+    expected = np.mean(suspects[given == 3] & (clean[given == 3] == 5))
+    assert matrix[3, 5] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7])
+def test_noise_rate(share):
+    generator = np.random.default_rng(1)
+    count = 2000
+    low = generator.normal(0.2, 0.08, count - int(share * count))
+    high = generator.normal(0.8, 0.08, int(share * count))
+    assert labels.estimate_noise_rate(np.concatenate([low, high])) == pytest.approx(share, abs=0.02)
+    assert labels.estimate_noise_rate(np.full(5, 0.3)) == 0
+
+
+def test_what_is_refused(tmp_path, digits, train_flags):
+    with pytest.raises(InputError, match="`RUN_DIR` must hold a training run"):
+        labels.score_labels([str(tmp_path)])
+    runs = {}
+    for name, values in {
+        "plain": {"record_sample_weights": "false"},
+        "one": {},
+        "other": {"data_dir": tmp_path / "data" / "digits" / "0"},
+    }.items():
+        runs[name] = str(tmp_path / name)
+        if name == "other":
+            from mentornet.datasets.prepare import PrepareConfig, prepare
+
+            prepare(PrepareConfig("digits", str(tmp_path / "data"), num_train=200))
+        defaults = {"record_sample_weights": "true", "max_number_of_steps": 3}
+        flags = train_flags(train_log_dir=runs[name], **(defaults | values))
+        status, output = run("code/cifar_train_baseline.py", *flags)
+        assert status == 0, output
+    with pytest.raises(InputError, match="--record_sample_weights"):
+        labels.score_labels([runs["plain"]])
+    with pytest.raises(InputError, match="on the same labels"):
+        labels.score_labels([runs["one"], runs["other"]])
+    with pytest.raises(InputError, match="`data_dir` must hold the records"):
+        labels.score_labels([runs["one"]], str(tmp_path / "data" / "digits" / "0"))
+    scores = labels.score_labels([runs["one"]])
+    assert (scores.score > 0).sum() == 3 * 16  # Others were never seen.
+    config = json.loads((tmp_path / "one" / "config.json").read_text())
+    assert config["record_sample_weights"] is True

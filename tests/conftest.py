@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -60,3 +63,43 @@ def train_flags(digits: pathlib.Path) -> Callable[..., list[str]]:
         return [f"--{name}={value}" for name, value in (defaults | values).items()]
 
     return flags
+
+
+_WRAPPER = """<!DOCTYPE html><body><pre id="found"></pre><script>
+const frames = [1280, 400].map((width) => {
+  const frame = document.createElement("iframe");
+  frame.style.cssText = `width: ${width}px; height: 900px; border: 0`;
+  frame.srcdoc = %s;
+  document.body.append(frame);
+  return new Promise((loaded) => { frame.onload = () => loaded([width, frame]); });
+});
+Promise.all(frames).then((all) => {
+  document.getElementById("found").textContent = JSON.stringify(all.map(([width, frame]) => {
+    const page = frame.contentDocument;
+    const broken = [...page.images].filter((image) => !image.complete || !image.naturalWidth);
+    return [width, page.documentElement.scrollWidth, broken.length];
+  }));
+});
+</script></body>"""
+
+
+def look_at(page: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Opens a page 1280 and 400 pixels wide in Chromium: nothing overflows, no console message.
+
+    Without Chromium the test that asks is skipped.
+    """
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        pytest.skip("needs Chromium")
+    wrapper = tmp_path / "wrapper.html"
+    wrapper.write_text(_WRAPPER % json.dumps(page.read_text()).replace("</", "<\\/"))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    flags += [f"--user-data-dir={tmp_path / 'chromium'}", "--window-size=1400,2000"]
+    flags += ["--virtual-time-budget=20000", "--dump-dom", wrapper.as_uri()]
+    result = subprocess.run([browser, *flags], capture_output=True, text=True, timeout=120)
+    assert "CONSOLE" not in result.stderr, result.stderr
+    found = re.search(r'<pre id="found">(.*?)</pre>', result.stdout)
+    assert found and found[1], result.stdout[:500]
+    for width, needed, broken in json.loads(found[1]):
+        assert needed <= width, f"{page} needs {needed} of {width} pixels"
+        assert broken == 0, f"{page}: {broken} pictures cannot be shown"

@@ -12,7 +12,7 @@ import time
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-from conftest import ROOT, run, start
+from conftest import ROOT, look_at, run, start
 
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.files import holder, read_json_lines
@@ -201,3 +201,5 @@ def test_a_miniature_of_the_whole(tmp_path):
         rows = list(csv.DictReader(file))
     scores = np.array([float(row["score"]) for row in rows])
     assert len({row["id"] for row in rows}) == 400 and (np.diff(scores) <= 0).all()
+    for name in ("results.html", "digits/mentornet_pd/labels.html"):
+        look_at(runs / name, tmp_path)

@@ -74,13 +74,18 @@ def _read_run(run_dir: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return config, dict(zip(COLUMNS, values.T, strict=True))
 
 
-def estimate_noise_rate(score: np.ndarray) -> float:
-    """Share of wrong labels: the weight of the upper part of a mixture of two normal laws."""
+def estimate_noise_rate(mean_loss: np.ndarray) -> float:
+    """Share of wrong labels: the weight of the upper part of a mixture of two normal laws.
+
+    Args:
+      mean_loss: float64 [n], of a run under a MentorNet, where wrong labels keep a high loss; a
+        student that has memorised them makes the estimate worthless.
+    """
     from sklearn.mixture import GaussianMixture
 
-    if len(np.unique(score)) < 2:
+    if len(np.unique(mean_loss)) < 2:
         return 0.0
-    mixture = GaussianMixture(2, random_state=0, n_init=3).fit(score[:, None])
+    mixture = GaussianMixture(2, random_state=0, n_init=3).fit(mean_loss[:, None])
     return float(mixture.weights_[np.argmax(mixture.means_)])
 
 
@@ -113,9 +118,8 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
     )
     score = np.mean([1 - np.exp(-history["mean_loss"]) for history in histories], axis=0)
     suggested = histories[0]["prediction"].astype(np.int64)
-    return LabelScores(
-        info, examples, score, suggested, mean_weight, mean_loss, estimate_noise_rate(score)
-    )
+    rate = estimate_noise_rate(mean_loss)
+    return LabelScores(info, examples, score, suggested, mean_weight, mean_loss, rate)
 
 
 def detection_quality(scores: LabelScores) -> list[dict[str, Any]]:

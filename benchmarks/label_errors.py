@@ -1,0 +1,142 @@
+"""Finding wrong labels: a run's own scores beside cleanlab's, at equal compute.
+
+    python benchmarks/label_errors.py RUN_DIR [RUN_DIR ...] --output_dir=DIR
+
+takes each run that was trained with --record_sample_weights, and trains the same student without
+weights on five folds, each with a fifth of its steps (schedule in proportion); the predicted
+probabilities of the held-out parts go to cleanlab, once for each data set. Writes
+label_errors.md and label_errors.json.
+Needs the extra `bench`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from mentornet import cli, files, pages
+from mentornet.config import InputError, TrainConfig, check
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("output_dir", "", "Folder of the results.")
+flags.DEFINE_string("data_dir", "", "Training records; by default where the runs found them.")
+
+_FOLDS = 5
+
+
+def fold_config(run: dict[str, Any]) -> TrainConfig:
+    """A run's configuration without a MentorNet and with a fold's share of the steps."""
+    names = [field.name for field in dataclasses.fields(TrainConfig)]
+    values = {name: run[name] for name in names}
+    steps = run["max_number_of_steps"] // _FOLDS
+    values |= {"weighting": None, "mentornet_update_epochs": (), "record_sample_weights": False}
+    values["learning_rate_boundaries"] = tuple(
+        max(1, step // _FOLDS) for step in run["learning_rate_boundaries"]
+    )
+    epochs = run["num_epochs_per_decay"] / _FOLDS
+    return TrainConfig(**(values | {"max_number_of_steps": steps, "num_epochs_per_decay": epochs}))
+
+
+def out_of_fold(config: TrainConfig, examples: Any, num_classes: int, augment: bool) -> np.ndarray:
+    """Each sample's class probabilities from a student that was not trained on it."""
+    import tensorflow as tf
+
+    from mentornet import students, trainer
+    from mentornet.datasets import pipeline
+    from mentornet.evaluation import Predictor
+
+    folds = np.random.default_rng(config.seed).permutation(len(examples)) % _FOLDS
+    probabilities = np.zeros((len(examples), num_classes))
+    padding = students.find_student(config.studentnet).padding if augment else None
+    for fold in range(_FOLDS):
+        seen = examples.take(np.flatnonzero(folds != fold))
+        model = trainer.make_trainer(config, len(seen), num_classes, examples.image_shape)
+        for batch in pipeline.training_batches(
+            seen,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            first_step=0,
+            last_step=config.max_number_of_steps,
+            padding=padding,
+        ):
+            model.step(batch["images"], batch["labels"])
+        held_out = np.flatnonzero(folds == fold)
+        logits = Predictor(model.student)(examples.take(held_out), 100).logits
+        probabilities[held_out] = tf.nn.softmax(logits).numpy()
+        print(f"fold {fold + 1} of {_FOLDS}", flush=True)
+    return probabilities
+
+
+def cleanlab_scores(run: dict[str, Any], scores: Any) -> dict[str, np.ndarray]:
+    """cleanlab's scores, higher for labels that are more likely wrong."""
+    from cleanlab.rank import get_label_quality_scores
+
+    augment = scores.info.augment if run["augment"] is None else run["augment"]
+    start = time.monotonic()
+    arguments = fold_config(run), scores.examples, scores.info.num_classes, augment
+    probabilities = out_of_fold(*arguments)
+    print(f"{_FOLDS} folds trained in {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
+    labels = scores.examples.labels
+    return {
+        f"cleanlab, {method}": 1 - get_label_quality_scores(labels, probabilities, method=method)
+        for method in ("self_confidence", "normalized_margin")
+    }
+
+
+def compare(run_dirs: Sequence[str], data_dir: str | None) -> list[dict[str, Any]]:
+    """AUC and average precision of finding wrong labels; cleanlab once for each data set."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    from mentornet import labels
+
+    rows, done = [], set()
+    for run_dir in run_dirs:
+        scores = labels.score_labels([run_dir], data_dir)
+        examples = scores.examples
+        known = bool((examples.clean_labels >= 0).all())
+        check(known, "The clean label of every sample must be known.", run=run_dir)
+        run = json.loads((labels.train_folder(run_dir) / "config.json").read_text())
+        name = labels.train_folder(run_dir).parent.name
+        candidates = {name: scores.score}
+        if run["data_sha256"] not in done:
+            done.add(run["data_sha256"])
+            candidates |= cleanlab_scores(run, scores)
+        wrong = examples.labels != examples.clean_labels
+        for name, score in candidates.items():
+            row: dict[str, Any] = {
+                "data": pathlib.PurePath(run["data_dir"]).name,
+                "wrong": f"{wrong.mean():.1%}",
+            }
+            row |= {"scores": name, "steps": run["max_number_of_steps"] // _FOLDS * _FOLDS}
+            row["AUC"] = float(roc_auc_score(wrong, score))
+            row["average precision"] = float(average_precision_score(wrong, score))
+            rows.append(row)
+    return rows
+
+
+def main(*run_dirs: str) -> None:
+    check(bool(FLAGS.output_dir), "`output_dir` must name a folder.", output_dir=FLAGS.output_dir)
+    cli.load_tensorflow()
+    try:
+        import cleanlab
+    except ImportError:
+        raise InputError('cleanlab is not installed: pip install -e ".[bench]"') from None
+    rows = compare(run_dirs, FLAGS.data_dir or None)
+    folder = pathlib.Path(FLAGS.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {"cleanlab": cleanlab.__version__, "folds": _FOLDS, "rows": rows}
+    files.write_text(folder / "label_errors.json", json.dumps(facts, indent=1) + "\n")
+    table = pages.markdown_table(list(rows[0]), [list(row.values()) for row in rows])
+    files.write_text(folder / "label_errors.md", table)
+    print(table, end="")
+
+
+if __name__ == "__main__":
+    cli.run(main, "RUN_DIR...")

@@ -1,4 +1,6 @@
-"""Writes a data set with corrupted training labels and a clean test split as TFRecords."""
+"""Writes a data set, known or your own, as TFRecords: noisy training labels, a test split."""
+
+import pathlib
 
 from absl import flags
 
@@ -7,12 +9,13 @@ from mentornet.datasets.prepare import PrepareConfig
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("dataset_name", "cifar10", "cifar10, cifar100 or digits.")
+flags.DEFINE_string("dataset_name", "cifar10", "cifar10, cifar100, digits, or a name of your own.")
 flags.DEFINE_string(
     "source",
     None,
-    "Official archive (python or binary version) or its unpacked folder, or 'keras' to download; "
-    "the digits need none.",
+    "CIFAR: official archive (python or binary version) or its unpacked folder, or 'keras' to "
+    "download; the digits need none. Your own data: a folder of class folders of images, a csv "
+    "(path,label[,clean_label][,split]), an .npz (images, labels[, clean_labels]), or tfds:<name>.",
 )
 flags.DEFINE_string("noise_type", "uniform", "uniform, symmetric, pair, asymmetric or file.")
 flags.DEFINE_float("noise_fraction", 0.0, "Probability 0..1 that a label is drawn anew.")
@@ -20,7 +23,10 @@ flags.DEFINE_string("noise_file", None, "For noise_type=file: .npy or .npz of tr
 flags.DEFINE_string("noise_key", None, "The array's name in an .npz file.")
 flags.DEFINE_integer("num_train", None, "Keep a random subset of so many training images.")
 flags.DEFINE_integer("num_trusted", 0, "Mark so many training images, at random, as trusted.")
-flags.DEFINE_integer("seed", 0, "Of the noise, the subset and the trusted images.")
+flags.DEFINE_integer("image_size", None, "Your own images: pixels a side, 32 by default.")
+flags.DEFINE_float("test_share", 0.2, "Your own data: share set aside if there is no test split.")
+flags.DEFINE_boolean("skip_bad", False, "Your own images: leave out (and list) unreadable ones.")
+flags.DEFINE_integer("seed", 0, "Of the noise, the subset, the test split, the trusted images.")
 flags.DEFINE_string(
     "output_dir", "data", "Folder under which <dataset>/<noise> and <dataset>/val go."
 )
@@ -32,9 +38,17 @@ def main() -> None:
     from mentornet.datasets import prepare
 
     for folder, manifest in prepare.prepare(config).items():
-        wrong = manifest["share_of_wrong_labels"]
+        wrong, known = manifest["share_of_wrong_labels"], manifest.get("num_known_clean_labels")
         size = f"{manifest['num_examples']} images, {manifest['num_classes']} classes"
-        print(f"{folder}: {size}, {wrong:.2%} of the labels wrong")
+        share = "clean labels unknown" if wrong is None else f"{wrong:.2%} of the labels wrong"
+        if known and known < manifest["num_examples"]:
+            share += f" (of the {known} whose clean label is known)"
+        print(f"{folder}: {size}, {share}")
+        for name in ("unreadable.txt", "conflicts.txt"):
+            path = pathlib.Path(folder, name)
+            if path.exists():
+                lines = path.read_text().splitlines()
+                print(f"WARNING: {path} lists {len(lines)}, the first: {lines[0]}")
 
 
 if __name__ == "__main__":

@@ -55,15 +55,18 @@ field.addEventListener("input", () => {
 
 
 def to_csv(scores: LabelScores) -> str:
-    """One line a sample, the most suspicious first."""
+    """One line a sample, the most suspicious first; with its path, if it was made from a file."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["id", "given", "suggested", "score", "mean_weight", "mean_loss"])
+    columns = ["id", "given", "suggested", "score", "mean_weight", "mean_loss"]
+    writer.writerow(columns + (["path"] if scores.paths else []))
     name = scores.info.class_name
     for i in scores.order:
         labels = name(scores.examples.labels[i]), name(scores.suggested[i])
         numbers = scores.score[i], scores.mean_weight[i], scores.mean_loss[i]
-        writer.writerow([scores.examples.ids[i], *labels, *(f"{x:.5f}" for x in numbers)])
+        number = int(scores.examples.ids[i])
+        path = [scores.paths[number]] if scores.paths else []
+        writer.writerow([number, *labels, *(f"{x:.5f}" for x in numbers), *path])
     return file.getvalue()
 
 
@@ -78,13 +81,13 @@ def _figures(scores: LabelScores, count: int) -> str:
     images = scores.examples.take(chosen).images
     for image, i in zip(images, chosen, strict=True):
         pixels = records.decode_image(image) if image.dtype == tf.string else image
+        number = int(scores.examples.ids[i])
         given, suggested = name(scores.examples.labels[i]), name(scores.suggested[i])
-        picture = pages.picture(
-            tf.io.encode_png(pixels).numpy(), f"sample {scores.examples.ids[i]}"
-        )
+        picture = pages.picture(tf.io.encode_png(pixels).numpy(), f"sample {number}")
         classes = pages.text(f"{given} {suggested}")
         caption = f"<b>{pages.text(given)}</b> given<br>{pages.text(suggested)} suggested<br>"
-        caption += f"score {scores.score[i]:.3f}, id {scores.examples.ids[i]}"
+        where = scores.paths[number] if scores.paths else f"id {number}"
+        caption += f"score {scores.score[i]:.3f}, {pages.text(where)}"
         figure = f"{picture}<figcaption>{caption}</figcaption>"
         parts.append(f'<figure data-classes="{classes}">{figure}</figure>\n')
     return '<div class="samples">\n' + "".join(parts) + "</div>\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import pathlib
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from mentornet.checkpoints import find_latest
 from mentornet.config import check
-from mentornet.datasets import DatasetInfo, dataset_info, records
+from mentornet.datasets import FILES, DatasetInfo, dataset_info, records
 from mentornet.history import COLUMNS
 from mentornet.runs import CONFIG_FILE
 
@@ -30,6 +31,7 @@ class LabelScores:
       suggested: int64 [n], the label that the student predicted last.
       mean_weight, mean_loss: float64 [n], see `mentornet.history`.
       noise_rate: estimated share of wrong labels.
+      paths: id -> file, for data made from files; else empty.
     """
 
     info: DatasetInfo
@@ -39,6 +41,7 @@ class LabelScores:
     mean_weight: np.ndarray
     mean_loss: np.ndarray
     noise_rate: float
+    paths: dict[int, str] = dataclasses.field(default_factory=dict)
 
     @property
     def order(self) -> np.ndarray:
@@ -119,7 +122,15 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
     score = np.mean([1 - np.exp(-history["mean_loss"]) for history in histories], axis=0)
     suggested = histories[0]["prediction"].astype(np.int64)
     rate = estimate_noise_rate(mean_loss)
-    return LabelScores(info, examples, score, suggested, mean_weight, mean_loss, rate)
+    paths = _read_paths(pathlib.Path(folder) / FILES)
+    return LabelScores(info, examples, score, suggested, mean_weight, mean_loss, rate, paths)
+
+
+def _read_paths(path: pathlib.Path) -> dict[int, str]:
+    if not path.is_file():
+        return {}
+    with path.open(newline="") as file:
+        return {int(row["id"]): row["path"] for row in csv.DictReader(file)}
 
 
 def detection_quality(scores: LabelScores) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import pathlib
 from mentornet import config
 
 MANIFEST = "manifest.json"
+FILES = "files.csv"  # Of a data set made from files: id and path of each sample.
 
 CIFAR10_CLASSES = (
     "airplane",
@@ -74,15 +75,19 @@ def read_manifest(folder: str | pathlib.Path) -> dict | None:
 
 
 def dataset_info(name: str, data_dir: str | pathlib.Path) -> DatasetInfo:
-    """What is known of data set `name`, with the class names of the manifest in `data_dir`.
+    """What is known of data set `name`: from this table, and from the manifest in `data_dir`.
 
     Raises:
-      InputError: the data set is unknown; the message lists the known ones.
+      InputError: the data set is unknown, and the folder has no manifest that describes it.
     """
-    if name not in KNOWN:
-        known = ", ".join(sorted(KNOWN))
-        rule = f"`dataset_name` must be one of {known}."
-        raise config.InputError(f"{rule} Received: dataset_name={name!r}")
     manifest = read_manifest(data_dir) or {}
-    names = tuple(str(item) for item in manifest.get("classes", KNOWN[name].class_names))
-    return dataclasses.replace(KNOWN[name], class_names=names)
+    if name in KNOWN:
+        names = tuple(str(item) for item in manifest.get("classes", KNOWN[name].class_names))
+        return dataclasses.replace(KNOWN[name], class_names=names)
+    described = manifest.get("config", {}).get("dataset_name")
+    rule = f"`dataset_name` must be one of {', '.join(sorted(KNOWN))}"
+    if described != name:
+        rule += f", or that of the manifest in {data_dir} ({described or 'there is none'})."
+        raise config.InputError(f"{rule} Received: dataset_name={name!r}")
+    names = tuple(map(str, manifest["classes"]))
+    return DatasetInfo(name, len(names), names)

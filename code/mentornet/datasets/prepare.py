@@ -7,14 +7,27 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mentornet.config import InputError, check
-from mentornet.datasets import KNOWN, MANIFEST, noise, read_manifest, sources
+from mentornet.datasets import (
+    FILES,
+    KNOWN,
+    MANIFEST,
+    DatasetInfo,
+    noise,
+    own,
+    read_manifest,
+    sources,
+)
+
+_OWN_ONLY = ("image_size", "test_share", "skip_bad")  # Settings of own.Options.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +47,20 @@ class PrepareConfig:
     noise_key: str | None = None
     num_train: int | None = None
     num_trusted: int = 0
+    image_size: int | None = None
+    test_share: float = 0.2
+    skip_bad: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
-        rule = f"`dataset_name` must be one of {', '.join(sorted(KNOWN))}."
-        check(self.dataset_name in KNOWN, rule, dataset_name=self.dataset_name)
+        plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*(_[A-Za-z0-9.-]+)*", self.dataset_name)
+        rule = "`dataset_name` must consist of letters, digits, '-', '.' and single '_'."
+        check(plain is not None, rule, dataset_name=self.dataset_name)
+        rule = f"A `dataset_name` other than {', '.join(sorted(KNOWN))} needs a `source`."
+        known = self.dataset_name in KNOWN
+        check(known or self.source is not None, rule, dataset_name=self.dataset_name)
+        if not known:
+            self.own_options()
         rule = f"`noise_type` must be one of {', '.join(noise.NOISE_TYPES)}."
         check(self.noise_type in noise.NOISE_TYPES, rule, noise_type=self.noise_type)
         rule = "`noise_fraction` must lie in 0..1."
@@ -52,10 +74,19 @@ class PrepareConfig:
         rule = "`num_train` must be at least 1."
         check(self.num_train is None or self.num_train >= 1, rule, num_train=self.num_train)
 
+    def own_options(self) -> own.Options:
+        """How a data set of the user's own is read."""
+        return own.Options(self.image_size, self.test_share, self.skip_bad, self.seed)
+
     @property
     def train_folder(self) -> pathlib.Path:
-        """<output_dir>/<dataset>/<noise>: "0.4", or what the file of labels is called."""
+        """<output_dir>/<dataset>/<noise>: "0.4", or what the file of labels is called.
+
+        A data set of the user's own to which no noise is added is called "given".
+        """
         name = f"{self.noise_fraction:g}"
+        if self.noise_fraction == 0 and self.dataset_name not in KNOWN:
+            name = "given"
         if self.noise_file is not None:
             name = self.noise_key or pathlib.Path(self.noise_file).stem
         return pathlib.Path(self.output_dir) / self.dataset_name / name
@@ -78,20 +109,30 @@ def _noisy_labels(config: PrepareConfig, clean: np.ndarray, num_classes: int) ->
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Samples:
+    """The part of a split that goes into a folder: positions, labels, and lists to go beside it."""
+
+    ids: np.ndarray
+    labels: np.ndarray
+    clean: np.ndarray
+    trusted: np.ndarray | None = None
+    lists: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+
+
 def _folder(
     folder: pathlib.Path,
     split: str,
     config: dict[str, Any],
     data: sources.Split,
     class_names: tuple[str, ...],
-    labels: np.ndarray,
-    ids: np.ndarray,
-    trusted: np.ndarray | None = None,
+    samples: _Samples,
 ) -> dict[str, Any]:
     """Writes one folder of records whole or not at all; returns its manifest."""
     from mentornet.datasets import records
 
-    info = KNOWN[config["dataset_name"]]
+    name, ids = config["dataset_name"], samples.ids
+    info = KNOWN.get(name, DatasetInfo(name, len(class_names), class_names))
     existing = read_manifest(folder)
     if existing is not None:
         old = existing.get("config", {})
@@ -107,12 +148,15 @@ def _folder(
         "The folder exists and has no manifest; it is left as it is.",
         folder=str(folder),
     )
-    clean = data.labels[ids]
-    features = {info.label_key: labels, "image/class/clean_label": clean, "image/id": ids}
+    features = {
+        info.label_key: samples.labels,
+        "image/class/clean_label": samples.clean,
+        "image/id": ids,
+    }
     if data.coarse_labels is not None:
         features["image/class/coarse_label"] = data.coarse_labels[ids]
-    if trusted is not None:
-        features["image/trusted"] = trusted.astype(np.int64)
+    if samples.trusted is not None:
+        features["image/trusted"] = samples.trusted.astype(np.int64)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -122,14 +166,20 @@ def _folder(
             "config": config,
             "split": split,
             "num_examples": len(ids),
-            "examples_per_label": np.bincount(labels, minlength=info.num_classes).tolist(),
+            "examples_per_label": np.bincount(samples.labels, minlength=info.num_classes).tolist(),
             "num_classes": info.num_classes,
             "classes": list(class_names),
             "image_shape": list(data.images.shape[1:]),
-            "share_of_wrong_labels": float(np.mean(labels != clean)),
-            "transition_matrix": noise.transition_matrix(clean, labels, info.num_classes).tolist(),
+            **_noise_facts(samples, info.num_classes),
             "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest()},
         }
+        lists = dict(samples.lists)
+        if data.paths is not None:
+            paths = zip(ids, data.paths[ids], strict=True)
+            lists[FILES] = ["id,path", *(f"{i},{_quoted(path)}" for i, path in paths)]
+        for list_name, lines in lists.items():
+            if lines:
+                (temporary / list_name).write_text("\n".join(lines) + "\n")
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         temporary.chmod(0o755)
         os.replace(temporary, folder)
@@ -137,6 +187,42 @@ def _folder(
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return manifest
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _noise_facts(samples: _Samples, num_classes: int) -> dict[str, Any]:
+    """What is known of the noise; the share is None where no clean label is known."""
+    known = samples.clean != sources.UNKNOWN
+    labels, clean = samples.labels[known], samples.clean[known]
+    return {
+        "num_known_clean_labels": int(known.sum()),
+        "share_of_wrong_labels": float(np.mean(labels != clean)) if known.any() else None,
+        "transition_matrix": noise.transition_matrix(clean, labels, num_classes).tolist(),
+    }
+
+
+def _clean_labels(split: sources.Split, corrupted: bool) -> np.ndarray:
+    """Clean labels, -1 where unknown; labels that are corrupted on purpose count as clean."""
+    if split.clean_labels is None:
+        return split.labels
+    unknown = split.clean_labels == sources.UNKNOWN
+    return np.where(unknown & corrupted, split.labels, split.clean_labels)
+
+
+def _trusted(config: PrepareConfig, clean: np.ndarray) -> np.ndarray | None:
+    """Which samples are marked as trusted, or None if none shall be."""
+    if not config.num_trusted:
+        return None
+    known = np.flatnonzero(clean != sources.UNKNOWN)
+    rule = f"`num_trusted` must not exceed the {len(known)} training images with a clean label."
+    check(config.num_trusted <= len(known), rule, num_trusted=config.num_trusted)
+    trusted = np.zeros(len(clean), bool)
+    order = np.random.default_rng([config.seed, 2]).permutation(len(known))
+    trusted[known[order < config.num_trusted]] = True
+    return trusted
 
 
 def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
@@ -152,26 +238,35 @@ def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
     Raises:
       InputError: the source or the noise cannot be had, or a folder holds other data.
     """
-    source = sources.load(config.dataset_name, config.source)
-    num_classes = KNOWN[config.dataset_name].num_classes
-    labels = _noisy_labels(config, source.train.labels, num_classes)
+    is_own = config.dataset_name not in KNOWN
+    if is_own:
+        assert config.source is not None  # PrepareConfig checks it.
+        source = own.load(config.source, config.own_options())
+    else:
+        source = sources.load(config.dataset_name, config.source)
+    labels = _noisy_labels(config, source.train.labels, len(source.class_names))
     ids = np.arange(len(labels))
     if config.num_train is not None:
         rule = f"`num_train` must not exceed the {len(ids)} training images."
         check(config.num_train <= len(ids), rule, num_train=config.num_train)
         ids = np.sort(np.random.default_rng([config.seed, 1]).permutation(ids)[: config.num_train])
-    trusted = None
-    if config.num_trusted:
-        rule = f"`num_trusted` must not exceed the {len(ids)} training images."
-        check(config.num_trusted <= len(ids), rule, num_trusted=config.num_trusted)
-        order = np.random.default_rng([config.seed, 2]).permutation(len(ids))
-        trusted = order < config.num_trusted
     asked = dataclasses.asdict(config)
-    for key in ("output_dir", "source"):
+    for key in ("output_dir", "source", *(() if is_own else _OWN_ONLY)):
         del asked[key]
-    names, folder = source.class_names, config.train_folder
-    train = _folder(folder, "train", asked, source.train, names, labels[ids], ids, trusted)
-    test_asked, test_ids = {"dataset_name": config.dataset_name}, np.arange(len(source.test.labels))
-    test_labels, test_folder = source.test.labels, config.test_folder
-    test = _folder(test_folder, "test", test_asked, source.test, names, test_labels, test_ids)
-    return {str(folder): train, str(test_folder): test}
+    corrupted = bool(np.any(labels != source.train.labels))
+    clean = _clean_labels(source.train, corrupted)[ids]
+    lists = {"unreadable.txt": source.unreadable, "conflicts.txt": source.conflicts}
+    train_samples = _Samples(ids, labels[ids], clean, _trusted(config, clean), lists)
+    test_clean = _clean_labels(source.test, corrupted=False)
+    # The student is judged by clean labels wherever they are known.
+    test_labels = np.where(test_clean == sources.UNKNOWN, source.test.labels, test_clean)
+    test_samples = _Samples(np.arange(len(test_labels)), test_labels, test_clean)
+    kept = ("dataset_name", *_OWN_ONLY, "seed") if is_own else ("dataset_name",)
+    manifests = {}
+    for folder, split, settings, data, samples in (
+        (config.train_folder, "train", asked, source.train, train_samples),
+        (config.test_folder, "test", {key: asked[key] for key in kept}, source.test, test_samples),
+    ):
+        names = source.class_names
+        manifests[str(folder)] = _folder(folder, split, settings, data, names, samples)
+    return manifests

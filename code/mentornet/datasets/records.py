@@ -13,8 +13,7 @@ import tensorflow as tf
 
 from mentornet.config import InputError, check
 from mentornet.datasets import DatasetInfo
-
-UNKNOWN = -1  # Clean label of a sample whose clean label is not recorded.
+from mentornet.datasets.sources import UNKNOWN
 
 _CHUNK = 2048
 

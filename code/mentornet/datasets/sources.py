@@ -15,23 +15,33 @@ import numpy as np
 from mentornet.config import InputError, check
 from mentornet.datasets import CIFAR10_CLASSES
 
+UNKNOWN = -1  # Clean label of a sample whose clean label is not known.
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """uint8 images [n, height, width, 3] and int64 labels [n], in the source's order."""
+    """uint8 images [n, height, width, 3] and int64 labels [n], in the source's order.
+
+    `clean_labels` are int64 [n], -1 where unknown; None says that the labels are clean. `paths` are
+    the files' names, where there are files.
+    """
 
     images: np.ndarray
     labels: np.ndarray
     coarse_labels: np.ndarray | None = None
+    clean_labels: np.ndarray | None = None
+    paths: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A data set with clean labels."""
+    """A data set; `unreadable` and `conflicts` are lines for its user to read."""
 
     train: Split
     test: Split
     class_names: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
 
 
 class _ArrayUnpickler(pickle.Unpickler):

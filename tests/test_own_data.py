@@ -1,0 +1,185 @@
+"""A user's own images: how they are read, what is reported, and that they can be trained on."""
+
+import csv
+import json
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from conftest import run
+from PIL import Image
+
+from mentornet import InputError
+from mentornet.datasets import dataset_info, own, records
+from mentornet.datasets.prepare import PrepareConfig, prepare
+
+SUFFIXES = ("png", "jpg", "bmp", "gif", "webp")
+
+
+def picture(kind, number, size=(40, 24)):
+    """Stripes, wide or narrow, in a colour that says nothing of the class."""
+    generator = np.random.default_rng(number)
+    width = {"narrow": 2, "wide": 8}[kind]
+    stripes = (np.arange(size[0]) // width % 2)[None, :, None] * np.ones((size[1], 1, 3))
+    return Image.fromarray(np.uint8(stripes * generator.integers(120, 250, 3)))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """60 images of two classes in five formats, one unreadable, two equal ones that disagree."""
+    root = tmp_path / "pictures"
+    for kind in ("narrow", "wide"):
+        (root / kind).mkdir(parents=True)
+        for number in range(30):
+            path = root / kind / f"{number}, {kind}.{SUFFIXES[number % 5]}"
+            picture(kind, number, (40 + number, 30)).save(path)
+    (root / "narrow" / "notes.txt").write_text("no image")
+    return root
+
+
+def config(tmp_path, source, **values):
+    return PrepareConfig("stripes", str(tmp_path / "data"), source=str(source), **values)
+
+
+def test_a_folder_of_class_folders(tmp_path, folder):
+    settings = config(tmp_path, folder, image_size=24)
+    manifests = prepare(settings)
+    train, test = (manifests[str(f)] for f in (settings.train_folder, settings.test_folder))
+    assert settings.train_folder.name == "given"
+    assert train["classes"] == test["classes"] == ["narrow", "wide"]
+    assert train["examples_per_label"] == [24, 24]
+    assert test["examples_per_label"] == [6, 6]
+    assert train["share_of_wrong_labels"] is None
+    info = dataset_info("stripes", settings.train_folder)
+    assert (info.num_classes, info.class_name(1)) == (2, "wide")
+    examples = records.read_examples(str(settings.train_folder), info, "train")
+    assert examples.image_shape == (24, 24, 3)
+    assert (examples.clean_labels == -1).all()
+    with (settings.train_folder / "files.csv").open() as file:
+        paths = [row["path"] for row in csv.DictReader(file)]
+    for image, label, path in zip(examples.images.numpy(), examples.labels, paths, strict=True):
+        kind = ("narrow", "wide")[label]
+        assert path.startswith(f"{kind}/") and kind in path
+        changes = np.abs(np.diff(image.mean(axis=(0, 2)))) > 15
+        assert (changes.sum() > 12) == (kind == "narrow")
+    with pytest.raises(InputError, match="`dataset_name` must be one of .* that of the manifest"):
+        dataset_info("spots", settings.train_folder)
+
+
+def test_unreadable_and_contradictory_images(tmp_path, folder):
+    (folder / "wide" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    picture("wide", 0).save(folder / "wide" / "twin.png")
+    picture("wide", 0).save(folder / "narrow" / "twin.png")
+    with pytest.raises(InputError, match=r"--skip_bad .*: wide/broken.png"):
+        prepare(config(tmp_path, folder))
+    flags = ["--dataset_name=stripes", f"--source={folder}", f"--output_dir={tmp_path / 'data'}"]
+    status, output = run("code/prepare_data.py", *flags, "--skip_bad")
+    assert status == 0, output
+    given = tmp_path / "data" / "stripes" / "given"
+    assert (given / "unreadable.txt").read_text().startswith("wide/broken.png: ")
+    conflicts = (given / "conflicts.txt").read_text()
+    assert conflicts == "narrow/twin.png (narrow) = wide/twin.png (wide)\n"
+    assert "given: 50 images, 2 classes, clean labels unknown" in output
+    assert output.count("WARNING") == 2
+
+
+def test_an_image_that_claims_to_be_huge(tmp_path, folder):
+    """A PNG of 64,000 x 64,000 pixels in a few bytes is refused before it is decoded."""
+
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", 64000, 64000, 8, 2, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    (folder / "wide" / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    with pytest.raises(InputError, match="wide/bomb.png"):
+        prepare(config(tmp_path, folder))
+
+
+def test_a_csv_with_clean_labels(tmp_path, folder):
+    """Labels are as given; where the clean one is known, it is kept, and judges the test."""
+    path = folder / "labels.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "clean_label", "split"])
+        for number in range(30):
+            name = f"narrow/{number}, narrow.{SUFFIXES[number % 5]}"
+            given = "wide" if number % 3 == 0 else "narrow"
+            clean = "narrow" if number < 15 else ""
+            writer.writerow([name, given, clean, "test" if number % 5 == 0 else "train"])
+    settings = config(tmp_path, path, num_trusted=4)
+    manifests = prepare(settings)
+    train = manifests[str(settings.train_folder)]
+    assert (train["num_examples"], train["num_known_clean_labels"]) == (24, 12)
+    assert train["share_of_wrong_labels"] == pytest.approx(4 / 12)
+    info = dataset_info("stripes", settings.train_folder)
+    examples = records.read_examples(str(settings.train_folder), info, "train")
+    assert examples.trusted.sum() == 4
+    assert (examples.clean_labels[examples.trusted] == 0).all()
+    tests = records.read_examples(str(settings.test_folder), info, "test")
+    assert tests.labels.tolist() == [0, 0, 0, 1, 0, 0]  # Number 15, unknown, is wide as given.
+    path.write_text("path,label\nnarrow/0.png\n")
+    with pytest.raises(InputError, match="labels.csv, line 2: must have a path and a label"):
+        own.load(str(path), own.Options())
+
+
+def test_arrays(tmp_path):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (50, 16, 16), np.uint8)
+    labels = np.arange(50) % 11
+    np.savez(tmp_path / "a.npz", images=images, labels=labels, clean_labels=np.zeros(50, int))
+    source = own.load(str(tmp_path / "a.npz"), own.Options(test_share=0.25, seed=1))
+    assert source.class_names == tuple(map(str, range(11)))
+    assert len(source.test.labels) == 11  # One of each class.
+    assert source.train.images.shape == (39, 16, 16, 3)
+    assert (source.train.clean_labels == 0).all()
+    for arrays, message in (
+        ({"images": images}, "labels"),
+        ({"images": images.astype(float), "labels": labels}, "uint8"),
+        ({"images": images, "labels": labels[:9]}, "must hold"),
+        ({"images": images, "labels": np.zeros(50)}, "at least 2 classes"),
+    ):
+        np.savez(tmp_path / "b.npz", **arrays)
+        with pytest.raises(InputError, match=message):
+            own.load(str(tmp_path / "b.npz"), own.Options())
+    (tmp_path / "c.npz").write_bytes(b"PK\x03\x04 damaged")
+    with pytest.raises(InputError, match="cannot be read as .npz"):
+        own.load(str(tmp_path / "c.npz"), own.Options())
+
+
+@pytest.mark.slow
+def test_from_a_folder_to_a_label_report(tmp_path, folder, train_flags):
+    """Class names and file names reach every table."""
+    settings = config(tmp_path, folder)
+    prepare(settings)
+    flags = train_flags(
+        dataset_name="stripes",
+        data_dir=settings.train_folder,
+        train_log_dir=tmp_path / "run" / "train",
+        trained_mentornet_dir="mentornet_pd",
+        learning_rate=0.01,
+        max_number_of_steps=30,
+        record_sample_weights="true",
+    )
+    status, output = run("code/cifar_train_mentornet.py", *flags)
+    assert status == 0, output
+    status, output = run(
+        "code/cifar_eval.py",
+        "--run_once",
+        f"--checkpoint_dir={tmp_path / 'run' / 'train'}",
+        f"--eval_dir={tmp_path / 'eval'}",
+        f"--data_dir={settings.test_folder}",
+    )
+    assert status == 0, output
+    summary = json.loads((tmp_path / "eval" / "summary.json").read_text())
+    assert set(summary["per_class_accuracy"]) == {"narrow", "wide"}
+    status, output = run("code/label_report.py", str(tmp_path / "run"))
+    assert status == 0, output
+    with (tmp_path / "run" / "labels.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 48
+    for row in rows:
+        assert row["path"].startswith(f"{row['given']}/")
+    assert "narrow/" in (tmp_path / "run" / "labels.html").read_text()

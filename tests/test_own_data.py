@@ -149,9 +149,22 @@ def test_arrays(tmp_path):
         own.load(str(tmp_path / "c.npz"), own.Options())
 
 
+NETWORK = """
+import keras
+from keras import layers
+
+def build(num_classes):
+    parts = [layers.Conv2D(8, 3, 2), layers.BatchNormalization(), layers.ReLU()]
+    parts += [layers.Conv2D(8, 3, 2), layers.GlobalAveragePooling2D(), layers.Dropout(0.1)]
+    return keras.Sequential([*parts, layers.Dense(num_classes)])
+"""
+
+
 @pytest.mark.slow
-def test_from_a_folder_to_a_label_report(tmp_path, folder, train_flags):
-    """Class names and file names reach every table."""
+def test_from_a_folder_to_a_label_report(tmp_path, folder, train_flags, monkeypatch):
+    """With a network of one's own; class names and file names reach every table."""
+    (tmp_path / "small_network.py").write_text(NETWORK)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     settings = config(tmp_path, folder)
     prepare(settings)
     flags = train_flags(
@@ -160,6 +173,7 @@ def test_from_a_folder_to_a_label_report(tmp_path, folder, train_flags):
         train_log_dir=tmp_path / "run" / "train",
         trained_mentornet_dir="mentornet_pd",
         learning_rate=0.01,
+        studentnet="small_network:build",
         max_number_of_steps=30,
         record_sample_weights="true",
     )

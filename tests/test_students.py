@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mentornet import InputError, build_student, restore_tf1_student, students
+from mentornet import InputError, build_student, checkpoints, restore_tf1_student, students
 from mentornet.config import TrainConfig, WeightingConfig
 from mentornet.students.batch_normalization import BatchNormalization
 from mentornet.students.inception import LocalResponseNormalization
@@ -120,7 +120,7 @@ def test_batch_normalization_against_numpy():
 
 
 def test_unknown_student_lists_the_known():
-    with pytest.raises(InputError, match="inception, resnet101, resnet14"):
+    with pytest.raises(InputError, match="coteaching_cnn, inception, preact_resnet18"):
         build_student("alexnet", 10)
 
 
@@ -179,3 +179,52 @@ def he_config(mentored):
     weighting = WeightingConfig() if mentored else None
     settings = {"studentnet": "resnet8", "max_number_of_steps": 64, "trained_mentornet_dir": "-"}
     return TrainConfig("-", "-", weighting=weighting, **settings)
+
+
+def test_networks_of_the_field():
+    """Sizes: 36.5 million (Zagoruyko and Komodakis 2016, table 4), 11.2 and 4.4 as in the code
+    that accompanies DivideMix and Co-teaching, whose papers give none."""
+    sizes = {"wrn28_10": 36_479_194, "preact_resnet18": 11_172_170, "coteaching_cnn": 4_434_570}
+    for name, size in sizes.items():
+        model = build_student(name, 10)
+        assert num_parameters(model) == size
+        assert model(tf.zeros((1, 32, 32, 3))).shape == (1, 10)
+
+
+OWN = """
+import keras
+def build(num_classes):
+    flat = [keras.layers.Flatten(), keras.layers.Dropout(0.1)]
+    return keras.Sequential([*flat, keras.layers.Dense(num_classes)])
+def wrong(num_classes):
+    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3)])
+def none(num_classes):
+    return None
+"""
+
+
+def test_a_checkpoint_finds_layers_without_names(tmp_path):
+    """Keras numbers them through the process, so a second model has other names."""
+    first, second = (build_student("coteaching_cnn", 10, seed=seed) for seed in (0, 1))
+    assert first.weights[0].path != second.weights[0].path
+    step = tf.Variable(3, dtype=tf.int64)
+    checkpoints.RunCheckpoint(str(tmp_path), first, {}, {"global_step": step}, 1).save()
+    checkpoints.restore_student(second, checkpoints.find_latest(str(tmp_path)))
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_network_of_ones_own(tmp_path, monkeypatch):
+    (tmp_path / "own_network.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    a, b, c = (build_student("own_network:build", 7, seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(a.get_weights()[0], b.get_weights()[0])
+    assert (a.get_weights()[0] != c.get_weights()[0]).any()
+    for name, part in (
+        ("own_network:wrong", "must return 7 logits"),
+        ("own_network:none", "must return a keras.Model"),
+        ("own_network:other", "cannot be imported"),
+        ("no_such_module:build", "cannot be imported"),
+    ):
+        with pytest.raises(InputError, match=part):
+            build_student(name, 7)

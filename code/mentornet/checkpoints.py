@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import json
+import re
 from typing import Any
 
 import keras
@@ -26,8 +28,22 @@ READ_ERRORS = (
 
 
 def _variables_of(model: keras.Model) -> dict[str, tf.Variable]:
-    # By path, so that a checkpoint depends on the network's names, not on Keras' internals.
-    return {variable.path: variable.value for variable in model.weights}
+    """A model's variables under the network's names, whatever Keras' internals are.
+
+    Keras numbers layers without a name through the whole process (conv2d_7); here they are numbered
+    within the model, so that a model that was built later finds its variables again.
+    """
+    names: dict[str, dict[str, str]] = collections.defaultdict(dict)
+    result = {}
+    for variable in model.weights:
+        parent = ""
+        for part in variable.path.split("/"):
+            plain = f"{parent}/{re.sub(r'_[0-9]+$', '', part)}"
+            number = len(names[plain])
+            parent = names[plain].setdefault(part, f"{plain}_{number}" if number else plain)
+        result[parent.removeprefix("/")] = variable.value
+    assert len(result) == len(model.weights)
+    return result
 
 
 class RunCheckpoint:

@@ -27,9 +27,14 @@ def define_training_flags() -> None:
     d = _DEFAULTS
     flags.DEFINE_string("data_dir", "", "Folder of the training records.")
     flags.DEFINE_string("train_log_dir", "", "Folder of checkpoints and logs.")
-    flags.DEFINE_string("dataset_name", d["dataset_name"], "cifar10, cifar100 or digits.")
     flags.DEFINE_string(
-        "studentnet", d["studentnet"], "StudentNet: resnet101, inception, resnet8, ..."
+        "dataset_name", d["dataset_name"], "cifar10, cifar100, digits, or your own."
+    )
+    flags.DEFINE_string(
+        "studentnet",
+        d["studentnet"],
+        "resnet101, inception, resnet8, resnet14, resnet20, resnet32, preact_resnet18, wrn28_10, "
+        "coteaching_cnn, or module:function (number of classes -> keras.Model).",
     )
     flags.DEFINE_integer("batch_size", d["batch_size"], "Samples a step.")
     flags.DEFINE_integer("max_number_of_steps", d["max_number_of_steps"], "Steps in all.")
@@ -45,6 +50,12 @@ def define_training_flags() -> None:
         [],
         "Steps after which the learning rate is multiplied by learning_rate_decay_factor, in place "
         "of the student's own schedule.",
+    )
+    flags.DEFINE_float("momentum", None, "0 is plain gradient descent; by default the student's.")
+    flags.DEFINE_float(
+        "weight_decay",
+        None,
+        "Times half the squared norm of the kernels; by default the student's.",
     )
     flags.DEFINE_boolean(
         "augment", None, "Random crops and flips; by default what suits the data set."

@@ -60,7 +60,8 @@ class WeightingConfig:
 class TrainConfig:
     """Everything that a training run depends on.
 
-    `weighting` is None for the baseline. `augment` None means what the data set asks for.
+    `weighting` is None for the baseline. `augment` None means what the data set asks for,
+    `momentum` and `weight_decay` None what the student does.
 
     Raises:
       InputError: a value lies outside its range.
@@ -76,6 +77,8 @@ class TrainConfig:
     learning_rate_decay_factor: float = 0.1
     num_epochs_per_decay: float = 50.0
     learning_rate_boundaries: tuple[int, ...] = ()
+    momentum: float | None = None
+    weight_decay: float | None = None
     augment: bool | None = None
     seed: int = 0
     deterministic: bool = True
@@ -117,6 +120,10 @@ class TrainConfig:
         check(increasing, rule, learning_rate_boundaries=boundaries)
         rule = "`mentornet_label` must be 'zero' or 'given'."
         check(self.mentornet_label in ("zero", "given"), rule, mentornet_label=self.mentornet_label)
+        for name, upper in (("momentum", 1), ("weight_decay", math.inf)):
+            value = getattr(self, name)
+            rule = f"`{name}` must lie in 0..{upper}, {upper} not included."
+            check(value is None or 0 <= value < upper, rule, **{name: value})
         self._check_updates()
         if self.weighting is not None:
             rule = "`trained_mentornet_dir` must name a MentorNet checkpoint."

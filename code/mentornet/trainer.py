@@ -68,7 +68,7 @@ class Trainer:
         slots = [
             v for v in self.optimizer.variables if v.name not in ("iteration", "learning_rate")
         ]
-        state |= {f"optimizer/{v.path}": v.value for v in slots}
+        state |= {f"optimizer/{number}": slot.value for number, slot in enumerate(slots)}
         if self.weighting is not None:
             state["loss_moving_average"] = self.weighting.loss_moving_average
             # It may be learned again during the run.
@@ -184,10 +184,11 @@ def make_trainer(
     student = students.build_student(
         config.studentnet, num_classes, config.seed, image_shape, dropout_rate
     )
+    momentum = spec.momentum if config.momentum is None else config.momentum
     return Trainer(
         student,
-        make_optimizer(spec.momentum, students.learning_rate_schedule(config, num_examples)),
-        weight_decay=spec.weight_decay,
+        make_optimizer(momentum, students.learning_rate_schedule(config, num_examples)),
+        weight_decay=spec.weight_decay if config.weight_decay is None else config.weight_decay,
         weighting=weighting,
         max_number_of_steps=config.max_number_of_steps,
         seed=config.seed,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib
 from collections.abc import Callable
 
 import keras
 
 from mentornet import schedules
-from mentornet.config import TrainConfig, check
+from mentornet.config import InputError, TrainConfig, check
 from mentornet.schedules import PiecewiseConstant
-from mentornet.students import cifar_resnet, inception, resnet
+from mentornet.students import cifar_resnet, coteaching, inception, preactivation, resnet
 
 Schedule = Callable[[TrainConfig, int], PiecewiseConstant]
 
@@ -68,20 +70,27 @@ def _half_and_three_quarters(config: TrainConfig, num_examples: int) -> Piecewis
     return schedules.decay_at(boundaries, config.learning_rate, config.learning_rate_decay_factor)
 
 
-def _cifar_resnet(depth: int) -> Student:
+def _not_released(build: Callable[..., keras.Model], weight_decay: float = 0.0001) -> Student:
     return Student(
-        build=cifar_resnet.builder(depth),
+        build=build,
         tf1_name=None,
         padding=4,
         momentum=0.9,
-        weight_decay=0.0001,
+        weight_decay=weight_decay,
         mentored_schedule=_half_and_three_quarters,
         baseline_schedule=_half_and_three_quarters,
     )
 
 
+def _wide(shape: preactivation.Shape) -> Student:
+    return _not_released(functools.partial(preactivation.build, shape), weight_decay=0.0005)
+
+
 STUDENTS = {
-    **{f"resnet{depth}": _cifar_resnet(depth) for depth in (8, 14, 20, 32)},
+    **{f"resnet{depth}": _not_released(cifar_resnet.builder(depth)) for depth in (8, 14, 20, 32)},
+    "preact_resnet18": _wide(preactivation.PREACT_RESNET18),
+    "wrn28_10": _wide(preactivation.WRN28_10),
+    "coteaching_cnn": _not_released(coteaching.build),
     "resnet101": Student(
         build=resnet.build,
         tf1_name=resnet.tf1_name,
@@ -105,13 +114,47 @@ STUDENTS = {
 }
 
 
+def _import(name: str) -> Callable[[int], keras.Model]:
+    module, _, function = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"`studentnet` {name} cannot be imported: {error}") from None
+
+
+def _build_own(
+    name: str,
+    function: Callable[[int], keras.Model],
+    num_classes: int,
+    seed: int,
+    image_shape: tuple[int, int, int],
+    dropout_rate: float | None,
+) -> keras.Model:
+    """Builds a user's own network on images of this shape; its initial values follow the seed."""
+    del dropout_rate
+    keras.utils.set_random_seed(seed)
+    model = function(num_classes)
+    rule = f"`studentnet` {name} must return a keras.Model."
+    check(isinstance(model, keras.Model), rule, returned=type(model).__name__)
+    try:
+        outputs = model(keras.Input(image_shape))
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"`studentnet` {name} does not take {image_shape}: {reason}") from None
+    rule = f"`studentnet` {name} must return {num_classes} logits an image."
+    check(tuple(outputs.shape) == (None, num_classes), rule, shape=tuple(outputs.shape))
+    return model
+
+
 def find_student(name: str) -> Student:
-    """The registry's entry.
+    """The registry's entry, or a user's own network as "module:function".
 
     Raises:
-      InputError: the name is unknown; the message lists the known ones.
+      InputError: the name is unknown, or there is no such module or function.
     """
-    rule = f"`studentnet` must be one of {', '.join(sorted(STUDENTS))}."
+    if ":" in name:
+        return _not_released(functools.partial(_build_own, name, _import(name)))
+    rule = f"`studentnet` must be one of {', '.join(sorted(STUDENTS))}, or 'module:function'."
     check(name in STUDENTS, rule, studentnet=name)
     return STUDENTS[name]
 
@@ -127,7 +170,9 @@ def build_student(
 
     Args:
       name: "resnet101" (84,627,034 trainable parameters at 10 classes), "inception" (1,756,426),
-        or of He et al. (2015) "resnet8" (75,290), "resnet14", "resnet20", "resnet32" (464,154).
+        of He et al. (2015) "resnet8" (75,290), "resnet14", "resnet20", "resnet32" (464,154),
+        "preact_resnet18" (11,172,170), "wrn28_10" (36,479,194), "coteaching_cnn" (4,434,570), or
+        "module:function", a function from the number of classes to a keras.Model.
       num_classes: number of logits.
       seed: of the initial parameters.
       image_shape: (height, width, channels).

@@ -1,0 +1,43 @@
+"""`coteaching_cnn`, the network of nine layers of Co-teaching (Han et al. 2018, table 2)."""
+
+from __future__ import annotations
+
+import itertools
+
+import keras
+from keras import initializers, layers
+
+from mentornet.students.batch_normalization import BatchNormalization
+
+# Widths of each block's convolutions; all but the last block end with pooling and dropout.
+_BLOCKS = ((128, 128, 128), (256, 256, 256), (512, 256, 128))
+_DROPOUT = 0.25
+_SLOPE = 0.01
+
+
+def build(
+    num_classes: int,
+    seed: int,
+    image_shape: tuple[int, int, int],
+    dropout_rate: float | None,
+) -> keras.Model:
+    """See `mentornet.build_student`; the dropout after the first two blocks drops 0.25."""
+    seeds = itertools.count(seed * 1000)
+    rate = _DROPOUT if dropout_rate is None else dropout_rate
+    x = inputs = keras.Input(image_shape)
+    for number, widths in enumerate(_BLOCKS):
+        is_last = number == len(_BLOCKS) - 1
+        for width in widths:
+            x = layers.Conv2D(
+                width,
+                3,
+                padding="valid" if is_last else "same",
+                kernel_initializer=initializers.HeNormal(seed=next(seeds)),
+            )(x)
+            x = layers.LeakyReLU(negative_slope=_SLOPE)(BatchNormalization()(x))
+        if not is_last:
+            x = layers.Dropout(rate, seed=next(seeds))(layers.MaxPooling2D(2)(x))
+    x = layers.GlobalAveragePooling2D()(x)
+    initializer = initializers.HeNormal(seed=next(seeds))
+    outputs = layers.Dense(num_classes, kernel_initializer=initializer)(x)
+    return keras.Model(inputs, outputs, name="coteaching_cnn")

@@ -9,7 +9,7 @@ LAYERS = [
     {"config", "schedules", "seeds", "files", "features", "pages"},
     {"datasets", "students", "mentor", "optimizers", "results"},
     {"weighting", "checkpoints", "tf1_checkpoints", "metrics", "runs", "history"},
-    {"trainer", "training", "evaluation", "dump", "updates", "labels"},
+    {"trainer", "training", "evaluation", "dump", "updates", "labels", "keras_model"},
     {"cli"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "InputError": "config",
     "MentorNet": "mentor",
+    "MentoredModel": "keras_model",
     "SampleWeighting": "weighting",
     "build_student": "students",
     "load_mentornet": "tf1_checkpoints",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import initializers
@@ -72,6 +74,14 @@ class MentorNet(keras.Model):
                 shape=full_shape, initializer=initializer, name=name.replace("/", ".")
             )
         self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        return {"num_labels": self.num_labels, "features": list(self.features)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> MentorNet:
+        del custom_objects
+        return cls(config["num_labels"], features=tuple(config["features"]))
 
     @property
     def tf1_variables(self) -> dict[str, keras.Variable]:

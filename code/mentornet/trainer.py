@@ -141,7 +141,7 @@ class Trainer:
         losses = tf.stop_gradient(losses)
         if self.weighting is None:
             zero, ones = tf.zeros([]), tf.ones_like(losses)
-            return WeightedBatch(ones, ones, zero, zero, zero)
+            return WeightedBatch(ones, ones, tf.size(losses), zero, zero, zero)
         epoch = 100 * step // self._max_number_of_steps
         given = labels if self._label_is_given else None
         names = self.weighting.mentor.features[len(features.RELEASE) :]

@@ -18,11 +18,13 @@ from mentornet.seeds import Stream, seed_for
 class WeightedBatch(NamedTuple):
     """What one step of the weighting computed: float32 [batch, 1] weights, and scalars.
 
-    `before_dropout` are the weights without the zeros of example drop-out.
+    `before_dropout` are the weights without the zeros of example drop-out; `global_size`, int32, is
+    the number of samples of all replicas.
     """
 
     weights: tf.Tensor
     before_dropout: tf.Tensor
+    global_size: tf.Tensor
     percentile_loss: tf.Tensor
     dropout_rate: tf.Tensor
     epoch: tf.Tensor
@@ -42,6 +44,7 @@ class SampleWeighting(tf.Module):
       loss_p_percentile, burn_in_epoch, fixed_epoch_after_burn_in, loss_moving_average_decay,
         example_dropout_rates: see `mentornet.config.WeightingConfig`.
       seed: of the example drop-out; which samples a step drops depends on (seed, global_step).
+      loss_moving_average: the variable to use, by default a new one.
 
     Attributes:
       mentor: the MentorNet; may be replaced between two steps.
@@ -60,6 +63,7 @@ class SampleWeighting(tf.Module):
         loss_moving_average_decay: float = 0.5,
         example_dropout_rates: str = "0.5, 17, 0.05, 78, 1.0, 5",
         seed: int = 0,
+        loss_moving_average: tf.Variable | None = None,
     ) -> None:
         super().__init__("sample_weighting")
         self.config = WeightingConfig(
@@ -72,9 +76,15 @@ class SampleWeighting(tf.Module):
         self.mentor = mentor
         self.seed = seed
         self._dropout_rates = schedules.dropout_rates(example_dropout_rates)
-        self.loss_moving_average = tf.Variable(
-            0.0, trainable=False, dtype=tf.float32, name="loss_moving_average"
-        )
+        if loss_moving_average is None:
+            loss_moving_average = tf.Variable(
+                0.0,
+                trainable=False,
+                dtype=tf.float32,
+                name="loss_moving_average",
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,  # All have the same.
+            )
+        self.loss_moving_average = loss_moving_average
 
     def __call__(
         self,
@@ -111,14 +121,19 @@ class SampleWeighting(tf.Module):
         labels: tf.Tensor | None = None,
         further: Mapping[str, tf.Tensor] | None = None,
     ) -> WeightedBatch:
-        """Like a call, and returns what else was computed on the way."""
+        """Like a call, and returns what else was computed on the way.
+
+        In a replica of tf.distribute, percentile, moving average and example drop-out are those of
+        the global batch, the replicas' samples one after the other.
+        """
         config = self.config
         losses = tf.cast(losses, tf.float32)
         epoch = tf.clip_by_value(tf.cast(epoch_percentage, tf.int32), 0, NUM_EPOCHS - 1)
         if config.fixed_epoch_after_burn_in:
             # Kept from the release: this freezes the drop-out rate, too.
             epoch = tf.minimum(epoch, config.burn_in_epoch)
-        percentile_loss = nearest_percentile(losses, config.loss_p_percentile)
+        global_losses, first = _all_replicas(losses)
+        percentile_loss = nearest_percentile(global_losses, config.loss_p_percentile)
         decay = config.loss_moving_average_decay
         average = decay * self.loss_moving_average + (1 - decay) * percentile_loss
         self.loss_moving_average.assign(average)
@@ -132,9 +147,10 @@ class SampleWeighting(tf.Module):
         weights = tf.where(epoch < config.burn_in_epoch - 1, tf.ones_like(weights), weights)
         rate = tf.gather(tf.constant(self._dropout_rates, tf.float64), epoch)
         weights = tf.stop_gradient(weights)
-        kept = weights * self._kept(tf.size(losses), rate, global_step)
+        size = tf.size(global_losses)
+        kept = self._kept(size, rate, global_step)[first : first + tf.size(losses)]
         rate = tf.cast(rate, tf.float32)
-        return WeightedBatch(kept, weights, percentile_loss, rate, epoch)
+        return WeightedBatch(weights * kept, weights, size, percentile_loss, rate, epoch)
 
     def _further_columns(self, further: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         names = self.mentor.features[len(features.RELEASE) :]
@@ -149,6 +165,17 @@ class SampleWeighting(tf.Module):
         seed = seed_for(self.seed, global_step, Stream.EXAMPLE_DROPOUT)
         permutation = tf.argsort(tf.random.stateless_uniform([batch_size], seed))
         return tf.cast(permutation < num_kept, tf.float32)[:, None]
+
+
+def _all_replicas(losses: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | int]:
+    """The losses of all replicas, and where this one's begin among them."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return losses, 0
+    sizes = context.all_gather(tf.size(losses)[None], axis=0)
+    number = tf.cast(context.replica_id_in_sync_group, tf.int32)
+    first = tf.reduce_sum(sizes[:number])
+    return context.all_gather(losses, axis=0), first
 
 
 def nearest_percentile(losses: tf.Tensor, share: float) -> tf.Tensor:

@@ -1,0 +1,231 @@
+"""MentoredModel: what fit() computes, saves, restores and leaves behind."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import MENTORNET
+
+from mentornet import InputError, MentoredModel, MentorNet, build_student
+from mentornet.config import TrainConfig, WeightingConfig
+from mentornet.trainer import make_trainer
+
+STEPS, BATCH = 8, 16
+DROPOUT = "0.5,50,0.1,50"
+LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+@pytest.fixture(scope="module")
+def data():
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(STEPS * BATCH, 16, 16, 3)).astype(np.float32)
+    return images, generator.integers(0, 10, STEPS * BATCH)
+
+
+def small_student(seed=0):
+    keras.utils.set_random_seed(seed)
+    parts = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten()]
+    return keras.Sequential([keras.Input((16, 16, 3)), *parts, keras.layers.Dense(10)])
+
+
+def small_model(total_steps=None, **compiled):
+    model = MentoredModel(small_student(), MENTORNET, total_steps=total_steps)
+    compiled = {"optimizer": keras.optimizers.SGD(0.05), "loss": LOGITS, **compiled}
+    model.compile(**compiled)
+    return model
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 4])
+def test_equals_the_scripts_loop(data, steps_per_execution):
+    """The same batches through the scripts' trainer: weights and parameters to 1e-6."""
+    config = TrainConfig(
+        "-",
+        "-",
+        studentnet="inception",
+        batch_size=BATCH,
+        max_number_of_steps=STEPS,
+        learning_rate=0.02,
+        seed=3,
+        trained_mentornet_dir=MENTORNET,
+        weighting=WeightingConfig(0.6, 30, example_dropout_rates=DROPOUT),
+    )
+    trainer = make_trainer(config, 128, 10, (16, 16, 3), dropout_rate=0.0)
+    student = build_student("inception", 10, 3, (16, 16, 3), dropout_rate=0.0)
+    model = MentoredModel(
+        student,
+        MENTORNET,
+        loss_p_percentile=0.6,
+        burn_in_epoch=30,
+        example_dropout_rates=DROPOUT,
+        seed=3,
+    )
+    optimizer = keras.optimizers.SGD(0.02)
+    model.compile(optimizer, LOGITS, steps_per_execution=steps_per_execution)
+    images, labels = data
+    history = model.fit(images, labels, BATCH, epochs=1, shuffle=False, verbose=0)
+    weighted = []
+    for i in range(0, len(labels), BATCH):
+        batch = tf.constant(images[i : i + BATCH]), tf.constant(labels[i : i + BATCH])
+        outputs = trainer.step(*batch)
+        weighted.append(float(outputs["mentornet/weighted_loss"]))
+    assert history.history["loss"][0] == pytest.approx(np.mean(weighted), rel=1e-5)
+    average = float(trainer.weighting.loss_moving_average)
+    assert float(model.weighting.loss_moving_average) == pytest.approx(average, rel=1e-6)
+    for ours, theirs in zip(student.get_weights(), trainer.student.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_the_epoch_refers_to_the_whole_training(data):
+    seen = []
+
+    class Spy(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            steps = self.model._steps.numpy()
+            seen.append(int(100 * (self.model.optimizer.iterations.numpy() - 1) // steps))
+
+    model = small_model()
+    model.fit(*data, batch_size=32, epochs=5, callbacks=[Spy()], verbose=0)
+    assert seen == [5 * step for step in range(20)]
+    batches = tf.data.Dataset.from_tensor_slices(data).batch(16).repeat()
+    with pytest.raises(InputError, match="`total_steps` must be given"):
+        small_model().fit(batches.filter(lambda *_: True), epochs=1, steps_per_epoch=None)
+    small_model().fit(batches, epochs=2, steps_per_epoch=3, verbose=0)
+    small_model(total_steps=10).fit(batches, epochs=1, steps_per_epoch=2, verbose=0)
+
+
+def test_saving(data, tmp_path):
+    """A .keras file holds everything; the student's holds nothing of the MentorNet."""
+    images, labels = data
+    model = small_model(total_steps=16, metrics=["accuracy"])
+    model.fit(images, labels, BATCH, epochs=1, shuffle=False, verbose=0)
+    model.save(tmp_path / "whole.keras")
+    model.student.save(tmp_path / "student.keras")
+    loaded = keras.models.load_model(tmp_path / "whole.keras")
+    for each in (model, loaded):
+        each.fit(images, labels, BATCH, epochs=2, initial_epoch=1, shuffle=False, verbose=0)
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert int(loaded.optimizer.iterations) == 16
+    code = "import keras, numpy, sys\n"
+    code += f"model = keras.models.load_model({str(tmp_path / 'student.keras')!r})\n"
+    code += "assert model(numpy.zeros((2, 16, 16, 3))).shape == (2, 10)\n"
+    code += "assert not [name for name in sys.modules if name.startswith('mentornet')]\n"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+def test_callbacks(data, tmp_path):
+    """An interrupted fit() goes on from its backup as if it had not been; the usual others run."""
+    images, labels = data
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    def fit(model, *callbacks):
+        arguments = {"batch_size": BATCH, "epochs": 4, "shuffle": False, "verbose": 0}
+        return model.fit(
+            images, labels, validation_data=data, callbacks=list(callbacks), **arguments
+        )
+
+    undisturbed = small_model()
+    history = fit(
+        undisturbed,
+        keras.callbacks.TensorBoard(tmp_path / "board"),
+        keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True),
+        keras.callbacks.EarlyStopping(patience=10),
+    )
+    assert len(history.history["val_loss"]) == 4
+    assert keras.models.load_model(tmp_path / "best.keras").student.count_params() > 0
+    assert list((tmp_path / "board").rglob("events*"))
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_model(), backup, Interrupt())
+    resumed = small_model()
+    fit(resumed, keras.callbacks.BackupAndRestore(tmp_path / "backup"))
+    for a, b in zip(undisturbed.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_other_losses_and_sample_weights(data):
+    """A Keras name or a function do as well; a sample's own weight multiplies the MentorNet's."""
+    images, labels = data
+
+    def loss(y, outputs):
+        return keras.losses.sparse_categorical_crossentropy(y, outputs, from_logits=True)
+
+    models = [small_model(), small_model(loss=loss), small_model()]
+    own = np.full(len(labels), 2.0), np.full(len(labels), 1.0)
+    losses = []
+    for model, weights in zip(models, (None, *own[::-1]), strict=True):
+        history = model.fit(images, labels, 128, sample_weight=weights, verbose=0, shuffle=False)
+        losses.append(history.history["loss"][0])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    assert losses[2] == pytest.approx(2 * losses[0], rel=1e-6)
+
+
+def test_bad_input():
+    student = small_student()
+    for arguments, part in (
+        ({"mentor": "nowhere"}, "No MentorNet checkpoint"),
+        ({"loss_p_percentile": 2}, "`loss_p_percentile`"),
+        ({"total_steps": 0}, "`total_steps` must be at least 1"),
+        (
+            {
+                "mentor": MentorNet(
+                    features=("loss", "loss_difference", "label", "epoch", "loss_variance")
+                )
+            },
+            "without further features",
+        ),
+    ):
+        with pytest.raises(InputError, match=part):
+            MentoredModel(student, **arguments)
+    with pytest.raises(InputError, match="`loss` must be one loss"):
+        MentoredModel(student).compile("sgd")
+
+
+REPLICAS = """
+import sys
+import numpy as np
+import tensorflow as tf
+count = int(sys.argv[1])
+if count > 1:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    logical = [tf.config.LogicalDeviceConfiguration()] * count
+    tf.config.set_logical_device_configuration(cpu, logical)
+import keras
+import mentornet
+strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
+generator = np.random.default_rng(0)
+images = generator.normal(size=(96, 16, 16, 3)).astype("float32")
+labels = generator.integers(0, 10, 96)
+with strategy.scope():
+    student = mentornet.build_student("inception", 10, 0, (16, 16, 3), dropout_rate=0.0)
+    model = mentornet.MentoredModel(student, "mentornet_pd", example_dropout_rates="0.5,50,0,50")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.02), loss)
+history = model.fit(images, labels, batch_size=24, epochs=5, shuffle=False, verbose=0)
+losses = np.array(history.history["loss"])
+np.savez(sys.argv[2], *model.get_weights(), losses=losses)
+"""
+
+
+@pytest.mark.slow
+def test_replicas_agree(tmp_path):
+    """1, 2 and 4 replicas of the same global batches: same losses, same parameters to 1e-5."""
+    (tmp_path / "replicas.py").write_text(REPLICAS)
+    results = []
+    for count in (1, 2, 4):
+        path = tmp_path / f"{count}.npz"
+        command = [sys.executable, str(tmp_path / "replicas.py"), str(count), str(path)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        results.append(dict(np.load(path)))
+    for other in results[1:]:
+        for name, value in results[0].items():
+            np.testing.assert_allclose(other[name], value, atol=1e-5, err_msg=name)
+    assert np.abs(results[0]["losses"]).min() > 0.1

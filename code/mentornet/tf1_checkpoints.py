@@ -18,7 +18,9 @@ from mentornet.mentor import VARIABLE_SHAPES, MentorNet
 
 # Strings; only in the checkpoints of MentorNets with further features.
 _FEATURES = "mentornet/features"
-_MODELS = pathlib.Path(__file__).resolve().parents[2] / "mentornet_models" / "models"
+# In the repository, or in the package where it was installed from a wheel.
+_HERE = pathlib.Path(__file__).resolve()
+_MODELS = (_HERE.parents[2] / "mentornet_models" / "models", _HERE.parent / "models")
 
 
 def _open(prefix: str) -> Any:
@@ -46,7 +48,7 @@ def shipped_mentornets() -> dict[str, str]:
 
     A curriculum's name is its checkpoint's, without the suffix "_mentornet".
     """
-    prefixes = sorted(_MODELS.glob("*/*.index"))
+    prefixes = sorted(path for folder in _MODELS for path in folder.glob("*/*.index"))
     return {path.stem.removesuffix("_mentornet"): str(path.with_suffix("")) for path in prefixes}
 
 

@@ -1,0 +1,43 @@
+"""What an installation from a wheel brings along, away from the repository."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from conftest import ROOT
+
+PARTS = ("code", "mentornet_learning", "mentornet_models")
+FILES = ("setup.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE")
+CODE = """
+import mentornet
+from mentornet.tf1_checkpoints import shipped_mentornets
+from mentornet_learning import curricula
+assert mentornet.__file__.startswith({site!r}), mentornet.__file__
+assert set(shipped_mentornets()) == {names!r}
+assert all(mentornet.load_mentornet(name).num_labels >= 2 for name in {names!r})
+"""
+
+
+@pytest.mark.slow
+def test_curricula_come_along(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for part in PARTS:
+        shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("*.egg-info"))
+    for name in FILES:
+        shutil.copy(ROOT / name, source)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    subprocess.run([*command, "-w", str(tmp_path), str(source)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    shipped = ROOT.glob("mentornet_models/models/*/*.index")
+    names = {path.stem.removesuffix("_mentornet") for path in shipped}
+    assert len(names) == 7
+    code = CODE.format(site=str(site), names=names)
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment)

@@ -52,13 +52,21 @@ def test_confusion(scores):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.7])
-def test_noise_rate(share):
+def test_noise_rate(scores, share):
+    """By the losses, unless samples are trusted: then theirs, and nobody else's clean labels."""
+    examples = scores.examples
     generator = np.random.default_rng(1)
     count = 2000
     low = generator.normal(0.2, 0.08, count - int(share * count))
     high = generator.normal(0.8, 0.08, int(share * count))
-    assert labels.estimate_noise_rate(np.concatenate([low, high])) == pytest.approx(share, abs=0.02)
-    assert labels.estimate_noise_rate(np.full(5, 0.3)) == 0
+    losses = np.concatenate([low, high])
+    assert labels.estimate_noise_rate(examples, losses) == pytest.approx(share, abs=0.02)
+    assert labels.estimate_noise_rate(examples, np.full(5, 0.3)) == 0
+    trusted = np.arange(200) < 50
+    wrong = np.mean(examples.labels[:50] != examples.clean_labels[:50])
+    clean = np.where(trusted, examples.clean_labels, 99)
+    marked = dataclasses.replace(examples, trusted=trusted, clean_labels=clean)
+    assert labels.estimate_noise_rate(marked, losses) == wrong
 
 
 def test_what_is_refused(tmp_path, digits, train_flags):

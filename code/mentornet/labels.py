@@ -77,13 +77,21 @@ def _read_run(run_dir: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return config, dict(zip(COLUMNS, values.T, strict=True))
 
 
-def estimate_noise_rate(mean_loss: np.ndarray) -> float:
-    """Share of wrong labels: the weight of the upper part of a mixture of two normal laws.
+def estimate_noise_rate(examples: records.Examples, mean_loss: np.ndarray) -> float:
+    """Share of wrong labels.
+
+    That of the trusted samples, where there are any. Else the weight of the upper part of a mixture
+    of two normal laws of the losses, which is no more than a hint: it takes part of the samples to
+    which the MentorNet gave no weight for mislabelled, and misses wrong labels that the student
+    has memorised.
 
     Args:
-      mean_loss: float64 [n], of a run under a MentorNet, where wrong labels keep a high loss; a
-        student that has memorised them makes the estimate worthless.
+      examples: the training split.
+      mean_loss: float64 [n].
     """
+    if examples.trusted.any():
+        trusted = examples.take(np.flatnonzero(examples.trusted))
+        return float(np.mean(trusted.labels != trusted.clean_labels))
     from sklearn.mixture import GaussianMixture
 
     if len(np.unique(mean_loss)) < 2:
@@ -121,7 +129,7 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
     )
     score = np.mean([1 - np.exp(-history["mean_loss"]) for history in histories], axis=0)
     suggested = histories[0]["prediction"].astype(np.int64)
-    rate = estimate_noise_rate(mean_loss)
+    rate = estimate_noise_rate(examples, mean_loss)
     paths = _read_paths(pathlib.Path(folder) / FILES)
     return LabelScores(info, examples, score, suggested, mean_weight, mean_loss, rate, paths)
 

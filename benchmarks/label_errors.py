@@ -34,7 +34,7 @@ _FOLDS = 5
 def fold_config(run: dict[str, Any]) -> TrainConfig:
     """A run's configuration without a MentorNet and with a fold's share of the steps."""
     names = [field.name for field in dataclasses.fields(TrainConfig)]
-    values = {name: run[name] for name in names}
+    values = {name: run[name] for name in names if name in run}
     steps = run["max_number_of_steps"] // _FOLDS
     values |= {"weighting": None, "mentornet_update_epochs": (), "record_sample_weights": False}
     values["learning_rate_boundaries"] = tuple(

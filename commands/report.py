@@ -30,8 +30,16 @@ FLAGS = flags.FLAGS
 
 _HERE = pathlib.Path(__file__).resolve().parent
 _FULL_SIZE = 50_000  # Training images of CIFAR-10 and CIFAR-100.
-# Okabe and Ito, colour-blind safe.
-_COLORS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7")
+# Methods in the tables' order, in the colours of Okabe and Ito, which are colour-blind safe.
+_COLORS = {
+    "baseline": "#000000",
+    "self_paced": "#e69f00",
+    "focal_loss": "#56b4e9",
+    "mentornet_pd": "#009e73",
+    "mentornet_dd": "#0072b2",
+    "mentornet_dd, updated": "#d55e00",
+}
+_OTHER = "#cc79a7"
 _CLEAN, _CORRUPTED = "#0072b2", "#d55e00"
 
 
@@ -82,6 +90,13 @@ Groups = dict[tuple[Any, ...], list[Result]]
 
 
 def group(results: Iterable[Result], key: Callable[[Result], tuple[Any, ...]]) -> Groups:
+    """The results by a key, in the order of the methods."""
+    order = list(_COLORS)
+
+    def rank(result: Result) -> int:
+        return order.index(result.method) if result.method in order else len(order)
+
+    results = sorted(results, key=rank)
     groups: Groups = collections.defaultdict(list)
     for result in results:
         groups[key(result)].append(result)
@@ -132,19 +147,24 @@ Panels = dict[str, Callable[["Axes"], None]]
 
 
 def _draw(panels: Panels) -> bytes:
-    """A row of panels as PNG."""
+    """Panels, two in a row, as PNG; one legend for all methods."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    width = 4.4 * len(panels)
-    figure, grid = plt.subplots(1, len(panels), figsize=(width, 3.6), layout="constrained")
-    for axes, (title, draw) in zip(np.ravel(grid), panels.items(), strict=True):
+    rows = -(-len(panels) // 2)
+    size = (9.6, 3.6 * rows + 0.4)
+    figure, grid = plt.subplots(rows, 2, figsize=size, layout="constrained")
+    for axes in np.ravel(grid)[len(panels) :]:
+        axes.axis("off")
+    for axes, (title, draw) in zip(np.ravel(grid), panels.items(), strict=False):
         draw(axes)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
+    handles, names = np.ravel(grid)[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=6, fontsize=8)
     file = io.BytesIO()
     figure.savefig(file, dpi=120, format="png")
     plt.close(figure)
@@ -165,14 +185,14 @@ def draw_curves(results: list[Result]) -> bytes:
     groups = group(results, lambda r: (r.method,))
 
     def by_method(key: str, axes: Axes) -> None:
-        for color, ((method,), runs) in zip(_COLORS, groups.items(), strict=False):
+        for (method,), runs in groups.items():
             curve = _mean_curve(runs, key)
             if curve is not None:
+                color = _COLORS.get(method, _OTHER)
                 axes.plot(*curve, color=color, label=method, linewidth=1.4)
 
     def accuracy(axes: Axes) -> None:
         by_method("eval/accuracy", axes)
-        axes.legend(fontsize=7.5)
 
     def memorised(axes: Axes) -> None:
         by_method("predictions/corrupted_as_given", axes)

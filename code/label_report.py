@@ -87,7 +87,7 @@ def _figures(scores: LabelScores, count: int) -> str:
         classes = pages.text(f"{given} {suggested}")
         caption = f"<b>{pages.text(given)}</b> given<br>{pages.text(suggested)} suggested<br>"
         where = scores.paths[number] if scores.paths else f"id {number}"
-        caption += f"score {scores.score[i]:.3f}, {pages.text(where)}"
+        caption += f"mean loss {scores.mean_loss[i]:.1f}, {pages.text(where)}"
         figure = f"{picture}<figcaption>{caption}</figcaption>"
         parts.append(f'<figure data-classes="{classes}">{figure}</figure>\n')
     return '<div class="samples">\n' + "".join(parts) + "</div>\n"

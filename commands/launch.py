@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import os
 import pathlib
 import re
@@ -57,11 +56,13 @@ class Run:
     train: tuple[str, ...]
     evaluate: tuple[str, ...]
 
-    def result(self) -> dict | None:
-        """The evaluation's summary, if it covers the last step."""
-        path = self.folder / "eval_val" / "summary.json"
-        summary = json.loads(path.read_text()) if path.exists() else {}
-        return summary if summary.get("last_step") == self.steps else None
+    def result(self) -> dict[str, float] | None:
+        """Last and best accuracy, once the last step was evaluated."""
+        rows = files.read_json_lines(self.folder / "eval_val" / "eval.jsonl")
+        accuracy = {row["step"]: row["eval/accuracy"] for row in rows}
+        if self.steps not in accuracy:
+            return None
+        return {"last_accuracy": accuracy[self.steps], "best_accuracy": max(accuracy.values())}
 
 
 def read_table(path: str) -> list[dict[str, str]]:

@@ -171,10 +171,11 @@ class Pair:
             )
 
     def ended(self) -> bool:
-        """Whether both are; an evaluation without a training job to wait for is ended."""
+        """Whether both are; an evaluation that waits for a training job that gave up is ended."""
         if self.train.poll() is None:
             return False
-        if self.train.returncode != 0 and self.evaluation.poll() is None:
+        rows = files.read_json_lines(self.run.folder / "train" / "metrics.jsonl")
+        if not rows or rows[-1]["step"] < self.run.steps:
             self.evaluation.terminate()
         return self.evaluation.poll() is not None
 

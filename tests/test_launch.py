@@ -3,6 +3,7 @@
 import base64
 import csv
 import html.parser
+import importlib
 import io
 import os
 import shlex
@@ -101,6 +102,20 @@ def test_bad_input(flags, message):
     assert status == 2
     assert message in output
     assert "Traceback" not in output
+
+
+def test_an_evaluation_does_not_wait_for_ever(tmp_path, monkeypatch):
+    """A training job that was stopped from outside ends well, but not with its last step."""
+    monkeypatch.syspath_prepend(ROOT / "commands")
+    launch = importlib.import_module("launch")
+    wait = ("-c", "import time; time.sleep(600)")
+    pair = launch.Pair(launch.Run("run", tmp_path / "run", 10, ("-c", "pass"), wait), "0")
+    pair.train.wait()
+    deadline = time.monotonic() + 60
+    while not pair.ended():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert pair.train.returncode == 0 and pair.evaluation.returncode == -signal.SIGTERM
 
 
 class Page(html.parser.HTMLParser):

@@ -31,6 +31,7 @@ def test_from_burn_in_to_summary_with_a_kill_between(tmp_path):
         "--batch_size=32",
         "--loss_p_percentile=0.6",
         "--save_interval_secs=1",
+        "--mentornet_update_epochs=60",
     ]
     process = start(SCRIPT, *flags)
     deadline = time.monotonic() + 200
@@ -43,6 +44,7 @@ def test_from_burn_in_to_summary_with_a_kill_between(tmp_path):
     made = [path.stat().st_mtime_ns for path in kept]
     status, output = run(SCRIPT, *flags)
     assert status == 0, output
+    assert "Step 90: the MentorNet was updated" in output
     assert [path.stat().st_mtime_ns for path in kept] == made
     assert tf.train.latest_checkpoint(str(out / "burn_in")).endswith("-27")
     assert tf.train.latest_checkpoint(str(out / "train")).endswith("-150")

@@ -15,8 +15,8 @@ import pytest
 import tensorflow as tf
 from conftest import MENTORNET, ROOT, run, start
 
-from mentornet import InputError, training
-from mentornet.config import TrainConfig, WeightingConfig
+from mentornet import InputError, evaluation, files, training
+from mentornet.config import EvalConfig, TrainConfig, WeightingConfig
 from mentornet.files import read_json_lines
 from mentornet.metrics import prediction_statistics, weight_statistics
 from mentornet.trainer import make_trainer
@@ -217,6 +217,28 @@ def test_a_full_disk_leaves_the_last_checkpoint(digits, train_flags, tmp_path):
     assert "error: Saving the checkpoint of step 3 failed" in result.stderr
     assert "Traceback" not in result.stderr
     assert tf.train.latest_checkpoint(str(tmp_path)) is None
+
+
+def test_a_folder_belongs_to_one_process(train_flags, tmp_path):
+    """A second training job refuses and names the first; both evaluations likewise."""
+    flags = train_flags(train_log_dir=tmp_path / "train", max_number_of_steps=100_000)
+    first = start("code/cifar_train_baseline.py", *flags)
+    try:
+        wait_for_step(first, tmp_path / "train", 5)
+        status, output = run("code/cifar_train_baseline.py", *flags)
+        assert status == 2
+        assert "`train_log_dir` must not be used by two processes at once" in output
+        assert f"in use by process {first.pid}" in output
+        folders = [str(tmp_path / name) for name in ("train", "eval", "")]
+        refused = pytest.raises(InputError, match=f"in use by process {os.getpid()}")
+        with files.held(tmp_path / "eval", "eval_dir"), refused:
+            evaluation.run(EvalConfig(*folders))
+    finally:
+        first.kill()
+        first.communicate()
+    with files.held(tmp_path / "train", "train_log_dir"):  # A kill leaves nothing behind.
+        assert files.holder(tmp_path / "train") == os.getpid()
+    assert files.holder(tmp_path / "train") is None
 
 
 def test_unwritable_folder(digits, tmp_path):

@@ -212,7 +212,8 @@ def _draw_weights(runs: Sequence[Result], axes: Axes) -> None:
         if curve is not None:
             axes.plot(*curve, color=color, label=f"{kind} label", linewidth=1.4)
     axes.set_ylim(0, 1.05)
-    axes.legend(fontsize=7.5)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=7.5)
 
 
 Section = tuple[str, str, Table, bytes | None]

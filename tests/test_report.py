@@ -1,0 +1,94 @@
+"""The report's tables: full runs beside published numbers, shortened ones never there."""
+
+import importlib
+import json
+
+import pytest
+from conftest import ROOT
+
+from mentornet import InputError
+from mentornet.results import read_results
+
+
+@pytest.fixture
+def report(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "commands")
+    return importlib.import_module("report")
+
+
+def write_run(folder, seed, accuracies, steps=39000, num_examples=50_000, done=True):
+    config = {
+        "dataset_name": "cifar10",
+        "data_dir": "data/cifar10/0.4",
+        "studentnet": "resnet101",
+        "batch_size": 128,
+        "max_number_of_steps": steps,
+        "num_examples": num_examples,
+        "seed": seed,
+        "augment": None,
+        "weighting": {"loss_p_percentile": 0.75},
+        "trained_mentornet_dir": "mentornet_models/models/mentornet_pd1_g_1/mentornet_pd",
+        "mentornet_update_epochs": [],
+    }
+    for name in ("train", "eval_val"):
+        (folder / name).mkdir(parents=True)
+    (folder / "train" / "config.json").write_text(json.dumps(config))
+    # 100 steps at 128 images/s, 100 at 256: 150 seconds.
+    rows = [{"step": 100, "images_per_second": 128.0}, {"step": 200, "images_per_second": 256.0}]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "train" / "metrics.jsonl").write_text(lines)
+    count = len(accuracies)
+    last = steps if done else steps - 1
+    rows = [
+        {"step": last - 10 * (count - 1 - i), "eval/accuracy": a} for i, a in enumerate(accuracies)
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "eval_val" / "eval.jsonl").write_text(lines)
+
+
+def test_full_runs_beside_published_numbers(report, tmp_path):
+    write_run(tmp_path / "a", 0, [0.5, 0.9, 0.8, 0.7, 0.6, 0.76])
+    write_run(tmp_path / "b", 1, [0.5, 0.8, 0.8, 0.7, 0.6, 0.78])
+    results = read_results(tmp_path)
+    assert all(map(report.is_full, results))
+    header, lines = report.full_table(results)
+    row = dict(zip(header[:7], lines[0][:7], strict=True))
+    assert row["method"] == "mentornet_pd"
+    assert row["last"] == "0.770 ± 0.014"
+    assert row["best"] == "0.850 ± 0.071"
+    assert row["mean of last 5"] == "0.744 ± 0.011"
+    # The release's README has 0.776, the paper 0.77.
+    assert lines[0][7:11] == [0.776, "-0.006", 0.77, "+0.000"]
+    assert lines[0][11:] == ["0, 1", "2.5", "192"]
+
+
+def test_shortened_runs_stand_apart(report, tmp_path):
+    write_run(tmp_path / "full", 0, [0.7])
+    write_run(tmp_path / "short", 0, [0.6], steps=3900)
+    write_run(tmp_path / "small", 0, [0.5], num_examples=10_000)
+    write_run(tmp_path / "unfinished", 0, [0.4], done=False)
+    titles = {}
+    for title, _, (_, lines), _ in report.sections(read_results(tmp_path)):
+        titles.setdefault(title.partition(":")[0], []).append(str(lines))
+    assert {title: len(parts) for title, parts in titles.items()} == {
+        "Full runs": 1,
+        "Reduced": 2,
+        "Unfinished runs": 1,
+    }
+    assert "0.700" in titles["Full runs"][0] and "0.776" not in "".join(titles["Reduced"])
+    assert "0.600" in titles["Reduced"][0] + titles["Reduced"][1]
+    assert "38999" in titles["Unfinished runs"][0]
+
+
+def test_nothing_to_report(tmp_path):
+    with pytest.raises(InputError, match="must hold evaluated runs"):
+        read_results(tmp_path)
+
+
+def test_the_kept_results_are_whole(report):
+    """The table that is kept with the runs in results/ is what their files say."""
+    results = read_results(ROOT / "results")
+    kept = (ROOT / "results" / "results.md").read_text()
+    for title, _, table, _ in report.sections(results):
+        assert title in kept
+        assert report.pages.markdown_table(*table) in kept

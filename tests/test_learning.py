@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import run
-from curricula_errors import DEFAULTS, PUBLISHED, errors, learn
+from curricula_errors import DEFAULTS, PUBLISHED, SHIPPED, errors, learn
 
 from mentornet import InputError, load_mentornet
 from mentornet.tf1_checkpoints import shipped_mentornets
@@ -18,13 +18,13 @@ def check(vstar_fn, mentor, grid_error=1e-4, outside_error=2e-3):
         assert smallest > 0.999
 
 
-@pytest.mark.parametrize("vstar_fn", curricula.CURRICULA)
+@pytest.mark.parametrize("vstar_fn", SHIPPED)
 def test_shipped(vstar_fn):
     check(vstar_fn, load_mentornet(shipped_mentornets()[vstar_fn]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("vstar_fn", curricula.CURRICULA)
+@pytest.mark.parametrize("vstar_fn", SHIPPED)
 def test_five_seeds_of_five(vstar_fn):
     for seed in range(5):
         check(vstar_fn, learn(vstar_fn, seed, DEFAULTS))

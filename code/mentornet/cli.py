@@ -64,6 +64,12 @@ def define_training_flags() -> None:
     flags.DEFINE_boolean(
         "deterministic", d["deterministic"], "Use deterministic operations (may be slower on GPUs)."
     )
+    _define_running_flags()
+
+
+def _define_running_flags() -> None:
+    """What does not change the result: logs, checkpoints, devices, and what is remembered."""
+    d = _DEFAULTS
     flags.DEFINE_integer("save_summaries_secs", d["save_summaries_secs"], "Between flushes.")
     flags.DEFINE_integer("save_interval_secs", d["save_interval_secs"], "Between checkpoints.")
     flags.DEFINE_integer("save_interval_steps", None, "The same, counted in steps.")

@@ -120,6 +120,27 @@ class _Samples:
     lists: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
 
+def _existing(folder: pathlib.Path, config: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest of a folder that holds the same data already; None if there is no folder.
+
+    Raises:
+      InputError: the folder holds other data.
+    """
+    existing = read_manifest(folder)
+    if existing is not None:
+        old = existing.get("config", {})
+        different = [
+            f"{k}: {old.get(k)!r} there, {v!r} asked" for k, v in config.items() if old.get(k) != v
+        ]
+        if different:
+            advice = "remove the folder or choose another `output_dir`"
+            raise InputError(f"{folder} holds other data ({'; '.join(different)}); {advice}.")
+        return existing
+    rule = "The folder exists and has no manifest; it is left as it is."
+    check(not folder.exists(), rule, folder=str(folder))
+    return None
+
+
 def _folder(
     folder: pathlib.Path,
     split: str,
@@ -133,21 +154,9 @@ def _folder(
 
     name, ids = config["dataset_name"], samples.ids
     info = KNOWN.get(name, DatasetInfo(name, len(class_names), class_names))
-    existing = read_manifest(folder)
+    existing = _existing(folder, config)
     if existing is not None:
-        old = existing.get("config", {})
-        different = [
-            f"{k}: {old.get(k)!r} there, {v!r} asked" for k, v in config.items() if old.get(k) != v
-        ]
-        if different:
-            advice = "remove the folder or choose another `output_dir`"
-            raise InputError(f"{folder} holds other data ({'; '.join(different)}); {advice}.")
         return existing
-    check(
-        not folder.exists(),
-        "The folder exists and has no manifest; it is left as it is.",
-        folder=str(folder),
-    )
     features = {
         info.label_key: samples.labels,
         "image/class/clean_label": samples.clean,
@@ -173,13 +182,7 @@ def _folder(
             **_noise_facts(samples, info.num_classes),
             "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest()},
         }
-        lists = dict(samples.lists)
-        if data.paths is not None:
-            paths = zip(ids, data.paths[ids], strict=True)
-            lists[FILES] = ["id,path", *(f"{i},{_quoted(path)}" for i, path in paths)]
-        for list_name, lines in lists.items():
-            if lines:
-                (temporary / list_name).write_text("\n".join(lines) + "\n")
+        _write_lists(temporary, data, samples)
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         temporary.chmod(0o755)
         os.replace(temporary, folder)
@@ -187,6 +190,16 @@ def _folder(
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return manifest
+
+
+def _write_lists(folder: pathlib.Path, data: sources.Split, samples: _Samples) -> None:
+    lists = dict(samples.lists)
+    if data.paths is not None:
+        paths = zip(samples.ids, data.paths[samples.ids], strict=True)
+        lists[FILES] = ["id,path", *(f"{i},{_quoted(path)}" for i, path in paths)]
+    for name, lines in lists.items():
+        if lines:
+            (folder / name).write_text("\n".join(lines) + "\n")
 
 
 def _quoted(text: str) -> str:

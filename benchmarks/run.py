@@ -1,0 +1,264 @@
+"""Times of the mentored step and of everything around it, as ratios measured side by side.
+
+    python benchmarks/run.py --output_dir=DIR [--quick]
+
+Steps that are compared take turns in one process; a ratio is that of medians. Writes benchmarks.md
+and benchmarks.json (machine, versions, commit, samples, ratios). `--quick` shows that it runs, no
+more. With PyTorch installed, the same network is timed there, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+from absl import flags
+from steps import BATCH, Step, bare_convolutions, plain_step, torch_step, trainer_step
+
+from mentornet import cli, files, pages
+from mentornet.config import check
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("output_dir", "", "Folder of the results.")
+flags.DEFINE_boolean("quick", False, "As few steps as possible.")
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# What is aimed at.
+TARGETS = {
+    "mentored_over_no_lrn": ("at most", 1.10),
+    "mentored_over_unweighted": ("at most", 1.02),
+    "mentored_over_stock": ("at most", 0.90),
+    "mentored_over_torch": ("at most", 0.67),
+    "script_over_bare": ("at least", 0.95),
+    "eval_over_forward": ("at least", 0.9),
+    "pipeline_images_per_s": ("at least", 20_000),
+    "weighting_ms": ("at most", 1.0),
+    "history_ms": ("at most", 1.0),
+    "help_s": ("at most", 1.0),
+    "first_step_s": ("at most", 12.0),
+    "resnet101_mentored_over_bare": ("at most", 1.05),
+}
+
+
+def take_turns(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each step in each round, after two rounds that do not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(rounds + 2):
+        names = list(steps) if number % 2 else list(steps)[::-1]
+        for name in names:
+            start = time.perf_counter()
+            steps[name]()
+            if number >= 2:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def median(seconds: list[float]) -> float:
+    return float(np.median(seconds))
+
+
+def step_ratios(rounds: int, samples: dict[str, Any]) -> dict[str, float]:
+    """The mentored step of `inception` against the same network in other ways."""
+    import tensorflow as tf
+
+    def stock(x: tf.Tensor) -> tf.Tensor:
+        return tf.nn.local_response_normalization(x, 4, bias=1.0, alpha=0.001 / 9, beta=0.75)
+
+    steps = {
+        "mentored": trainer_step("inception", BATCH, True),
+        "unweighted": trainer_step("inception", BATCH, False),
+        "no_lrn": plain_step(lambda x: x),
+        "stock": plain_step(stock),
+    }
+    if (step := torch_step()) is not None:
+        steps["torch"] = step
+    seconds = samples["inception_step_s"] = take_turns(steps, rounds)
+    mentored = median(seconds.pop("mentored"))
+    return {f"mentored_over_{name}": mentored / median(own) for name, own in seconds.items()}
+
+
+def resnet_ratio(rounds: int, samples: dict[str, Any]) -> dict[str, float]:
+    """The mentored step of `resnet101` against its convolutions alone, batch 8."""
+    steps = {"mentored": trainer_step("resnet101", 8, True), "bare": bare_convolutions(8)}
+    seconds = samples["resnet101_step_s"] = take_turns(steps, rounds)
+    ratio = median(seconds["mentored"]) / median(seconds["bare"])
+    return {"resnet101_mentored_over_bare": ratio}
+
+
+def weighting_time(rounds: int, samples: dict[str, Any]) -> dict[str, float]:
+    """The weighting of a batch, and remembering it, each in a call of its own."""
+    import tensorflow as tf
+
+    from mentornet import SampleWeighting, load_mentornet
+    from mentornet.history import SampleHistory
+
+    weighting = SampleWeighting(load_mentornet("mentornet_pd"))
+    losses = tf.random.uniform([BATCH, 1])
+    weigh = tf.function(lambda: weighting(losses, epoch_percentage=20, global_step=3))
+    history, positions = SampleHistory(50_000), tf.range(BATCH, dtype=tf.int64)
+    logits = tf.random.normal([BATCH, 10])
+    remember = tf.function(lambda: history.update(positions, losses, losses, logits))
+    steps = {"weighting": lambda: weigh().numpy(), "history": remember}
+    seconds = take_turns(steps, 10 * rounds)
+    samples |= {f"{name}_s": values for name, values in seconds.items()}
+    return {f"{name}_ms": 1000 * median(values) for name, values in seconds.items()}
+
+
+def prepare_data(folder: pathlib.Path, count: int) -> pathlib.Path:
+    """Random images as a data set of one's own; returns the folder of its training records."""
+    from mentornet.datasets.prepare import PrepareConfig, prepare
+
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (count, 32, 32, 3), np.uint8)
+    np.savez(folder / "images.npz", images=images, labels=np.arange(count) % 10)
+    config = PrepareConfig("random", str(folder), source=str(folder / "images.npz"))
+    prepare(config)
+    return config.train_folder
+
+
+def data_rates(data: pathlib.Path, rounds: int, samples: dict[str, Any]) -> dict[str, float]:
+    """The input pipeline alone, and evaluation against bare forward passes."""
+    import tensorflow as tf
+
+    from mentornet import build_student
+    from mentornet.datasets import dataset_info, pipeline, records
+    from mentornet.evaluation import Predictor
+
+    info = dataset_info("random", data)
+    examples = records.read_examples(str(data), info, "train")
+    num_steps = 20 * rounds
+    settings = {"batch_size": BATCH, "seed": 0, "first_step": 0, "padding": 8}
+    batches = iter(pipeline.training_batches(examples, last_step=num_steps, **settings))
+    next(batches)
+    start = time.perf_counter()
+    count = sum(1 for _ in batches)
+    rate = count * BATCH / (time.perf_counter() - start)
+
+    predictor = Predictor(build_student("inception", 10))
+    images, labels = tf.random.normal([100, 32, 32, 3]), tf.zeros([100], tf.int64)
+
+    def forward() -> None:
+        for _ in range(len(examples) // 100):
+            predictor.forward(images, labels)[0].numpy()
+
+    steps = {"evaluation": lambda: predictor(examples, 100), "forward": forward}
+    seconds = samples["evaluation_s"] = take_turns(steps, max(3, rounds // 4))
+    ratio = median(seconds["forward"]) / median(seconds["evaluation"])
+    whole = len(examples) / (len(examples) // 100 * 100)
+    return {"pipeline_images_per_s": rate, "eval_over_forward": ratio * whole}
+
+
+def _script(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "code" / name), *arguments]
+
+
+def script_ratios(data: pathlib.Path, steps: int, samples: dict[str, Any]) -> dict[str, float]:
+    """The whole training script against the bare step, in turns; its first step; --help."""
+    bare = trainer_step("inception", BATCH, True)
+    rates: dict[str, list[float]] = {"script": [], "bare": []}
+    for number in range(3):
+        folder = data.parent / f"run{number}"
+        subprocess.run(_training(data, folder, steps), check=True, capture_output=True)
+        rows = files.read_json_lines(folder / "metrics.jsonl")
+        rates["script"].append(median([row["images_per_second"] for row in rows[1:]]))
+        seconds = take_turns({"bare": bare}, steps // 2)["bare"]
+        rates["bare"].append(BATCH / median(seconds))
+    samples["images_per_s"] = rates
+    first = samples["first_step_s"] = [_first_step(data, data.parent / f"first{i}") for i in (0, 1)]
+    scripts = ("cifar_train_mentornet.py", "cifar_train_baseline.py", "cifar_eval.py")
+    helps = samples["help_s"] = {name: _help(name) for name in scripts}
+    return {
+        "script_over_bare": median(rates["script"]) / median(rates["bare"]),
+        "first_step_s": min(first),
+        "help_s": max(helps.values()),
+    }
+
+
+def _training(data: pathlib.Path, folder: pathlib.Path, steps: int) -> list[str]:
+    arguments = [f"--data_dir={data}", f"--train_log_dir={folder}", "--dataset_name=random"]
+    arguments += ["--studentnet=inception", f"--max_number_of_steps={steps}"]
+    mentor = "--trained_mentornet_dir=mentornet_pd"
+    return _script("cifar_train_mentornet.py", *arguments, mentor)
+
+
+def _first_step(data: pathlib.Path, folder: pathlib.Path) -> float:
+    """Seconds from the start of the script until step 1 is in its log."""
+    start = time.perf_counter()
+    command = [*_training(data, folder, 2), "--log_every_steps=1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not files.read_json_lines(folder / "metrics.jsonl"):
+        check(process.poll() in (None, 0), "The training script must run.", status=process.poll())
+        time.sleep(0.02)
+    seconds = time.perf_counter() - start
+    process.wait()
+    return seconds
+
+
+def _help(name: str) -> float:
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run(_script(name, "--help"), capture_output=True, check=False)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what this was measured."""
+    import keras
+    import tensorflow as tf
+
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    versions = {"python": platform.python_version(), "tensorflow": tf.__version__}
+    versions |= {"keras": keras.__version__, "numpy": np.__version__}
+    return {
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "devices": [device.name for device in tf.config.list_physical_devices()],
+        "versions": versions,
+        "commit": commit.stdout.strip(),
+    }
+
+
+def judge(name: str, value: float) -> list[Any]:
+    """A line of the table: what was aimed at, and whether it was reached."""
+    kind, bound = TARGETS[name]
+    reached = value >= bound if kind == "at least" else value <= bound
+    return [name, f"{value:.4g}", f"{kind} {bound:g}", "yes" if reached else "no"]
+
+
+def main() -> None:
+    check(bool(FLAGS.output_dir), "`output_dir` must name a folder.", output_dir=FLAGS.output_dir)
+    cli.load_tensorflow()
+    rounds = 2 if FLAGS.quick else 20
+    samples: dict[str, Any] = {}
+    ratios = step_ratios(rounds, samples) | weighting_time(rounds, samples)
+    with tempfile.TemporaryDirectory() as folder:
+        data = prepare_data(pathlib.Path(folder), 1_000 if FLAGS.quick else 10_000)
+        ratios |= data_rates(data, rounds, samples)
+        ratios |= script_ratios(data, 20 if FLAGS.quick else 120, samples)
+    ratios |= resnet_ratio(1 if FLAGS.quick else rounds, samples)
+    output = pathlib.Path(FLAGS.output_dir)
+    output.mkdir(parents=True, exist_ok=True)
+    facts = {"machine": machine(), "ratios": ratios, "samples": samples}
+    files.write_text(output / "benchmarks.json", json.dumps(facts, indent=1) + "\n")
+    table = pages.markdown_table(
+        ("what", "measured", "target", "reached"), [judge(*item) for item in ratios.items()]
+    )
+    files.write_text(output / "benchmarks.md", table)
+    print(table, end="")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,131 @@
+"""The training steps that benchmarks/run.py compares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+BATCH = 128
+
+Step = Callable[[], Any]
+
+
+def trainer_step(name: str, size: int, mentored: bool) -> Step:
+    """One step of the scripts' trainer on a constant batch."""
+    import tensorflow as tf
+
+    from mentornet.config import TrainConfig, WeightingConfig
+    from mentornet.trainer import make_trainer
+
+    weighting = WeightingConfig(0.75, example_dropout_rates="0.5,17,0.05,83")
+    config = TrainConfig(
+        "-",
+        "-",
+        studentnet=name,
+        weighting=weighting if mentored else None,
+        trained_mentornet_dir="mentornet_pd",
+    )
+    trainer = make_trainer(config, 50_000, 10, (32, 32, 3))
+    images, labels = tf.random.normal([size, 32, 32, 3]), tf.zeros([size], tf.int64)
+    return lambda: trainer.step(images, labels)["mentornet/total_loss"].numpy()
+
+
+def plain_step(normalize: Callable[[Any], Any]) -> Step:
+    """`inception` in a plain tf.function, with another normalisation in place of ours."""
+    import keras
+    import tensorflow as tf
+
+    from mentornet import build_student
+    from mentornet.students.inception import LocalResponseNormalization
+
+    def replaced(layer: Any) -> Any:
+        is_ours = isinstance(layer, LocalResponseNormalization)
+        return (
+            keras.layers.Lambda(normalize)
+            if is_ours
+            else type(layer).from_config(layer.get_config())
+        )
+
+    model = keras.models.clone_model(build_student("inception", 10), clone_function=replaced)
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build(model.trainable_variables)
+    images, labels = tf.random.normal([BATCH, 32, 32, 3]), tf.zeros([BATCH], tf.int64)
+
+    @tf.function
+    def step() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            logits = model(images, training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_mean(losses)
+        optimizer.apply(tape.gradient(loss, model.trainable_variables))
+        return loss
+
+    return lambda: step().numpy()
+
+
+def torch_step() -> Step | None:
+    """The same network and step in PyTorch, if it is there."""
+    try:
+        import torch
+        from torch import nn
+    except ImportError:
+        return None
+
+    def norm() -> nn.Module:
+        return nn.LocalResponseNorm(9, alpha=0.001, beta=0.75, k=1.0)
+
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), norm()),
+        *(nn.Conv2d(64, 64, 5, padding=2), nn.ReLU(), norm(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(4096, 384), nn.ReLU(), nn.Dropout(0.2)),
+        *(nn.Linear(384, 192), nn.ReLU(), nn.Linear(192, 10)),
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    images, labels = torch.randn(BATCH, 3, 32, 32), torch.zeros(BATCH, dtype=torch.long)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def bare_convolutions(size: int) -> Step:
+    """Forward and both backward products of every convolution of `resnet101`."""
+    import keras
+    import tensorflow as tf
+
+    from mentornet import build_student
+
+    layers = [
+        layer
+        for layer in build_student("resnet101", 10).layers
+        if isinstance(layer, keras.layers.Conv2D)
+    ]
+    work = []
+    for number, layer in enumerate(layers):
+        images = tf.random.normal([size, *layer.input.shape[1:]])
+        gradient = tf.random.normal([size, *layer.output.shape[1:]])
+        work.append((images, layer.kernel.value, gradient, layer.strides[0], number > 0))
+
+    @tf.function
+    def step() -> tf.Tensor:
+        total = tf.zeros([])
+        for images, kernel, gradient, stride, has_input_gradient in work:
+            common = {"strides": [1, stride, stride, 1], "padding": "SAME"}
+            total += tf.nn.conv2d(images, kernel, **common)[0, 0, 0, 0]
+            back = tf.raw_ops.Conv2DBackpropFilter(
+                input=images, filter_sizes=kernel.shape, out_backprop=gradient, **common
+            )
+            total += back[0, 0, 0, 0]
+            if has_input_gradient:
+                back = tf.raw_ops.Conv2DBackpropInput(
+                    input_sizes=images.shape, filter=kernel, out_backprop=gradient, **common
+                )
+                total += back[0, 0, 0, 0]
+        return total
+
+    return lambda: step().numpy()

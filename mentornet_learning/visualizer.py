@@ -17,7 +17,6 @@ from absl import flags
 
 from mentornet import cli
 from mentornet.config import InputError, check
-from mentornet.features import RELEASE
 from mentornet.schedules import NUM_EPOCHS
 from mentornet_learning import curricula
 
@@ -96,6 +95,7 @@ def plot_still(
     targets: dict[int, np.ndarray],
     loss_bound: float,
     path: pathlib.Path,
+    caption: str = "",
 ) -> None:
     """Small multiples of all epochs; the targets, if there are any, below what was learned."""
     import matplotlib.pyplot as plt
@@ -123,6 +123,8 @@ def plot_still(
         image = draw(axes, values, loss_bound, title)
         is_lowest = number + columns >= len(panels) or place + columns >= per_part
         axes.tick_params(labelbottom=is_lowest)
+    if caption:
+        figure.suptitle(caption, fontsize=10)
     figure.supxlabel("loss (nats)", fontsize=10)
     figure.supylabel("loss minus moving average (nats)", fontsize=10)
     figure.colorbar(image, ax=grid, label="sample weight", shrink=0.8)
@@ -145,13 +147,12 @@ def parse_epochs(text: str) -> list[int]:
     return epochs
 
 
-def further_values(names: tuple[str, ...], texts: Sequence[str]) -> list[float]:
-    """The value at which each feature beyond the release's is held, 0 by default.
+def further_values(further: Sequence[str], texts: Sequence[str]) -> list[float]:
+    """The value at which each feature beyond the release's four is held, 0 by default.
 
     Raises:
       InputError: not one number a feature.
     """
-    further = names[len(RELEASE) :]
     rule = f"`further_features` must be one number for each of: {', '.join(further) or 'none'}."
     try:
         values = [float(text) for text in texts] or [0.0] * len(further)
@@ -186,7 +187,7 @@ def main() -> None:
 
     mentor = load_mentornet(FLAGS.model_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    further = further_values(mentor.features, FLAGS.further_features)
+    further = further_values(mentor.further_features, FLAGS.further_features)
     weights = {epoch: learned_weights(mentor, epoch, bound, further) for epoch in epochs}
     targets = {}
     if vstar_fn:
@@ -194,7 +195,9 @@ def main() -> None:
         given = (bound, further)
         targets = {epoch: target_weights(vstar_fn, gamma, epoch, *given) for epoch in epochs}
     plot_epochs(weights, bound, folder)
-    plot_still(weights, targets, bound, folder / "curriculum.png")
+    held = zip(mentor.further_features, further, strict=True)
+    caption = ", ".join(f"{name} = {value:g}" for name, value in held)
+    plot_still(weights, targets, bound, folder / "curriculum.png", caption)
     print(f"{len(epochs)} pictures, plot.gif and curriculum.png in {folder}")
 
 

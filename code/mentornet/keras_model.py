@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 
 from mentornet.config import WeightingConfig, check
-from mentornet.features import RELEASE
 from mentornet.mentor import MentorNet
 from mentornet.tf1_checkpoints import load_mentornet
 from mentornet.weighting import SampleWeighting
@@ -69,7 +68,8 @@ class MentoredModel(keras.Model):
         self.mentor = load_mentornet(mentor) if isinstance(mentor, str) else mentor
         self.mentor.trainable = False
         rule = "`mentor` must be a MentorNet without further features."
-        check(self.mentor.features == RELEASE, rule, features=self.mentor.features)
+        further = self.mentor.further_features
+        check(not further, rule, further_features=further)
         self._settings: dict[str, Any] = {
             "loss_p_percentile": loss_p_percentile,
             "burn_in_epoch": burn_in_epoch,

@@ -65,8 +65,7 @@ class MentorNet(keras.Model):
         for number, (name, shape) in enumerate(VARIABLE_SHAPES.items()):
             full_shape = tuple(num_labels if size is None else size for size in shape)
             if name == HIDDEN_KERNEL:
-                num_further = len(features) - len(feature_names.RELEASE)
-                full_shape = (_NUM_FEATURES + num_further, HIDDEN_SIZE)
+                full_shape = (_NUM_FEATURES + len(self.further_features), HIDDEN_SIZE)
             initializer: initializers.Initializer = initializers.Zeros()
             if len(full_shape) == 2:
                 initializer = initializers.GlorotUniform(seed=seed * 100 + number)
@@ -74,6 +73,11 @@ class MentorNet(keras.Model):
                 shape=full_shape, initializer=initializer, name=name.replace("/", ".")
             )
         self.built = True
+
+    @property
+    def further_features(self) -> tuple[str, ...]:
+        """The names of the inputs after the release's four."""
+        return self.features[len(feature_names.RELEASE) :]
 
     def get_config(self) -> dict[str, Any]:
         return {"num_labels": self.num_labels, "features": list(self.features)}

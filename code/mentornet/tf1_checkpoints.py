@@ -122,7 +122,7 @@ def save_mentornet(mentor: MentorNet, prefix: str) -> None:
     os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)
     names = sorted(mentor.tf1_variables)
     tensors = [tf.convert_to_tensor(mentor.tf1_variables[name].value) for name in names]
-    if mentor.features != features.RELEASE:
+    if mentor.further_features:
         names.append(_FEATURES)
         tensors.append(tf.constant(mentor.features))
     # Absolute, since TensorFlow joins a bare file name to its temporary folder wrongly.

@@ -144,7 +144,7 @@ class Trainer:
             return WeightedBatch(ones, ones, tf.size(losses), zero, zero, zero)
         epoch = 100 * step // self._max_number_of_steps
         given = labels if self._label_is_given else None
-        names = self.weighting.mentor.features[len(features.RELEASE) :]
+        names = self.weighting.mentor.further_features
         past = self.history.read(positions) if self.history is not None and names else {}
         further = {name: features.FURTHER[name].compute(past) for name in names}
         return self.weighting.weigh(losses, epoch, step, given, further)
@@ -176,9 +176,9 @@ def make_trainer(
         rule = f"mentornet_label='given' needs a MentorNet with {num_classes} labels."
         known = config.mentornet_label == "zero" or mentor.num_labels >= num_classes
         check(known, rule, labels_in_the_checkpoint=mentor.num_labels)
-        further = set(mentor.features) - set(features.RELEASE)
+        further = mentor.further_features
         rule = f"The MentorNet's further features must be among {', '.join(features.FURTHER)}."
-        check(further <= features.FURTHER.keys(), rule, features=mentor.features)
+        check(set(further) <= features.FURTHER.keys(), rule, features=further)
         needs_history = needs_history or bool(further)
         weighting = SampleWeighting(mentor, **vars(config.weighting), seed=config.seed)
     student = students.build_student(

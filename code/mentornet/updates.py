@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mentornet import dump, features
+from mentornet import dump
 from mentornet.config import TrainConfig, check
 from mentornet.datasets.records import Examples
 from mentornet.evaluation import Predictor
@@ -42,9 +42,9 @@ class MentorUpdates:
         rule = "`mentornet_update_epochs` needs trusted samples (cifar_prepare_data --num_trusted)."
         check(bool(examples.trusted.any()), rule, trusted=int(examples.trusted.sum()))
         assert trainer.weighting is not None  # TrainConfig checks it.
-        names = trainer.weighting.mentor.features
+        further = trainer.weighting.mentor.further_features
         rule = "`mentornet_update_epochs` needs a MentorNet without further features."
-        check(names == features.RELEASE, rule, features=names)
+        check(not further, rule, further_features=further)
         self._config, self._weighting = config, trainer.weighting
         self._trusted = examples.take(dump.choose(examples, None, config.seed))
         self._predictor = Predictor(trainer.student)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from mentornet import features, schedules
+from mentornet import schedules
 from mentornet.config import WeightingConfig, check
 from mentornet.mentor import MentorNet
 from mentornet.schedules import NUM_EPOCHS
@@ -153,7 +153,7 @@ class SampleWeighting(tf.Module):
         return WeightedBatch(weights * kept, weights, size, percentile_loss, rate, epoch)
 
     def _further_columns(self, further: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
-        names = self.mentor.features[len(features.RELEASE) :]
+        names = self.mentor.further_features
         missing = [name for name in names if name not in further]
         rule = f"`further` must give {', '.join(missing)}, which the MentorNet was learned with."
         check(not missing, rule, further=sorted(further))

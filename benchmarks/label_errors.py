@@ -40,8 +40,9 @@ def fold_config(run: dict[str, Any]) -> TrainConfig:
     values["learning_rate_boundaries"] = tuple(
         max(1, step // _FOLDS) for step in run["learning_rate_boundaries"]
     )
-    epochs = run["num_epochs_per_decay"] / _FOLDS
-    return TrainConfig(**(values | {"max_number_of_steps": steps, "num_epochs_per_decay": epochs}))
+    if epochs := run["num_epochs_per_decay"]:
+        values["num_epochs_per_decay"] = epochs / _FOLDS
+    return TrainConfig(**(values | {"max_number_of_steps": steps}))
 
 
 def out_of_fold(config: TrainConfig, examples: Any, num_classes: int, augment: bool) -> np.ndarray:

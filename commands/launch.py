@@ -88,12 +88,12 @@ def _scaled(row: dict[str, str], scale: float) -> dict[str, str]:
         return row
     steps = max(1, round(int(row["max_number_of_steps"]) * scale))
     row = row | {"max_number_of_steps": str(steps)}
-    epochs = row.get("num_epochs_per_decay") or "50"
+    epochs = row.get("num_epochs_per_decay")
     if row["studentnet"] == "resnet101" and row["method"] != "baseline":
         boundaries = sorted({max(1, round(step * scale)) for step in RESNET_BOUNDARIES})
         row["learning_rate_boundaries"] = ",".join(map(str, boundaries))
-    elif row["studentnet"] in ("resnet101", "inception"):
-        row["num_epochs_per_decay"] = f"{float(epochs) * scale:g}"
+    elif epochs or row["studentnet"] in ("resnet101", "inception"):
+        row["num_epochs_per_decay"] = f"{float(epochs or 50) * scale:g}"
     return row
 
 

@@ -8,7 +8,7 @@ PACKAGE = ROOT / "code" / "mentornet"
 LAYERS = [
     {"config", "schedules", "seeds", "files", "features", "pages"},
     {"datasets", "students", "mentor", "optimizers", "results"},
-    {"weighting", "checkpoints", "tf1_checkpoints", "metrics", "runs", "history"},
+    {"weighting", "checkpoints", "tf1_checkpoints", "metrics", "runs", "history", "mixup"},
     {"trainer", "training", "evaluation", "dump", "updates", "labels", "keras_model"},
     {"cli"},
 ]

@@ -14,6 +14,7 @@ SCRIPTS = [
     "mentornet_learning/train.py",
     "mentornet_learning/visualizer.py",
     "mentornet_learning/learn_curriculum.py",
+    "code/cifar_train_mentormix.py",
 ]
 
 
@@ -34,7 +35,7 @@ def test_flags_and_defaults_of_the_release():
         0.1,
         0.1,
     )
-    assert (config.num_epochs_per_decay, config.max_number_of_steps) == (50, 39000)
+    assert config.max_number_of_steps == 39000
     assert (config.save_summaries_secs, config.save_interval_secs) == (120, 1200)
     weighting = WeightingConfig()
     assert (weighting.loss_p_percentile, weighting.loss_moving_average_decay) == (0.7, 0.5)

@@ -27,7 +27,7 @@ READ_ERRORS = (
 )
 
 
-def _variables_of(model: keras.Model) -> dict[str, tf.Variable]:
+def variables_of(model: keras.Model) -> dict[str, tf.Variable]:
     """A model's variables under the network's names, whatever Keras' internals are.
 
     Keras numbers layers without a name through the whole process (conv2d_7); here they are numbered
@@ -44,6 +44,35 @@ def _variables_of(model: keras.Model) -> dict[str, tf.Variable]:
         result[parent.removeprefix("/")] = variable.value
     assert len(result) == len(model.weights)
     return result
+
+
+def _averages(variables: dict[str, tf.Variable]) -> dict[str, tf.Variable]:
+    return {f"average/{name}": v for name, v in variables.items() if v.dtype.is_floating}
+
+
+class MovingAverage:
+    """An exponential moving average of a network's parameters and moving statistics.
+
+    In its first steps the decay is (1 + step) / (10 + step), as tf.train.ExponentialMovingAverage
+    has it, which this wraps.
+
+    Args:
+      student: the network.
+      decay: in 0..1.
+      global_step: the number of updates done.
+    """
+
+    def __init__(self, student: keras.Model, decay: float, global_step: tf.Variable) -> None:
+        self._variables = _averages(variables_of(student))
+        self._average = tf.train.ExponentialMovingAverage(decay, global_step)
+        self.update()
+
+    def update(self) -> None:
+        self._average.apply(self._variables.values())
+
+    def state(self) -> dict[str, tf.Variable]:
+        """The averages under the names by which `restore_student` finds them."""
+        return {name: self._average.average(v) for name, v in self._variables.items()}
 
 
 class RunCheckpoint:
@@ -67,7 +96,7 @@ class RunCheckpoint:
         max_to_keep: int,
     ) -> None:
         self._checkpoint = tf.train.Checkpoint(
-            student=_variables_of(student),
+            student=variables_of(student),
             config=tf.Variable(json.dumps(config), trainable=False),
             state=state,
         )
@@ -148,13 +177,17 @@ def read_run_config(prefix: str) -> dict[str, Any]:
 
 
 def restore_student(student: keras.Model, prefix: str) -> None:
-    """Restores the student alone from a run's checkpoint.
+    """Restores the student alone from a run's checkpoint: its moving average, if the run keeps one.
 
     Raises:
       One of `READ_ERRORS`: the checkpoint is gone, damaged or of another network.
     """
-    checkpoint = tf.train.Checkpoint(student=_variables_of(student))
+    variables = variables_of(student)
+    checkpoint = tf.train.Checkpoint(student=variables)
     checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
+    if read_run_config(prefix).get("ema_decay"):
+        checkpoint = tf.train.Checkpoint(state=_averages(variables))
+        checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
 
 
 def load_student(prefix: str) -> keras.Model:

@@ -57,11 +57,33 @@ class WeightingConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class MixupConfig:
+    """How samples are mixed (Jiang et al. 2020, "Beyond Synthetic Noise", Algorithm 1).
+
+    Attributes:
+      alpha: of the Beta distribution of the shares; positive.
+      second_reweight: whether the mixed samples are weighted again, with a moving average of their
+        own.
+
+    Raises:
+      InputError: `alpha` is not positive.
+    """
+
+    alpha: float
+    second_reweight: bool = False
+
+    def __post_init__(self) -> None:
+        rule = "`mixup_alpha` must be a positive number."
+        check(math.isfinite(self.alpha) and self.alpha > 0, rule, mixup_alpha=self.alpha)
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """Everything that a training run depends on.
 
-    `weighting` is None for the baseline. `augment` None means what the data set asks for,
-    `momentum` and `weight_decay` None what the student does.
+    `weighting` is None for the baseline, `mixup` where samples are not mixed, `ema_decay` where
+    the parameters are evaluated as they are. `augment` None means what the data set asks for,
+    `num_epochs_per_decay`, `momentum` and `weight_decay` None what the student does.
 
     Raises:
       InputError: a value lies outside its range.
@@ -75,7 +97,7 @@ class TrainConfig:
     max_number_of_steps: int = 39000
     learning_rate: float = 0.1
     learning_rate_decay_factor: float = 0.1
-    num_epochs_per_decay: float = 50.0
+    num_epochs_per_decay: float | None = None
     learning_rate_boundaries: tuple[int, ...] = ()
     momentum: float | None = None
     weight_decay: float | None = None
@@ -85,6 +107,8 @@ class TrainConfig:
     trained_mentornet_dir: str | None = None
     mentornet_label: str = "zero"
     weighting: WeightingConfig | None = None
+    mixup: MixupConfig | None = None
+    ema_decay: float | None = None
     mentornet_update_epochs: tuple[int, ...] = ()
     record_sample_weights: bool = False
     # What follows may change from one start to the next without changing the result.
@@ -106,7 +130,8 @@ class TrainConfig:
         for name in ("learning_rate", "learning_rate_decay_factor", "num_epochs_per_decay"):
             value = getattr(self, name)
             rule = f"`{name}` must be a positive number."
-            check(math.isfinite(value) and value > 0, rule, **{name: value})
+            valid = value is None or (math.isfinite(value) and value > 0)
+            check(valid, rule, **{name: value})
         for name in ("save_summaries_secs", "save_interval_secs", "seed"):
             value = getattr(self, name)
             check(value >= 0, f"`{name}` must not be negative.", **{name: value})
@@ -120,7 +145,7 @@ class TrainConfig:
         check(increasing, rule, learning_rate_boundaries=boundaries)
         rule = "`mentornet_label` must be 'zero' or 'given'."
         check(self.mentornet_label in ("zero", "given"), rule, mentornet_label=self.mentornet_label)
-        for name, upper in (("momentum", 1), ("weight_decay", math.inf)):
+        for name, upper in (("momentum", 1), ("weight_decay", math.inf), ("ema_decay", 1)):
             value = getattr(self, name)
             rule = f"`{name}` must lie in 0..{upper}, {upper} not included."
             check(value is None or 0 <= value < upper, rule, **{name: value})
@@ -129,6 +154,10 @@ class TrainConfig:
             rule = "`trained_mentornet_dir` must name a MentorNet checkpoint."
             path = self.trained_mentornet_dir
             check(bool(path), rule, trained_mentornet_dir=path)
+        if self.mixup is not None:
+            second = self.mixup.second_reweight
+            rule = "`second_reweight` needs a MentorNet."
+            check(not second or self.weighting is not None, rule, second_reweight=second)
 
     def _check_updates(self) -> None:
         epochs = self.mentornet_update_epochs

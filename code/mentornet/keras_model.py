@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mentornet.config import WeightingConfig, check
+from mentornet.config import MixupConfig, WeightingConfig, check
 from mentornet.mentor import MentorNet
+from mentornet.mixup import Partners, draw_partners, forward_without_trace
 from mentornet.tf1_checkpoints import load_mentornet
 from mentornet.weighting import SampleWeighting
 
@@ -39,7 +40,10 @@ class MentoredModel(keras.Model):
         example_dropout_rates: see `mentornet.config.WeightingConfig`.
       total_steps: steps of the whole training, to which the epoch percentage refers; None takes
         epochs times steps of each fit(). Give it where several calls make one training.
-      seed: of the example drop-out.
+      mixup_alpha: if given, samples are mixed as by MentorMix (Jiang et al. 2020, Algorithm 1);
+        metrics are those of the samples as they were.
+      second_reweight: whether the mixed samples are weighted again.
+      seed: of the example drop-out, and of what is mixed.
       **kwargs: of keras.Model.
 
     Raises:
@@ -58,6 +62,8 @@ class MentoredModel(keras.Model):
         loss_moving_average_decay: float = _DEFAULTS.loss_moving_average_decay,
         example_dropout_rates: str = _DEFAULTS.example_dropout_rates,
         total_steps: int | None = None,
+        mixup_alpha: float | None = None,
+        second_reweight: bool = False,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -79,12 +85,17 @@ class MentoredModel(keras.Model):
             "seed": seed,
         }
         self.total_steps = total_steps
+        self.mixup = None if mixup_alpha is None else MixupConfig(mixup_alpha, second_reweight)
         # Keras' own variables, so that backups and saved models hold them.
         average = self._scalar("loss_moving_average", "float32")
         self._steps = self._scalar("total_steps", "int64")
         self.weighting = SampleWeighting(
             self.mentor, loss_moving_average=average.value, **self._settings
         )
+        self._second_weighting = None
+        if self.mixup is not None and second_reweight:
+            average = self._scalar("mixed_loss_moving_average", "float32")
+            self._second_weighting = self.weighting.second(average.value)
         self._sample_losses: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
         self.built = student.built
 
@@ -104,6 +115,8 @@ class MentoredModel(keras.Model):
         self.built = True
 
     def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
+        if training and self.mixup is not None:  # What is learned comes in compute_loss().
+            return forward_without_trace(self.student, inputs)
         return self.student(inputs, training=training)
 
     def compile(
@@ -160,20 +173,44 @@ class MentoredModel(keras.Model):
         """The weighted loss in training; else keras.Model's own."""
         if not training:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        assert self._sample_losses is not None  # compile() sets it.
-        losses = tf.cast(self._sample_losses(y, y_pred), tf.float32)
-        losses = tf.reduce_mean(tf.reshape(losses, [tf.shape(losses)[0], -1]), axis=1)[:, None]
+        losses = self._sample_loss(y, y_pred)
         step = tf.cast(self.optimizer.iterations, tf.int64)
-        batch = self.weighting.weigh(
-            tf.stop_gradient(losses), 100 * step // tf.maximum(self._steps.value, 1), step
-        )
+        epoch = 100 * step // tf.maximum(self._steps.value, 1)
+        batch = self.weighting.weigh(tf.stop_gradient(losses), epoch, step)
         weights = batch.weights
+        given = tf.ones_like(weights)
         if sample_weight is not None:
-            weights *= tf.reshape(tf.cast(sample_weight, tf.float32), [-1, 1])
+            given = tf.reshape(tf.cast(sample_weight, tf.float32), [-1, 1])
+        if self.mixup is not None:
+            partners = draw_partners(weights, self.mixup.alpha, self.weighting.seed, step)
+            losses, weights = self._mix(x, y, partners, epoch, step)
+            given = partners.mix(given)
+        weights *= given
         # Divided by the size of the global batch: replicas' gradients are summed.
         loss = tf.reduce_sum(weights * losses) / tf.cast(batch.global_size, tf.float32)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         return tf.add_n([loss, *(tf.cast(extra, tf.float32) / replicas for extra in self.losses)])
+
+    def _sample_loss(self, y: Any, y_pred: Any) -> tf.Tensor:
+        """The loss of each sample. float32 [batch, 1]."""
+        assert self._sample_losses is not None  # compile() sets it.
+        losses = tf.cast(self._sample_losses(y, y_pred), tf.float32)
+        return tf.reduce_mean(tf.reshape(losses, [tf.shape(losses)[0], -1]), axis=1)[:, None]
+
+    def _mix(
+        self, x: Any, y: Any, partners: Partners, epoch: tf.Tensor, step: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Losses of the mixed samples, with gradient, and their weights. float32 [batch, 1]."""
+        outputs = self.student(tf.nest.map_structure(partners.mix, x), training=True)
+        other = tf.nest.map_structure(lambda labels: tf.gather(labels, partners.indices), y)
+        losses = partners.mix_losses(
+            self._sample_loss(y, outputs), self._sample_loss(other, outputs)
+        )
+        if self._second_weighting is None:
+            return losses, tf.ones_like(losses)
+        return losses, self._second_weighting(
+            tf.stop_gradient(losses), epoch_percentage=epoch, global_step=step
+        )
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model as it was."""
@@ -183,7 +220,11 @@ class MentoredModel(keras.Model):
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         own = {"student": serialize(self.student), "mentor": serialize(self.mentor)}
-        return {**super().get_config(), **own, **self._settings, "total_steps": self.total_steps}
+        own["total_steps"] = self.total_steps
+        if self.mixup is not None:
+            own["mixup_alpha"] = self.mixup.alpha
+            own["second_reweight"] = self.mixup.second_reweight
+        return {**super().get_config(), **own, **self._settings}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> MentoredModel:

@@ -15,6 +15,9 @@ class Stream(enum.IntEnum):
     EXAMPLE_DROPOUT = 3
     STUDENT_DROPOUT = 4
     ORDER = 5
+    MIXUP_PARTNER = 6
+    MIXUP_SHARE = 7
+    SECOND_EXAMPLE_DROPOUT = 8
 
 
 def seed_for(seed: int, counter: tf.Tensor | int, stream: Stream) -> tf.Tensor:

@@ -6,8 +6,10 @@ import keras
 import tensorflow as tf
 
 from mentornet import features, students
-from mentornet.config import TrainConfig, check
+from mentornet.checkpoints import MovingAverage
+from mentornet.config import MixupConfig, TrainConfig, check
 from mentornet.history import SampleHistory
+from mentornet.mixup import draw_partners, forward_without_trace
 from mentornet.optimizers import make_optimizer
 from mentornet.seeds import Stream, seed_for
 from mentornet.tf1_checkpoints import load_mentornet
@@ -31,6 +33,8 @@ class Trainer:
       seed: of the student's dropout.
       label_is_given: whether the MentorNet sees the given label instead of 0.
       history: what is remembered of each sample; a MentorNet with further features needs it.
+      mixup: how samples are mixed, if they are.
+      ema_decay: of the moving average of the student that is kept for evaluation, if there is one.
     """
 
     def __init__(
@@ -44,6 +48,8 @@ class Trainer:
         seed: int = 0,
         label_is_given: bool = False,
         history: SampleHistory | None = None,
+        mixup: MixupConfig | None = None,
+        ema_decay: float | None = None,
     ) -> None:
         self.history = history
         self.student, self.optimizer, self.weighting = student, optimizer, weighting
@@ -54,6 +60,11 @@ class Trainer:
         self._label_is_given = label_is_given
         self._kernels = [v for v in student.trainable_variables if v.name == "kernel"]
         self._seed_states = [v for v in student.variables if v.name == "seed_generator_state"]
+        self._mixup, self._second_weighting = mixup, None
+        if mixup is not None and mixup.second_reweight:
+            assert weighting is not None  # TrainConfig checks it.
+            self._second_weighting = weighting.second()
+        self._average = ema_decay and MovingAverage(student, ema_decay, self.global_step)
         self._num_seen = tf.Variable(0, trainable=False, dtype=tf.int64)
         self._num_used = tf.Variable(0, trainable=False, dtype=tf.int64)
 
@@ -74,6 +85,10 @@ class Trainer:
             # It may be learned again during the run.
             variables = self.weighting.mentor.tf1_variables
             state |= {name: variable.value for name, variable in variables.items()}
+        if self._second_weighting is not None:
+            state["mixed_loss_moving_average"] = self._second_weighting.loss_moving_average
+        if self._average:
+            state |= self._average.state()
         if self.history is not None:
             state["sample_history"] = self.history.values
         return state
@@ -91,26 +106,35 @@ class Trainer:
 
         Returns:
           Scalars under the release's summary names, and `logits` [batch, classes], `losses` and
-          `sample_weights` [batch, 1], all float32.
+          `sample_weights` [batch, 1], all float32; where samples are mixed, those three are of the
+          samples as they were before.
         """
         step = self.global_step + 0
         self._reseed_dropout(step)
         with tf.GradientTape() as tape:
-            logits = tf.cast(self.student(images, training=True), tf.float32)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)[:, None]
+            if self._mixup is None:
+                logits = tf.cast(self.student(images, training=True), tf.float32)
+            else:
+                logits = tf.cast(forward_without_trace(self.student, images), tf.float32)
+            losses = _cross_entropy(labels, logits)
             batch = self._weigh(losses, labels, step, positions)
-            weighted_loss = tf.reduce_mean(batch.weights * losses)
+            learned_losses, weights = losses, batch.weights
+            if self._mixup is not None:
+                learned_losses, weights = self._mix(images, labels, batch, step)
+            weighted_loss = tf.reduce_mean(weights * learned_losses)
             total_loss = weighted_loss
             if self._weight_decay:
                 norm = tf.add_n([tf.nn.l2_loss(kernel.value) for kernel in self._kernels])
-                total_loss += self._weight_decay * norm * tf.reduce_mean(batch.weights)
+                total_loss += self._weight_decay * norm * tf.reduce_mean(weights)
         learning_rate = tf.identity(self.optimizer.learning_rate)
         gradients = tape.gradient(total_loss, self.student.trainable_variables)
         self.optimizer.apply(gradients)
+        if self._average:
+            self._average.update()
         if self.history is not None:
             self.history.update(positions, losses, batch.before_dropout, logits)
         self._num_seen.assign_add(tf.size(losses, tf.int64))
-        self._num_used.assign_add(tf.math.count_nonzero(batch.weights > _USED))
+        self._num_used.assign_add(tf.math.count_nonzero(weights > _USED))
         outputs = {
             "logits": logits,
             "losses": losses,
@@ -120,7 +144,7 @@ class Trainer:
             "mentornet/total_loss": total_loss,
             "learning_rate": learning_rate,
             "data_util/data_util": tf.cast(self._num_used / self._num_seen, tf.float32),
-            "data_util/batch_sum_v": tf.reduce_sum(batch.weights),
+            "data_util/batch_sum_v": tf.reduce_sum(weights),
         }
         if self.weighting is not None:
             outputs["debug/percentile_loss"] = batch.percentile_loss
@@ -142,18 +166,42 @@ class Trainer:
         if self.weighting is None:
             zero, ones = tf.zeros([]), tf.ones_like(losses)
             return WeightedBatch(ones, ones, tf.size(losses), zero, zero, zero)
-        epoch = 100 * step // self._max_number_of_steps
         given = labels if self._label_is_given else None
         names = self.weighting.mentor.further_features
         past = self.history.read(positions) if self.history is not None and names else {}
         further = {name: features.FURTHER[name].compute(past) for name in names}
-        return self.weighting.weigh(losses, epoch, step, given, further)
+        return self.weighting.weigh(losses, self._epoch(step), step, given, further)
+
+    def _mix(
+        self, images: tf.Tensor, labels: tf.Tensor, batch: WeightedBatch, step: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Losses of the mixed samples, with gradient, and their weights. float32 [batch, 1]."""
+        assert self._mixup is not None
+        partners = draw_partners(batch.weights, self._mixup.alpha, self._seed, step)
+        logits = tf.cast(self.student(partners.mix(images), training=True), tf.float32)
+        other_labels = tf.gather(labels, partners.indices)
+        losses = partners.mix_losses(
+            _cross_entropy(labels, logits), _cross_entropy(other_labels, logits)
+        )
+        if self._second_weighting is None:
+            return losses, tf.ones_like(losses)
+        epoch, given = self._epoch(step), labels if self._label_is_given else None
+        return losses, self._second_weighting(
+            tf.stop_gradient(losses), epoch_percentage=epoch, global_step=step, labels=given
+        )
+
+    def _epoch(self, step: tf.Tensor) -> tf.Tensor:
+        return 100 * step // self._max_number_of_steps
 
     def _reseed_dropout(self, step: tf.Tensor) -> None:
         """Makes the student's dropout a function of (seed, step); Keras' own state only counts."""
         seed = seed_for(self._seed, step, Stream.STUDENT_DROPOUT)
         for number, state in enumerate(self._seed_states):
             state.assign(tf.cast(tf.random.fold_in(seed, number), state.dtype))
+
+
+def _cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)[:, None]
 
 
 def make_trainer(
@@ -194,4 +242,6 @@ def make_trainer(
         seed=config.seed,
         label_is_given=config.mentornet_label == "given",
         history=SampleHistory(num_examples) if needs_history else None,
+        mixup=config.mixup,
+        ema_decay=config.ema_decay,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -45,6 +46,7 @@ class SampleWeighting(tf.Module):
         example_dropout_rates: see `mentornet.config.WeightingConfig`.
       seed: of the example drop-out; which samples a step drops depends on (seed, global_step).
       loss_moving_average: the variable to use, by default a new one.
+      dropout_stream: of the example drop-out's random numbers.
 
     Attributes:
       mentor: the MentorNet; may be replaced between two steps.
@@ -64,6 +66,7 @@ class SampleWeighting(tf.Module):
         example_dropout_rates: str = "0.5, 17, 0.05, 78, 1.0, 5",
         seed: int = 0,
         loss_moving_average: tf.Variable | None = None,
+        dropout_stream: Stream = Stream.EXAMPLE_DROPOUT,
     ) -> None:
         super().__init__("sample_weighting")
         self.config = WeightingConfig(
@@ -75,6 +78,7 @@ class SampleWeighting(tf.Module):
         )
         self.mentor = mentor
         self.seed = seed
+        self._stream = dropout_stream
         self._dropout_rates = schedules.dropout_rates(example_dropout_rates)
         if loss_moving_average is None:
             loss_moving_average = tf.Variable(
@@ -85,6 +89,19 @@ class SampleWeighting(tf.Module):
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,  # All have the same.
             )
         self.loss_moving_average = loss_moving_average
+
+    def second(self, loss_moving_average: tf.Variable | None = None) -> SampleWeighting:
+        """The same settings and MentorNet for mixed samples, with a moving average of their own."""
+        further = self.mentor.further_features
+        rule = "`second_reweight` needs a MentorNet without further features."
+        check(not further, rule, further_features=further)
+        return SampleWeighting(
+            self.mentor,
+            **dataclasses.asdict(self.config),
+            seed=self.seed,
+            loss_moving_average=loss_moving_average,
+            dropout_stream=Stream.SECOND_EXAMPLE_DROPOUT,
+        )
 
     def __call__(
         self,
@@ -162,7 +179,7 @@ class SampleWeighting(tf.Module):
     def _kept(self, batch_size: tf.Tensor, rate: tf.Tensor, global_step: tf.Tensor) -> tf.Tensor:
         """1 for the samples that example drop-out keeps, 0 for the others. float32 [batch, 1]."""
         num_kept = tf.cast(tf.cast(batch_size, tf.float64) * (1 - rate), tf.int32)
-        seed = seed_for(self.seed, global_step, Stream.EXAMPLE_DROPOUT)
+        seed = seed_for(self.seed, global_step, self._stream)
         permutation = tf.argsort(tf.random.stateless_uniform([batch_size], seed))
         return tf.cast(permutation < num_kept, tf.float32)[:, None]
 

@@ -45,9 +45,8 @@ class Student:
 
 
 def _staircase(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
-    decay_steps = schedules.steps_per_decay(
-        num_examples, config.batch_size, config.num_epochs_per_decay
-    )
+    epochs = 50.0 if config.num_epochs_per_decay is None else config.num_epochs_per_decay
+    decay_steps = schedules.steps_per_decay(num_examples, config.batch_size, epochs)
     return schedules.staircase(
         config.learning_rate,
         config.learning_rate_decay_factor,
@@ -63,8 +62,9 @@ def _resnet_mentored(config: TrainConfig, num_examples: int) -> PiecewiseConstan
 
 
 def _half_and_three_quarters(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
-    """Steps 32,000 and 48,000 of 64,000 in He et al. (2015)."""
-    del num_examples
+    """Steps 32,000 and 48,000 of 64,000 in He et al. (2015), unless decays are asked for."""
+    if config.num_epochs_per_decay is not None:
+        return _staircase(config, num_examples)
     steps = config.max_number_of_steps
     boundaries = tuple(sorted({max(1, steps // 2), max(1, steps * 3 // 4)}))
     return schedules.decay_at(boundaries, config.learning_rate, config.learning_rate_decay_factor)

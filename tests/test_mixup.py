@@ -1,0 +1,249 @@
+"""MentorMix against its Algorithm 1 in NumPy, and what it leaves alone."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import MENTORNET, run
+from test_training import assert_same_state, latest_state
+
+from mentornet import InputError, MentoredModel, load_mentornet
+from mentornet.checkpoints import load_student, variables_of
+from mentornet.config import MixupConfig, TrainConfig, WeightingConfig
+from mentornet.mixup import draw_partners, forward_without_trace
+from mentornet.optimizers import TF1Momentum
+from mentornet.trainer import Trainer
+from mentornet.weighting import SampleWeighting, nearest_percentile
+
+BATCH, CLASSES, FEATURES = 12, 4, 6
+ALPHA, RATE = 2.0, 0.1
+
+
+def linear_student(seed=0):
+    keras.utils.set_random_seed(seed)
+    layer = keras.layers.Dense(CLASSES, use_bias=False, name="dense")
+    return keras.Sequential([keras.Input((FEATURES,)), layer])
+
+
+def batches(count):
+    generator = np.random.default_rng(3)
+    for _ in range(count):
+        images = generator.normal(size=(BATCH, FEATURES)).astype(np.float32)
+        yield images, generator.integers(0, CLASSES, BATCH)
+
+
+def softmax(logits):
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponents / exponents.sum(axis=1, keepdims=True)
+
+
+def reference_weights(mentor, losses, average, percentile, epoch):
+    """Weights and the new moving average (Jiang et al. 2018), without drop-out."""
+    losses = losses.astype(np.float32)[:, None]
+    average = 0.5 * average + 0.5 * float(nearest_percentile(losses, percentile))
+    columns = [losses, losses - np.float32(average), 0 * losses, 0 * losses + epoch]
+    return tf.sigmoid(mentor(np.concatenate(columns, axis=1))).numpy()[:, 0], average
+
+
+def reference(kernel, steps, second, draws):
+    """Algorithm 1 of MentorMix for a linear student: its kernel after each step of SGD.
+
+    `draws` gives partners and the shares of the Beta distribution, l, of each step.
+    """
+    mentor, averages = load_mentornet(MENTORNET), [0.0, 0.0]
+    for step, (images, labels) in enumerate(batches(steps)):
+        epoch = 100 * step // steps
+        one_hot = np.eye(CLASSES)[labels]
+        losses = -np.log(np.sum(softmax(images @ kernel) * one_hot, axis=1))
+        v, averages[0] = reference_weights(mentor, losses, averages[0], 0.7, epoch)
+        partners, drawn = draws(v, step)
+        share = v * np.maximum(drawn, 1 - drawn) + (1 - v) * np.minimum(drawn, 1 - drawn)
+        share = share[:, None]
+        mixed = share * images + (1 - share) * images[partners]
+        mixed_labels = share * one_hot + (1 - share) * one_hot[partners]
+        probabilities = softmax(mixed @ kernel)
+        losses = -np.sum(mixed_labels * np.log(probabilities), axis=1)
+        weights = np.ones(BATCH)
+        if second:
+            weights, averages[1] = reference_weights(mentor, losses, averages[1], 0.7, epoch)
+        gradient = mixed.T @ (weights[:, None] * (probabilities - mixed_labels)) / BATCH
+        kernel = kernel - RATE * gradient
+    return kernel, averages
+
+
+def recorded_draws(v, step):
+    """The partners that the package draws, and l solved from its shares."""
+    partners = draw_partners(v[:, None], ALPHA, 5, step)
+    shares = partners.shares.numpy()
+    # share = v m + (1 - v)(1 - m) = (1 - v) + (2 v - 1) m
+    return partners.indices.numpy(), (shares - (1 - v)) / (2 * v - 1)
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_steps_are_those_of_algorithm_1(second):
+    steps, student = 5, linear_student()
+    kernel = student.get_weights()[0]
+    expected, averages = reference(kernel, steps, second, recorded_draws)
+    weighting = SampleWeighting(load_mentornet(MENTORNET), example_dropout_rates="0,100", seed=5)
+    trainer = Trainer(
+        student,
+        keras.optimizers.SGD(RATE),
+        weight_decay=0,
+        weighting=weighting,
+        max_number_of_steps=steps,
+        seed=5,
+        mixup=MixupConfig(ALPHA, second),
+    )
+    for images, labels in batches(steps):
+        trainer.step(images, labels)
+    np.testing.assert_allclose(student.get_weights()[0], expected, atol=1e-6)
+    state = trainer.state()
+    np.testing.assert_allclose(state["loss_moving_average"], averages[0], rtol=1e-5)
+    assert ("mixed_loss_moving_average" in state) == second
+    if second:
+        np.testing.assert_allclose(state["mixed_loss_moving_average"], averages[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_fit_takes_the_same_steps(second):
+    steps, student = 5, linear_student()
+    expected, averages = reference(student.get_weights()[0], steps, second, recorded_draws)
+    model = MentoredModel(
+        student,
+        MENTORNET,
+        example_dropout_rates="0,100",
+        mixup_alpha=ALPHA,
+        second_reweight=second,
+        seed=5,
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(RATE), loss, metrics=["accuracy"])
+    images, labels = (np.concatenate(parts) for parts in zip(*batches(steps), strict=True))
+    model.fit(images, labels, batch_size=BATCH, shuffle=False, verbose=0)
+    np.testing.assert_allclose(student.get_weights()[0], expected, atol=1e-6)
+    copy = MentoredModel.from_config(model.get_config())
+    assert copy.mixup == MixupConfig(ALPHA, second)
+
+
+def test_partners_and_shares_are_distributed_as_in_the_paper():
+    n = 40_000
+    weights = np.linspace(0, 1, n, dtype=np.float32)[:, None]
+    partners = draw_partners(weights, 0.5, 0, 7)
+    indices = partners.indices.numpy()
+    expected = np.exp(weights[:, 0])
+    expected /= expected.sum()
+    # Cumulative frequencies of four quarters of the batch.
+    bounds = np.arange(1, 5) * n // 4
+    seen = [np.mean(indices < bound) for bound in bounds]
+    np.testing.assert_allclose(seen, np.cumsum(expected)[bounds - 1], atol=0.01)
+    mostly_own = draw_partners(np.ones((n, 1)), 0.5, 0, 7).shares.numpy()
+    mostly_other = draw_partners(np.zeros((n, 1)), 0.5, 0, 7).shares.numpy()
+    np.testing.assert_allclose(mostly_own, 1 - mostly_other, atol=1e-6)
+    drawn = np.random.default_rng(0).beta(0.5, 0.5, n)
+    larger = np.maximum(drawn, 1 - drawn)
+    quantiles = np.linspace(0, 1, 11)[1:-1]
+    np.testing.assert_allclose(
+        np.quantile(mostly_own, quantiles), np.quantile(larger, quantiles), atol=0.01
+    )
+    again = draw_partners(weights, 0.5, 0, 7)
+    np.testing.assert_array_equal(again.indices, indices)
+    assert not np.array_equal(draw_partners(weights, 0.5, 0, 8).indices, indices)
+
+
+@pytest.mark.parametrize("alpha", [1e-4, 1e-2, 1e4])
+def test_shares_are_finite_for_extreme_alpha(alpha):
+    shares = draw_partners(np.ones((5000, 1)), alpha, 0, 0).shares.numpy()
+    assert np.all((shares >= 0.5) & (shares <= 1))
+    assert shares.mean() == pytest.approx(1 if alpha < 1 else 0.5, abs=0.01)
+
+
+def test_looking_at_a_batch_leaves_no_trace():
+    layers = [keras.layers.BatchNormalization(), keras.layers.Dropout(0.5), keras.layers.Dense(3)]
+    student = keras.Sequential([keras.Input((FEATURES,)), *layers])
+    before = [v.numpy() for v in student.non_trainable_variables]
+    images = tf.constant(next(batches(1))[0])
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(forward_without_trace(student, images))
+    assert tape.gradient(total, student.trainable_variables) == [None] * 4
+    for old, new in zip(before, student.non_trainable_variables, strict=True):
+        np.testing.assert_array_equal(old, new)
+    student(images, training=True)
+    assert not np.array_equal(before[0], student.non_trainable_variables[0])
+
+
+def test_moving_average_of_the_parameters(tmp_path):
+    """Against a worked average: decay min(0.9, (1 + n) / (10 + n)) after the n-th update."""
+    student = linear_student()
+    trainer = Trainer(
+        student,
+        TF1Momentum(RATE),
+        weight_decay=0,
+        weighting=None,
+        max_number_of_steps=4,
+        ema_decay=0.25,
+    )
+    average = student.get_weights()[0]
+    for n, (images, labels) in enumerate(batches(4), 1):
+        trainer.step(images, labels)
+        decay = min(0.25, (1 + n) / (10 + n))
+        average = decay * average + (1 - decay) * student.get_weights()[0]
+    np.testing.assert_allclose(
+        trainer.state()["average/sequential/dense/kernel"], average, rtol=1e-5
+    )
+
+
+MIX = {"mixup_alpha": 2, "ema_decay": 0.9, "studentnet": "resnet8", "max_number_of_steps": 6}
+SCRIPT = "code/cifar_train_mentormix.py"
+
+
+@pytest.fixture(scope="module")
+def mixed_run(tmp_path_factory, train_flags):
+    folder = tmp_path_factory.mktemp("mixed") / "train"
+    flags = train_flags(train_log_dir=folder, trained_mentornet_dir=MENTORNET, **MIX)
+    status, output = run(SCRIPT, *flags)
+    assert status == 0, output
+    return folder
+
+
+def test_a_run_resumed_ends_with_the_same_state(mixed_run, tmp_path, train_flags):
+    flags = train_flags(train_log_dir=tmp_path, trained_mentornet_dir=MENTORNET, **MIX)
+    for more in (["--stop_after_step=2"], []):
+        status, output = run(SCRIPT, *flags, *more)
+        assert status == 0, output
+    assert_same_state(mixed_run, tmp_path)
+
+
+def test_the_average_is_what_is_evaluated(mixed_run):
+    student = load_student(tf.train.latest_checkpoint(str(mixed_run)))
+    state = latest_state(mixed_run)
+    averages = {k: v for k, v in state.items() if k.startswith("state/average")}
+    kernels = variables_of(student)
+    assert len(averages) == len(kernels) > 10
+    for name, variable in kernels.items():
+        key = name.replace(".", "..").replace("/", ".S")  # As TensorFlow escapes it.
+        saved = averages[f"state/average.S{key}/.ATTRIBUTES/VARIABLE_VALUE"]
+        np.testing.assert_array_equal(variable, saved)
+        now = state[f"student/{key}/.ATTRIBUTES/VARIABLE_VALUE"]
+        assert now.shape == saved.shape and not np.array_equal(now, saved), name
+
+
+def test_plain_mixup_is_the_baseline_with_shares(tmp_path, train_flags):
+    flags = train_flags(train_log_dir=tmp_path, **(MIX | {"max_number_of_steps": 2}))
+    status, output = run("code/cifar_train_baseline.py", *flags)
+    assert status == 0, output
+
+
+def test_settings_that_contradict():
+    good = {"data_dir": "d", "train_log_dir": "t"}
+    with pytest.raises(InputError, match="`mixup_alpha` must be a positive"):
+        MixupConfig(0.0)
+    with pytest.raises(InputError, match="`second_reweight` needs a MentorNet"):
+        TrainConfig(**good, mixup=MixupConfig(1.0, second_reweight=True))
+    with pytest.raises(InputError, match="`ema_decay` must lie in"):
+        TrainConfig(**good, ema_decay=1.0)
+    config = TrainConfig(
+        **good, mixup=MixupConfig(1.0, True), weighting=WeightingConfig(), trained_mentornet_dir="m"
+    )
+    assert dataclasses.asdict(config)["mixup"] == {"alpha": 1.0, "second_reweight": True}

@@ -25,7 +25,7 @@ import numpy as np
 from absl import flags
 
 from mentornet import cli
-from mentornet.config import InputError, check
+from mentornet.config import InputError, check, check_count
 from mentornet.features import RELEASE
 from mentornet.schedules import NUM_EPOCHS
 from mentornet_learning import curricula
@@ -166,6 +166,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    check_count("seed", FLAGS.seed, 0)
     check(bool(FLAGS.outdir), "`outdir` must name a folder.", outdir=FLAGS.outdir)
     source, vstar_fn = FLAGS.input_csv_filename, FLAGS.vstar_fn
     rule = f"`input_csv_filename` goes with vstar_fn={DATA_DRIVEN}, and only with it."

@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 
 from mentornet import cli
-from mentornet.config import InputError, check
+from mentornet.config import InputError, check, check_count
 from mentornet.features import RELEASE, check_names
 from mentornet.schedules import NUM_EPOCHS
 from mentornet_learning import data_generator, quality
@@ -99,9 +99,11 @@ def main() -> None:
     for name in ("train_dir", "data_path"):
         check(bool(FLAGS[name].value), f"`{name}` must name a folder.", **{name: FLAGS[name].value})
     steps, batch_size, rate = FLAGS.max_step_train, FLAGS.mini_batch_size, FLAGS.learning_rate
-    rule = "`max_step_train` must be a whole number of at least 1."
-    check(steps >= 1 and steps == int(steps), rule, max_step_train=steps)
-    check(batch_size >= 1, "`mini_batch_size` must be at least 1.", mini_batch_size=batch_size)
+    rule = "`max_step_train` must be a whole number of at least 1 and below 2**31."
+    check(1 <= steps < 2**31 and steps == int(steps), rule, max_step_train=steps)
+    rule = "`mini_batch_size` must lie in 1..1000000."
+    check(1 <= batch_size <= 1_000_000, rule, mini_batch_size=batch_size)
+    check_count("seed", FLAGS.seed, 0)
     check(0 < rate < float("inf"), "`learning_rate` must be positive.", learning_rate=rate)
     folder = pathlib.Path(FLAGS.data_path)
     train, test = read_rows(folder / "tr.npz"), read_rows(folder / "ts.npz")

@@ -18,6 +18,11 @@ GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
 MENTORNET = str(GOLDEN / "mentornet_random")
 
 
+def times(quick: int, full: int) -> int:
+    """How often a test of tests/faults tries: `full` times under MENTORNET_FAULTS=full."""
+    return full if os.environ.get("MENTORNET_FAULTS") == "full" else quick
+
+
 def start(script: str, *flags: str) -> subprocess.Popen[str]:
     """Starts a script of the repository as a user would, from its top level."""
     return subprocess.Popen(

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import random
 import resource
 import signal
 import subprocess
@@ -16,6 +15,7 @@ import tensorflow as tf
 from conftest import MENTORNET, ROOT, run, start
 
 from mentornet import InputError, evaluation, files, training
+from mentornet.checkpoints import find_latest
 from mentornet.config import EvalConfig, TrainConfig, WeightingConfig
 from mentornet.files import read_json_lines
 from mentornet.metrics import prediction_statistics, weight_statistics
@@ -27,7 +27,7 @@ SCRIPT = "code/cifar_train_mentornet.py"
 
 def latest_state(folder):
     """Every tensor of a run's latest checkpoint but its configuration."""
-    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(folder)))
+    reader = tf.train.load_checkpoint(find_latest(str(folder)))
     names = set(reader.get_variable_to_shape_map())
     names -= {"_CHECKPOINTABLE_OBJECT_GRAPH", "config/.ATTRIBUTES/VARIABLE_VALUE"}
     return {n: reader.get_tensor(n) for n in names if not n.startswith("save_counter")}
@@ -93,24 +93,6 @@ def test_what_a_run_writes(undisturbed):
         for value in event.summary.value
     ]
     assert set(events) == rows[-1].keys() - {"step"}
-
-
-@pytest.mark.parametrize("attempt", range(2))
-def test_killed_and_started_again_equals_never_stopped(undisturbed, train_flags, tmp_path, attempt):
-    """SIGKILL at a random moment, while a checkpoint is written more often than not."""
-    folder = tmp_path / "train"
-    flags = train_flags(train_log_dir=folder, save_interval_secs=0, **MENTORED)
-    process = start(SCRIPT, *flags)
-    wait_for_step(process, folder, random.choice([5, 10, 15, 20]))
-    time.sleep(random.random() / 4)
-    process.kill()
-    process.communicate()
-    status, output = run(SCRIPT, *flags)
-    assert status == 0, output
-    assert "Going on from" in output
-    assert_same_state(undisturbed, folder)
-    rows, expected = (read_json_lines(f / "metrics.jsonl") for f in (folder, undisturbed))
-    assert [row["step"] for row in rows] == [row["step"] for row in expected]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -179,19 +161,6 @@ def test_stopping_after_a_step_and_going_on(digits, tmp_path):
     assert tf.train.latest_checkpoint(str(parts)).endswith("-2")
     training.train(config(digits, parts))
     assert_same_state(whole, parts)
-
-
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(digits, tmp_path, capsys):
-    whole, damaged = tmp_path / "whole", tmp_path / "damaged"
-    for folder in (whole, damaged):
-        training.train(config(digits, folder, save_interval_secs=0))
-    data = damaged / "model.ckpt-4.data-00000-of-00001"
-    data.write_bytes(data.read_bytes()[:1000])
-    training.train(config(digits, damaged, save_interval_secs=0))
-    output = capsys.readouterr().out
-    assert "model.ckpt-4 is passed over" in output
-    assert "Going on from" in output
-    assert_same_state(whole, damaged)
 
 
 def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(digits, tmp_path):

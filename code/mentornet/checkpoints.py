@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import json
+import os
+import pathlib
 import re
 from typing import Any
 
@@ -128,7 +130,7 @@ class RunCheckpoint:
         Raises:
           InputError: there are checkpoints, but none can be read.
         """
-        paths = self._manager.checkpoints[::-1]
+        paths = checkpoint_paths(self._manager.directory)[::-1]
         for path in paths:
             try:
                 self._checkpoint.restore(path).assert_consumed()
@@ -141,15 +143,31 @@ class RunCheckpoint:
         return None
 
 
+def checkpoint_paths(folder: str) -> list[str]:
+    """The checkpoints of a run, oldest first: those its `checkpoint` file names.
+
+    Where that file is missing or damaged, those whose files lie in the folder.
+    """
+    try:
+        state = tf.train.get_checkpoint_state(folder)
+    except UnicodeDecodeError:
+        state = None
+    if state is not None:
+        return list(state.all_model_checkpoint_paths)
+    files = pathlib.Path(folder).glob(f"{CHECKPOINT_NAME}-*.index")
+    steps = [int(f.stem.rpartition("-")[2]) for f in files if f.stem.rpartition("-")[2].isdecimal()]
+    return [os.path.join(folder, f"{CHECKPOINT_NAME}-{step}") for step in sorted(steps)]
+
+
 def find_latest(folder: str) -> str:
     """The latest checkpoint of a run.
 
     Raises:
       InputError: there is none.
     """
-    latest = tf.train.latest_checkpoint(folder)
-    check(latest is not None, "The folder must hold a checkpoint.", folder=folder)
-    return latest
+    paths = checkpoint_paths(folder)
+    check(bool(paths), "The folder must hold a checkpoint.", folder=folder)
+    return paths[-1]
 
 
 def checkpoint_step(prefix: str) -> int:

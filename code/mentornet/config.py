@@ -20,6 +20,13 @@ def check(condition: bool, rule: str, **received: Any) -> None:
         raise InputError(f"{rule} Received: {values}")
 
 
+def check_count(name: str, value: int, lowest: int = 1) -> None:
+    """Raises InputError unless a whole number lies in lowest..2**31-1."""
+    rule = "must not be negative" if lowest == 0 else f"must be at least {lowest}"
+    check(value >= lowest, f"`{name}` {rule}.", **{name: value})
+    check(value < 2**31, f"`{name}` must be below 2**31.", **{name: value})
+
+
 @dataclasses.dataclass(frozen=True)
 class WeightingConfig:
     """How losses become sample weights; defaults are those of the 2018 release.
@@ -125,20 +132,17 @@ class TrainConfig:
             value = getattr(self, name)
             check(bool(value), f"`{name}` must name a folder.", **{name: value})
         for name in ("batch_size", "max_number_of_steps", "log_every_steps", "max_to_keep"):
-            value = getattr(self, name)
-            check(value >= 1, f"`{name}` must be at least 1.", **{name: value})
+            check_count(name, getattr(self, name))
         for name in ("learning_rate", "learning_rate_decay_factor", "num_epochs_per_decay"):
             value = getattr(self, name)
             rule = f"`{name}` must be a positive number."
             valid = value is None or (math.isfinite(value) and value > 0)
             check(valid, rule, **{name: value})
         for name in ("save_summaries_secs", "save_interval_secs", "seed"):
-            value = getattr(self, name)
-            check(value >= 0, f"`{name}` must not be negative.", **{name: value})
+            check_count(name, getattr(self, name), 0)
         for name in ("stop_after_step", "save_interval_steps"):
-            value = getattr(self, name)
-            check(value is None or value >= 1, f"`{name}` must be at least 1.", **{name: value})
-        check(self.seed < 2**31, "`seed` must be below 2**31.", seed=self.seed)
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
         boundaries = self.learning_rate_boundaries
         increasing = all(a < b for a, b in zip((0, *boundaries), boundaries, strict=False))
         rule = "`learning_rate_boundaries` must be positive and increasing."
@@ -202,7 +206,7 @@ class EvalConfig:
         for name in ("checkpoint_dir", "eval_dir", "data_dir", "split_name"):
             value = getattr(self, name)
             check(bool(value), f"`{name}` must not be empty.", **{name: value})
-        check(self.batch_size >= 1, "`batch_size` must be at least 1.", batch_size=self.batch_size)
+        check_count("batch_size", self.batch_size)
         for name in ("eval_interval_secs", "timeout_secs"):
             value = getattr(self, name)
             rule = f"`{name}` must not be negative."

@@ -18,6 +18,7 @@ import tensorflow as tf
 from mentornet import files, metrics, students
 from mentornet.checkpoints import (
     READ_ERRORS,
+    checkpoint_paths,
     checkpoint_step,
     read_run_config,
     restore_student,
@@ -106,9 +107,8 @@ class _Job:
 
     def new_checkpoints(self) -> list[str]:
         """Checkpoints that were not evaluated yet, oldest first."""
-        state = tf.train.get_checkpoint_state(self._config.checkpoint_dir)
         done = {row["step"] for row in self.rows} | self._gone
-        paths = state.all_model_checkpoint_paths if state else []
+        paths = checkpoint_paths(self._config.checkpoint_dir)
         return [path for path in paths if checkpoint_step(path) not in done]
 
     def say_once(self, message: str) -> None:
@@ -176,10 +176,10 @@ class _Job:
         """Whether the last step of the run was evaluated, by this process or one before."""
         if not self.rows:
             return False
-        latest = tf.train.latest_checkpoint(self._config.checkpoint_dir)
-        if self._max_number_of_steps is None and latest is not None:
+        paths = checkpoint_paths(self._config.checkpoint_dir)
+        if self._max_number_of_steps is None and paths:
             with contextlib.suppress(*READ_ERRORS):
-                self._max_number_of_steps = read_run_config(latest)["max_number_of_steps"]
+                self._max_number_of_steps = read_run_config(paths[-1])["max_number_of_steps"]
         return self.rows[-1]["step"] == self._max_number_of_steps
 
     def summarize(self) -> None:

@@ -68,7 +68,7 @@ class JsonLinesWriter:
         if last_step is not None:
             rows = [row for row in rows if row["step"] <= last_step]
         files.write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
-        self._file = path.open("a", buffering=1)
+        self._path = path
 
     def write_scalars(self, step: int, scalars: dict[str, Any]) -> None:
         # JSON has no NaN: a mean over no sample becomes null.
@@ -76,10 +76,12 @@ class JsonLinesWriter:
             k: None if isinstance(v, float) and not np.isfinite(v) else v
             for k, v in scalars.items()
         }
-        self._file.write(json.dumps({"step": step, **row}) + "\n")
+        # Opened anew each time: rows written into a deleted folder would be lost unnoticed.
+        with self._path.open("a") as file:
+            file.write(json.dumps({"step": step, **row}) + "\n")
 
     def close(self) -> None:
-        self._file.close()
+        pass
 
 
 class ConsoleWriter:

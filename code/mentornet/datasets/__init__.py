@@ -61,7 +61,7 @@ def read_manifest(folder: str | pathlib.Path) -> dict | None:
     """The folder's manifest.json, or None where there is none (the release's records).
 
     Raises:
-      InputError: the file is no JSON object.
+      InputError: the file is no JSON object, or its `config` none, or its `classes` no list.
     """
     path = pathlib.Path(folder) / MANIFEST
     if not path.is_file():
@@ -69,6 +69,9 @@ def read_manifest(folder: str | pathlib.Path) -> dict | None:
     try:
         manifest = json.loads(path.read_text())
         config.check(isinstance(manifest, dict), f"{path} must hold a JSON object.")
+        whole = isinstance(manifest.get("config", {}), dict)
+        whole = whole and isinstance(manifest.get("classes", []), list)
+        config.check(whole, f"{path} must hold an object `config` and a list `classes`.")
     except ValueError as error:
         raise config.InputError(f"{path} is not a valid manifest: {error}") from None
     return manifest
@@ -89,5 +92,6 @@ def dataset_info(name: str, data_dir: str | pathlib.Path) -> DatasetInfo:
     if described != name:
         rule += f", or that of the manifest in {data_dir} ({described or 'there is none'})."
         raise config.InputError(f"{rule} Received: dataset_name={name!r}")
-    names = tuple(map(str, manifest["classes"]))
+    names = tuple(map(str, manifest.get("classes", ())))
+    config.check(len(names) >= 2, f"The manifest in {data_dir} must name the classes.", found=names)
     return DatasetInfo(name, len(names), names)

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from mentornet.config import InputError, check
-from mentornet.datasets.sources import UNKNOWN, Source, Split
+from mentornet.datasets.sources import MAX_PIXELS, UNKNOWN, Source, Split
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 _IMAGE_SIZE = 32
-_MAX_PIXELS = 100_000_000  # An image that claims more is refused before it is decoded.
 _TEST_NAMES = ("test", "val", "validation")
 
 
@@ -133,7 +132,7 @@ def _read_image(path: pathlib.Path, size: int) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path) as image:
-            if image.width * image.height > _MAX_PIXELS:
+            if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are too many")
             return _fit(ImageOps.exif_transpose(image), size)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mentornet.config import InputError, check
+from mentornet.config import InputError, check, check_count
 from mentornet.datasets import (
     FILES,
     KNOWN,
@@ -68,7 +68,7 @@ class PrepareConfig:
         rule = "`noise_file` goes with noise_type='file', and only with it."
         fits = (self.noise_type == "file") == (self.noise_file is not None)
         check(fits, rule, noise_type=self.noise_type, noise_file=self.noise_file)
-        check(self.seed >= 0, "`seed` must not be negative.", seed=self.seed)
+        check_count("seed", self.seed, 0)
         rule = "`num_trusted` must not be negative."
         check(self.num_trusted >= 0, rule, num_trusted=self.num_trusted)
         rule = "`num_train` must be at least 1."

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import os
 import pathlib
+import struct
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,7 +16,7 @@ import tensorflow as tf
 
 from mentornet.config import InputError, check
 from mentornet.datasets import DatasetInfo
-from mentornet.datasets.sources import UNKNOWN
+from mentornet.datasets.sources import MAX_PIXELS, UNKNOWN
 
 _CHUNK = 2048
 
@@ -211,6 +214,7 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
 
 def _decode_all(encoded: np.ndarray, where: _Locator) -> tuple[tf.Tensor, tuple[int, int, int]]:
     """Decodes every image if memory allows, else returns them as they are."""
+    _check_claims(encoded, where)
     image_shape = _decode_one(encoded, 0, where).shape
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with tf.device("CPU:0"):  # The whole data set stays in the host's memory.
@@ -233,6 +237,33 @@ def _decode_all(encoded: np.ndarray, where: _Locator) -> tuple[tf.Tensor, tuple[
                 check(shape == image_shape, rule, shape=shape)
             raise
         return tf.constant(images), image_shape
+
+
+def _check_claims(encoded: np.ndarray, where: _Locator) -> None:
+    """Refuses images whose headers claim too much, before memory is given to them."""
+    sizes = [_claimed_size(data) for data in encoded]
+    width, height = sizes[0]
+    for i, size in enumerate(sizes):
+        check(size != (0, 0), f"{where(i)}: the image cannot be decoded.", bytes=len(encoded[i]))
+        rule = f"{where(i)}: images must have at most {MAX_PIXELS} pixels."
+        check(size[0] * size[1] <= MAX_PIXELS, rule, size=size)
+        rule = f"{where(i)}: the image must be {width} x {height} as the first is."
+        check(size == sizes[0], rule, size=size)
+
+
+def _claimed_size(data: bytes) -> tuple[int, int]:
+    """Width and height in an image's header; (0, 0) if it has none."""
+    if data.startswith(b"\x89PNG") and len(data) >= 24:  # Quicker: this is what records hold.
+        return struct.unpack(">II", data[16:24])
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "GIF", "BMP")) as image:
+                return image.size
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return (0, 0)
 
 
 def _decode_one(encoded: np.ndarray, index: int, where: _Locator) -> np.ndarray:

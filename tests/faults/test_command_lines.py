@@ -1,0 +1,152 @@
+"""Random command lines: each ends in a clean error or a correct run.
+
+TensorFlow is loaded once, by a process that forks for every command line.
+"""
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import MENTORNET, ROOT, run, times
+
+LINES = times(quick=40, full=500)
+SECONDS, BYTES = 120, 3e9
+VALUES = (
+    ["0", "1", "2", "7", "0.5", "0.25"] * 3
+    + ["", " ", "-1", "1.5", "-0.5", "1e400", "-inf", "nan", "1e-9"]
+    + ["None", "true", "maybe", "9223372036854775808", "2147483648", "é", "\N{SNOWMAN}", "a" * 5000]
+    + ["/", "/nonexistent/x", "/dev/null", ".", "..", "0.5,100", "0.5,17", "1,2,3", ",", "50,25"]
+    + ["%s%n", "$(reboot)", "--", "os:system", "resnet8", "inception", "digits", "cifar10"]
+)
+_SERVER = """
+import io, os, runpy, signal, sys, time, json, resource, tempfile
+import tensorflow, keras, mentornet.training, mentornet.evaluation, mentornet.datasets.prepare
+for line in sys.stdin:
+    script, flags = json.loads(line)
+    with tempfile.TemporaryFile() as output:
+        child = os.fork()
+        if child == 0:
+            os.dup2(output.fileno(), 1); os.dup2(output.fileno(), 2)
+            sys.stdin = open(os.devnull)
+            sys.argv = [script, *flags]
+            sys.path.insert(0, os.path.dirname(script))
+            signal.alarm(%d)
+            status = 0
+            try:
+                runpy.run_path(script, run_name="__main__")
+            except SystemExit as end:
+                status = end.code if isinstance(end.code, int) else int(end.code is not None)
+            except BaseException:
+                import traceback
+                traceback.print_exc()
+                status = 70
+            sys.stdout.flush(); sys.stderr.flush()
+            os._exit(status)
+        _, status, usage = os.wait4(child, 0)
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    print(json.dumps([os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024, text]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def server():
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVER % SECONDS],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
+        text=True,
+    ) as process:
+        yield process
+        process.stdin.close()
+
+
+def ask(server, script, flags):
+    server.stdin.write(json.dumps([str(ROOT / script), flags]) + "\n")
+    server.stdin.flush()
+    return json.loads(server.stdout.readline())
+
+
+def good_flags(digits, made, folder):
+    """Command lines that work, to which random flags are added: script -> (first, last).
+
+    `made` holds what some scripts need of others.
+    """
+    train = [
+        *(
+            "--dataset_name=digits",
+            f"--data_dir={digits / '0.4'}",
+            f"--train_log_dir={folder / 't'}",
+        ),
+        *("--studentnet=resnet8", "--batch_size=4", "--max_number_of_steps=2"),
+    ]
+    mentored = [*train, f"--trained_mentornet_dir={MENTORNET}"]
+    short = ["--stop_after_step=1"]
+    return {
+        "code/cifar_train_baseline.py": (train, short),
+        "code/cifar_train_mentornet.py": (mentored, short),
+        "code/cifar_train_mentormix.py": (mentored, short),
+        "code/cifar_eval.py": (
+            [f"--checkpoint_dir={made / 't'}", f"--eval_dir={folder / 'e'}"]
+            + [f"--data_dir={digits / 'val'}"],
+            ["--run_once"],
+        ),
+        "code/cifar_prepare_data.py": (
+            ["--dataset_name=digits", f"--output_dir={folder / 'd'}", "--num_train=20"],
+            [],
+        ),
+        "mentornet_learning/data_generator.py": (
+            ["--vstar_fn=self_paced", f"--outdir={folder / 'c'}"],
+            ["--sample_size=100"],
+        ),
+        "mentornet_learning/train.py": (
+            [f"--data_path={made / 'c'}", f"--train_dir={folder / 'm'}"],
+            ["--max_step_train=2"],
+        ),
+    }
+
+
+def flag_names(script):
+    _, output = run(script, "--help")
+    names = re.findall(r"^  --(?:\[no\])?([a-z_0-9]+)", output, re.MULTILINE)
+    assert len(names) >= 6
+    # Where these lead is the user's own choice of a place, not a fault to find.
+    writes = {"output_dir", "outdir", "train_log_dir", "eval_dir", "train_dir", "overwrite"}
+    return sorted(set(names) - writes)
+
+
+def test_random_command_lines(server, digits, tmp_path):
+    choice = random.Random(0)
+    scripts = good_flags(digits, tmp_path, tmp_path)
+    for script in ("code/cifar_train_baseline.py", "mentornet_learning/data_generator.py"):
+        status, _, output = ask(server, script, [flag for part in scripts[script] for flag in part])
+        assert status == 0, output
+    names = {script: flag_names(script) for script in scripts}
+    seen = {}
+    for number in range(LINES):
+        script = choice.choice(sorted(scripts))
+        first, last = good_flags(digits, tmp_path, tmp_path / str(number))[script]
+        extra = []
+        for _ in range(choice.randint(1, 2)):
+            name, value = choice.choice(names[script]), choice.choice(VALUES)
+            extra.append(choice.choice([f"--{name}={value}", f"--{name}={value}", f"--no{name}"]))
+        if choice.random() < 0.05:
+            extra.append(choice.choice(VALUES))
+        kept = [flag for flag in first if choice.random() < 0.98]
+        status, memory, output = ask(server, script, [*kept, *extra, *last])
+        what = f"{script} {' '.join([*kept, *extra, *last])}\n{output[-3000:]}"
+        assert "Traceback" not in output, what
+        assert status in (0, 2), f"status {status}: {what}"
+        assert memory < BYTES, f"{memory} bytes: {what}"
+        if status == 2:
+            assert re.search(r"^error: .", output, re.MULTILINE), what
+        seen[status] = seen.get(status, 0) + 1
+    print(f"{LINES} command lines by exit status: {seen}")
+    assert min(seen.get(0, 0), seen.get(2, 0)) >= LINES // 20

@@ -1,0 +1,95 @@
+"""Checkpoints cut short, with flipped bytes or without their list: the good one before is used."""
+
+import random
+import shutil
+
+import keras
+import pytest
+from conftest import times
+from test_training import assert_same_state
+
+from mentornet import InputError, evaluation, training
+from mentornet.config import EvalConfig, TrainConfig
+
+
+def small(num_classes):
+    layers = [keras.layers.Flatten(), keras.layers.Dense(num_classes)]
+    return keras.Sequential([keras.Input((32, 32, 3)), *layers])
+
+
+def config(digits, folder, **values):
+    return TrainConfig(
+        str(digits / "0.4"),
+        str(folder),
+        dataset_name="digits",
+        studentnet="test_damaged_checkpoints:small",
+        batch_size=16,
+        max_number_of_steps=4,
+        save_interval_steps=1,
+        **values,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    training.train(config(digits, folder))
+    return folder
+
+
+def flip(path, choice):
+    """Flips a bit in each of three bytes."""
+    data = bytearray(path.read_bytes())
+    for _ in range(3):
+        data[choice.randrange(len(data))] ^= 1 << choice.randrange(8)
+    path.write_bytes(data)
+
+
+def cut(path, choice):
+    path.write_bytes(path.read_bytes()[: choice.randrange(path.stat().st_size)])
+
+
+def remove(path, choice):
+    del choice
+    path.unlink()
+
+
+DAMAGE = (flip, cut, remove)
+# Only what the last step's checkpoint consists of, and the list of checkpoints.
+FILES = ("model.ckpt-4.index", "model.ckpt-4.data-00000-of-00001", "checkpoint")
+
+
+@pytest.mark.parametrize("seed", range(times(quick=9, full=180)))
+def test_training_goes_on_from_a_good_one(whole, digits, tmp_path, seed, capsys):
+    choice = random.Random(seed)
+    damaged = tmp_path / "train"
+    shutil.copytree(whole, damaged)
+    damage, name = DAMAGE[seed % 3], FILES[seed // 3 % 3]
+    damage(damaged / name, choice)
+    training.train(config(digits, damaged))
+    assert_same_state(whole, damaged)
+    output = capsys.readouterr().out
+    assert "Going on from" in output
+    if damage is cut and name != "checkpoint":
+        assert "model.ckpt-4 is passed over" in output
+
+
+@pytest.mark.parametrize("seed", range(times(quick=3, full=60)))
+def test_evaluation_takes_what_is_good(whole, digits, tmp_path, seed, capsys):
+    choice = random.Random(seed)
+    damaged = tmp_path / "train"
+    shutil.copytree(whole, damaged)
+    DAMAGE[seed % 3](damaged / choice.choice(FILES), choice)
+    folders = str(damaged), str(tmp_path / "eval"), str(digits / "val")
+    evaluation.run(EvalConfig(*folders, run_once=True))
+    steps = {row["step"] for row in evaluation.files.read_json_lines(tmp_path / "eval/eval.jsonl")}
+    assert {1, 2, 3} <= steps <= {1, 2, 3, 4}
+
+
+def test_nothing_that_can_be_read_is_said(whole, digits, tmp_path):
+    damaged = tmp_path / "train"
+    shutil.copytree(whole, damaged)
+    for path in damaged.glob("model.ckpt-*"):
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="No checkpoint in .* can be read"):
+        training.train(config(digits, damaged))

@@ -1,0 +1,156 @@
+"""What goes wrong around a run: full disks, deleted folders, data that change, a clock set back."""
+
+import itertools
+import resource
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+import tensorflow as tf
+from conftest import ROOT, start
+from test_damaged_checkpoints import config
+from test_training import assert_same_state, latest_state, wait_for_step
+
+from mentornet import InputError, evaluation, training
+from mentornet.checkpoints import find_latest
+from mentornet.config import EvalConfig
+from mentornet.files import read_json_lines
+
+BASELINE = "code/cifar_train_baseline.py"
+
+
+@pytest.fixture(scope="module")
+def whole(digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    training.train(config(digits, folder))
+    return folder
+
+
+def limited(script, size, *flags):
+    """Runs a script that can write no file beyond `size` bytes: how a full disk looks to it."""
+    result = subprocess.run(
+        [sys.executable, str(ROOT / script), *flags],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+    return result.stderr
+
+
+def test_a_full_disk_while_training(train_flags, tmp_path):
+    flags = train_flags(train_log_dir=tmp_path, max_number_of_steps=3)
+    output = limited(BASELINE, 2_000_000, *flags)
+    assert "error: Saving the checkpoint of step 3 failed" in output
+    assert tf.train.latest_checkpoint(str(tmp_path)) is None
+
+
+def test_a_full_disk_while_preparing(tmp_path):
+    limited(
+        "code/cifar_prepare_data.py", 10_000, "--dataset_name=digits", f"--output_dir={tmp_path}"
+    )
+    assert not list(tmp_path.rglob("digits_*"))
+
+
+def test_a_full_disk_while_evaluating(whole, digits, tmp_path):
+    folders = {"checkpoint_dir": whole, "eval_dir": tmp_path, "data_dir": digits / "val"}
+    flags = [f"--{name}={folder}" for name, folder in folders.items()]
+    limited("code/cifar_eval.py", 100, *flags, "--run_once", "--studentnet=inception")
+    folders = str(whole), str(tmp_path), str(digits / "val")
+    evaluation.run(EvalConfig(*folders, run_once=True))
+    rows = read_json_lines(tmp_path / "eval.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+
+
+def test_the_run_folder_is_deleted_while_training(train_flags, tmp_path):
+    flags = train_flags(train_log_dir=tmp_path / "train", max_number_of_steps=100_000)
+    process = start(BASELINE, *flags)
+    wait_for_step(process, tmp_path / "train", 5)
+    shutil.rmtree(tmp_path / "train")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, output
+    assert "Traceback" not in output
+    assert "No such file or directory" in output.splitlines()[-1]
+
+
+def clock(*events):
+    """A clock for evaluation.run that calls an event each time the job sleeps, then times out."""
+    passed = itertools.count()
+    queue = list(events)
+
+    def sleep(seconds):
+        del seconds
+        if queue:
+            queue.pop(0)()
+
+    return {"clock": lambda: next(passed), "sleep": sleep}
+
+
+def test_the_run_folder_is_deleted_while_evaluating(whole, digits, tmp_path, capsys):
+    """The job waits, and evaluates what comes at last."""
+    train, results = tmp_path / "train", tmp_path / "eval"
+    shutil.copytree(whole, tmp_path / "kept")
+    train.mkdir()
+    folders = str(train), str(results), str(digits / "val")
+    events = lambda: shutil.rmtree(train), lambda: shutil.copytree(tmp_path / "kept", train)
+    evaluation.run(EvalConfig(*folders, timeout_secs=100), **clock(*events))
+    assert "Waiting for the first checkpoint" in capsys.readouterr().out
+    assert [row["step"] for row in read_json_lines(results / "eval.jsonl")] == [1, 2, 3, 4]
+
+
+def test_the_results_folder_is_deleted_while_evaluating(whole, digits, tmp_path):
+    """Not a row is lost unnoticed."""
+    train, results = tmp_path / "train", tmp_path / "eval"
+    train.mkdir()
+    folders = str(train), str(results), str(digits / "val")
+
+    def both():
+        shutil.rmtree(results)
+        shutil.copytree(whole, train, dirs_exist_ok=True)
+
+    with pytest.raises(OSError, match="eval.jsonl"):  # The scripts print it as an error.
+        evaluation.run(EvalConfig(*folders, timeout_secs=100), **clock(both))
+
+
+def test_records_appended_while_training(whole, digits, tmp_path, monkeypatch):
+    """A run sees the records that were there at its start; a later start says that they differ."""
+    shutil.copytree(digits / "0.4", tmp_path / "data" / "0.4")
+    file = next((tmp_path / "data" / "0.4").glob("digits_train-*"))
+    record = next(iter(tf.data.TFRecordDataset(str(file)))).numpy()
+    before = file.read_bytes()
+    original = training.training_batches
+
+    def append_and_go_on(*arguments, **keywords):
+        with tf.io.TFRecordWriter(str(tmp_path / "more")) as writer:
+            writer.write(record)
+        file.write_bytes(before + (tmp_path / "more").read_bytes())
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(training, "training_batches", append_and_go_on)
+    own = config(tmp_path / "data", tmp_path / "train", stop_after_step=2)
+    training.train(own)
+    with pytest.raises(InputError, match="num_examples was 200, is 201"):
+        training.train(own)
+    file.write_bytes(before + b"half a record")
+    with pytest.raises(InputError, match="record 200: truncated or corrupt"):
+        training.train(own)
+    monkeypatch.undo()
+    file.write_bytes(before)
+    assert latest_state(tmp_path / "train").keys() == latest_state(whole).keys()
+    assert find_latest(str(tmp_path / "train")).endswith("-2")
+
+
+def test_a_clock_set_back(whole, digits, tmp_path, monkeypatch):
+    """Every reading is an hour before the last."""
+    seconds = itertools.count(2e9, -3600)
+    monkeypatch.setattr(time, "time", lambda: next(seconds))
+    training.train(config(digits, tmp_path / "train"))
+    assert_same_state(whole, tmp_path / "train")
+    folders = str(tmp_path / "train"), str(tmp_path / "eval"), str(digits / "val")
+    evaluation.run(EvalConfig(*folders, timeout_secs=1, eval_interval_secs=0.1))
+    rows = read_json_lines(tmp_path / "eval" / "eval.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]

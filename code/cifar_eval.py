@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Evaluates the checkpoints of a training run as they appear; runs beside it."""
 
 from absl import flags

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Writes a data set, known or your own, as TFRecords: noisy training labels, a test split."""
 
 import pathlib

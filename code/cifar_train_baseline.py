@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Trains a StudentNet on the labels as given: every sample has weight 1."""
 
 from absl import flags

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Trains a StudentNet with MentorMix (Jiang et al. 2020, "Beyond Synthetic Noise", Algorithm 1).
 
 The flags are those of cifar_train_mentornet.py; the defaults are those of the code that the authors

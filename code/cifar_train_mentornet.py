@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Trains a StudentNet under a frozen MentorNet (Jiang et al. 2018, Algorithm 1)."""
 
 from absl import flags

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Which labels are wrong: a ranking of the training samples of one run, or of several.
 
     python code/label_report.py RUN_DIR [RUN_DIR ...] [--output_dir=DIR]

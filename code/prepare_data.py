@@ -1,7 +1,12 @@
+#!/usr/bin/env python3
 """The same as cifar_prepare_data.py, under a name that suits data of one's own."""
+
+from absl import flags
 
 import cifar_prepare_data
 from mentornet import cli
+
+flags.adopt_module_key_flags(cifar_prepare_data)
 
 if __name__ == "__main__":
     cli.run(cifar_prepare_data.main)

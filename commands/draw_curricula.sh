@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Draws the pictures in mentornet_models/pictures: every shipped curriculum, target below.
+# Draws the pictures in docs/pictures: every shipped curriculum, target below.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source commands/environment.sh
-pictures=mentornet_models/pictures
+pictures=docs/pictures
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$pictures"

@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# Lint, types and tests: bash commands/test.sh [PYTEST_ARGUMENT ...]
+# Lint, types, documentation and tests: bash commands/test.sh [PYTEST_ARGUMENT ...]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 EXTRA=dev source commands/environment.sh
 ruff check .
 ruff format --check .
 mypy
+site=$(mktemp -d)
+trap 'rm -rf "$site"' EXIT
+mkdocs build --quiet --strict --site-dir "$site"
 python -m pytest "$@"

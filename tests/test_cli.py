@@ -15,6 +15,7 @@ SCRIPTS = [
     "mentornet_learning/visualizer.py",
     "mentornet_learning/learn_curriculum.py",
     "code/cifar_train_mentormix.py",
+    "code/prepare_data.py",
 ]
 
 

@@ -1,31 +1,67 @@
-"""The documents' code runs, and their links and the README's lead somewhere."""
+"""The documents' code runs, their flags exist, and their links and messages lead somewhere."""
 
+import functools
 import re
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, run
 
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("mentornet_models/*.md")])
+SOURCES = [path for part in ("code", "mentornet_learning") for path in (ROOT / part).rglob("*.py")]
 
 
-def python_blocks(page):
-    return "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.S | re.M))
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.S | re.M)
+
+
+def run_python(page, tmp_path, monkeypatch):
+    """The names that a page's Python leaves, run as one program."""
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile("\n".join(blocks(page, "python")), page.name, "exec"), names)
+    return names
 
 
 def test_your_project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    exec(
-        compile(python_blocks(ROOT / "docs" / "your_project.md"), "your_project.md", "exec"), names
-    )
+    names = run_python(ROOT / "docs" / "your_project.md", tmp_path, monkeypatch)
     assert names["accuracy"]["mentored"] > names["accuracy"]["plain"] + 0.05
     assert names["weights"].shape == (len(names["noisy"]), 1)
 
 
-def test_readme():
-    names = {}
-    exec(compile(python_blocks(ROOT / "README.md"), "README.md", "exec"), names)
+def test_readme(tmp_path, monkeypatch):
+    names = run_python(ROOT / "README.md", tmp_path, monkeypatch)
     assert names["weights"].shape == (128, 1)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
+def test_python_runs(page, tmp_path, monkeypatch):
+    if page.name not in ("README.md", "your_project.md"):  # Which have tests of their own.
+        run_python(page, tmp_path, monkeypatch)
+
+
+@functools.cache
+def flags_of(script):
+    _, output = run(script, "--help")
+    names = re.findall(r"^  --(\[no\])?([A-Za-z_0-9]+):", output, re.MULTILINE)
+    return {name for _, name in names} | {f"no{name}" for no, name in names if no}
+
+
+def test_commands_have_these_flags():
+    """Of every command of a script in a bash block."""
+    seen = 0
+    for page in PAGES:
+        text = "\n".join(blocks(page, "bash")).replace("\\\n", " ")
+        for line in re.split(r"[\n;]", text):
+            command = re.match(
+                r"\s*python ((?:code|mentornet_learning|commands)/\w+\.py)(.*)", line
+            )
+            if command is None:
+                continue
+            script, rest = command.groups()
+            asked = set(re.findall(r"\s--(\w+)", rest))
+            assert asked <= flags_of(script), f"{page.name}: {script}: {asked - flags_of(script)}"
+            seen += len(asked)
+    assert seen > 50
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -34,3 +70,13 @@ def test_links(page):
     targets = [a or b for a, b in links]
     missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
     assert not missing
+
+
+def test_messages_are_the_sources():
+    """Each message in the first column of the troubleshooting tables stands in the code."""
+    sources = "\n".join(path.read_text() for path in SOURCES)
+    sources = re.sub(r'"\s*\n\s*f?"', "", sources)  # Literals over several lines.
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    messages = re.findall(r"^\| (?!message|---)(.*?) \|", page, re.MULTILINE)
+    assert len(messages) > 40
+    assert not [message for message in messages if message not in sources]

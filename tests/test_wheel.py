@@ -35,6 +35,8 @@ def test_curricula_come_along(tmp_path):
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
+        brought = {p.rpartition("/")[2] for p in archive.namelist() if "data/scripts/" in p}
+    assert brought == {path.name for path in ROOT.glob("code/*.py")}
     shipped = ROOT.glob("mentornet_models/models/*/*.index")
     names = {path.stem.removesuffix("_mentornet") for path in shipped}
     assert len(names) == 7

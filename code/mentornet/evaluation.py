@@ -221,7 +221,8 @@ def run(
 
     Args:
       config: what to watch.
-      clock, sleep: seconds; replaced in tests.
+      clock: returns seconds; replaced in tests.
+      sleep: likewise.
 
     Raises:
       InputError: the data cannot be read, or eval_dir cannot be written; with `run_once`, there

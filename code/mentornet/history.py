@@ -54,7 +54,8 @@ class SampleHistory(tf.Module):
 
         Args:
           positions: int64 [batch].
-          losses, weights: float32 [batch, 1].
+          losses: float32 [batch, 1].
+          weights: float32 [batch, 1].
           logits: float32 [batch, classes].
         """
         old = self.read(positions)

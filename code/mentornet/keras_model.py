@@ -36,8 +36,11 @@ class MentoredModel(keras.Model):
     Args:
       student: any keras.Model.
       mentor: a MentorNet, or what `mentornet.load_mentornet` takes.
-      loss_p_percentile, burn_in_epoch, fixed_epoch_after_burn_in, loss_moving_average_decay,
-        example_dropout_rates: see `mentornet.config.WeightingConfig`.
+      loss_p_percentile: share in 0..1; this percentile of a batch's losses is averaged.
+      burn_in_epoch: epoch percentage before which every weight is 1.
+      fixed_epoch_after_burn_in: whether the MentorNet sees at most `burn_in_epoch` as epoch.
+      loss_moving_average_decay: in 0..1.
+      example_dropout_rates: "rate,epochs,rate,epochs,...", the epochs sum to 100.
       total_steps: steps of the whole training, to which the epoch percentage refers; None takes
         epochs times steps of each fit(). Give it where several calls make one training.
       mixup_alpha: if given, samples are mixed as by MentorMix (Jiang et al. 2020, Algorithm 1);
@@ -130,7 +133,9 @@ class MentoredModel(keras.Model):
         """As keras.Model's; XLA is off unless asked for, since it is slower on CPUs.
 
         Args:
-          optimizer, metrics, jit_compile, **kwargs: see keras.Model.compile.
+          optimizer: see keras.Model.compile, as for what is not listed here.
+          metrics: likewise.
+          jit_compile: whether to use XLA.
           loss: a keras.losses.Loss, a Keras name, or a function (labels, outputs) -> [batch].
 
         Raises:

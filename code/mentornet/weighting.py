@@ -42,8 +42,11 @@ class SampleWeighting(tf.Module):
 
     Args:
       mentor: the MentorNet.
-      loss_p_percentile, burn_in_epoch, fixed_epoch_after_burn_in, loss_moving_average_decay,
-        example_dropout_rates: see `mentornet.config.WeightingConfig`.
+      loss_p_percentile: share in 0..1; this percentile of a batch's losses is averaged.
+      burn_in_epoch: epoch percentage before which every weight is 1.
+      fixed_epoch_after_burn_in: whether the MentorNet sees at most `burn_in_epoch` as epoch.
+      loss_moving_average_decay: in 0..1.
+      example_dropout_rates: "rate,epochs,rate,epochs,...", the epochs sum to 100.
       seed: of the example drop-out; which samples a step drops depends on (seed, global_step).
       loss_moving_average: the variable to use, by default a new one.
       dropout_stream: of the example drop-out's random numbers.

@@ -68,18 +68,25 @@ def write_records(
       path: the file to make.
       images: uint8 [n, height, width, 3].
       features: int64 [n] each, under the record's key.
+
+    Raises:
+      InputError: the disk is full or the folder cannot be written.
     """
     encoded = tf.data.Dataset.from_tensor_slices(images).map(
         tf.io.encode_png, num_parallel_calls=tf.data.AUTOTUNE
     )
     temporary = f"{path}.tmp{os.getpid()}"
-    with tf.io.TFRecordWriter(temporary) as writer:
-        for i, png in enumerate(encoded.as_numpy_iterator()):
-            feature = {key: _int64(values[i]) for key, values in features.items()}
-            feature["image/encoded"] = _bytes(png)
-            feature["image/format"] = _bytes(b"png")
-            example = tf.train.Example(features=tf.train.Features(feature=feature))
-            writer.write(example.SerializeToString())
+    try:
+        with tf.io.TFRecordWriter(temporary) as writer:
+            for i, png in enumerate(encoded.as_numpy_iterator()):
+                feature = {key: _int64(values[i]) for key, values in features.items()}
+                feature["image/encoded"] = _bytes(png)
+                feature["image/format"] = _bytes(b"png")
+                example = tf.train.Example(features=tf.train.Features(feature=feature))
+                # Without `deterministic` equal records differ in their bytes, and checksums lie.
+                writer.write(example.SerializeToString(deterministic=True))
+    except tf.errors.OpError as error:
+        raise InputError(f"{path} cannot be written: {error.message}") from None
     os.replace(temporary, path)
 
 

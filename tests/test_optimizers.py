@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mentornet.optimizers import PiecewiseConstantDecay, TF1Momentum, make_optimizer
+from mentornet.optimizers import LossScale, PiecewiseConstantDecay, TF1Momentum, make_optimizer
 from mentornet.schedules import PiecewiseConstant
 
 
@@ -56,3 +56,16 @@ def test_survives_keras_serialisation():
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert copy.momentum == 0.7
     assert copy._learning_rate.values == (0.1, 0.01)
+
+
+def test_loss_scale():
+    scale = LossScale()
+    assert float(scale(tf.constant(2.0))) == 2 * 2**15
+    good, bad = [tf.constant([3.0 * 2**15])], [tf.constant([np.inf]), tf.constant([1.0])]
+    np.testing.assert_array_equal(scale.unscale(good)[0], [3.0])
+    assert [g.numpy().tolist() for g in scale.unscale(bad)] == [[0.0], [0.0]]
+    assert float(scale.state()["loss_scale"]) == 2**14
+    for _ in range(2000):
+        scale.unscale(good)
+    assert float(scale.state()["loss_scale"]) == 2**15
+    assert int(scale.state()["num_finite"]) == 0

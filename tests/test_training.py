@@ -300,3 +300,87 @@ def test_weight_statistics():
 
 def test_config_is_plain_json(digits):
     json.dumps(dataclasses.asdict(config(digits, os.devnull)))
+
+
+def both(digits, tmp_path, name, max_number_of_steps=10, dropout="0.5,50,0,50", **values):
+    """Final parameters and rows of a mentored run as it is, and with other values."""
+    states, rows = [], []
+    mentored = {
+        "studentnet": "resnet8",
+        "max_number_of_steps": max_number_of_steps,
+        "learning_rate": 0.01,
+        "log_every_steps": 2,
+        "trained_mentornet_dir": MENTORNET,
+        "weighting": WeightingConfig(example_dropout_rates=dropout),
+        "record_sample_weights": True,
+    }
+    for folder, more in ((tmp_path / "plain", {}), (tmp_path / name, values)):
+        training.train(config(digits, folder, **(mentored | more)))
+        states.append(latest_state(folder))
+        rows.append(read_json_lines(folder / "metrics.jsonl"))
+    return states, rows
+
+
+def norm_of_difference(states, part="student/"):
+    """Of all the student's parameters, relative to the parameters' norm."""
+    plain, other = states
+    names = [name for name in plain if name.startswith(part) and "seed" not in name]
+    assert len(names) > 10 and plain.keys() <= other.keys()
+    a, b = (np.concatenate([state[n].ravel() for n in names]) for state in states)
+    return np.linalg.norm(a - b) / np.linalg.norm(a)
+
+
+def test_several_steps_in_one_call_are_the_same(digits, tmp_path):
+    states, rows = both(digits, tmp_path, "looped", steps_per_loop=2)
+    assert norm_of_difference(states) < 1e-6
+    for plain, looped in zip(*rows, strict=True):
+        assert plain.keys() == looped.keys()
+        for name in plain.keys() - {"images_per_second"}:
+            assert looped[name] == pytest.approx(plain[name], rel=1e-4, abs=1e-5), name
+
+
+def test_loops_end_at_multiples_wherever_the_run_began(digits, tmp_path):
+    values = {"steps_per_loop": 4, "log_every_steps": 4, "max_number_of_steps": 10}
+    training.train(config(digits, tmp_path / "whole", **values))
+    for stop in (3, None):  # 0..3, then 3..4, 4..8 and 8..10
+        training.train(config(digits, tmp_path / "parts", stop_after_step=stop, **values))
+    rows = read_json_lines(tmp_path / "parts" / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [4, 8, 10]
+    assert_same_state(tmp_path / "whole", tmp_path / "parts")
+    with pytest.raises(InputError, match="`log_every_steps` must be a multiple"):
+        config(digits, tmp_path, steps_per_loop=4, log_every_steps=6)
+
+
+@pytest.mark.parametrize(
+    ("values", "num_steps", "tolerance"),
+    [
+        # XLA draws other random numbers; and batch normalisation of 16 samples spreads a rounding
+        # quickly, hence fewer steps.
+        ({"jit_compile": True, "deterministic": False, "dropout": "0,100"}, 2, 1e-4),
+        ({"mixed_precision": "bfloat16"}, 10, 0.02),
+        ({"mixed_precision": "mixed_float16"}, 10, 0.005),
+    ],
+    ids=["xla", "bfloat16", "float16"],
+)
+def test_other_ways_to_compute(digits, tmp_path, values, num_steps, tolerance):
+    states, _ = both(digits, tmp_path, "other", max_number_of_steps=num_steps, **values)
+    assert 0 < norm_of_difference(states) < tolerance
+    for state in states:  # Weights, losses and moving averages stay float32.
+        assert {a.dtype for a in state.values() if a.dtype.kind == "f"} == {np.dtype("float32")}
+        assert 0 < state["state/loss_moving_average/.ATTRIBUTES/VARIABLE_VALUE"] < 10
+    if values.get("mixed_precision") == "mixed_float16":
+        assert states[1]["state/loss_scale/.ATTRIBUTES/VARIABLE_VALUE"] <= 2**15
+
+
+def test_a_run_of_an_earlier_version_goes_on(digits, tmp_path):
+    """Its config.json lacks what is younger; that had its default's effect."""
+    training.train(config(digits, tmp_path, stop_after_step=2))
+    saved = json.loads((tmp_path / "config.json").read_text())
+    for name in ("mixup", "ema_decay", "mixed_precision", "jit_compile"):
+        del saved[name]
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    assert training.train(config(digits, tmp_path)) == 4
+    del saved["batch_size"]
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    with pytest.raises(InputError, match="batch_size was 128, is 16"):
+        training.train(config(digits, tmp_path))

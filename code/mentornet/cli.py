@@ -11,7 +11,14 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from mentornet.config import InputError, MixupConfig, TrainConfig, WeightingConfig, check
+from mentornet.config import (
+    PRECISIONS,
+    InputError,
+    MixupConfig,
+    TrainConfig,
+    WeightingConfig,
+    check,
+)
 
 FLAGS = flags.FLAGS
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
@@ -59,6 +66,15 @@ def define_training_flags() -> None:
     flags.DEFINE_boolean(
         "deterministic", d["deterministic"], "Use deterministic operations (may be slower on GPUs)."
     )
+    flags.DEFINE_enum(
+        "mixed_precision",
+        d["mixed_precision"],
+        list(PRECISIONS),
+        "What the student computes in; its parameters stay float32.",
+    )
+    flags.DEFINE_boolean(
+        "jit_compile", d["jit_compile"], "Compile the step with XLA (slower on CPUs)."
+    )
     _define_running_flags()
 
 
@@ -91,6 +107,7 @@ def _define_running_flags() -> None:
     flags.DEFINE_integer("save_interval_secs", d["save_interval_secs"], "Between checkpoints.")
     flags.DEFINE_integer("save_interval_steps", None, "The same, counted in steps.")
     flags.DEFINE_integer("log_every_steps", d["log_every_steps"], "Steps between logged rows.")
+    flags.DEFINE_integer("steps_per_loop", d["steps_per_loop"], "Steps in one call of TensorFlow.")
     flags.DEFINE_integer("max_to_keep", d["max_to_keep"], "Checkpoints that are kept.")
     flags.DEFINE_integer(
         "stop_after_step", None, "Save and stop there; started again, the run goes on."

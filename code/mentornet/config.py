@@ -8,6 +8,13 @@ from typing import Any
 
 from mentornet import schedules
 
+# What students compute in; parameters, losses and weights are always float32.
+PRECISIONS = {
+    "float32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "mixed_float16": "mixed_float16",
+}  # Flag -> Keras' name of the policy.
+
 
 class InputError(ValueError):
     """Input that a user can mend; scripts print it on one line and exit with status 2."""
@@ -118,11 +125,14 @@ class TrainConfig:
     ema_decay: float | None = None
     mentornet_update_epochs: tuple[int, ...] = ()
     record_sample_weights: bool = False
+    mixed_precision: str = "float32"
+    jit_compile: bool = False
     # What follows may change from one start to the next without changing the result.
     save_summaries_secs: int = 120
     save_interval_secs: int = 1200
     save_interval_steps: int | None = None
     log_every_steps: int = 10
+    steps_per_loop: int = 1
     max_to_keep: int = 10
     stop_after_step: int | None = None
     overwrite: bool = False
@@ -131,7 +141,13 @@ class TrainConfig:
         for name in ("data_dir", "train_log_dir"):
             value = getattr(self, name)
             check(bool(value), f"`{name}` must name a folder.", **{name: value})
-        for name in ("batch_size", "max_number_of_steps", "log_every_steps", "max_to_keep"):
+        for name in (
+            "batch_size",
+            "max_number_of_steps",
+            "log_every_steps",
+            "max_to_keep",
+            "steps_per_loop",
+        ):
             check_count(name, getattr(self, name))
         for name in ("learning_rate", "learning_rate_decay_factor", "num_epochs_per_decay"):
             value = getattr(self, name)
@@ -153,6 +169,9 @@ class TrainConfig:
             value = getattr(self, name)
             rule = f"`{name}` must lie in 0..{upper}, {upper} not included."
             check(value is None or 0 <= value < upper, rule, **{name: value})
+        rule = f"`mixed_precision` must be one of {', '.join(PRECISIONS)}."
+        check(self.mixed_precision in PRECISIONS, rule, mixed_precision=self.mixed_precision)
+        self._check_loop()
         self._check_updates()
         if self.weighting is not None:
             rule = "`trained_mentornet_dir` must name a MentorNet checkpoint."
@@ -162,6 +181,17 @@ class TrainConfig:
             second = self.mixup.second_reweight
             rule = "`second_reweight` needs a MentorNet."
             check(not second or self.weighting is not None, rule, second_reweight=second)
+
+    def _check_loop(self) -> None:
+        rule = "`jit_compile` needs --nodeterministic: XLA draws other random numbers."
+        check(not (self.jit_compile and self.deterministic), rule, jit_compile=True)
+        size = self.steps_per_loop
+        for name in ("log_every_steps", "save_interval_steps"):
+            value = getattr(self, name)
+            rule = f"`{name}` must be a multiple of steps_per_loop={size}."
+            check(value is None or value % size == 0, rule, **{name: value})
+        rule = "`mentornet_update_epochs` needs steps_per_loop=1."
+        check(size == 1 or not self.mentornet_update_epochs, rule, steps_per_loop=size)
 
     def _check_updates(self) -> None:
         epochs = self.mentornet_update_epochs

@@ -66,6 +66,8 @@ def _read_config(path: pathlib.Path) -> dict[str, Any]:
 def _check_same(
     old: dict[str, Any], new: dict[str, Any], config: TrainConfig, folder: pathlib.Path
 ) -> None:
+    # A setting that is younger than the run had its default's effect.
+    old = {field.name: field.default for field in dataclasses.fields(config)} | old
     compared = [key for key in new if key not in config.operational]
     different = [f"{k} was {old.get(k)!r}, is {new[k]!r}" for k in compared if old.get(k) != new[k]]
     if different:

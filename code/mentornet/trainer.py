@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
 from mentornet import features, students
 from mentornet.checkpoints import MovingAverage
-from mentornet.config import MixupConfig, TrainConfig, check
+from mentornet.config import PRECISIONS, MixupConfig, TrainConfig, check
 from mentornet.history import SampleHistory
 from mentornet.mixup import draw_partners, forward_without_trace
-from mentornet.optimizers import make_optimizer
+from mentornet.optimizers import LossScale, make_optimizer
 from mentornet.seeds import Stream, seed_for
 from mentornet.tf1_checkpoints import load_mentornet
 from mentornet.weighting import SampleWeighting, WeightedBatch
@@ -19,6 +21,7 @@ from mentornet.weighting import SampleWeighting, WeightedBatch
 _USED = 0.001
 
 Outputs = dict[str, tf.Tensor]
+_BATCH = ("images", "labels", "positions")
 
 
 class Trainer:
@@ -35,6 +38,10 @@ class Trainer:
       history: what is remembered of each sample; a MentorNet with further features needs it.
       mixup: how samples are mixed, if they are.
       ema_decay: of the moving average of the student that is kept for evaluation, if there is one.
+      scale_loss: whether the gradient is computed of a multiple of the loss, so that float16 can
+        hold it: 2**15 at first, half of it after a step whose gradient overflows, which counts with
+        a gradient of 0, and twice as much after 2,000 others.
+      jit_compile: whether XLA compiles the step; its random numbers are others.
     """
 
     def __init__(
@@ -50,7 +57,12 @@ class Trainer:
         history: SampleHistory | None = None,
         mixup: MixupConfig | None = None,
         ema_decay: float | None = None,
+        scale_loss: bool = False,
+        jit_compile: bool = False,
     ) -> None:
+        self.step = tf.function(self._step, jit_compile=jit_compile)
+        self._steps: Callable[..., Outputs] | None = None
+        self._loss_scale = LossScale() if scale_loss else None
         self.history = history
         self.student, self.optimizer, self.weighting = student, optimizer, weighting
         self.optimizer.build(student.trainable_variables)
@@ -89,12 +101,13 @@ class Trainer:
             state["mixed_loss_moving_average"] = self._second_weighting.loss_moving_average
         if self._average:
             state |= self._average.state()
+        if self._loss_scale:
+            state |= self._loss_scale.state()
         if self.history is not None:
             state["sample_history"] = self.history.values
         return state
 
-    @tf.function
-    def step(
+    def _step(
         self, images: tf.Tensor, labels: tf.Tensor, positions: tf.Tensor | None = None
     ) -> Outputs:
         """One update of the student.
@@ -126,8 +139,11 @@ class Trainer:
             if self._weight_decay:
                 norm = tf.add_n([tf.nn.l2_loss(kernel.value) for kernel in self._kernels])
                 total_loss += self._weight_decay * norm * tf.reduce_mean(weights)
+            scaled_loss = self._loss_scale(total_loss) if self._loss_scale else total_loss
+        gradients = tape.gradient(scaled_loss, self.student.trainable_variables)
+        if self._loss_scale:
+            gradients = self._loss_scale.unscale(gradients)
         learning_rate = tf.identity(self.optimizer.learning_rate)
-        gradients = tape.gradient(total_loss, self.student.trainable_variables)
         self.optimizer.apply(gradients)
         if self._average:
             self._average.update()
@@ -171,6 +187,33 @@ class Trainer:
         past = self.history.read(positions) if self.history is not None and names else {}
         further = {name: features.FURTHER[name].compute(past) for name in names}
         return self.weighting.weigh(losses, self._epoch(step), step, given, further)
+
+    def steps(self, batches: dict[str, tf.Tensor]) -> Outputs:
+        """Several steps in one call: `step` of one batch after the other.
+
+        Args:
+          batches: images, labels and positions as for `step`, stacked on a new first axis.
+
+        Returns:
+          The steps' outputs, stacked likewise.
+        """
+        if self._steps is None:
+            specs = [tf.TensorSpec.from_tensor(batches[name][0]) for name in _BATCH]
+            outputs = tf.nest.map_structure(
+                tf.TensorSpec.from_tensor,
+                self.step.get_concrete_function(*specs).structured_outputs,
+            )
+
+            def run(stacked: dict[str, tf.Tensor]) -> Outputs:
+                return tf.map_fn(
+                    lambda batch: self.step(*(batch[name] for name in _BATCH)),
+                    stacked,
+                    fn_output_signature=outputs,
+                    parallel_iterations=1,
+                )
+
+            self._steps = tf.function(run, reduce_retracing=True)
+        return self._steps({name: batches[name] for name in _BATCH})
 
     def _mix(
         self, images: tf.Tensor, labels: tf.Tensor, batch: WeightedBatch, step: tf.Tensor
@@ -230,7 +273,12 @@ def make_trainer(
         needs_history = needs_history or bool(further)
         weighting = SampleWeighting(mentor, **vars(config.weighting), seed=config.seed)
     student = students.build_student(
-        config.studentnet, num_classes, config.seed, image_shape, dropout_rate
+        config.studentnet,
+        num_classes,
+        config.seed,
+        image_shape,
+        dropout_rate,
+        PRECISIONS[config.mixed_precision],
     )
     momentum = spec.momentum if config.momentum is None else config.momentum
     return Trainer(
@@ -244,4 +292,6 @@ def make_trainer(
         history=SampleHistory(num_examples) if needs_history else None,
         mixup=config.mixup,
         ema_decay=config.ema_decay,
+        scale_loss=config.mixed_precision == "mixed_float16",
+        jit_compile=config.jit_compile,
     )

@@ -99,6 +99,7 @@ def _go_on(
         first_step=first_step,
         last_step=last_step,
         padding=spec.padding if augment else None,
+        steps_per_loop=config.steps_per_loop,
     )
     return _loop(config, trainer, batches, checkpoint, updates, first_step, last_step)
 
@@ -119,11 +120,12 @@ def _loop(
     saved_at = logged_at = time.monotonic()
     with contextlib.closing(writer), _stop_on_signals() as received:
         for batch in batches:
-            outputs = trainer.step(batch["images"], batch["labels"], batch["positions"])
-            recent.append(
-                {**outputs, "labels": batch["labels"], "clean_labels": batch["clean_labels"]}
-            )
-            step += 1
+            if config.steps_per_loop == 1:
+                outputs = trainer.step(batch["images"], batch["labels"], batch["positions"])
+            else:
+                outputs = trainer.steps(batch)
+            recent.append(outputs | {name: batch[name] for name in ("labels", "clean_labels")})
+            step += np.size(outputs["mentornet/total_loss"])
             last = step == last_step or bool(received)
             save = last or time.monotonic() - saved_at >= config.save_interval_secs
             if config.save_interval_steps:
@@ -132,9 +134,9 @@ def _loop(
             if save or log:
                 _check_finite(recent, step)
             if log:
-                seconds = time.monotonic() - logged_at
-                images = len(recent) * config.batch_size
-                writer.write_scalars(step, _row(recent) | {"images_per_second": images / seconds})
+                row, seconds = _row(recent), time.monotonic() - logged_at
+                images = sum(np.size(outputs["losses"]) for outputs in recent)
+                writer.write_scalars(step, row | {"images_per_second": images / seconds})
                 recent.clear()
                 logged_at = time.monotonic()
             if updates and step in updates.steps:
@@ -150,8 +152,12 @@ def _loop(
     return step
 
 
+# What a step's outputs say of its samples; all else are scalars.
+_OF_SAMPLES = {"logits", "losses", "sample_weights", "labels", "clean_labels"}
+
+
 def _check_finite(recent: list[Outputs], step: int) -> None:
-    totals = np.array([float(outputs["mentornet/total_loss"]) for outputs in recent])
+    totals = np.concatenate([np.ravel(outputs["mentornet/total_loss"]) for outputs in recent])
     bad = np.flatnonzero(~np.isfinite(totals))
     if bad.size:
         number = step - len(totals) + int(bad[0]) + 1
@@ -163,12 +169,14 @@ def _check_finite(recent: list[Outputs], step: int) -> None:
 
 def _row(recent: list[Outputs]) -> metrics.Scalars:
     """The last step's scalars, and statistics of all samples since the row before."""
-    scalars = {k: float(v) for k, v in recent[-1].items() if v.shape.rank == 0}
+    scalars = {k: float(np.ravel(v)[-1]) for k, v in recent[-1].items() if k not in _OF_SAMPLES}
     weights, labels, clean_labels = (
         np.concatenate([np.ravel(outputs[name]) for outputs in recent])
         for name in ("sample_weights", "labels", "clean_labels")
     )
-    predictions = np.concatenate([np.argmax(outputs["logits"], axis=1) for outputs in recent])
+    predictions = np.concatenate(
+        [np.ravel(np.argmax(outputs["logits"], axis=-1)) for outputs in recent]
+    )
     scalars |= metrics.prediction_statistics(predictions, labels, clean_labels)
     return scalars | metrics.weight_statistics(weights, labels, clean_labels)
 

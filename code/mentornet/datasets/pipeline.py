@@ -115,6 +115,7 @@ def training_batches(
     first_step: int,
     last_step: int,
     padding: int | None,
+    steps_per_loop: int = 1,
 ) -> tf.data.Dataset:
     """The batches of steps first_step..last_step-1.
 
@@ -128,10 +129,13 @@ def training_batches(
       first_step: global step of the first batch.
       last_step: global step after the last batch.
       padding: zero pixels a side before the random crop, or None for no augmentation.
+      steps_per_loop: if more than 1, that many batches are stacked; a stack ends at a multiple of
+        it, so that the first and the last may be smaller.
 
     Returns:
       Dataset of dicts: images float32 [batch, height, width, 3] and int64 [batch] labels,
-      clean_labels (-1 where unknown), ids, and positions in the split.
+      clean_labels (-1 where unknown), ids, and positions in the split; stacked, all have one more
+      axis in front.
 
     Raises:
       InputError: a batch is larger than the data set.
@@ -148,7 +152,12 @@ def training_batches(
         return columns | {"positions": indices}
 
     steps = tf.data.Dataset.range(first_step, last_step)
-    return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    batches = steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+    if steps_per_loop > 1:
+        to_multiple = steps_per_loop - first_step % steps_per_loop
+        first = batches.take(to_multiple).batch(to_multiple)
+        batches = first.concatenate(batches.skip(to_multiple).batch(steps_per_loop))
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_batches(examples: Examples, batch_size: int) -> tf.data.Dataset:

@@ -165,6 +165,7 @@ def build_student(
     seed: int = 0,
     image_shape: tuple[int, int, int] = (32, 32, 3),
     dropout_rate: float | None = None,
+    dtype_policy: str = "float32",
 ) -> keras.Model:
     """Builds a StudentNet.
 
@@ -177,17 +178,23 @@ def build_student(
       seed: of the initial parameters.
       image_shape: (height, width, channels).
       dropout_rate: of the dropout inside the student; None is the network's own.
+      dtype_policy: Keras' name of what the layers compute in, e.g. "mixed_bfloat16".
 
     Returns:
       A model from float32 [batch, height, width, channels], standardised images, to logits
-      float32 [batch, num_classes].
+      [batch, num_classes], float32 unless `dtype_policy` says otherwise.
 
     Raises:
       InputError: the name is unknown or num_classes is below 2.
     """
     student = find_student(name)
     check(num_classes >= 2, "`num_classes` must be at least 2.", num_classes=num_classes)
-    return student.build(num_classes, seed, image_shape, dropout_rate)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype_policy)
+    try:
+        return student.build(num_classes, seed, image_shape, dropout_rate)
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def ignored_flags(config: TrainConfig) -> list[str]:

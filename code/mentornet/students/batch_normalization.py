@@ -21,16 +21,18 @@ class BatchNormalization(layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         shape = (input_shape[-1],)
-        self.gamma = self.add_weight(shape=shape, initializer="ones", name="gamma")
-        self.beta = self.add_weight(shape=shape, initializer="zeros", name="beta")
-        self.moving_mean = self.add_weight(
-            shape=shape, initializer="zeros", trainable=False, name="moving_mean"
-        )
-        self.moving_variance = self.add_weight(
-            shape=shape, initializer="ones", trainable=False, name="moving_variance"
-        )
-        self.num_updates = self.add_weight(
-            shape=(), initializer="zeros", trainable=False, name="num_updates"
+        self.gamma = self._weight("gamma", shape, "ones", trainable=True)
+        self.beta = self._weight("beta", shape, "zeros", trainable=True)
+        self.moving_mean = self._weight("moving_mean", shape, "zeros")
+        self.moving_variance = self._weight("moving_variance", shape, "ones")
+        self.num_updates = self._weight("num_updates", (), "zeros")
+
+    def _weight(
+        self, name: str, shape: tuple[int | None, ...], initializer: str, trainable: bool = False
+    ) -> keras.Variable:
+        """A variable that stays float32 whatever the layer computes in."""
+        return self.add_weight(
+            name=name, shape=shape, initializer=initializer, trainable=trainable, autocast=False
         )
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:

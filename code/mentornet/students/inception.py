@@ -47,8 +47,8 @@ class LocalResponseNormalization(layers.Layer):
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        rows = tf.reshape(inputs, [-1, inputs.shape[-1]])
-        return tf.reshape(_normalize(rows), tf.shape(inputs))
+        rows = tf.cast(tf.reshape(inputs, [-1, inputs.shape[-1]]), tf.float32)
+        return tf.cast(tf.reshape(_normalize(rows), tf.shape(inputs)), inputs.dtype)
 
 
 def tf1_name(variable: keras.Variable) -> str:

@@ -102,6 +102,8 @@ class RunCheckpoint:
             config=tf.Variable(json.dumps(config), trainable=False),
             state=state,
         )
+        if _read_list(folder) is None:  # Absent, or damaged so that the manager stumbles over it.
+            pathlib.Path(folder, "checkpoint").unlink(missing_ok=True)
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, folder, max_to_keep, checkpoint_name=CHECKPOINT_NAME
         )
@@ -143,17 +145,23 @@ class RunCheckpoint:
         return None
 
 
+def _read_list(folder: str) -> list[str] | None:
+    """The checkpoints that the `checkpoint` file names; None if it is missing or damaged."""
+    try:
+        state = tf.train.get_checkpoint_state(folder)
+    except UnicodeDecodeError:
+        return None
+    return None if state is None else list(state.all_model_checkpoint_paths)
+
+
 def checkpoint_paths(folder: str) -> list[str]:
     """The checkpoints of a run, oldest first: those its `checkpoint` file names.
 
     Where that file is missing or damaged, those whose files lie in the folder.
     """
-    try:
-        state = tf.train.get_checkpoint_state(folder)
-    except UnicodeDecodeError:
-        state = None
-    if state is not None:
-        return list(state.all_model_checkpoint_paths)
+    listed = _read_list(folder)
+    if listed is not None:
+        return listed
     files = pathlib.Path(folder).glob(f"{CHECKPOINT_NAME}-*.index")
     steps = [int(f.stem.rpartition("-")[2]) for f in files if f.stem.rpartition("-")[2].isdecimal()]
     return [os.path.join(folder, f"{CHECKPOINT_NAME}-{step}") for step in sorted(steps)]

@@ -27,8 +27,11 @@ class Result:
 
     @property
     def method(self) -> str:
-        if self.config["weighting"] is None:
-            return "baseline"
+        weighting, is_mixed = self.config["weighting"], self.config.get("mixup") is not None
+        if weighting is None:
+            return "mixup" if is_mixed else "baseline"
+        if is_mixed:
+            return f"mentormix, percentile {weighting['loss_p_percentile']:g}"
         name = pathlib.PurePath(self.config["trained_mentornet_dir"]).name
         updated = ", updated" if self.config["mentornet_update_epochs"] else ""
         return name.removesuffix("_mentornet") + updated

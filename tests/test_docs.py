@@ -1,8 +1,12 @@
 """The documents' code runs, their flags exist, and their links and messages lead somewhere."""
 
 import functools
+import os
 import re
+import subprocess
 
+import imageio.v3 as imageio
+import numpy as np
 import pytest
 from conftest import ROOT, run
 
@@ -37,6 +41,47 @@ def test_readme(tmp_path, monkeypatch):
 def test_python_runs(page, tmp_path, monkeypatch):
     if page.name not in ("README.md", "your_project.md"):  # Which have tests of their own.
         run_python(page, tmp_path, monkeypatch)
+
+
+def run_bash(script, cwd, *replacements):
+    """Runs commands of a page in `cwd`, with the repository's scripts."""
+    for old, new in replacements:
+        assert old in script
+        script = script.replace(old, new)
+    script = re.sub(r"python (code|mentornet_learning)/", rf"python {ROOT}/\1/", script)
+    environment = {**os.environ, "PYTHONPATH": str(cwd)}
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, f"{script}\n{result.stdout}\n{result.stderr}"
+
+
+@pytest.mark.slow
+def test_own_data_commands(tmp_path):
+    """From a folder of pictures to a label report; fewer steps of a smaller network."""
+    generator = np.random.default_rng(0)
+    for name, level in (("cats", 60), ("dogs", 180)):
+        folder = tmp_path / "pictures" / name
+        folder.mkdir(parents=True)
+        for i in range(90):
+            pixels = generator.normal(level, 20, (40, 30, 3)).clip(0, 255).astype(np.uint8)
+            imageio.imwrite(folder / f"{i}.jpg", pixels)
+    run_bash(
+        blocks(ROOT / "docs" / "your_project.md", "bash")[0],
+        tmp_path,
+        ("steps=20000", "steps=4"),
+        ("resnet32", "resnet8"),
+    )
+    assert (tmp_path / "runs/pets/labels.html").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_curriculum_commands(tmp_path):
+    """The curriculum of docs/curricula.md, learned and drawn; the training has "..." for flags."""
+    page = ROOT / "docs" / "curricula.md"
+    (tmp_path / "my_module.py").write_text(blocks(page, "python")[0])
+    learning, _ = blocks(page, "bash")[0].split("python code/")
+    run_bash(learning, tmp_path, ("/tmp", "."))
+    assert (tmp_path / "steady" / "model" / "curriculum.png").stat().st_size > 10_000
 
 
 @functools.cache

@@ -42,6 +42,9 @@ class Trainer:
         hold it: 2**15 at first, half of it after a step whose gradient overflows, which counts with
         a gradient of 0, and twice as much after 2,000 others.
       jit_compile: whether XLA compiles the step; its random numbers are others.
+
+    Attributes:
+      step: `_step`, compiled.
     """
 
     def __init__(

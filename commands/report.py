@@ -12,6 +12,7 @@ import collections
 import csv
 import functools
 import io
+import itertools
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,10 @@ _COLORS = {
     "mentornet_pd": "#009e73",
     "mentornet_dd": "#0072b2",
     "mentornet_dd, updated": "#d55e00",
+    "mixup": "#999999",
 }
-_OTHER = "#cc79a7"
+_OTHER = "#cc79a7"  # Further methods differ in their lines.
+_LINES = ("-", "--", ":", "-.")
 _CLEAN, _CORRUPTED = "#0072b2", "#d55e00"
 
 
@@ -185,11 +188,13 @@ def draw_curves(results: list[Result]) -> bytes:
     groups = group(results, lambda r: (r.method,))
 
     def by_method(key: str, axes: Axes) -> None:
+        lines = itertools.cycle(_LINES)
         for (method,), runs in groups.items():
             curve = _mean_curve(runs, key)
             if curve is not None:
                 color = _COLORS.get(method, _OTHER)
-                axes.plot(*curve, color=color, label=method, linewidth=1.4)
+                line = "-" if method in _COLORS else next(lines)
+                axes.plot(*curve, line, color=color, label=method, linewidth=1.4)
 
     def accuracy(axes: Axes) -> None:
         by_method("eval/accuracy", axes)

@@ -106,7 +106,7 @@ def test_the_table_of_shipped_curricula_is_that_of_the_files():
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         assert f"{digest}  {file.relative_to(models / 'models')}" in readme
     for name in shipped_mentornets():
-        assert (models / "pictures" / f"{name}.png").exists()
+        assert (ROOT / "docs" / "pictures" / f"{name}.png").exists()
 
 
 def test_a_loaded_mentornet_is_frozen():

@@ -1,0 +1,28 @@
+"""The benchmarks run; what they measure is for benchmarks/run.py itself to say."""
+
+import json
+
+import pytest
+from conftest import run
+
+RATIOS = {
+    "mentored_over_no_lrn",
+    "mentored_over_unweighted",
+    "mentored_over_stock",
+    "script_over_bare",
+    "eval_over_forward",
+    "pipeline_images_per_s",
+    "weighting_ms",
+    "help_s",
+    "first_step_s",
+    "resnet101_mentored_over_bare",
+}
+
+
+@pytest.mark.slow
+def test_quick(tmp_path):
+    status, output = run("benchmarks/run.py", "--quick", f"--output_dir={tmp_path}")
+    assert status == 0, output
+    ratios = json.loads((tmp_path / "benchmarks.json").read_text())["ratios"]
+    assert ratios.keys() >= RATIOS
+    assert all(value > 0 for value in ratios.values() if value is not None)

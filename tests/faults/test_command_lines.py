@@ -54,10 +54,10 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def server():
+def server(tmp_path_factory):
     with subprocess.Popen(
         [sys.executable, "-c", _SERVER % SECONDS],
-        cwd=ROOT,
+        cwd=tmp_path_factory.mktemp("here"),  # Where relative names lead.
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -81,7 +81,7 @@ class JsonLinesWriter:
             file.write(json.dumps({"step": step, **row}) + "\n")
 
     def close(self) -> None:
-        pass
+        """Nothing is kept open."""
 
 
 class ConsoleWriter:

@@ -125,7 +125,7 @@ def _loop(
             else:
                 outputs = trainer.steps(batch)
             recent.append(outputs | {name: batch[name] for name in ("labels", "clean_labels")})
-            step += np.size(outputs["mentornet/total_loss"])
+            step += outputs["mentornet/total_loss"].shape.num_elements()  # Waits for no value.
             last = step == last_step or bool(received)
             save = last or time.monotonic() - saved_at >= config.save_interval_secs
             if config.save_interval_steps:
@@ -135,7 +135,7 @@ def _loop(
                 _check_finite(recent, step)
             if log:
                 row, seconds = _row(recent), time.monotonic() - logged_at
-                images = sum(np.size(outputs["losses"]) for outputs in recent)
+                images = sum(outputs["losses"].shape.num_elements() for outputs in recent)
                 writer.write_scalars(step, row | {"images_per_second": images / seconds})
                 recent.clear()
                 logged_at = time.monotonic()

@@ -69,10 +69,9 @@ class PrepareConfig:
         fits = (self.noise_type == "file") == (self.noise_file is not None)
         check(fits, rule, noise_type=self.noise_type, noise_file=self.noise_file)
         check_count("seed", self.seed, 0)
-        rule = "`num_trusted` must not be negative."
-        check(self.num_trusted >= 0, rule, num_trusted=self.num_trusted)
-        rule = "`num_train` must be at least 1."
-        check(self.num_train is None or self.num_train >= 1, rule, num_train=self.num_train)
+        check_count("num_trusted", self.num_trusted, 0)
+        if self.num_train is not None:
+            check_count("num_train", self.num_train)
 
     def own_options(self) -> own.Options:
         """How a data set of the user's own is read."""

@@ -248,14 +248,17 @@ def _decode_all(encoded: np.ndarray, where: _Locator) -> tuple[tf.Tensor, tuple[
 
 def _check_claims(encoded: np.ndarray, where: _Locator) -> None:
     """Refuses images whose headers claim too much, before memory is given to them."""
-    sizes = [_claimed_size(data) for data in encoded]
-    width, height = sizes[0]
-    for i, size in enumerate(sizes):
-        check(size != (0, 0), f"{where(i)}: the image cannot be decoded.", bytes=len(encoded[i]))
+    sizes = np.array([_claimed_size(data) for data in encoded], np.float64)
+    pixels = sizes.prod(axis=1)
+    bad = np.flatnonzero((pixels == 0) | (pixels > MAX_PIXELS) | (sizes != sizes[0]).any(axis=1))
+    if bad.size:
+        i = bad[0]
+        width, height = map(int, sizes[0])
+        check(pixels[i] > 0, f"{where(i)}: the image cannot be decoded.", bytes=len(encoded[i]))
         rule = f"{where(i)}: images must have at most {MAX_PIXELS} pixels."
-        check(size[0] * size[1] <= MAX_PIXELS, rule, size=size)
+        check(pixels[i] <= MAX_PIXELS, rule, size=_claimed_size(encoded[i]))
         rule = f"{where(i)}: the image must be {width} x {height} as the first is."
-        check(size == sizes[0], rule, size=size)
+        raise InputError(f"{rule} Received: size={_claimed_size(encoded[i])}")
 
 
 def _claimed_size(data: bytes) -> tuple[int, int]:

@@ -15,7 +15,7 @@ def trainer_step(name: str, size: int, mentored: bool) -> Step:
     import tensorflow as tf
 
     from mentornet.config import TrainConfig, WeightingConfig
-    from mentornet.trainer import make_trainer
+    from mentornet.factory import make_trainer
 
     weighting = WeightingConfig(0.75, example_dropout_rates="0.5,17,0.05,83")
     config = TrainConfig(

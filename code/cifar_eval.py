@@ -3,7 +3,7 @@
 
 from absl import flags
 
-from mentornet import cli
+from mentornet import cli, training_flags
 from mentornet.config import EvalConfig, check
 
 FLAGS = flags.FLAGS
@@ -27,8 +27,8 @@ flags.DEFINE_string(
 flags.DEFINE_integer("dump_num_samples", None, "A class-balanced subset of so many samples.")
 flags.DEFINE_integer("dump_seed", 0, "Of that subset.")
 flags.DEFINE_string("master", "", "Not supported.")
-cli.define_device_flag()
-flags.adopt_module_key_flags(cli)
+training_flags.define_device_flag()
+flags.adopt_module_key_flags(training_flags)
 
 
 def main() -> None:

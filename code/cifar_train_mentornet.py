@@ -3,15 +3,15 @@
 
 from absl import flags
 
-from mentornet import cli
+from mentornet import cli, training_flags
 
-cli.define_training_flags()
-cli.define_mentornet_flags()
-flags.adopt_module_key_flags(cli)
+training_flags.define_training_flags()
+training_flags.define_mentornet_flags()
+flags.adopt_module_key_flags(training_flags)
 
 
 def main() -> None:
-    config = cli.train_config(mentored=True)
+    config = training_flags.train_config(mentored=True)
     cli.load_tensorflow()
     from mentornet import training
 

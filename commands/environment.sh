@@ -19,12 +19,16 @@ if [ -z "${VIRTUAL_ENV:-}" ]; then
   source .venv/bin/activate
 fi
 
-# The stamp holds what was installed from where; a change of either installs again.
+# The stamp holds what was installed from where; a change of either installs again. Commands that are
+# started at the same time take turns.
 _stamp="$VIRTUAL_ENV/.mentornet-installed${_extra:+-$_extra}"
 _wanted=$(echo "$PWD"; cat pyproject.toml requirements.txt setup.py)
-if [ "$(cat "$_stamp" 2>/dev/null)" != "$_wanted" ]; then
-  echo "Installing the project and what it needs (TensorFlow is large; this takes minutes) ..."
-  python -m pip install --quiet --disable-pip-version-check -e ".${_extra:+[$_extra]}"
-  echo "$_wanted" > "$_stamp"
-fi
+(
+  if command -v flock > /dev/null; then flock 9; fi
+  if [ "$(cat "$_stamp" 2>/dev/null)" != "$_wanted" ]; then
+    echo "Installing the project and what it needs (TensorFlow is large; this takes minutes) ..."
+    python -m pip install --quiet --disable-pip-version-check -e ".${_extra:+[$_extra]}"
+    echo "$_wanted" > "$_stamp"
+  fi
+) 9> "$VIRTUAL_ENV/.mentornet-lock"
 unset _extra _stamp _wanted

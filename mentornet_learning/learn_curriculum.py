@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from mentornet import cli, files
+from mentornet import cli, files, training_flags
 from mentornet.config import EvalConfig, TrainConfig, WeightingConfig, check
 from mentornet_learning import data_generator
 
@@ -134,8 +134,8 @@ def run(
 
 def define_flags() -> None:
     """The training flags, with the published defaults of MentorNet DD."""
-    cli.define_training_flags()
-    cli.define_weighting_flags()
+    training_flags.define_training_flags()
+    training_flags.define_weighting_flags()
     for name, value in _DEFAULTS.items():
         FLAGS.set_default(name, value)
     flags.DEFINE_string("eval_data_dir", "", "Folder of the test records.")
@@ -145,10 +145,13 @@ def define_flags() -> None:
 def main() -> None:
     path = FLAGS.eval_data_dir
     check(bool(path), "`eval_data_dir` must name a folder.", eval_data_dir=path)
-    config, weighting = cli.train_config(mentored=False), cli.weighting_config()
+    config, weighting = (
+        training_flags.train_config(mentored=False),
+        training_flags.weighting_config(),
+    )
     rule = "`burn_in_epoch` must be at least 1: the MentorNet is learned after it."
     check(weighting.burn_in_epoch >= 1, rule, burn_in_epoch=weighting.burn_in_epoch)
-    update_epochs = cli.whole_numbers("mentornet_update_epochs")
+    update_epochs = training_flags.whole_numbers("mentornet_update_epochs")
     cli.load_tensorflow()
     try:
         summary = run(config, weighting, path, FLAGS.dump_num_samples, update_epochs)
@@ -159,5 +162,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    flags.adopt_module_key_flags(cli)
+    flags.adopt_module_key_flags(training_flags)
     cli.run(main)

@@ -23,12 +23,12 @@ def times(quick: int, full: int) -> int:
     return full if os.environ.get("MENTORNET_FAULTS") == "full" else quick
 
 
-def start(script: str, *flags: str) -> subprocess.Popen[str]:
+def start(script: str, *flags: str, **environment: str) -> subprocess.Popen[str]:
     """Starts a script of the repository as a user would, from its top level."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / script), *flags],
         cwd=ROOT,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -23,7 +23,8 @@ import tensorflow as tf
 from mentornet import schedules, students, tf1_checkpoints, weighting
 from mentornet.config import TrainConfig, WeightingConfig
 from mentornet.evaluation import Predictor
-from mentornet.trainer import Trainer, make_trainer
+from mentornet.factory import make_trainer
+from mentornet.trainer import Trainer
 from mentornet_learning import curricula
 
 Golden = dict[str, np.ndarray]

@@ -11,7 +11,7 @@ from conftest import MENTORNET
 
 from mentornet import InputError, MentoredModel, MentorNet, build_student
 from mentornet.config import TrainConfig, WeightingConfig
-from mentornet.trainer import make_trainer
+from mentornet.factory import make_trainer
 
 STEPS, BATCH = 8, 16
 DROPOUT = "0.5,50,0.1,50"

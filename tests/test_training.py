@@ -17,9 +17,9 @@ from conftest import MENTORNET, ROOT, run, start
 from mentornet import InputError, evaluation, files, training
 from mentornet.checkpoints import find_latest
 from mentornet.config import EvalConfig, TrainConfig, WeightingConfig
+from mentornet.factory import make_trainer
 from mentornet.files import read_json_lines
 from mentornet.metrics import prediction_statistics, weight_statistics
-from mentornet.trainer import make_trainer
 
 MENTORED = {"trained_mentornet_dir": MENTORNET, "example_dropout_rates": "0.5,50,0,50"}
 SCRIPT = "code/cifar_train_mentornet.py"

@@ -20,6 +20,10 @@ class InputError(ValueError):
     """Input that a user can mend; scripts print it on one line and exit with status 2."""
 
 
+class WorkerLostError(RuntimeError):
+    """Another worker is gone; scripts start anew and wait for it."""
+
+
 def check(condition: bool, rule: str, **received: Any) -> None:
     """Raises InputError `rule` with what was received, unless `condition` holds."""
     if not condition:
@@ -127,7 +131,12 @@ class TrainConfig:
     record_sample_weights: bool = False
     mixed_precision: str = "float32"
     jit_compile: bool = False
-    # What follows may change from one start to the next without changing the result.
+    sync_batch_norm: bool = False
+    # What follows may change from one start to the next without changing the result; except that
+    # batch normalisation, unless synchronised, sees other samples together on more devices.
+    num_devices: int = 1
+    cluster_timeout_secs: int = 300
+    recompute_gradients: bool = False
     save_summaries_secs: int = 120
     save_interval_secs: int = 1200
     save_interval_steps: int | None = None
@@ -147,6 +156,8 @@ class TrainConfig:
             "log_every_steps",
             "max_to_keep",
             "steps_per_loop",
+            "num_devices",
+            "cluster_timeout_secs",
         ):
             check_count(name, getattr(self, name))
         for name in ("learning_rate", "learning_rate_decay_factor", "num_epochs_per_decay"):
@@ -185,6 +196,8 @@ class TrainConfig:
     def _check_loop(self) -> None:
         rule = "`jit_compile` needs --nodeterministic: XLA draws other random numbers."
         check(not (self.jit_compile and self.deterministic), rule, jit_compile=True)
+        rule = "`jit_compile` needs num_devices=1."
+        check(not self.jit_compile or self.num_devices == 1, rule, num_devices=self.num_devices)
         size = self.steps_per_loop
         for name in ("log_every_steps", "save_interval_steps"):
             value = getattr(self, name)
@@ -207,7 +220,7 @@ class TrainConfig:
     def operational(self) -> frozenset[str]:
         """The fields that may differ between a run and its continuation."""
         names = [field.name for field in dataclasses.fields(self)]
-        return frozenset(names[names.index("save_summaries_secs") :]) | {"train_log_dir"}
+        return frozenset(names[names.index("num_devices") :]) | {"train_log_dir"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -72,4 +72,4 @@ class SampleHistory(tf.Module):
             tf.cast(tf.argmax(logits, axis=1), tf.float32),
             tf.reduce_max(tf.nn.softmax(logits), axis=1),
         )
-        self.values.scatter_nd_update(positions[:, None], tf.stack(rows, axis=1))
+        self.values.scatter_update(tf.IndexedSlices(tf.stack(rows, axis=1), positions))

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mentornet import replicas
 from mentornet.config import MixupConfig, WeightingConfig, check
 from mentornet.mentor import MentorNet
 from mentornet.mixup import Partners, draw_partners, forward_without_trace
@@ -193,8 +194,8 @@ class MentoredModel(keras.Model):
         weights *= given
         # Divided by the size of the global batch: replicas' gradients are summed.
         loss = tf.reduce_sum(weights * losses) / tf.cast(batch.global_size, tf.float32)
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        return tf.add_n([loss, *(tf.cast(extra, tf.float32) / replicas for extra in self.losses)])
+        extra = (tf.cast(loss, tf.float32) / replicas.number() for loss in self.losses)
+        return tf.add_n([loss, *extra])
 
     def _sample_loss(self, y: Any, y_pred: Any) -> tf.Tensor:
         """The loss of each sample. float32 [batch, 1]."""
@@ -207,7 +208,7 @@ class MentoredModel(keras.Model):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Losses of the mixed samples, with gradient, and their weights. float32 [batch, 1]."""
         outputs = self.student(tf.nest.map_structure(partners.mix, x), training=True)
-        other = tf.nest.map_structure(lambda labels: tf.gather(labels, partners.indices), y)
+        other = tf.nest.map_structure(partners.of, y)
         losses = partners.mix_losses(
             self._sample_loss(y, outputs), self._sample_loss(other, outputs)
         )

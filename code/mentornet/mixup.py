@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
+from mentornet import replicas
 from mentornet.seeds import Stream, seed_for
 
 
 class Partners(NamedTuple):
     """With whom each sample of a batch is mixed, and how much of itself it keeps.
 
-    `indices` int64 [batch], places in the batch; `shares` float32 [batch], in 0..1.
+    `indices` int64 [batch], places in the global batch; `shares` float32 [batch], in 0..1.
     """
 
     indices: tf.Tensor
     shares: tf.Tensor
 
+    def of(self, values: tf.Tensor) -> tf.Tensor:
+        """The partners' rows of values [batch, ...]."""
+        return tf.gather(replicas.gather(values), self.indices)
+
     def mix(self, values: tf.Tensor) -> tf.Tensor:
         """share * own + (1 - share) * partner's, for float values [batch, ...]."""
         shares = tf.reshape(self.shares, [-1] + [1] * (values.shape.rank - 1))
         shares = tf.cast(shares, values.dtype)
-        return shares * values + (1 - shares) * tf.gather(values, self.indices)
+        return shares * values + (1 - shares) * self.of(values)
 
     def mix_losses(self, own: tf.Tensor, partners: tf.Tensor) -> tf.Tensor:
         """The losses of mixed labels, from those of the two labels; equal for cross entropy.
@@ -49,7 +55,7 @@ def draw_partners(
     Weights that are all 1 make it mixup (Zhang et al. 2018). The code that the authors published
     rounds v to 0 or 1 there; this is the paper's formula.
 
-    In a replica of tf.distribute, partners come from the replica's own samples.
+    In a replica of tf.distribute, partners come from the global batch.
 
     Args:
       weights: float [batch, 1].
@@ -58,24 +64,23 @@ def draw_partners(
       global_step: int scalar.
     """
     weights = tf.stop_gradient(tf.cast(weights, tf.float32)[:, 0])
-    context = tf.distribute.get_replica_context()
-    replica = 0 if context is None else tf.cast(context.replica_id_in_sync_group, tf.int32)
-
-    def seeded(stream: Stream) -> tf.Tensor:
-        return tf.random.fold_in(seed_for(seed, global_step, stream), replica)
-
-    size = tf.size(weights)
-    indices = tf.random.stateless_categorical(weights[None], size, seeded(Stream.MIXUP_PARTNER))
+    first, own_size = replicas.first_row(tf.size(weights)), tf.size(weights)
+    everywhere = replicas.gather(weights)
+    size = tf.size(everywhere)
+    seed_of = functools.partial(seed_for, seed, global_step)
+    indices = tf.random.stateless_categorical(
+        everywhere[None], size, seed_of(Stream.MIXUP_PARTNER)
+    )[0, first : first + own_size]
     # l = g / (g + h) of two Gamma(alpha), each Gamma(alpha + 1) * uniform ** (1 / alpha): as
     # logarithms, since a small alpha makes both too small for any precision.
-    seeds = tf.random.experimental.stateless_split(seeded(Stream.MIXUP_SHARE), 2)
+    seeds = tf.random.experimental.stateless_split(seed_of(Stream.MIXUP_SHARE), 2)
     order = tf.constant(alpha + 1, tf.float64)
     gammas = tf.random.stateless_gamma([size, 2], seeds[0], order, dtype=tf.float64)
     uniforms = tf.random.stateless_uniform([size, 2], seeds[1], dtype=tf.float64)
     logarithms = tf.math.log(gammas) + tf.math.log1p(-uniforms) / alpha
     larger = tf.sigmoid(tf.abs(logarithms[:, 0] - logarithms[:, 1]))
-    larger = tf.cast(larger, tf.float32)
-    return Partners(indices[0], weights * larger + (1 - weights) * (1 - larger))
+    larger = tf.cast(larger[first : first + own_size], tf.float32)
+    return Partners(indices, weights * larger + (1 - weights) * (1 - larger))
 
 
 def forward_without_trace(student: keras.Model, inputs: Any) -> Any:

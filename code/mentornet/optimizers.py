@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mentornet import replicas
 from mentornet.schedules import PiecewiseConstant
 
 
@@ -87,7 +88,8 @@ class LossScale:
 
     def unscale(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         """The gradients of the loss itself; all 0 if one is not finite."""
-        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
+        bad = tf.add_n([tf.math.count_nonzero(~tf.math.is_finite(g)) for g in gradients])
+        finite = replicas.total(tf.cast(bad, tf.float32)) == 0
         unscaled = [tf.where(finite, g / self._scale, tf.zeros_like(g)) for g in gradients]
         num_finite = tf.where(finite, self._num_finite + 1, 0)
         doubled = num_finite == self._STEPS_TO_DOUBLE

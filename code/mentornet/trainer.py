@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import keras
 import tensorflow as tf
 
-from mentornet import features, students
+from mentornet import features, replicas
 from mentornet.checkpoints import MovingAverage
-from mentornet.config import PRECISIONS, MixupConfig, TrainConfig, check
+from mentornet.config import MixupConfig
 from mentornet.history import SampleHistory
 from mentornet.mixup import draw_partners, forward_without_trace
-from mentornet.optimizers import LossScale, make_optimizer
+from mentornet.optimizers import LossScale
+from mentornet.recompute import Recomputed
 from mentornet.seeds import Stream, seed_for
-from mentornet.tf1_checkpoints import load_mentornet
 from mentornet.weighting import SampleWeighting, WeightedBatch
 
 # A sample is used by a step if its weight exceeds this (the release's data utilisation).
@@ -26,6 +24,9 @@ _BATCH = ("images", "labels", "positions")
 
 class Trainer:
     """A student, its optimizer and its weighting, and the step that binds them.
+
+    Made in the scope of a strategy of tf.distribute, it trains in all of its replicas, each with a
+    share of the global batch.
 
     Args:
       student: model from images to logits.
@@ -42,9 +43,10 @@ class Trainer:
         hold it: 2**15 at first, half of it after a step whose gradient overflows, which counts with
         a gradient of 0, and twice as much after 2,000 others.
       jit_compile: whether XLA compiles the step; its random numbers are others.
+      recompute_gradients: whether memory is spared (see `recompute.Recomputed`).
 
     Attributes:
-      step: `_step`, compiled.
+      step: `_step` in every replica, compiled; returns the outputs, which are alike in all.
     """
 
     def __init__(
@@ -62,12 +64,15 @@ class Trainer:
         ema_decay: float | None = None,
         scale_loss: bool = False,
         jit_compile: bool = False,
+        recompute_gradients: bool = False,
     ) -> None:
-        self.step = tf.function(self._step, jit_compile=jit_compile)
-        self._steps: Callable[..., Outputs] | None = None
+        self._strategy = tf.distribute.get_strategy()
+        self.step = tf.function(self._in_replicas, jit_compile=jit_compile)
+        self._steps = tf.function(self._map_steps, reduce_retracing=True)
         self._loss_scale = LossScale() if scale_loss else None
         self.history = history
         self.student, self.optimizer, self.weighting = student, optimizer, weighting
+        self._forward = Recomputed(student) if recompute_gradients else student
         self.optimizer.build(student.trainable_variables)
         self._weight_decay = weight_decay
         self._max_number_of_steps = max_number_of_steps
@@ -82,10 +87,15 @@ class Trainer:
         self._average = ema_decay and MovingAverage(student, ema_decay, self.global_step)
         self._num_seen = tf.Variable(0, trainable=False, dtype=tf.int64)
         self._num_used = tf.Variable(0, trainable=False, dtype=tf.int64)
+        self._stop = tf.Variable(0.0, trainable=False)
 
     @property
     def global_step(self) -> tf.Variable:
         return self.optimizer.iterations.value
+
+    def stop(self) -> None:
+        """Tells all workers of the strategy, in the `stop` of the next step's outputs."""
+        self._stop.assign(1.0)
 
     def state(self) -> dict[str, tf.Variable]:
         """What a checkpoint needs besides the student, by name; "global_step" is among it."""
@@ -113,23 +123,24 @@ class Trainer:
     def _step(
         self, images: tf.Tensor, labels: tf.Tensor, positions: tf.Tensor | None = None
     ) -> Outputs:
-        """One update of the student.
+        """One update of the student, in one of the replicas.
 
         Args:
-          images: float32 [batch, height, width, channels].
+          images: float32 [batch, height, width, channels], the replica's.
           labels: int64 [batch].
           positions: int64 [batch], the samples' places in the training split; for the history.
 
         Returns:
-          Scalars under the release's summary names, and `logits` [batch, classes], `losses` and
-          `sample_weights` [batch, 1], all float32; where samples are mixed, those three are of the
-          samples as they were before.
+          Scalars under the release's summary names; `logits` [batch, classes], `losses` and
+          `sample_weights` [batch, 1], all float32, and `positions`. All are those of the global
+          batch; where samples are mixed, the arrays are of the samples as they were before.
+          `stop` is positive once a worker was told to stop.
         """
         step = self.global_step + 0
         self._reseed_dropout(step)
         with tf.GradientTape() as tape:
             if self._mixup is None:
-                logits = tf.cast(self.student(images, training=True), tf.float32)
+                logits = tf.cast(self._forward(images, training=True), tf.float32)
             else:
                 logits = tf.cast(forward_without_trace(self.student, images), tf.float32)
             losses = _cross_entropy(labels, logits)
@@ -137,11 +148,13 @@ class Trainer:
             learned_losses, weights = losses, batch.weights
             if self._mixup is not None:
                 learned_losses, weights = self._mix(images, labels, batch, step)
-            weighted_loss = tf.reduce_mean(weights * learned_losses)
+            # Shares of what the global batch has: the optimizer sums the replicas' gradients.
+            size = tf.cast(batch.global_size, tf.float32)
+            weighted_loss = tf.reduce_sum(weights * learned_losses) / size
             total_loss = weighted_loss
             if self._weight_decay:
                 norm = tf.add_n([tf.nn.l2_loss(kernel.value) for kernel in self._kernels])
-                total_loss += self._weight_decay * norm * tf.reduce_mean(weights)
+                total_loss += self._weight_decay * norm * tf.reduce_sum(weights) / size
             scaled_loss = self._loss_scale(total_loss) if self._loss_scale else total_loss
         gradients = tape.gradient(scaled_loss, self.student.trainable_variables)
         if self._loss_scale:
@@ -150,21 +163,41 @@ class Trainer:
         self.optimizer.apply(gradients)
         if self._average:
             self._average.update()
-        if self.history is not None:
-            self.history.update(positions, losses, batch.before_dropout, logits)
-        self._num_seen.assign_add(tf.size(losses, tf.int64))
-        self._num_used.assign_add(tf.math.count_nonzero(weights > _USED))
-        outputs = {
-            "logits": logits,
-            "losses": losses,
-            "sample_weights": batch.weights,
-            "mentornet/orig_loss": tf.reduce_mean(losses),
+        outputs = self._remember(positions, losses, batch, logits)
+        num_used = tf.cast(tf.math.count_nonzero(weights > _USED), tf.float32)
+        orig_loss, sum_v = tf.reduce_sum(losses) / size, tf.reduce_sum(weights)
+        totals = [orig_loss, weighted_loss, total_loss, sum_v, num_used, self._stop + 0]
+        totals = tf.unstack(replicas.total(tf.stack(totals)))
+        orig_loss, weighted_loss, total_loss, sum_v, num_used, stop = totals
+        self._num_seen.assign_add(tf.cast(batch.global_size, tf.int64))
+        self._num_used.assign_add(tf.cast(num_used, tf.int64))
+        outputs |= {
+            "mentornet/orig_loss": orig_loss,
             "mentornet/weighted_loss": weighted_loss,
             "mentornet/total_loss": total_loss,
             "learning_rate": learning_rate,
             "data_util/data_util": tf.cast(self._num_used / self._num_seen, tf.float32),
-            "data_util/batch_sum_v": tf.reduce_sum(weights),
+            "data_util/batch_sum_v": sum_v,
+            "stop": stop,
         }
+        return outputs
+
+    def _remember(
+        self,
+        positions: tf.Tensor | None,
+        losses: tf.Tensor,
+        batch: WeightedBatch,
+        logits: tf.Tensor,
+    ) -> Outputs:
+        """What the step says of samples and weights; the history takes it in."""
+        columns = tf.concat([losses, batch.weights, batch.before_dropout, logits], axis=1)
+        columns = replicas.gather(columns)
+        losses, weights, before_dropout, logits = tf.split(columns, [1, 1, 1, -1], axis=1)
+        outputs = {"logits": logits, "losses": losses, "sample_weights": weights}
+        if positions is not None:
+            outputs["positions"] = replicas.gather(positions)
+        if self.history is not None:
+            self.history.update(outputs["positions"], losses, before_dropout, logits)
         if self.weighting is not None:
             outputs["debug/percentile_loss"] = batch.percentile_loss
             outputs["debug/dropout_rate"] = batch.dropout_rate
@@ -184,7 +217,8 @@ class Trainer:
         losses = tf.stop_gradient(losses)
         if self.weighting is None:
             zero, ones = tf.zeros([]), tf.ones_like(losses)
-            return WeightedBatch(ones, ones, tf.size(losses), zero, zero, zero)
+            size = tf.size(losses) * replicas.number()
+            return WeightedBatch(ones, ones, size, zero, zero, zero)
         given = labels if self._label_is_given else None
         names = self.weighting.mentor.further_features
         past = self.history.read(positions) if self.history is not None and names else {}
@@ -200,23 +234,34 @@ class Trainer:
         Returns:
           The steps' outputs, stacked likewise.
         """
-        if self._steps is None:
-            specs = [tf.TensorSpec.from_tensor(batches[name][0]) for name in _BATCH]
-            outputs = tf.nest.map_structure(
-                tf.TensorSpec.from_tensor,
-                self.step.get_concrete_function(*specs).structured_outputs,
-            )
-
-            def run(stacked: dict[str, tf.Tensor]) -> Outputs:
-                return tf.map_fn(
-                    lambda batch: self.step(*(batch[name] for name in _BATCH)),
-                    stacked,
-                    fn_output_signature=outputs,
-                    parallel_iterations=1,
-                )
-
-            self._steps = tf.function(run, reduce_retracing=True)
         return self._steps({name: batches[name] for name in _BATCH})
+
+    def _in_replicas(
+        self, images: tf.Tensor, labels: tf.Tensor, positions: tf.Tensor | None = None
+    ) -> Outputs:
+        return self._first(self._strategy.run(self._step, (images, labels, positions)))
+
+    def _first(self, outputs: Outputs) -> Outputs:
+        """The first replica's of the outputs."""
+        local = self._strategy.experimental_local_results
+        return {name: local(value)[0] for name, value in outputs.items()}
+
+    def _map_steps(self, batches: dict[str, tf.Tensor]) -> Outputs:
+        def in_replica(number: tf.Tensor, stacked: dict[str, tf.Tensor]) -> Outputs:
+            return self._step(**{name: values[number] for name, values in stacked.items()})
+
+        @tf.function
+        def step(number: tf.Tensor) -> Outputs:
+            return self._first(self._strategy.run(in_replica, (number, batches)))
+
+        labels = self._strategy.experimental_local_results(batches["labels"])[0]
+        outputs = step.get_concrete_function(tf.TensorSpec([], tf.int32)).structured_outputs
+        return tf.map_fn(
+            step,
+            tf.range(tf.shape(labels)[0]),
+            fn_output_signature=tf.nest.map_structure(tf.TensorSpec.from_tensor, outputs),
+            parallel_iterations=1,
+        )
 
     def _mix(
         self, images: tf.Tensor, labels: tf.Tensor, batch: WeightedBatch, step: tf.Tensor
@@ -224,8 +269,9 @@ class Trainer:
         """Losses of the mixed samples, with gradient, and their weights. float32 [batch, 1]."""
         assert self._mixup is not None
         partners = draw_partners(batch.weights, self._mixup.alpha, self._seed, step)
-        logits = tf.cast(self.student(partners.mix(images), training=True), tf.float32)
-        other_labels = tf.gather(labels, partners.indices)
+        mixed = partners.mix(images)
+        logits = tf.cast(self._forward(mixed, training=True), tf.float32)
+        other_labels = partners.of(labels)
         losses = partners.mix_losses(
             _cross_entropy(labels, logits), _cross_entropy(other_labels, logits)
         )
@@ -248,53 +294,3 @@ class Trainer:
 
 def _cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)[:, None]
-
-
-def make_trainer(
-    config: TrainConfig,
-    num_examples: int,
-    num_classes: int,
-    image_shape: tuple[int, int, int],
-    dropout_rate: float | None = None,
-) -> Trainer:
-    """Builds student, weighting and optimizer as a configuration says.
-
-    Raises:
-      InputError: unknown student, no readable MentorNet, or labels or features that do not fit.
-    """
-    spec = students.find_student(config.studentnet)
-    weighting, needs_history = None, config.record_sample_weights
-    if config.weighting is not None:
-        assert config.trained_mentornet_dir is not None  # TrainConfig checks it.
-        mentor = load_mentornet(config.trained_mentornet_dir)
-        rule = f"mentornet_label='given' needs a MentorNet with {num_classes} labels."
-        known = config.mentornet_label == "zero" or mentor.num_labels >= num_classes
-        check(known, rule, labels_in_the_checkpoint=mentor.num_labels)
-        further = mentor.further_features
-        rule = f"The MentorNet's further features must be among {', '.join(features.FURTHER)}."
-        check(set(further) <= features.FURTHER.keys(), rule, features=further)
-        needs_history = needs_history or bool(further)
-        weighting = SampleWeighting(mentor, **vars(config.weighting), seed=config.seed)
-    student = students.build_student(
-        config.studentnet,
-        num_classes,
-        config.seed,
-        image_shape,
-        dropout_rate,
-        PRECISIONS[config.mixed_precision],
-    )
-    momentum = spec.momentum if config.momentum is None else config.momentum
-    return Trainer(
-        student,
-        make_optimizer(momentum, students.learning_rate_schedule(config, num_examples)),
-        weight_decay=spec.weight_decay if config.weight_decay is None else config.weight_decay,
-        weighting=weighting,
-        max_number_of_steps=config.max_number_of_steps,
-        seed=config.seed,
-        label_is_given=config.mentornet_label == "given",
-        history=SampleHistory(num_examples) if needs_history else None,
-        mixup=config.mixup,
-        ema_decay=config.ema_decay,
-        scale_loss=config.mixed_precision == "mixed_float16",
-        jit_compile=config.jit_compile,
-    )

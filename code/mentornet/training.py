@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from mentornet import files, metrics, runs, students
+from mentornet import distribution, files, metrics, runs, students
 from mentornet.checkpoints import RunCheckpoint
-from mentornet.config import InputError, TrainConfig
+from mentornet.config import InputError, TrainConfig, check
 from mentornet.datasets import dataset_info, records
-from mentornet.datasets.pipeline import check_batch_size, training_batches
+from mentornet.datasets.pipeline import (
+    Batch,
+    Share,
+    check_batch_size,
+    in_replicas,
+    training_batches,
+)
+from mentornet.factory import make_trainer
 from mentornet.tf1_checkpoints import mentornet_fingerprint
-from mentornet.trainer import Outputs, Trainer, make_trainer
+from mentornet.trainer import Outputs, Trainer
 from mentornet.updates import MentorUpdates, Relearn
+
+_NOT_LOGGED = {"logits", "losses", "sample_weights", "positions", "stop"}
 
 
 def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
@@ -40,6 +50,8 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
         loss is not finite (the step is named, the last good checkpoint stays); another process
         trains there.
     """
+    cluster = distribution.Cluster()
+    strategy = distribution.make_strategy(config.num_devices, cluster, config.cluster_timeout_secs)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     info = dataset_info(config.dataset_name, config.data_dir)
@@ -47,8 +59,9 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
         reason = f"{config.studentnet} with a MentorNet has a schedule of its own (as released)."
         print(f"WARNING: --{name} has no effect: {reason}", flush=True)
     examples = records.read_examples(config.data_dir, info, "train")
-    check_batch_size(config.batch_size, len(examples))
-    trainer = make_trainer(config, len(examples), info.num_classes, examples.image_shape)
+    check_batch_size(config.batch_size, len(examples), strategy.num_replicas_in_sync)
+    with cluster.watched(), strategy.scope():
+        trainer = make_trainer(config, len(examples), info.num_classes, examples.image_shape)
     updates = None
     if config.mentornet_update_epochs:
         assert relearn is not None
@@ -62,98 +75,130 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
         data_sha256=examples.fingerprint(),
         mentornet_sha256=mentornet_fingerprint(mentor) if mentor else None,
     )
-    with files.held(config.train_log_dir, "train_log_dir"):
-        runs.open_folder(config, description)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(cluster.watched())
+        if cluster.is_chief:
+            stack.enter_context(files.held(config.train_log_dir, "train_log_dir"))
+            runs.open_folder(config, description)
+        distribution.meet(strategy)
         checkpoint = RunCheckpoint(
             config.train_log_dir, trainer.student, description, trainer.state(), config.max_to_keep
         )
-        return _go_on(config, info.augment, examples, trainer, checkpoint, updates)
+        augment = info.augment if config.augment is None else config.augment
+        return _Run(config, cluster, strategy, examples, trainer, checkpoint, updates).go_on(
+            augment
+        )
 
 
-def _go_on(
-    config: TrainConfig,
-    augment: bool,
-    examples: records.Examples,
-    trainer: Trainer,
-    checkpoint: RunCheckpoint,
-    updates: MentorUpdates | None,
-) -> int:
-    """Trains from the latest checkpoint on; `augment` is what suits the data set."""
-    restored = checkpoint.restore_latest()
-    first_step = int(trainer.global_step.numpy())
-    if restored:
-        print(f"Going on from {restored}, step {first_step}.", flush=True)
-    last_step = min(
-        config.stop_after_step or config.max_number_of_steps, config.max_number_of_steps
-    )
-    if first_step >= last_step:
-        print(f"Nothing to do: {first_step} steps are done.", flush=True)
-        return first_step
-    spec = students.find_student(config.studentnet)
-    if config.augment is not None:
-        augment = config.augment
-    batches = training_batches(
-        examples,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        first_step=first_step,
-        last_step=last_step,
-        padding=spec.padding if augment else None,
-        steps_per_loop=config.steps_per_loop,
-    )
-    return _loop(config, trainer, batches, checkpoint, updates, first_step, last_step)
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """What a worker needs to train."""
 
+    config: TrainConfig
+    cluster: distribution.Cluster
+    strategy: tf.distribute.Strategy
+    examples: records.Examples
+    trainer: Trainer
+    checkpoint: RunCheckpoint
+    updates: MentorUpdates | None
 
-def _loop(
-    config: TrainConfig,
-    trainer: Trainer,
-    batches: tf.data.Dataset,
-    checkpoint: RunCheckpoint,
-    updates: MentorUpdates | None,
-    step: int,
-    last_step: int,
-) -> int:
-    """Steps, logs and saves until the last step or a signal; returns the last step done."""
-    label = "mentornet" if trainer.weighting else "baseline"
-    writer = runs.open_writers(config, step, last_step, label)
-    recent: list[Outputs] = []  # Since the last row was written.
-    saved_at = logged_at = time.monotonic()
-    with contextlib.closing(writer), _stop_on_signals() as received:
-        for batch in batches:
-            if config.steps_per_loop == 1:
-                outputs = trainer.step(batch["images"], batch["labels"], batch["positions"])
-            else:
-                outputs = trainer.steps(batch)
-            recent.append(outputs | {name: batch[name] for name in ("labels", "clean_labels")})
-            step += outputs["mentornet/total_loss"].shape.num_elements()  # Waits for no value.
-            last = step == last_step or bool(received)
-            save = last or time.monotonic() - saved_at >= config.save_interval_secs
-            if config.save_interval_steps:
-                save = save or step % config.save_interval_steps == 0
-            log = step % config.log_every_steps == 0 or step == config.max_number_of_steps
-            if save or log:
-                _check_finite(recent, step)
-            if log:
-                row, seconds = _row(recent), time.monotonic() - logged_at
-                images = sum(outputs["losses"].shape.num_elements() for outputs in recent)
-                writer.write_scalars(step, row | {"images_per_second": images / seconds})
-                recent.clear()
-                logged_at = time.monotonic()
-            if updates and step in updates.steps:
-                updates(step)
-            if save:
-                checkpoint.save()
-                saved_at = time.monotonic()
-            if last:
-                break
-    if received and step < last_step:
-        advice = "start the same command again to go on."
-        print(f"Stopped by {received[0]} after step {step}, which is saved; {advice}", flush=True)
-    return step
+    def go_on(self, augment: bool) -> int:
+        """Trains from the latest checkpoint on, and returns the last step done."""
+        config = self.config
+        restored = self.checkpoint.restore_latest()
+        first_step = int(self.trainer.global_step.numpy())
+        if restored:
+            print(f"Going on from {restored}, step {first_step}.", flush=True)
+        rule = "All workers must find the same checkpoint in `train_log_dir`."
+        same = distribution.same_everywhere(self.strategy, first_step)
+        check(same, rule, train_log_dir=config.train_log_dir, step=first_step)
+        last_step = min(
+            config.stop_after_step or config.max_number_of_steps, config.max_number_of_steps
+        )
+        if first_step >= last_step:
+            print(f"Nothing to do: {first_step} steps are done.", flush=True)
+            return first_step
+        spec = students.find_student(config.studentnet)
 
+        def batches(share: Share) -> tf.data.Dataset:
+            return training_batches(
+                self.examples,
+                batch_size=config.batch_size,
+                seed=config.seed,
+                first_step=first_step,
+                last_step=last_step,
+                padding=spec.padding if augment else None,
+                steps_per_loop=config.steps_per_loop,
+                share=share,
+            )
 
-# What a step's outputs say of its samples; all else are scalars.
-_OF_SAMPLES = {"logits", "losses", "sample_weights", "labels", "clean_labels"}
+        step = self._loop(in_replicas(batches, self.strategy), first_step, last_step)
+        distribution.meet(self.strategy)  # Who leaves early disturbs the chief, which still saves.
+        return step
+
+    def _loop(self, batches: Iterable[Batch], step: int, last_step: int) -> int:
+        """Steps, logs and saves until the last step or a signal; returns the last step done."""
+        config, trainer, is_chief = self.config, self.trainer, self.cluster.is_chief
+        label = "mentornet" if trainer.weighting else "baseline"
+        writer = metrics.MultiWriter()
+        if is_chief:
+            writer = runs.open_writers(config, step, last_step, label)
+        recent: list[Outputs] = []  # Since the last row was written.
+        saved_at = logged_at = time.monotonic()
+        with contextlib.closing(writer), _stop_on_signals() as received:
+            for batch in batches:
+                if received:
+                    trainer.stop()
+                if config.steps_per_loop == 1:
+                    outputs = trainer.step(batch["images"], batch["labels"], batch["positions"])
+                else:
+                    outputs = trainer.steps(batch)
+                recent.append(outputs)
+                step += outputs["mentornet/total_loss"].shape.num_elements()  # Waits for no value.
+                stopped = bool(received)
+                if len(self.cluster) > 1:
+                    stopped = bool(np.any(outputs["stop"]))  # All workers after the same step.
+                last = step == last_step or stopped
+                save = last or time.monotonic() - saved_at >= config.save_interval_secs
+                if config.save_interval_steps:
+                    save = save or step % config.save_interval_steps == 0
+                log = step % config.log_every_steps == 0 or step == config.max_number_of_steps
+                if save or log:
+                    _check_finite(recent, step)
+                if log:
+                    row, seconds = self._row(recent), time.monotonic() - logged_at
+                    images = sum(outputs["losses"].shape.num_elements() for outputs in recent)
+                    writer.write_scalars(step, row | {"images_per_second": images / seconds})
+                    recent.clear()
+                    logged_at = time.monotonic()
+                if self.updates and step in self.updates.steps:
+                    self.updates(step, save=is_chief)
+                if save and is_chief:
+                    self.checkpoint.save()
+                if save:
+                    saved_at = time.monotonic()
+                if last:
+                    break
+        if stopped and step < last_step:
+            by = received[0] if received else "a signal to another worker"
+            advice = "start the same command again to go on."
+            print(f"Stopped by {by} after step {step}, which is saved; {advice}", flush=True)
+        return step
+
+    def _row(self, recent: list[Outputs]) -> metrics.Scalars:
+        """The last step's scalars, and statistics of all samples since the row before."""
+        last = recent[-1]
+        scalars = {k: float(np.ravel(v)[-1]) for k, v in last.items() if k not in _NOT_LOGGED}
+        positions, weights = (
+            np.concatenate([np.ravel(outputs[name]) for outputs in recent])
+            for name in ("positions", "sample_weights")
+        )
+        predictions = np.concatenate(
+            [np.ravel(np.argmax(outputs["logits"], axis=-1)) for outputs in recent]
+        )
+        labels = self.examples.labels[positions], self.examples.clean_labels[positions]
+        scalars |= metrics.prediction_statistics(predictions, *labels)
+        return scalars | metrics.weight_statistics(weights, *labels)
 
 
 def _check_finite(recent: list[Outputs], step: int) -> None:
@@ -165,20 +210,6 @@ def _check_finite(recent: list[Outputs], step: int) -> None:
             f"The loss of step {number} is {totals[bad[0]]}: nothing of it was saved, the last "
             "checkpoint stays. A lower `learning_rate` may help."
         )
-
-
-def _row(recent: list[Outputs]) -> metrics.Scalars:
-    """The last step's scalars, and statistics of all samples since the row before."""
-    scalars = {k: float(np.ravel(v)[-1]) for k, v in recent[-1].items() if k not in _OF_SAMPLES}
-    weights, labels, clean_labels = (
-        np.concatenate([np.ravel(outputs[name]) for outputs in recent])
-        for name in ("sample_weights", "labels", "clean_labels")
-    )
-    predictions = np.concatenate(
-        [np.ravel(np.argmax(outputs["logits"], axis=-1)) for outputs in recent]
-    )
-    scalars |= metrics.prediction_statistics(predictions, labels, clean_labels)
-    return scalars | metrics.weight_statistics(weights, labels, clean_labels)
 
 
 @contextlib.contextmanager

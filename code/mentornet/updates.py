@@ -52,8 +52,8 @@ class MentorUpdates:
         epochs, steps = config.mentornet_update_epochs, config.max_number_of_steps
         self.steps = frozenset(math.ceil(epoch * steps / 100) for epoch in epochs)
 
-    def __call__(self, step: int) -> None:
-        """Updates the MentorNet after `step`, and saves it as mentornet/mentornet-<step>."""
+    def __call__(self, step: int, save: bool) -> None:
+        """Updates the MentorNet after `step`; it may be saved as mentornet/mentornet-<step>."""
         weighting = self._weighting
         losses = self._predictor(self._trusted, self._config.batch_size).losses
         epoch = np.full(len(losses), min(weighting.config.burn_in_epoch, 99))
@@ -63,6 +63,8 @@ class MentorUpdates:
         learned = self._relearn(weighting.mentor, rows, percentile, self._config.seed)
         for name, variable in weighting.mentor.tf1_variables.items():
             variable.assign(learned.tf1_variables[name])
+        if not save:
+            return
         prefix = os.path.join(self._config.train_log_dir, "mentornet", f"mentornet-{step}")
         save_mentornet(weighting.mentor, prefix)
         print(f"Step {step}: the MentorNet was updated and saved as {prefix}.", flush=True)

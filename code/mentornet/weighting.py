@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from mentornet import schedules
+from mentornet import replicas, schedules
 from mentornet.config import WeightingConfig, check
 from mentornet.mentor import MentorNet
 from mentornet.schedules import NUM_EPOCHS
@@ -152,7 +152,7 @@ class SampleWeighting(tf.Module):
         if config.fixed_epoch_after_burn_in:
             # Kept from the release: this freezes the drop-out rate, too.
             epoch = tf.minimum(epoch, config.burn_in_epoch)
-        global_losses, first = _all_replicas(losses)
+        global_losses = replicas.gather(losses)
         percentile_loss = nearest_percentile(global_losses, config.loss_p_percentile)
         decay = config.loss_moving_average_decay
         average = decay * self.loss_moving_average + (1 - decay) * percentile_loss
@@ -168,6 +168,7 @@ class SampleWeighting(tf.Module):
         rate = tf.gather(tf.constant(self._dropout_rates, tf.float64), epoch)
         weights = tf.stop_gradient(weights)
         size = tf.size(global_losses)
+        first = replicas.first_row(tf.size(losses))
         kept = self._kept(size, rate, global_step)[first : first + tf.size(losses)]
         rate = tf.cast(rate, tf.float32)
         return WeightedBatch(weights * kept, weights, size, percentile_loss, rate, epoch)
@@ -185,17 +186,6 @@ class SampleWeighting(tf.Module):
         seed = seed_for(self.seed, global_step, self._stream)
         permutation = tf.argsort(tf.random.stateless_uniform([batch_size], seed))
         return tf.cast(permutation < num_kept, tf.float32)[:, None]
-
-
-def _all_replicas(losses: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | int]:
-    """The losses of all replicas, and where this one's begin among them."""
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return losses, 0
-    sizes = context.all_gather(tf.size(losses)[None], axis=0)
-    number = tf.cast(context.replica_id_in_sync_group, tf.int32)
-    first = tf.reduce_sum(sizes[:number])
-    return context.all_gather(losses, axis=0), first
 
 
 def nearest_percentile(losses: tf.Tensor, share: float) -> tf.Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -11,6 +12,21 @@ from mentornet.datasets.records import Examples, decode_image
 from mentornet.seeds import Stream, seed_for
 
 Batch = dict[str, tf.Tensor]
+
+
+class Share(NamedTuple):
+    """Which replica's part of the global batches: the first of two is (0, 2)."""
+
+    replica: int = 0
+    num_replicas: int = 1
+
+    def of(self, rows: tf.Tensor) -> tf.Tensor:
+        """The replica's rows of those of a global batch, [batch, ...]."""
+        size = rows.shape[0] // self.num_replicas
+        return rows[self.replica * size : (self.replica + 1) * size]
+
+
+WHOLE = Share()
 
 
 def sample_indices(
@@ -44,7 +60,9 @@ def sample_indices(
     return tf.where(in_first, shuffled(first_pass), shuffled(first_pass + 1))
 
 
-def augment(images: tf.Tensor, padding: int, seed: int, global_step: tf.Tensor) -> tf.Tensor:
+def augment(
+    images: tf.Tensor, padding: int, seed: int, global_step: tf.Tensor, share: Share = WHOLE
+) -> tf.Tensor:
     """Zero-pads, crops at random to the size before, and mirrors every other image at random.
 
     Args:
@@ -52,17 +70,20 @@ def augment(images: tf.Tensor, padding: int, seed: int, global_step: tf.Tensor) 
       padding: zero pixels added on each of the four sides.
       seed: the run's seed.
       global_step: int64 scalar.
+      share: of which the images are; what is drawn is the global batch's.
 
     Returns:
       uint8 [batch, height, width, 3].
     """
-    batch_size, height, width, _ = images.shape
+    size, height, width, _ = images.shape
+    batch_size = size * share.num_replicas
     offsets = tf.random.stateless_uniform(
         [batch_size, 2], seed_for(seed, global_step, Stream.CROP), 0, 2 * padding + 1, tf.int32
     )
     mirrored = tf.random.stateless_uniform(
         [batch_size, 1], seed_for(seed, global_step, Stream.FLIP), 0, 2, tf.int32
     )
+    offsets, mirrored = share.of(offsets), share.of(mirrored)
     rows = offsets[:, :1] + tf.range(height)
     columns = tf.where(mirrored == 1, tf.reverse(tf.range(width), [0]), tf.range(width))
     columns += offsets[:, 1:]
@@ -84,10 +105,12 @@ def standardize(images: tf.Tensor) -> tf.Tensor:
     return tf.image.per_image_standardization(tf.cast(images, tf.float32))
 
 
-def check_batch_size(batch_size: int, num_examples: int) -> None:
-    """Raises InputError if a batch is larger than the data set."""
+def check_batch_size(batch_size: int, num_examples: int, num_replicas: int = 1) -> None:
+    """Raises InputError if a batch is larger than the data set, or replicas cannot share it."""
     rule = f"`batch_size` must not exceed the {num_examples} training samples."
     check(batch_size <= num_examples, rule, batch_size=batch_size)
+    rule = f"`batch_size` must be a multiple of the {num_replicas} replicas."
+    check(batch_size % num_replicas == 0, rule, batch_size=batch_size)
 
 
 def _reader(examples: Examples) -> Callable[[tf.Tensor], Batch]:
@@ -116,21 +139,23 @@ def training_batches(
     last_step: int,
     padding: int | None,
     steps_per_loop: int = 1,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
-    """The batches of steps first_step..last_step-1.
+    """The batches of steps first_step..last_step-1, or one replica's share of them.
 
     What a step sees depends on (seed, step) alone, so a run resumed at any step goes on as if it
     had never stopped, and nothing is skipped over to get there.
 
     Args:
       examples: the training split.
-      batch_size: samples a step.
+      batch_size: samples a step, those of all replicas.
       seed: the run's seed.
       first_step: global step of the first batch.
       last_step: global step after the last batch.
       padding: zero pixels a side before the random crop, or None for no augmentation.
       steps_per_loop: if more than 1, that many batches are stacked; a stack ends at a multiple of
         it, so that the first and the last may be smaller.
+      share: `batch_size` must be a multiple of its number of replicas.
 
     Returns:
       Dataset of dicts: images float32 [batch, height, width, 3] and int64 [batch] labels,
@@ -140,14 +165,15 @@ def training_batches(
     Raises:
       InputError: a batch is larger than the data set.
     """
-    check_batch_size(batch_size, len(examples))
+    check_batch_size(batch_size, len(examples), share.num_replicas)
     read = _reader(examples)
 
     def batch(step: tf.Tensor) -> Batch:
         indices = sample_indices(step, len(examples), batch_size, seed)
-        columns = read(tf.ensure_shape(indices, [batch_size]))
+        indices = share.of(tf.ensure_shape(indices, [batch_size]))
+        columns = read(indices)
         if padding is not None:
-            columns["images"] = augment(columns["images"], padding, seed, step)
+            columns["images"] = augment(columns["images"], padding, seed, step, share)
         columns["images"] = standardize(columns["images"])
         return columns | {"positions": indices}
 
@@ -158,6 +184,29 @@ def training_batches(
         first = batches.take(to_multiple).batch(to_multiple)
         batches = first.concatenate(batches.skip(to_multiple).batch(steps_per_loop))
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def in_replicas(
+    batches: Callable[[Share], tf.data.Dataset], strategy: tf.distribute.Strategy
+) -> Iterable[Batch]:
+    """Batches for `strategy.run`: every replica gets its share, every machine reads its own.
+
+    Args:
+      batches: one replica's share.
+      strategy: with one replica, its batches are returned as they are.
+    """
+    num_replicas = strategy.num_replicas_in_sync
+    if num_replicas == 1:
+        return batches(WHOLE)
+
+    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        num_local = num_replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * num_local
+        local = [batches(Share(first + i, num_replicas)) for i in range(num_local)]
+        turns = tf.data.Dataset.range(num_local).repeat()
+        return tf.data.Dataset.choose_from_datasets(local, turns)
+
+    return strategy.distribute_datasets_from_function(of_worker)
 
 
 def evaluation_batches(examples: Examples, batch_size: int) -> tf.data.Dataset:

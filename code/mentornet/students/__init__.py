@@ -197,6 +197,19 @@ def build_student(
         keras.config.set_dtype_policy(before)
 
 
+def synchronize_batch_norm(student: keras.Model) -> None:
+    """Lets replicas normalise with the statistics of the global batch.
+
+    Raises:
+      InputError: the student has no batch normalisation.
+    """
+    layers = [layer for layer in student.layers if hasattr(layer, "synchronized")]
+    rule = "`sync_batch_norm` needs a student with batch normalisation."
+    check(bool(layers), rule, studentnet=student.name)
+    for layer in layers:
+        layer.synchronized = True
+
+
 def ignored_flags(config: TrainConfig) -> list[str]:
     """The learning rate's flags that were set and have no effect, as in the release."""
     names = ("learning_rate_decay_factor", "num_epochs_per_decay")

@@ -8,6 +8,7 @@ import keras
 from keras import initializers, layers
 
 from mentornet.students.batch_normalization import BatchNormalization
+from mentornet.students.dropout import Dropout
 
 # Widths of each block's convolutions; all but the last block end with pooling and dropout.
 _BLOCKS = ((128, 128, 128), (256, 256, 256), (512, 256, 128))
@@ -36,7 +37,7 @@ def build(
             )(x)
             x = layers.LeakyReLU(negative_slope=_SLOPE)(BatchNormalization()(x))
         if not is_last:
-            x = layers.Dropout(rate, seed=next(seeds))(layers.MaxPooling2D(2)(x))
+            x = Dropout(rate, seed=next(seeds))(layers.MaxPooling2D(2)(x))
     x = layers.GlobalAveragePooling2D()(x)
     initializer = initializers.HeNormal(seed=next(seeds))
     outputs = layers.Dense(num_classes, kernel_initializer=initializer)(x)

@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 from keras import initializers, layers
 
+from mentornet.students.dropout import Dropout
+
 _SUFFIX = {"kernel": "weights", "bias": "biases"}
 
 
@@ -92,7 +94,7 @@ def build(
     x = layers.MaxPooling2D(2)(x)
     x = layers.Flatten()(x)
     x = dense(384, "fc3")(x)
-    x = layers.Dropout(0.2 if dropout_rate is None else dropout_rate, seed=next(seeds))(x)
+    x = Dropout(0.2 if dropout_rate is None else dropout_rate, seed=next(seeds))(x)
     x = dense(192, "fc4")(x)
     outputs = layers.Dense(num_classes, kernel_initializer=normal(1 / 192), name="logits")(x)
     return keras.Model(inputs, outputs, name="inception")

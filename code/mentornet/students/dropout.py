@@ -1,0 +1,23 @@
+"""Dropout that does not depend on the number of replicas."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from mentornet import replicas
+
+
+@keras.saving.register_keras_serializable("mentornet")
+class Dropout(layers.Dropout):
+    """Keras' dropout; of a global batch it drops the same units however many replicas share it."""
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        number = replicas.number()
+        if number == 1 or not training:
+            return super().call(inputs, training=training)
+        size = tf.shape(inputs)[0]
+        ones = tf.ones([number * size, *inputs.shape[1:]], inputs.dtype)
+        first = replicas.place() * size
+        return inputs * super().call(ones, training=True)[first : first + size]

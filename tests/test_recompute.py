@@ -1,0 +1,56 @@
+"""Recomputed gradients are the same gradients."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import MENTORNET
+
+from mentornet import InputError, build_student
+from mentornet.config import TrainConfig, WeightingConfig
+from mentornet.factory import make_trainer
+from mentornet.recompute import Recomputed
+
+
+@pytest.mark.parametrize("name", ["inception", "coteaching_cnn", "resnet8", "preact_resnet18"])
+def test_the_same_run(name):
+    """Parameters, moving averages and drop-out of some steps, to rounding."""
+    weighting = WeightingConfig(example_dropout_rates="0.2,100")
+    images = tf.random.stateless_normal((8, 32, 32, 3), (0, 0))
+    labels = tf.range(8, dtype=tf.int64)
+    results = []
+    for recompute in (False, True):
+        config = TrainConfig(
+            *("-", "-"),
+            studentnet=name,
+            weighting=weighting,
+            trained_mentornet_dir=MENTORNET,
+            learning_rate=0.01,
+            recompute_gradients=recompute,
+        )
+        trainer = make_trainer(config, 200, 10, (32, 32, 3))
+        for _ in range(3):
+            outputs = trainer.step(images, labels)
+        results.append([outputs["logits"], *trainer.student.weights])
+    assert len(Recomputed(trainer.student)._parts) >= 3
+    for plain, recomputed in zip(*results, strict=True):
+        np.testing.assert_allclose(recomputed, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_parts_are_the_student():
+    student = build_student("resnet8", 10)
+    images = tf.random.stateless_normal((2, 32, 32, 3), (0, 0))
+    np.testing.assert_array_equal(
+        Recomputed(student)(images, training=False), student(images, training=False)
+    )
+
+
+def test_other_models_are_refused():
+    class Own(keras.Model):
+        def call(self, inputs, training=False):
+            return inputs
+
+    inputs, shared = keras.Input((4,)), keras.layers.Dense(4)
+    for model in (Own(), keras.Model(inputs, shared(shared(inputs)))):
+        with pytest.raises(InputError, match="needs a functional keras.Model"):
+            Recomputed(model)

@@ -75,13 +75,11 @@ def _figures(scores: LabelScores, count: int) -> str:
     """The most suspicious samples as HTML."""
     import tensorflow as tf
 
-    from mentornet.datasets import records
+    from mentornet.datasets.images import reader
 
     parts, name = [], scores.info.class_name
     chosen = scores.order[:count]
-    images = scores.examples.take(chosen).images
-    for image, i in zip(images, chosen, strict=True):
-        pixels = records.decode_image(image) if image.dtype == tf.string else image
+    for pixels, i in zip(reader(scores.examples.images)(chosen), chosen, strict=True):
         number = int(scores.examples.ids[i])
         given, suggested = name(scores.examples.labels[i]), name(scores.suggested[i])
         picture = pages.picture(tf.io.encode_png(pixels).numpy(), f"sample {number}")

@@ -12,6 +12,7 @@ from conftest import ROOT
 
 from mentornet import InputError
 from mentornet.datasets import dataset_info, noise, pipeline, records, sources
+from mentornet.datasets.images import EncodedImages
 from mentornet.datasets.prepare import PrepareConfig, prepare
 
 SHARED = ROOT.parent / "shared" / "data"
@@ -253,14 +254,25 @@ def test_jpeg_records_and_several_files(release):
     assert np.abs(examples.images.numpy()[5:].astype(int) - 100).max() <= 2
 
 
-def test_images_that_do_not_fit_in_memory_stay_encoded(release, monkeypatch):
-    path, _ = release
+def test_many_images_are_read_as_they_are_needed(release, monkeypatch):
+    """Of two files, PNG and JPEG: the same batches as from memory."""
+    path, images = release
+    second = path.with_name("cifar10_train-00001-of-00002")
+    write_release_records(second, images[::-1], [4, 5, 6, 7, 8], tf.io.encode_jpeg)
     whole = read(path)
-    monkeypatch.setattr(records.os, "sysconf", lambda name: 10)
-    encoded = read(path)
-    assert encoded.images.dtype == tf.string
-    expected, batch = (next(iter(batches(e, padding=4))) for e in (whole, encoded))
-    np.testing.assert_array_equal(batch["images"], expected["images"])
+    monkeypatch.setattr(records, "MAX_IN_MEMORY", 10 * 32 * 32 * 3 - 1)
+    streamed = read(path)
+    assert isinstance(streamed.images, EncodedImages)
+    assert not isinstance(whole.images, EncodedImages)
+    taken = [examples.take(np.array([7, 0, 3])) for examples in (whole, streamed)]
+    for pair in ((whole, streamed), taken):
+        columns = [list(batches(e, padding=4, batch_size=3, last_step=9)) for e in pair]
+        for expected, batch in zip(*columns, strict=True):
+            for name in expected:
+                np.testing.assert_array_equal(batch[name], expected[name])
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(tf.errors.OpError, match="must not change while it is used"):
+        list(batches(streamed, padding=4))
 
 
 def test_damaged_records_name_file_and_record(release):

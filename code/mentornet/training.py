@@ -146,7 +146,7 @@ class _Run:
         recent: list[Outputs] = []  # Since the last row was written.
         saved_at = logged_at = time.monotonic()
         with contextlib.closing(writer), _stop_on_signals() as received:
-            for batch in batches:
+            for batch in _read(batches):
                 if received:
                     trainer.stop()
                 if config.steps_per_loop == 1:
@@ -199,6 +199,22 @@ class _Run:
         labels = self.examples.labels[positions], self.examples.clean_labels[positions]
         scalars |= metrics.prediction_statistics(predictions, *labels)
         return scalars | metrics.weight_statistics(weights, *labels)
+
+
+def _read(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches; that one cannot be read (a file is gone, say) is the user's to mend."""
+    iterator = iter(batches)
+    while True:
+        try:
+            batch = next(iterator, None)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
+            reason = error.message.splitlines()[0]
+            raise InputError(
+                f"A batch cannot be read; the last checkpoint stays: {reason}"
+            ) from None
+        if batch is None:
+            return
+        yield batch
 
 
 def _check_finite(recent: list[Outputs], step: int) -> None:

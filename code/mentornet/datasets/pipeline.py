@@ -8,7 +8,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from mentornet.config import check
-from mentornet.datasets.records import Examples, decode_image
+from mentornet.datasets.images import reader
+from mentornet.datasets.records import Examples
 from mentornet.seeds import Stream, seed_for
 
 Batch = dict[str, tf.Tensor]
@@ -120,10 +121,10 @@ def _reader(examples: Examples) -> Callable[[tf.Tensor], Batch]:
             name: tf.constant(getattr(examples, name)) for name in ("labels", "clean_labels", "ids")
         }
 
+    read_images = reader(examples.images)
+
     def read(indices: tf.Tensor) -> Batch:
-        images = tf.gather(examples.images, indices)
-        if images.dtype == tf.string:
-            images = tf.map_fn(decode_image, images, fn_output_signature=tf.uint8)
+        images = read_images(indices)
         images = tf.ensure_shape(images, (indices.shape[0], *examples.image_shape))
         return {"images": images} | {k: tf.gather(v, indices) for k, v in columns.items()}
 

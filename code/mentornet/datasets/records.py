@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import hashlib
-import io
 import os
 import pathlib
-import struct
-import warnings
-from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from mentornet.config import InputError, check
-from mentornet.datasets import DatasetInfo
-from mentornet.datasets.sources import MAX_PIXELS, UNKNOWN
+from mentornet.datasets import DatasetInfo, images
+from mentornet.datasets.images import EncodedImages
+from mentornet.datasets.sources import UNKNOWN
 
-_CHUNK = 2048
+MAX_IN_MEMORY = 2**28  # Bytes; larger sets of images are read as they are needed.
+_CHUNK = 256
+_CHECKSUM = 4  # Bytes after each record of a TFRecord file,
+_FRAME = 16  # and all that are not the record: length, its checksum, the record's checksum.
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """The records of one split, in memory.
+    """The records of one split.
 
     Attributes:
-      images: uint8 [n, height, width, 3] where the decoded images fit into half of the free
-        memory, else the encoded images, string [n].
+      images: uint8 [n, height, width, 3], or where they lie if that were more than 256 MiB.
       image_shape: (height, width, 3).
       labels: int64 [n], the labels given (perhaps wrong).
       clean_labels: int64 [n], -1 where not recorded.
@@ -35,7 +35,7 @@ class Examples:
       trusted: bool [n], whether the sample was marked as one whose clean label may be used.
     """
 
-    images: tf.Tensor
+    images: tf.Tensor | EncodedImages
     image_shape: tuple[int, int, int]
     labels: np.ndarray
     clean_labels: np.ndarray
@@ -47,8 +47,11 @@ class Examples:
 
     def take(self, indices: np.ndarray) -> Examples:
         """The samples at `indices`, int [m], and nothing of the others."""
-        with tf.device("CPU:0"):
-            images = tf.gather(self.images, indices)
+        if isinstance(self.images, EncodedImages):
+            images = self.images.take(indices)
+        else:
+            with tf.device("CPU:0"):
+                images = tf.gather(self.images, indices)
         columns = (self.labels, self.clean_labels, self.ids, self.trusted)
         return Examples(images, self.image_shape, *(column[indices] for column in columns))
 
@@ -134,11 +137,14 @@ def read_examples(data_dir: str, info: DatasetInfo, split: str) -> Examples:
         images of different sizes, or a label outside 0..num_classes-1; file and record are named.
     """
     files = find_files(data_dir, info.name, split)
-    parsed = [chunk for file in files for chunk in _read_file(file, info)]
-    check(bool(parsed), f"No records in {files[0]} and its like.", files=len(files))
-    columns = {key: np.concatenate([chunk[key] for chunk in parsed]) for key in parsed[0]}
+    versions = tuple(map(images.version_of, files))
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        parsed = list(pool.map(lambda file: _read_file(file, info), files))
+    columns = {key: np.concatenate([part[key] for part in parsed]) for key in parsed[0]}
+    check(len(columns["image/id"]) > 0, f"No records in {files[0]} and its like.", files=len(files))
+    file = np.repeat(np.arange(len(files)), [len(part["image/id"]) for part in parsed])
+    where = _Locator(files, file)
     labels = columns[info.label_key]
-    where = _Locator(columns["file"], columns["record"])
     bad = np.flatnonzero((labels < 0) | (labels >= info.num_classes))
     if bad.size:
         value = labels[bad[0]]
@@ -147,24 +153,32 @@ def read_examples(data_dir: str, info: DatasetInfo, split: str) -> Examples:
         raise InputError(f"{where(bad[0])}: the label {info.label_key} {found}; it {expected}.")
     ids = columns["image/id"]
     ids = np.where(ids == UNKNOWN, np.arange(len(ids)), ids)
-    images, image_shape = _decode_all(columns["image/encoded"], where)
+    images.check_claims(columns["claimed_size"], where)
+    encoded = EncodedImages(tuple(files), versions, file, columns["start"], columns["size"])
+    image_shape = images.decode_one(encoded, 0, where).shape
+    pixels: tf.Tensor | EncodedImages = encoded
+    if len(encoded) * int(np.prod(image_shape)) <= MAX_IN_MEMORY:
+        with tf.device("CPU:0"):  # The whole data set stays in the host's memory.
+            pixels = images.decode_all(encoded, image_shape, where)
     clean_labels = columns["image/class/clean_label"]
     trusted = columns["image/trusted"] == 1
-    return Examples(images, image_shape, labels, clean_labels, ids, trusted)
+    return Examples(pixels, image_shape, labels, clean_labels, ids, trusted)
 
 
 class _Locator:
     """Names the file and the record of an example in messages."""
 
-    def __init__(self, files: np.ndarray, records: np.ndarray) -> None:
-        self._files, self._records = files, records
+    def __init__(self, files: list[str], file: np.ndarray) -> None:
+        self._files, self._file = files, file
 
     def __call__(self, index: int) -> str:
-        return f"{self._files[index]}, record {self._records[index]}"
+        file = self._file[index]
+        record = index - np.searchsorted(self._file, file)
+        return f"{self._files[file]}, record {record}"
 
 
-def _read_file(file: str, info: DatasetInfo) -> Iterator[dict[str, np.ndarray]]:
-    """Yields the parsed columns of one file, chunk by chunk."""
+def _read_file(file: str, info: DatasetInfo) -> dict[str, np.ndarray]:
+    """The columns of one file; of the images only where they lie and what size they claim."""
     integer = tf.io.FixedLenFeature([], tf.int64, default_value=UNKNOWN)
     features = {
         "image/encoded": tf.io.FixedLenFeature([], tf.string, default_value=""),
@@ -173,7 +187,9 @@ def _read_file(file: str, info: DatasetInfo) -> Iterator[dict[str, np.ndarray]]:
         "image/id": integer,
         "image/trusted": integer,
     }
-    start = 0
+    names = [*list(features)[1:], "start", "size", "claimed_size"]
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    record = end = 0
     chunks = iter(tf.data.TFRecordDataset(file, buffer_size=1 << 20).batch(_CHUNK))
     while True:
         try:
@@ -181,18 +197,25 @@ def _read_file(file: str, info: DatasetInfo) -> Iterator[dict[str, np.ndarray]]:
         except tf.errors.DataLossError:
             raise InputError(f"{file}, {_first_damaged_record(file)}") from None
         if chunk is None:
-            return
+            break
         try:
             parsed = tf.io.parse_example(chunk, features)
         except (tf.errors.InvalidArgumentError, UnicodeDecodeError):
             # TensorFlow puts the record into its message, which must then be UTF-8.
-            raise InputError(f"{file}, {_first_unparsable_record(chunk, start)}") from None
+            raise InputError(f"{file}, {_first_unparsable_record(chunk, record)}") from None
         columns = {key: value.numpy() for key, value in parsed.items()}
-        size = len(columns["image/id"])
-        columns["file"] = np.full(size, file, object)
-        columns["record"] = np.arange(start, start + size)
-        start += size
-        yield columns
+        serialized, encoded = chunk.numpy(), columns.pop("image/encoded")
+        ends = end + np.cumsum([_FRAME + len(example) for example in serialized])
+        pairs = zip(serialized, encoded, strict=True)
+        before_end = [len(example) - example.find(data) for example, data in pairs]
+        columns["start"] = ends - _CHECKSUM - before_end
+        columns["size"] = np.array([len(data) for data in encoded])
+        columns["claimed_size"] = np.array([images.claimed_size(data) for data in encoded])
+        for name, values in columns.items():
+            parts[name].append(values)
+        record, end = record + len(serialized), ends[-1]
+    empty = {"claimed_size": np.empty((0, 2), int)}
+    return {k: np.concatenate([empty.get(k, np.empty(0, int)), *v]) for k, v in parts.items()}
 
 
 def _first_damaged_record(file: str) -> str:
@@ -212,72 +235,3 @@ def _first_unparsable_record(chunk: tf.Tensor, start: int) -> str:
         except Exception:  # protobuf's DecodeError has no stable public name.
             return f"record {start + i}: not a tf.train.Example."
     return f"records {start}..{start + len(chunk) - 1}: a key holds values of another type."
-
-
-def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """PNG, JPEG, GIF or BMP bytes to uint8 [height, width, 3]."""
-    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
-
-
-def _decode_all(encoded: np.ndarray, where: _Locator) -> tuple[tf.Tensor, tuple[int, int, int]]:
-    """Decodes every image if memory allows, else returns them as they are."""
-    _check_claims(encoded, where)
-    image_shape = _decode_one(encoded, 0, where).shape
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with tf.device("CPU:0"):  # The whole data set stays in the host's memory.
-        if len(encoded) * int(np.prod(image_shape)) > free // 2:
-            return tf.constant(encoded), image_shape
-        decoded = tf.data.Dataset.from_tensor_slices(encoded).map(
-            lambda e: tf.ensure_shape(decode_image(e), image_shape),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
-        images = np.empty((len(encoded), *image_shape), np.uint8)
-        start = 0
-        try:
-            for chunk in decoded.batch(_CHUNK).as_numpy_iterator():
-                images[start : start + len(chunk)] = chunk
-                start += len(chunk)
-        except tf.errors.InvalidArgumentError:
-            for i in range(start, len(encoded)):
-                shape = _decode_one(encoded, i, where).shape
-                rule = f"{where(i)}: the image must be {image_shape} as the first is."
-                check(shape == image_shape, rule, shape=shape)
-            raise
-        return tf.constant(images), image_shape
-
-
-def _check_claims(encoded: np.ndarray, where: _Locator) -> None:
-    """Refuses images whose headers claim too much, before memory is given to them."""
-    sizes = np.array([_claimed_size(data) for data in encoded], np.float64)
-    pixels = sizes.prod(axis=1)
-    bad = np.flatnonzero((pixels == 0) | (pixels > MAX_PIXELS) | (sizes != sizes[0]).any(axis=1))
-    if bad.size:
-        i = bad[0]
-        width, height = map(int, sizes[0])
-        check(pixels[i] > 0, f"{where(i)}: the image cannot be decoded.", bytes=len(encoded[i]))
-        rule = f"{where(i)}: images must have at most {MAX_PIXELS} pixels."
-        check(pixels[i] <= MAX_PIXELS, rule, size=_claimed_size(encoded[i]))
-        rule = f"{where(i)}: the image must be {width} x {height} as the first is."
-        raise InputError(f"{rule} Received: size={_claimed_size(encoded[i])}")
-
-
-def _claimed_size(data: bytes) -> tuple[int, int]:
-    """Width and height in an image's header; (0, 0) if it has none."""
-    if data.startswith(b"\x89PNG") and len(data) >= 24:  # Quicker: this is what records hold.
-        return struct.unpack(">II", data[16:24])
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        try:
-            with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "GIF", "BMP")) as image:
-                return image.size
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            return (0, 0)
-
-
-def _decode_one(encoded: np.ndarray, index: int, where: _Locator) -> np.ndarray:
-    try:
-        return decode_image(encoded[index]).numpy()
-    except tf.errors.InvalidArgumentError:
-        raise InputError(f"{where(index)}: the image cannot be decoded.") from None

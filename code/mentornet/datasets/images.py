@@ -1,0 +1,163 @@
+"""Encoded images: where they lie in files, what they claim to be, and decoding them (layer 1)."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import struct
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from mentornet.config import InputError, check
+from mentornet.datasets.sources import MAX_PIXELS
+
+_AT_ONCE = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedImages:
+    """Images that are read from their files each time that they are needed.
+
+    Attributes:
+      files: paths.
+      versions: of each file its size and the time of its last change, (bytes, ns).
+      file: int64 [n], the place in `files` of each image's.
+      start: int64 [n], its first byte there.
+      size: int64 [n], its bytes.
+    """
+
+    files: tuple[str, ...]
+    versions: tuple[tuple[int, int], ...]
+    file: np.ndarray
+    start: np.ndarray
+    size: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.file)
+
+    def take(self, indices: np.ndarray) -> EncodedImages:
+        """The images at `indices`, int [m]."""
+        columns = (self.file[indices], self.start[indices], self.size[indices])
+        return EncodedImages(self.files, self.versions, *columns)
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """The bytes of the images at `indices`, int [m] -> object [m].
+
+        Raises:
+          InputError: a file is gone, or was changed since its records were read.
+        """
+        result = np.empty(len(indices), object)
+        sizes, starts, files = self.size[indices], self.start[indices], self.file[indices]
+        for file in np.unique(files):
+            path = self.files[file]
+            try:
+                with open(path, "rb", buffering=0) as opened:
+                    rule = f"{path} must not change while it is used."
+                    check(version_of(opened.fileno()) == self.versions[file], rule)
+                    for i in np.flatnonzero(files == file):
+                        result[i] = os.pread(opened.fileno(), sizes[i], starts[i])
+            except OSError as error:
+                raise InputError(f"{path} cannot be read any more: {error}") from None
+        return result
+
+
+def version_of(file: str | int) -> tuple[int, int]:
+    """Size in bytes and time of the last change in ns, of a path or descriptor."""
+    status = os.stat(file)
+    return status.st_size, status.st_mtime_ns
+
+
+def decode_image(encoded: tf.Tensor) -> tf.Tensor:
+    """PNG, JPEG, GIF or BMP bytes to uint8 [height, width, 3]."""
+    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+
+
+def reader(images: tf.Tensor | EncodedImages) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function for input pipelines, from int64 [m] to images uint8 [m, height, width, 3]."""
+    if not isinstance(images, EncodedImages):
+        return lambda indices: tf.gather(images, indices)
+
+    def read(indices: tf.Tensor) -> tf.Tensor:
+        # Called stateful, it would not run in parallel under deterministic operations.
+        encoded = tf.numpy_function(images.read, [indices], tf.string, stateful=False)
+        return tf.map_fn(decode_image, encoded, fn_output_signature=tf.uint8)
+
+    return read
+
+
+def decode_all(
+    images: EncodedImages, image_shape: tuple[int, int, int], where: Callable[[int], str]
+) -> tf.Tensor:
+    """All images in memory, uint8 [n, height, width, 3].
+
+    Raises:
+      InputError: one cannot be decoded, or has another shape; `where` names it.
+    """
+    decoded = np.empty((len(images), *image_shape), np.uint8)
+    batches = tf.data.Dataset.range(len(images)).batch(_AT_ONCE)
+    batches = batches.map(reader(images), num_parallel_calls=tf.data.AUTOTUNE)
+    start = 0
+    try:
+        for batch in batches.as_numpy_iterator():
+            decoded[start : start + len(batch)] = batch
+            start += len(batch)
+    except (tf.errors.InvalidArgumentError, ValueError):
+        for i in range(start, len(images)):
+            shape = decode_one(images, i, where).shape
+            rule = f"{where(i)}: the image must be {image_shape} as the first is."
+            check(shape == image_shape, rule, shape=shape)
+        raise
+    return tf.constant(decoded)
+
+
+def decode_one(images: EncodedImages, index: int, where: Callable[[int], str]) -> np.ndarray:
+    """One image, uint8 [height, width, 3].
+
+    Raises:
+      InputError: it cannot be decoded; `where` names it.
+    """
+    try:
+        return decode_image(images.read(np.array([index]))[0]).numpy()
+    except tf.errors.InvalidArgumentError:
+        raise InputError(f"{where(index)}: the image cannot be decoded.") from None
+
+
+def check_claims(sizes: np.ndarray, where: Callable[[int], str]) -> None:
+    """Refuses images whose headers claim too much, before memory is given to them.
+
+    Args:
+      sizes: int [n, 2], see `claimed_size`.
+      where: names an image.
+
+    Raises:
+      InputError: one cannot be decoded, is too large, or has another size than the first.
+    """
+    pixels = sizes.astype(np.float64).prod(axis=1)
+    bad = np.flatnonzero((pixels == 0) | (pixels > MAX_PIXELS) | (sizes != sizes[0]).any(axis=1))
+    if bad.size:
+        i = bad[0]
+        size, (width, height) = tuple(map(int, sizes[i])), sizes[0]
+        check(pixels[i] > 0, f"{where(i)}: the image cannot be decoded.", size=size)
+        rule = f"{where(i)}: images must have at most {MAX_PIXELS} pixels."
+        check(pixels[i] <= MAX_PIXELS, rule, size=size)
+        rule = f"{where(i)}: the image must be {width} x {height} as the first is."
+        raise InputError(f"{rule} Received: size={size}")
+
+
+def claimed_size(data: bytes) -> tuple[int, int]:
+    """Width and height in an image's header; (0, 0) if it has none."""
+    if data.startswith(b"\x89PNG") and len(data) >= 24:  # Quicker: this is what records hold.
+        return struct.unpack(">II", data[16:24])
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "GIF", "BMP")) as image:
+                return image.size
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return (0, 0)

@@ -1,0 +1,71 @@
+"""Data sets that are not kept in memory."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from conftest import start
+from test_training import SCRIPT, assert_same_state, config
+
+from mentornet import InputError, training
+from mentornet.datasets import records
+
+
+def test_the_same_run(digits, tmp_path, monkeypatch):
+    """Images read as they are needed make the run that images in memory make, bit for bit."""
+    training.train(config(digits, tmp_path / "memory", augment=True))
+    monkeypatch.setattr(records, "MAX_IN_MEMORY", 0)
+    for stop in (2, None):
+        values = {"augment": True, "stop_after_step": stop}
+        training.train(config(digits, tmp_path / "streamed", **values))
+    assert_same_state(tmp_path / "memory", tmp_path / "streamed")
+
+
+def test_files_that_change_or_vanish(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "MAX_IN_MEMORY", 0)
+    shutil.copytree(digits / "0.4", tmp_path / "0.4")
+    file = next((tmp_path / "0.4").glob("digits_train-*"))
+    original = training.training_batches
+    for number, (damage, message) in enumerate(
+        (
+            (lambda: os.utime(file, (0, 0)), "must not change while it is used"),
+            (file.unlink, "cannot be read any more"),
+        )
+    ):
+
+        def damaged(*arguments, damage=damage, **keywords):
+            damage()
+            return original(*arguments, **keywords)
+
+        monkeypatch.setattr(training, "training_batches", damaged)
+        with pytest.raises(InputError, match=f"A batch cannot be read; .*{message}"):
+            training.train(config(tmp_path, tmp_path / f"train{number}"))
+
+
+@pytest.mark.slow
+def test_memory_stays_flat(tmp_path, train_flags):
+    """300,000 images need at most 300 MB more than 10,000."""
+    images = np.random.default_rng(0).integers(0, 256, (10_000, 8, 8, 3), np.uint8)
+    images = images.repeat(4, axis=1).repeat(4, axis=2)
+    records.write_records(tmp_path / "shard", images, {"image/class/label": np.arange(10_000) % 10})
+    peaks = {}
+    for num_files in (1, 30):
+        folder = tmp_path / str(num_files)
+        folder.mkdir()
+        for number in range(num_files):
+            os.link(tmp_path / "shard", folder / f"cifar10_train-{number:05d}-of-{num_files:05d}")
+        flags = train_flags(
+            dataset_name="cifar10",
+            data_dir=folder,
+            train_log_dir=folder / "train",
+            trained_mentornet_dir="mentornet_pd",
+            batch_size=128,
+            max_number_of_steps=10,
+        )
+        process = start(SCRIPT, *flags)
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0, output
+        peaks[num_files] = usage.ru_maxrss / 1024
+    assert peaks[30] - peaks[1] <= 300, peaks

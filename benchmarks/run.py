@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,10 @@ TARGETS = {
     "help_s": ("at most", 1.0),
     "first_step_s": ("at most", 12.0),
     "resnet101_mentored_over_bare": ("at most", 1.05),
+    "recomputed_over_kept": ("at most", 1.4),
+    "recomputed_memory_saved": ("at least", 0.4),
+    "streamed_over_memory": ("at least", 0.85),
+    "streamed_more_mb": ("at most", 300),
 }
 
 
@@ -93,6 +98,31 @@ def resnet_ratio(rounds: int, samples: dict[str, Any]) -> dict[str, float]:
     return {"resnet101_mentored_over_bare": ratio}
 
 
+def recomputation(size: int, rounds: int, samples: dict[str, Any]) -> dict[str, float]:
+    """Time and peak memory of `resnet101` with --recompute_gradients against those without."""
+    ways = {"kept": False, "recomputed": True}
+    peaks = samples["resnet101_peak_mb"] = {}
+    for name, recompute in ways.items():
+        code = f"from steps import *; s = trainer_step('resnet101', {size}, True, {recompute})"
+        peaks[name] = peak_mb([sys.executable, "-c", f"{code}; s(); s()"])
+    steps = {name: trainer_step("resnet101", size, True, own) for name, own in ways.items()}
+    seconds = samples["recomputation_s"] = take_turns(steps, rounds)
+    return {
+        "recomputed_over_kept": median(seconds["recomputed"]) / median(seconds["kept"]),
+        "recomputed_memory_saved": 1 - peaks["recomputed"] / peaks["kept"],
+    }
+
+
+def peak_mb(command: list[str]) -> float:
+    """The most memory that a process held, in MB."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "benchmarks")}
+    nowhere = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=nowhere, stderr=nowhere, env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    check(status == 0, "What is measured must run.", command=command)
+    return usage.ru_maxrss / 1024
+
+
 def weighting_time(rounds: int, samples: dict[str, Any]) -> dict[str, float]:
     """The weighting of a batch, and remembering it, each in a call of its own."""
     import tensorflow as tf
@@ -122,6 +152,17 @@ def prepare_data(folder: pathlib.Path, count: int) -> pathlib.Path:
     config = PrepareConfig("random", str(folder), source=str(folder / "images.npz"))
     prepare(config)
     return config.train_folder
+
+
+def many_times(data: pathlib.Path, count: int) -> pathlib.Path:
+    """The same records again and again, at least 100,000, which are not kept in memory."""
+    folder = data.parent / "many"
+    folder.mkdir()
+    shutil.copy(data / "manifest.json", folder)
+    (file,) = data.glob("random_train-*")
+    for number in range(max(30, 100_000 // count)):
+        os.link(file, folder / f"random_train-{number:05d}")
+    return folder
 
 
 def data_rates(data: pathlib.Path, rounds: int, samples: dict[str, Any]) -> dict[str, float]:
@@ -160,23 +201,29 @@ def _script(name: str, *arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "code" / name), *arguments]
 
 
-def script_ratios(data: pathlib.Path, steps: int, samples: dict[str, Any]) -> dict[str, float]:
-    """The whole training script against the bare step, in turns; its first step; --help."""
+def script_ratios(
+    data: pathlib.Path, many: pathlib.Path, steps: int, samples: dict[str, Any]
+) -> dict[str, float]:
+    """The whole training script, with few images and many, and the bare step, in turns; --help."""
     bare = trainer_step("inception", BATCH, True)
-    rates: dict[str, list[float]] = {"script": [], "bare": []}
+    rates: dict[str, list[float]] = {"script": [], "streamed": [], "bare": []}
+    peaks: dict[str, list[float]] = {"script": [], "streamed": []}
     for number in range(3):
-        folder = data.parent / f"run{number}"
-        subprocess.run(_training(data, folder, steps), check=True, capture_output=True)
-        rows = files.read_json_lines(folder / "metrics.jsonl")
-        rates["script"].append(median([row["images_per_second"] for row in rows[1:]]))
+        for name, records in (("script", data), ("streamed", many)):
+            folder = data.parent / f"{name}{number}"
+            peaks[name].append(peak_mb(_training(records, folder, steps)))
+            rows = files.read_json_lines(folder / "metrics.jsonl")
+            rates[name].append(median([row["images_per_second"] for row in rows[1:]]))
         seconds = take_turns({"bare": bare}, steps // 2)["bare"]
         rates["bare"].append(BATCH / median(seconds))
-    samples["images_per_s"] = rates
+    samples |= {"images_per_s": rates, "peak_mb": peaks}
     first = samples["first_step_s"] = [_first_step(data, data.parent / f"first{i}") for i in (0, 1)]
     scripts = ("cifar_train_mentornet.py", "cifar_train_baseline.py", "cifar_eval.py")
     helps = samples["help_s"] = {name: _help(name) for name in scripts}
     return {
         "script_over_bare": median(rates["script"]) / median(rates["bare"]),
+        "streamed_over_memory": median(rates["streamed"]) / median(rates["script"]),
+        "streamed_more_mb": max(peaks["streamed"]) - min(peaks["script"]),
         "first_step_s": min(first),
         "help_s": max(helps.values()),
     }
@@ -245,10 +292,13 @@ def main() -> None:
     samples: dict[str, Any] = {}
     ratios = step_ratios(rounds, samples) | weighting_time(rounds, samples)
     with tempfile.TemporaryDirectory() as folder:
-        data = prepare_data(pathlib.Path(folder), 1_000 if FLAGS.quick else 10_000)
+        count = 1_000 if FLAGS.quick else 10_000
+        data = prepare_data(pathlib.Path(folder), count)
         ratios |= data_rates(data, rounds, samples)
-        ratios |= script_ratios(data, 20 if FLAGS.quick else 120, samples)
+        many = many_times(data, count)
+        ratios |= script_ratios(data, many, 20 if FLAGS.quick else 120, samples)
     ratios |= resnet_ratio(1 if FLAGS.quick else rounds, samples)
+    ratios |= recomputation(*((1, 1) if FLAGS.quick else (32, rounds)), samples)
     output = pathlib.Path(FLAGS.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     facts = {"machine": machine(), "ratios": ratios, "samples": samples}

@@ -10,7 +10,7 @@ BATCH = 128
 Step = Callable[[], Any]
 
 
-def trainer_step(name: str, size: int, mentored: bool) -> Step:
+def trainer_step(name: str, size: int, mentored: bool, recompute: bool = False) -> Step:
     """One step of the scripts' trainer on a constant batch."""
     import tensorflow as tf
 
@@ -24,6 +24,7 @@ def trainer_step(name: str, size: int, mentored: bool) -> Step:
         studentnet=name,
         weighting=weighting if mentored else None,
         trained_mentornet_dir="mentornet_pd",
+        recompute_gradients=recompute,
     )
     trainer = make_trainer(config, 50_000, 10, (32, 32, 3))
     images, labels = tf.random.normal([size, 32, 32, 3]), tf.zeros([size], tf.int64)

@@ -16,6 +16,10 @@ RATIOS = {
     "help_s",
     "first_step_s",
     "resnet101_mentored_over_bare",
+    "recomputed_over_kept",
+    "recomputed_memory_saved",
+    "streamed_over_memory",
+    "streamed_more_mb",
 }
 
 
@@ -25,4 +29,5 @@ def test_quick(tmp_path):
     assert status == 0, output
     ratios = json.loads((tmp_path / "benchmarks.json").read_text())["ratios"]
     assert ratios.keys() >= RATIOS
-    assert all(value > 0 for value in ratios.values() if value is not None)
+    may_be_negative = {"recomputed_memory_saved", "streamed_more_mb"}  # Of so small a measurement.
+    assert all(ratios[name] > 0 for name in RATIOS - may_be_negative)

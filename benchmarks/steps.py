@@ -10,8 +10,10 @@ BATCH = 128
 Step = Callable[[], Any]
 
 
-def trainer_step(name: str, size: int, mentored: bool, recompute: bool = False) -> Step:
-    """One step of the scripts' trainer on a constant batch."""
+def trainer_step(
+    name: str, size: int, mentored: bool, recompute: bool = False, num_classes: int = 10
+) -> Step:
+    """One step of the scripts' trainer on a constant batch, in each replica of the strategy."""
     import tensorflow as tf
 
     from mentornet.config import TrainConfig, WeightingConfig
@@ -26,7 +28,7 @@ def trainer_step(name: str, size: int, mentored: bool, recompute: bool = False) 
         trained_mentornet_dir="mentornet_pd",
         recompute_gradients=recompute,
     )
-    trainer = make_trainer(config, 50_000, 10, (32, 32, 3))
+    trainer = make_trainer(config, 50_000, num_classes, (32, 32, 3))
     images, labels = tf.random.normal([size, 32, 32, 3]), tf.zeros([size], tf.int64)
     return lambda: trainer.step(images, labels)["mentornet/total_loss"].numpy()
 

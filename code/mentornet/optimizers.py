@@ -43,8 +43,16 @@ class TF1Momentum(keras.optimizers.Optimizer):
         self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
     ) -> None:
         accumulator = self.accumulators[self._get_variable_index(variable)]
-        self.assign(accumulator, self.momentum * accumulator + gradient)
-        self.assign_sub(variable, tf.cast(learning_rate, variable.dtype) * accumulator)
+        if isinstance(variable, keras.Variable):
+            variable = variable.value
+        # TensorFlow 1's own kernel, which passes over the memory once.
+        tf.raw_ops.ResourceApplyMomentum(
+            var=variable.handle,
+            accum=accumulator.value.handle,
+            lr=tf.cast(learning_rate, variable.dtype),
+            grad=tf.convert_to_tensor(gradient),
+            momentum=tf.cast(self.momentum, variable.dtype),
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum}

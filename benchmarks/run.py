@@ -4,7 +4,7 @@
 
 Steps that are compared take turns in one process; a ratio is that of medians. Writes benchmarks.md
 and benchmarks.json (machine, versions, commit, samples, ratios). `--quick` shows that it runs, no
-more. With PyTorch installed, the same network is timed there, too.
+more. With PyTorch installed (the extra [bench]), the same network is timed there, too.
 """
 
 from __future__ import annotations

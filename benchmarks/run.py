@@ -115,12 +115,10 @@ def recomputation(size: int, rounds: int, samples: dict[str, Any]) -> dict[str, 
 
 def peak_mb(command: list[str]) -> float:
     """The most memory that a process held, in MB."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "benchmarks")}
-    nowhere = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdout=nowhere, stderr=nowhere, env=environment)
-    _, status, usage = os.wait4(process.pid, 0)
-    check(status == 0, "What is measured must run.", command=command)
-    return usage.ru_maxrss / 1024
+    here = pathlib.Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": str(here)}
+    command = [sys.executable, str(here / "peak.py"), *command]
+    return float(subprocess.check_output(command, stderr=subprocess.DEVNULL, env=environment))
 
 
 def weighting_time(rounds: int, samples: dict[str, Any]) -> dict[str, float]:

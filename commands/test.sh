@@ -9,4 +9,4 @@ mypy
 site=$(mktemp -d)
 trap 'rm -rf "$site"' EXIT
 mkdocs build --quiet --strict --site-dir "$site"
-python -m pytest "$@"
+python -m pytest -n 2 --dist loadfile "$@"

@@ -2,14 +2,18 @@
 
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from conftest import start
+from conftest import ROOT
 from test_training import SCRIPT, assert_same_state, config
 
 from mentornet import InputError, training
 from mentornet.datasets import records
+
+PEAK = str(ROOT / "benchmarks" / "peak.py")
 
 
 def test_the_same_run(digits, tmp_path, monkeypatch):
@@ -63,9 +67,7 @@ def test_memory_stays_flat(tmp_path, train_flags):
             batch_size=128,
             max_number_of_steps=10,
         )
-        process = start(SCRIPT, *flags)
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        assert status == 0, output
-        peaks[num_files] = usage.ru_maxrss / 1024
+        command = [sys.executable, str(ROOT / SCRIPT), *flags]
+        peaks[num_files] = float(subprocess.check_output([sys.executable, PEAK, *command]))
     assert peaks[30] - peaks[1] <= 300, peaks
+    assert min(peaks.values()) > 300, peaks

@@ -48,7 +48,8 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
     Raises:
       InputError: see the errors of the data set, the student, the MentorNet and the folder; the
         loss is not finite (the step is named, the last good checkpoint stays); another process
-        trains there.
+        trains there; the devices or the other workers are not there.
+      WorkerLostError: another worker is gone.
     """
     cluster = distribution.Cluster()
     strategy = distribution.make_strategy(config.num_devices, cluster, config.cluster_timeout_secs)

@@ -4,7 +4,8 @@
 
 Steps that are compared take turns in one process; a ratio is that of medians. Writes benchmarks.md
 and benchmarks.json (machine, versions, commit, samples, ratios). `--quick` shows that it runs, no
-more. With PyTorch installed (the extra [bench]), the same network is timed there, too.
+more: few steps, and `resnet8` in the place of `resnet101`. With PyTorch installed (the extra
+[bench]), the same network is timed there, too.
 """
 
 from __future__ import annotations
@@ -90,22 +91,24 @@ def step_ratios(rounds: int, samples: dict[str, Any]) -> dict[str, float]:
     return {f"mentored_over_{name}": mentored / median(own) for name, own in seconds.items()}
 
 
-def resnet_ratio(rounds: int, samples: dict[str, Any]) -> dict[str, float]:
-    """The mentored step of `resnet101` against its convolutions alone, batch 8."""
-    steps = {"mentored": trainer_step("resnet101", 8, True), "bare": bare_convolutions(8)}
+def resnet_ratio(name: str, rounds: int, samples: dict[str, Any]) -> dict[str, float]:
+    """The mentored step of a residual network against its convolutions alone, batch 8."""
+    steps = {"mentored": trainer_step(name, 8, True), "bare": bare_convolutions(name, 8)}
     seconds = samples["resnet101_step_s"] = take_turns(steps, rounds)
     ratio = median(seconds["mentored"]) / median(seconds["bare"])
     return {"resnet101_mentored_over_bare": ratio}
 
 
-def recomputation(size: int, rounds: int, samples: dict[str, Any]) -> dict[str, float]:
-    """Time and peak memory of `resnet101` with --recompute_gradients against those without."""
+def recomputation(
+    student: str, size: int, rounds: int, samples: dict[str, Any]
+) -> dict[str, float]:
+    """Time and peak memory with --recompute_gradients against those without."""
     ways = {"kept": False, "recomputed": True}
     peaks = samples["resnet101_peak_mb"] = {}
     for name, recompute in ways.items():
-        code = f"from steps import *; s = trainer_step('resnet101', {size}, True, {recompute})"
+        code = f"from steps import *; s = trainer_step('{student}', {size}, True, {recompute})"
         peaks[name] = peak_mb([sys.executable, "-c", f"{code}; s(); s()"])
-    steps = {name: trainer_step("resnet101", size, True, own) for name, own in ways.items()}
+    steps = {name: trainer_step(student, size, True, own) for name, own in ways.items()}
     seconds = samples["recomputation_s"] = take_turns(steps, rounds)
     return {
         "recomputed_over_kept": median(seconds["recomputed"]) / median(seconds["kept"]),
@@ -200,13 +203,13 @@ def _script(name: str, *arguments: str) -> list[str]:
 
 
 def script_ratios(
-    data: pathlib.Path, many: pathlib.Path, steps: int, samples: dict[str, Any]
+    data: pathlib.Path, many: pathlib.Path, runs: int, steps: int, samples: dict[str, Any]
 ) -> dict[str, float]:
     """The whole training script, with few images and many, and the bare step, in turns; --help."""
     bare = trainer_step("inception", BATCH, True)
     rates: dict[str, list[float]] = {"script": [], "streamed": [], "bare": []}
     peaks: dict[str, list[float]] = {"script": [], "streamed": []}
-    for number in range(3):
+    for number in range(runs):
         for name, records in (("script", data), ("streamed", many)):
             folder = data.parent / f"{name}{number}"
             peaks[name].append(peak_mb(_training(records, folder, steps)))
@@ -294,9 +297,10 @@ def main() -> None:
         data = prepare_data(pathlib.Path(folder), count)
         ratios |= data_rates(data, rounds, samples)
         many = many_times(data, count)
-        ratios |= script_ratios(data, many, 20 if FLAGS.quick else 120, samples)
-    ratios |= resnet_ratio(1 if FLAGS.quick else rounds, samples)
-    ratios |= recomputation(*((1, 1) if FLAGS.quick else (32, rounds)), samples)
+        ratios |= script_ratios(data, many, *((1, 20) if FLAGS.quick else (3, 120)), samples)
+    student = "resnet8" if FLAGS.quick else "resnet101"
+    ratios |= resnet_ratio(student, rounds, samples)
+    ratios |= recomputation(student, 2 if FLAGS.quick else 32, rounds, samples)
     output = pathlib.Path(FLAGS.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     facts = {"machine": machine(), "ratios": ratios, "samples": samples}

@@ -87,17 +87,15 @@ def torch_step() -> Step | None:
     return step
 
 
-def bare_convolutions(size: int) -> Step:
-    """Forward and both backward products of every convolution of `resnet101`."""
+def bare_convolutions(name: str, size: int) -> Step:
+    """Forward and both backward products of every convolution of a student."""
     import keras
     import tensorflow as tf
 
     from mentornet import build_student
 
     layers = [
-        layer
-        for layer in build_student("resnet101", 10).layers
-        if isinstance(layer, keras.layers.Conv2D)
+        layer for layer in build_student(name, 10).layers if isinstance(layer, keras.layers.Conv2D)
     ]
     work = []
     for number, layer in enumerate(layers):

@@ -196,13 +196,25 @@ def test_a_worker_that_never_comes(train_flags, tmp_path):
         "{}",
         '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
         '{"cluster": {"worker": ["a"]}, "task": {"type": "worker", "index": 0}}',
-        '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "chief", "index": 0}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "chief", "index": 0}}',
+        '{"cluster": {"ps": ["a:1"], "worker": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"chief": ["a:1", "b:1"]}, "task": {"type": "chief", "index": 0}}',
     ],
 )
 def test_other_clusters_are_refused(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(InputError, match="`TF_CONFIG` must be like"):
         distribution.Cluster()
+
+
+@pytest.mark.parametrize(("kind", "number", "index"), [("chief", 0, 0), ("worker", 1, 2)])
+def test_a_cluster_may_have_a_chief(monkeypatch, kind, number, index):
+    cluster = {"worker": ["b:1", "c:1"], "chief": ["a:1"]}
+    config = {"cluster": cluster, "task": {"type": kind, "index": number}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    found = distribution.Cluster()
+    assert (found.workers, found.index) == (["a:1", "b:1", "c:1"], index)
+    assert found.is_chief == (index == 0)
 
 
 def test_what_is_refused(monkeypatch):

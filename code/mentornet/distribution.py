@@ -30,7 +30,7 @@ class Cluster:
     """The machines that TF_CONFIG names, one worker each; without it, this one.
 
     Attributes:
-      workers: "host:port" of each.
+      workers: "host:port" of each; what TF_CONFIG calls "chief" is the first.
       index: which of them this process is; the first is the chief, which alone writes.
 
     Raises:
@@ -42,10 +42,12 @@ class Cluster:
         if text := os.environ.get("TF_CONFIG"):
             with _checked(text):
                 config = json.loads(text)
-                self.workers = list(map(str, config["cluster"]["worker"]))
-                self.index = int(config["task"]["index"])
-                assert set(config["cluster"]) == {"worker"} == {config["task"]["type"]}
-                assert 0 <= self.index < len(self.workers)
+                cluster, task = config["cluster"], config["task"]
+                jobs = {kind: cluster.get(kind, []) for kind in ("chief", "worker")}
+                assert cluster.keys() <= jobs.keys() and len(jobs["chief"]) <= 1
+                places = [(kind, i) for kind, found in jobs.items() for i in range(len(found))]
+                self.workers = [str(jobs[kind][i]) for kind, i in places]
+                self.index = places.index((task["type"], int(task["index"])))
                 for worker in self.workers:
                     _address(worker)
 

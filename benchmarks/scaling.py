@@ -67,6 +67,17 @@ def by_classes(numbers: list[int], rounds: int) -> list[list[Any]]:
     return rows
 
 
+def by_precision(sizes: dict[str, int], rounds: int) -> list[list[Any]]:
+    """Time of a step of each student in bfloat16 against float32."""
+    rows = []
+    for name, size in sizes.items():
+        steps = {p: trainer_step(name, size, True, precision=p) for p in ("float32", "bfloat16")}
+        seconds = take_turns(steps, rounds)
+        ratio = median(seconds["bfloat16"]) / median(seconds["float32"])
+        rows.append([f"bfloat16, {name}, batch {size}", f"{ratio:.2f} of float32's", ""])
+    return rows
+
+
 def by_devices(numbers: list[int], rounds: int) -> list[list[Any]]:
     """Time of a step of `inception`, the whole batch divided among logical CPUs."""
     seconds = {}
@@ -158,6 +169,8 @@ def main() -> None:
     rows = by_batch([32, 64] if quick else [32, 64, 128, 256], rounds)
     rows += by_classes([10, 1000], rounds)
     rows += by_devices([1, 2] if quick else [1, 2, 4], rounds)
+    students = {"inception": BATCH, "resnet8": BATCH}
+    rows += by_precision(students if quick else students | {"resnet101": 8}, rounds)
     rows += weighting([128, 1024, 8192], rounds)
     rows += history([50_000, 500_000, 2_400_000], rounds)
     with tempfile.TemporaryDirectory() as folder:

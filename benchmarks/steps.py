@@ -15,7 +15,12 @@ Step = Callable[[], Any]
 
 
 def trainer_step(
-    name: str, size: int, mentored: bool, recompute: bool = False, num_classes: int = 10
+    name: str,
+    size: int,
+    mentored: bool,
+    recompute: bool = False,
+    num_classes: int = 10,
+    precision: str = "float32",
 ) -> Step:
     """One step of the scripts' trainer on a constant batch, in each replica of the strategy."""
     import tensorflow as tf
@@ -31,6 +36,7 @@ def trainer_step(
         weighting=weighting if mentored else None,
         trained_mentornet_dir="mentornet_pd",
         recompute_gradients=recompute,
+        mixed_precision=precision,
     )
     trainer = make_trainer(config, 50_000, num_classes, (32, 32, 3))
     images, labels = tf.random.normal([size, 32, 32, 3]), tf.zeros([size], tf.int64)

@@ -23,8 +23,18 @@ RATIOS = {
 }
 
 
-@pytest.mark.slow
-def test_quick(tmp_path):
+pytestmark = pytest.mark.slow
+
+
+def test_scaling(tmp_path):
+    status, output = run("benchmarks/scaling.py", "--quick", f"--output_dir={tmp_path}")
+    assert status == 0, output
+    rows = json.loads((tmp_path / "scaling.json").read_text())["rows"]
+    kinds = ("batch 64", "1000 classes", "2 devices", "bfloat16, resnet8", "weighting", "streaming")
+    assert all(any(row[0].startswith(kind) for row in rows) for kind in kinds)
+
+
+def test_ratios(tmp_path):
     status, output = run("benchmarks/run.py", "--quick", f"--output_dir={tmp_path}")
     assert status == 0, output
     ratios = json.loads((tmp_path / "benchmarks.json").read_text())["ratios"]

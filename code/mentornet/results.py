@@ -27,6 +27,11 @@ class Result:
 
     @property
     def method(self) -> str:
+        precision = self.config.get("mixed_precision", "float32")
+        return self._weighting + ("" if precision == "float32" else f", {precision}")
+
+    @property
+    def _weighting(self) -> str:
         weighting, is_mixed = self.config["weighting"], self.config.get("mixup") is not None
         if weighting is None:
             return "mixup" if is_mixed else "baseline"

@@ -269,8 +269,7 @@ class Trainer:
         """Losses of the mixed samples, with gradient, and their weights. float32 [batch, 1]."""
         assert self._mixup is not None
         partners = draw_partners(batch.weights, self._mixup.alpha, self._seed, step)
-        mixed = partners.mix(images)
-        logits = tf.cast(self._forward(mixed, training=True), tf.float32)
+        logits = tf.cast(self._forward(partners.mix(images), training=True), tf.float32)
         other_labels = partners.of(labels)
         losses = partners.mix_losses(
             _cross_entropy(labels, logits), _cross_entropy(other_labels, logits)

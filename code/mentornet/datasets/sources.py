@@ -15,8 +15,8 @@ import numpy as np
 from mentornet.config import InputError, check
 from mentornet.datasets import CIFAR10_CLASSES
 
-MAX_PIXELS = 100_000_000  # An image that claims more is refused before it is decoded.
 UNKNOWN = -1  # Clean label of a sample whose clean label is not known.
+MAX_PIXELS = 100_000_000  # An image that claims more is refused before it is decoded.
 
 
 @dataclasses.dataclass(frozen=True)

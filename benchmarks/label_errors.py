@@ -21,8 +21,10 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from mentornet import cli, files, pages
-from mentornet.config import InputError, TrainConfig, check
+from mentornet.cli import pages, script
+from mentornet.config.training import TrainConfig
+from mentornet.core import files
+from mentornet.core.errors import InputError, check
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output_dir", "", "Folder of the results.")
@@ -49,16 +51,17 @@ def out_of_fold(config: TrainConfig, examples: Any, num_classes: int, augment: b
     """Each sample's class probabilities from a student that was not trained on it."""
     import tensorflow as tf
 
-    from mentornet import students, trainer
     from mentornet.datasets import pipeline
-    from mentornet.evaluation import Predictor
+    from mentornet.evaluation.predictor import Predictor
+    from mentornet.students import registry
+    from mentornet.training.build import make_trainer
 
     folds = np.random.default_rng(config.seed).permutation(len(examples)) % _FOLDS
     probabilities = np.zeros((len(examples), num_classes))
-    padding = students.find_student(config.studentnet).padding if augment else None
+    padding = registry.find_student(config.studentnet).padding if augment else None
     for fold in range(_FOLDS):
         seen = examples.take(np.flatnonzero(folds != fold))
-        model = trainer.make_trainer(config, len(seen), num_classes, examples.image_shape)
+        model = make_trainer(config, len(seen), num_classes, examples.image_shape)
         for batch in pipeline.training_batches(
             seen,
             batch_size=config.batch_size,
@@ -95,16 +98,16 @@ def compare(run_dirs: Sequence[str], data_dir: str | None) -> list[dict[str, Any
     """AUC and average precision of finding wrong labels; cleanlab once for each data set."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    from mentornet import labels
+    from mentornet.evaluation import label_errors
 
     rows, done = [], set()
     for run_dir in run_dirs:
-        scores = labels.score_labels([run_dir], data_dir)
+        scores = label_errors.score_labels([run_dir], data_dir)
         examples = scores.examples
         known = bool((examples.clean_labels >= 0).all())
         check(known, "The clean label of every sample must be known.", run=run_dir)
-        run = json.loads((labels.train_folder(run_dir) / "config.json").read_text())
-        name = labels.train_folder(run_dir).parent.name
+        run = json.loads((label_errors.train_folder(run_dir) / "config.json").read_text())
+        name = label_errors.train_folder(run_dir).parent.name
         candidates = {name: scores.score}
         if run["data_sha256"] not in done:
             done.add(run["data_sha256"])
@@ -124,7 +127,7 @@ def compare(run_dirs: Sequence[str], data_dir: str | None) -> list[dict[str, Any
 
 def main(*run_dirs: str) -> None:
     check(bool(FLAGS.output_dir), "`output_dir` must name a folder.", output_dir=FLAGS.output_dir)
-    cli.load_tensorflow()
+    script.load_tensorflow()
     try:
         import cleanlab
     except ImportError:
@@ -140,4 +143,4 @@ def main(*run_dirs: str) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, "RUN_DIR...")
+    script.run(main, "RUN_DIR...")

@@ -25,8 +25,9 @@ import numpy as np
 from absl import flags
 from steps import BATCH, Step, bare_convolutions, plain_step, torch_step, trainer_step
 
-from mentornet import cli, files, pages
-from mentornet.config import check
+from mentornet.cli import pages, script
+from mentornet.core import files
+from mentornet.core.errors import check
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output_dir", "", "Folder of the results.")
@@ -129,7 +130,7 @@ def weighting_time(rounds: int, samples: dict[str, Any]) -> dict[str, float]:
     import tensorflow as tf
 
     from mentornet import SampleWeighting, load_mentornet
-    from mentornet.history import SampleHistory
+    from mentornet.weighting.history import SampleHistory
 
     weighting = SampleWeighting(load_mentornet("mentornet_pd"))
     losses = tf.random.uniform([BATCH, 1])
@@ -171,8 +172,9 @@ def data_rates(data: pathlib.Path, rounds: int, samples: dict[str, Any]) -> dict
     import tensorflow as tf
 
     from mentornet import build_student
-    from mentornet.datasets import dataset_info, pipeline, records
-    from mentornet.evaluation import Predictor
+    from mentornet.datasets import pipeline, records
+    from mentornet.datasets.catalog import dataset_info
+    from mentornet.evaluation.predictor import Predictor
 
     info = dataset_info("random", data)
     examples = records.read_examples(str(data), info, "train")
@@ -288,7 +290,7 @@ def judge(name: str, value: float) -> list[Any]:
 
 def main() -> None:
     check(bool(FLAGS.output_dir), "`output_dir` must name a folder.", output_dir=FLAGS.output_dir)
-    cli.load_tensorflow()
+    script.load_tensorflow()
     rounds = 2 if FLAGS.quick else 20
     samples: dict[str, Any] = {}
     ratios = step_ratios(rounds, samples) | weighting_time(rounds, samples)
@@ -313,4 +315,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -22,8 +22,9 @@ from absl import flags
 from run import BATCH, machine, median, peak_mb, take_turns
 from steps import trainer_step
 
-from mentornet import cli, files, pages
-from mentornet.config import check
+from mentornet.cli import pages, script
+from mentornet.core import files
+from mentornet.core.errors import check
 
 FLAGS = flags.FLAGS
 _STEP = "from steps import *; s = trainer_step('inception', {}, True)"
@@ -114,7 +115,7 @@ def history(sizes: list[int], rounds: int) -> list[list[Any]]:
     """Remembering a batch, by size of the data set."""
     import tensorflow as tf
 
-    from mentornet.history import SampleHistory
+    from mentornet.weighting.history import SampleHistory
 
     def step(size: int) -> Any:
         memory, positions = SampleHistory(size), tf.range(BATCH, dtype=tf.int64) * (size // BATCH)
@@ -132,7 +133,8 @@ def history(sizes: list[int], rounds: int) -> list[list[Any]]:
 
 def reading(folder: pathlib.Path, pixels: int, count: int, copies: int) -> list[list[Any]]:
     """Start-up and images/s of records that are not kept in memory; photograph-like images."""
-    from mentornet.datasets import DatasetInfo, pipeline, records
+    from mentornet.datasets import pipeline, records
+    from mentornet.datasets.catalog import DatasetInfo
 
     folder = folder / str(pixels)
     folder.mkdir()
@@ -163,7 +165,7 @@ def reading(folder: pathlib.Path, pixels: int, count: int, copies: int) -> list[
 
 def main() -> None:
     check(bool(FLAGS.output_dir), "`output_dir` must name a folder.", output_dir=FLAGS.output_dir)
-    cli.load_tensorflow()
+    script.load_tensorflow()
     quick = FLAGS.quick
     rounds = 2 if quick else 20
     rows = by_batch([32, 64] if quick else [32, 64, 128, 256], rounds)
@@ -187,4 +189,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

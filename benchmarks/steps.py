@@ -25,8 +25,9 @@ def trainer_step(
     """One step of the scripts' trainer on a constant batch, in each replica of the strategy."""
     import tensorflow as tf
 
-    from mentornet.config import TrainConfig, WeightingConfig
-    from mentornet.factory import make_trainer
+    from mentornet.config.training import TrainConfig
+    from mentornet.config.weighting import WeightingConfig
+    from mentornet.training.build import make_trainer
 
     weighting = WeightingConfig(0.75, example_dropout_rates="0.5,17,0.05,83")
     config = TrainConfig(

@@ -3,8 +3,9 @@
 
 from absl import flags
 
-from mentornet import cli, training_flags
-from mentornet.config import EvalConfig, check
+from mentornet.cli import script, training_flags
+from mentornet.config.evaluation import EvalConfig
+from mentornet.core.errors import check
 
 FLAGS = flags.FLAGS
 
@@ -34,8 +35,8 @@ flags.adopt_module_key_flags(training_flags)
 def main() -> None:
     check(not FLAGS.master, "--master is not supported.", master=FLAGS.master)
     if FLAGS.output_csv_file:
-        cli.load_tensorflow()
-        from mentornet import dump
+        script.load_tensorflow()
+        from mentornet.evaluation import dump
 
         names = ("checkpoint_dir", "data_dir", "split_name", "batch_size")
         dump.write_losses(
@@ -46,11 +47,11 @@ def main() -> None:
         )
         return
     config = EvalConfig(**{name: FLAGS[name].value for name in EvalConfig.__annotations__})
-    cli.load_tensorflow()
-    from mentornet import evaluation
+    script.load_tensorflow()
+    from mentornet.evaluation import job
 
-    evaluation.run(config)
+    job.run(config)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -5,7 +5,7 @@ import pathlib
 
 from absl import flags
 
-from mentornet import cli
+from mentornet.cli import script
 from mentornet.datasets.prepare import PrepareConfig
 
 FLAGS = flags.FLAGS
@@ -35,7 +35,7 @@ flags.DEFINE_string(
 
 def main() -> None:
     config = PrepareConfig(**{name: FLAGS[name].value for name in PrepareConfig.__annotations__})
-    cli.load_tensorflow()
+    script.load_tensorflow()
     from mentornet.datasets import prepare
 
     for folder, manifest in prepare.prepare(config).items():
@@ -53,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -3,7 +3,7 @@
 
 from absl import flags
 
-from mentornet import cli, training_flags
+from mentornet.cli import script, training_flags
 
 training_flags.define_training_flags()
 flags.adopt_module_key_flags(training_flags)
@@ -11,11 +11,11 @@ flags.adopt_module_key_flags(training_flags)
 
 def main() -> None:
     config = training_flags.train_config(mentored=False)
-    cli.load_tensorflow()
-    from mentornet import training
+    script.load_tensorflow()
+    from mentornet.training import loop
 
-    training.train(config)
+    loop.train(config)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

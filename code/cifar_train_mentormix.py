@@ -8,7 +8,7 @@ of MentorMix published.
 from absl import flags
 
 import cifar_train_mentornet
-from mentornet import cli
+from mentornet.cli import script
 
 flags.adopt_module_key_flags(cifar_train_mentornet)
 for name, value in {
@@ -25,4 +25,4 @@ for name, value in {
     flags.FLAGS.set_default(name, value)
 
 if __name__ == "__main__":
-    cli.run(cifar_train_mentornet.main)
+    script.run(cifar_train_mentornet.main)

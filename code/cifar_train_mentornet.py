@@ -3,7 +3,7 @@
 
 from absl import flags
 
-from mentornet import cli, training_flags
+from mentornet.cli import script, training_flags
 
 training_flags.define_training_flags()
 training_flags.define_mentornet_flags()
@@ -12,14 +12,14 @@ flags.adopt_module_key_flags(training_flags)
 
 def main() -> None:
     config = training_flags.train_config(mentored=True)
-    cli.load_tensorflow()
-    from mentornet import training
+    script.load_tensorflow()
+    from mentornet.training import loop
 
     relearn = None
     if config.mentornet_update_epochs:
-        from mentornet_learning.learning import relearn
-    training.train(config, relearn)
+        from mentornet.learning.teaching import relearn
+    loop.train(config, relearn)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

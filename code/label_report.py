@@ -4,7 +4,7 @@
     python code/label_report.py RUN_DIR [RUN_DIR ...] [--output_dir=DIR]
 
 reads runs that were trained with --record_sample_weights and writes labels.csv (every sample) and
-labels.html (the most suspicious, with images). Scores of several runs on the same labels are
+label_errors.html (the most suspicious, with images). Scores of several runs on the same labels are
 averaged.
 """
 
@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from mentornet import cli, files, pages
-from mentornet.config import InputError, check
+from mentornet.cli import pages, script
+from mentornet.core import files
+from mentornet.core.errors import InputError, check
 
 if TYPE_CHECKING:
-    from mentornet.labels import LabelScores
+    from mentornet.evaluation.label_errors import LabelScores
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("output_dir", "", "Folder of the results; by default the first run's.")
 flags.DEFINE_string("data_dir", "", "Training records; by default where the run found them.")
-flags.DEFINE_integer("num_shown", 100, "Samples in labels.html.")
+flags.DEFINE_integer("num_shown", 100, "Samples in label_errors.html.")
 
 _STYLE = """
 .samples { display: grid; gap: 0.75rem;
@@ -93,10 +94,10 @@ def _figures(scores: LabelScores, count: int) -> str:
 
 
 def _tables(scores: LabelScores) -> str:
-    from mentornet import labels
+    from mentornet.evaluation import label_errors
 
     body = ""
-    if rows := labels.detection_quality(scores):
+    if rows := label_errors.detection_quality(scores):
         body += "<h2>How well wrong labels are found</h2>\n<p>Against the clean labels on record; "
         body += (
             "precision and recall of as many suspects as labels are estimated to be wrong.</p>\n"
@@ -106,7 +107,9 @@ def _tables(scores: LabelScores) -> str:
     names = [scores.info.class_name(c) for c in range(scores.info.num_classes)]
     body += "<h2>Estimated confusion</h2>\n<p>Of each given class, the share that seems to be of "
     body += "another; samples that are not suspects count as right.</p>\n"
-    matrix = [[n, *map(float, row)] for n, row in zip(names, labels.confusion(scores), strict=True)]
+    matrix = [
+        [n, *map(float, row)] for n, row in zip(names, label_errors.confusion(scores), strict=True)
+    ]
     return body + pages.html_table(("given", *names), matrix)
 
 
@@ -126,10 +129,10 @@ def to_html(scores: LabelScores, count: int) -> str:
 
 def main(*run_dirs: str) -> None:
     check(FLAGS.num_shown >= 1, "`num_shown` must be at least 1.", num_shown=FLAGS.num_shown)
-    cli.load_tensorflow()
-    from mentornet import labels
+    script.load_tensorflow()
+    from mentornet.evaluation import label_errors
 
-    scores = labels.score_labels(list(run_dirs), FLAGS.data_dir or None)
+    scores = label_errors.score_labels(list(run_dirs), FLAGS.data_dir or None)
     folder = pathlib.Path(FLAGS.output_dir or run_dirs[0])
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -138,10 +141,10 @@ def main(*run_dirs: str) -> None:
     except OSError as error:
         raise InputError(f"`output_dir` {folder} cannot be written: {error}") from None
     print(f"{len(scores.score)} samples, {scores.noise_rate:.1%} of the labels estimated wrong")
-    if rows := labels.detection_quality(scores):
+    if rows := label_errors.detection_quality(scores):
         print("  ".join(f"{k} {v:.3f}" for k, v in rows[0].items() if isinstance(v, float)))
-    print(f"{folder}/labels.csv and labels.html")
+    print(f"{folder}/labels.csv and label_errors.html")
 
 
 if __name__ == "__main__":
-    cli.run(main, "RUN_DIR...")
+    script.run(main, "RUN_DIR...")

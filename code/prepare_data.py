@@ -4,9 +4,9 @@
 from absl import flags
 
 import cifar_prepare_data
-from mentornet import cli
+from mentornet.cli import script
 
 flags.adopt_module_key_flags(cifar_prepare_data)
 
 if __name__ == "__main__":
-    cli.run(cifar_prepare_data.main)
+    script.run(cifar_prepare_data.main)

@@ -28,9 +28,10 @@ from types import FrameType
 
 from absl import flags
 
-from mentornet import cli, files
-from mentornet.config import InputError, check
-from mentornet.schedules import RESNET_BOUNDARIES
+from mentornet.cli import script
+from mentornet.core import files
+from mentornet.core.errors import InputError, check
+from mentornet.core.schedules import RESNET_BOUNDARIES
 
 FLAGS = flags.FLAGS
 
@@ -295,4 +296,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    cli.run(main)
+    script.run(main)

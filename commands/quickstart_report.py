@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from absl import flags
 
-from mentornet import cli
+from mentornet.cli import script
 
 if TYPE_CHECKING:
     from mentornet.datasets import records
@@ -35,8 +35,8 @@ def mean_weights(rows: list[dict[str, Any]]) -> tuple[float, float]:
 
 def training_losses(run: pathlib.Path, examples: records.Examples) -> np.ndarray:
     """Loss of each training sample, with the label as given, under the last checkpoint."""
-    from mentornet.checkpoints import find_latest, load_student
-    from mentornet.evaluation import Predictor
+    from mentornet.evaluation.predictor import Predictor
+    from mentornet.runs.checkpoints import find_latest, load_student
 
     predictor = Predictor(load_student(find_latest(str(run / "train"))))
     return predictor(examples, 256).losses
@@ -71,9 +71,10 @@ def plot_losses(out: pathlib.Path, losses: dict[str, np.ndarray], correct: np.nd
 
 
 def main() -> None:
-    cli.load_tensorflow()
-    from mentornet.datasets import dataset_info, records
-    from mentornet.files import read_json_lines
+    script.load_tensorflow()
+    from mentornet.core.files import read_json_lines
+    from mentornet.datasets import records
+    from mentornet.datasets.catalog import dataset_info
 
     out = pathlib.Path(FLAGS.output_dir)
     data_dir = out / "data" / "digits" / "0.4"
@@ -99,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

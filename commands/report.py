@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
-from mentornet import cli, files, pages
-from mentornet.config import InputError
-from mentornet.results import Curve, Result, read_results
+from mentornet.cli import pages, script
+from mentornet.core import files
+from mentornet.core.errors import InputError
+from mentornet.runs.reader import Curve, Result, read_results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -277,4 +278,4 @@ def main(runs_dir: str) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    cli.run(main, "RUNS_DIR")
+    script.run(main, "RUNS_DIR")

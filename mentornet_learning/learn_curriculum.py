@@ -19,9 +19,13 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from mentornet import cli, files, training_flags
-from mentornet.config import EvalConfig, TrainConfig, WeightingConfig, check
-from mentornet_learning import data_generator
+from mentornet.cli import script, training_flags
+from mentornet.config.evaluation import EvalConfig
+from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import WeightingConfig
+from mentornet.core import files
+from mentornet.core.errors import check
+from mentornet.learning import training_rows
 
 FLAGS = flags.FLAGS
 
@@ -39,33 +43,33 @@ class StoppedError(Exception):
 
 def burn_in(config: TrainConfig, weighting: WeightingConfig, folder: pathlib.Path) -> None:
     """Trains on the labels as given up to the burn-in epoch of the whole training."""
-    from mentornet import training
+    from mentornet.training import loop
 
     stop = max(1, config.max_number_of_steps * weighting.burn_in_epoch // 100)
     stage = dataclasses.replace(config, train_log_dir=str(folder), stop_after_step=stop)
-    if training.train(stage) < stop:
+    if loop.train(stage) < stop:
         raise StoppedError
 
 
 def learn(csv: str, percentile: float, seed: int, folder: pathlib.Path) -> dict[str, Any]:
     """Learns a MentorNet from a dump; returns AUC and log loss on held-out rows by method."""
-    from mentornet import tf1_checkpoints
-    from mentornet_learning import learning, train
+    from mentornet.learning import quality, teaching
+    from mentornet.weighting import mentor_checkpoints
 
     path = folder / "quality.json"
     if path.exists():
         return json.loads(path.read_text())
-    dump = np.random.default_rng(seed).permutation(data_generator.read_dump(csv))
-    data_generator.write(
-        *data_generator.data_driven(dump, percentile), str(folder), data_generator.DATA_DRIVEN
+    dump = np.random.default_rng(seed).permutation(training_rows.read_dump(csv))
+    training_rows.write(
+        *training_rows.data_driven(dump, percentile), str(folder), training_rows.DATA_DRIVEN
     )
-    rows = train.read_rows(folder / "tr.npz"), train.read_rows(folder / "ts.npz")
-    mentor = learning.learn_noisy(*rows, seed=seed, **learning.DEFAULTS)
-    results = train.report(mentor, *rows)
-    tf1_checkpoints.save_mentornet(mentor, str(folder / "mentornet_dd"))
-    quality = {name: dataclasses.asdict(result) for name, result in results.items()}
-    files.write_text(path, json.dumps(quality, indent=1) + "\n")
-    return quality
+    rows = training_rows.read_rows(folder / "tr.npz"), training_rows.read_rows(folder / "ts.npz")
+    mentor = teaching.learn_noisy(*rows, seed=seed, **teaching.DEFAULTS)
+    judged = quality.report(mentor, *rows)
+    mentor_checkpoints.save_mentornet(mentor, str(folder / "mentornet_dd"))
+    results = {name: dataclasses.asdict(result) for name, result in judged.items()}
+    files.write_text(path, json.dumps(results, indent=1) + "\n")
+    return results
 
 
 def run(
@@ -91,8 +95,9 @@ def run(
       StoppedError: a signal ended a stage.
       InputError: as the stages do.
     """
-    from mentornet import dump, evaluation, training
-    from mentornet_learning import learning
+    from mentornet.evaluation import dump, job
+    from mentornet.learning import teaching
+    from mentornet.training import loop
 
     root = pathlib.Path(config.train_log_dir)
     csv = root / "dump.csv"
@@ -114,13 +119,13 @@ def run(
         trained_mentornet_dir=str(root / "mentornet" / "mentornet_dd"),
         weighting=weighting,
     )
-    if training.train(mentored, learning.relearn) < config.max_number_of_steps:
+    if loop.train(mentored, teaching.relearn) < config.max_number_of_steps:
         raise StoppedError
     eval_dir = root / "eval"
-    evaluation.run(
+    job.run(
         EvalConfig(str(root / "train"), str(eval_dir), eval_data_dir, batch_size=100, run_once=True)
     )
-    accuracy = json.loads((eval_dir / evaluation.SUMMARY_FILE).read_text())
+    accuracy = json.loads((eval_dir / job.SUMMARY_FILE).read_text())
     summary = {
         "csv": str(csv),
         "mentornet": mentored.trained_mentornet_dir,
@@ -152,7 +157,7 @@ def main() -> None:
     rule = "`burn_in_epoch` must be at least 1: the MentorNet is learned after it."
     check(weighting.burn_in_epoch >= 1, rule, burn_in_epoch=weighting.burn_in_epoch)
     update_epochs = training_flags.whole_numbers("mentornet_update_epochs")
-    cli.load_tensorflow()
+    script.load_tensorflow()
     try:
         summary = run(config, weighting, path, FLAGS.dump_num_samples, update_epochs)
     except StoppedError:
@@ -163,4 +168,4 @@ def main() -> None:
 if __name__ == "__main__":
     define_flags()
     flags.adopt_module_key_flags(training_flags)
-    cli.run(main)
+    script.run(main)

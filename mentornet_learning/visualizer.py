@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import flags
 
-from mentornet import cli
-from mentornet.config import InputError, check
-from mentornet.schedules import NUM_EPOCHS
-from mentornet_learning import curricula
+from mentornet.cli import script
+from mentornet.core.errors import InputError, check
+from mentornet.core.schedules import NUM_EPOCHS
+from mentornet.learning import curricula
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
-    from mentornet.mentor import MentorNet
+    from mentornet.weighting.mentor import MentorNet
 
 FLAGS = flags.FLAGS
 
@@ -179,11 +179,11 @@ def main() -> None:
     check(0 < bound < float("inf"), "`loss_bound` must be positive.", loss_bound=bound)
     epochs = parse_epochs(FLAGS.epoch_ranges)
     folder = pathlib.Path(FLAGS.outdir or FLAGS.model_dir)
-    cli.load_tensorflow()
+    script.load_tensorflow()
     import matplotlib
 
     matplotlib.use("Agg")
-    from mentornet.tf1_checkpoints import load_mentornet
+    from mentornet.weighting.mentor_checkpoints import load_mentornet
 
     mentor = load_mentornet(FLAGS.model_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -203,4 +203,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    cli.run(main)
+    script.run(main)

@@ -12,11 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from mentornet import MentorNet, load_mentornet
-from mentornet.features import RELEASE
-from mentornet.tf1_checkpoints import shipped_mentornets
-from mentornet_learning import curricula, data_generator, learning
+from mentornet.learning import curricula, teaching, training_rows
+from mentornet.weighting.features import RELEASE
+from mentornet.weighting.mentor_checkpoints import shipped_mentornets
 
-DEFAULTS = learning.DEFAULTS
+DEFAULTS = teaching.DEFAULTS
 # The release's, on the release's four features; others are not shipped.
 SHIPPED = [n for n in curricula.CURRICULA if curricula.feature_names(n) == RELEASE]
 PUBLISHED = DEFAULTS | {"num_steps": 30_000, "learning_rate": 0.1}
@@ -31,10 +31,10 @@ def outside(n: int = 200_000) -> np.ndarray:
 
 def learn(vstar_fn: str, seed: int, settings: dict) -> MentorNet:
     """What data_generator.py and train.py do with this seed."""
-    features, targets = data_generator.generate(vstar_fn, None, 100_000, seed)
+    features, targets = training_rows.generate(vstar_fn, None, 100_000, seed)
     targets = targets[:, None]
     rows = (features[:80_000], targets[:80_000]), (features[80_000:], targets[80_000:])
-    return learning.learn(*rows, seed=seed, **settings)
+    return teaching.learn(*rows, seed=seed, **settings)
 
 
 def errors(vstar_fn: str, mentor: MentorNet) -> tuple[float, float, float]:

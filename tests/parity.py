@@ -20,12 +20,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mentornet import schedules, students, tf1_checkpoints, weighting
-from mentornet.config import TrainConfig, WeightingConfig
-from mentornet.evaluation import Predictor
-from mentornet.factory import make_trainer
-from mentornet.trainer import Trainer
-from mentornet_learning import curricula
+from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import WeightingConfig
+from mentornet.core import schedules
+from mentornet.evaluation.predictor import Predictor
+from mentornet.learning import curricula
+from mentornet.students import registry
+from mentornet.training.build import make_trainer
+from mentornet.training.step import Trainer
+from mentornet.weighting import mentor_checkpoints
+from mentornet.weighting.sample_weighting import SampleWeighting
 
 Golden = dict[str, np.ndarray]
 
@@ -59,7 +63,7 @@ class Comparison:
 
 
 def forward(golden: Golden, mentornet: str, compare: Comparison) -> None:
-    mentor = tf1_checkpoints.load_mentornet(mentornet)
+    mentor = mentor_checkpoints.load_mentornet(mentornet)
     logits = mentor(tf.constant(golden["features"], tf.float32))
     compare("logits", logits, golden["logits"], 1e-5, False)
     compare("weights", tf.sigmoid(logits), golden["weights"], 1e-5, False)
@@ -67,8 +71,8 @@ def forward(golden: Golden, mentornet: str, compare: Comparison) -> None:
 
 def sample_weighting(golden: Golden, mentornet: str, compare: Comparison) -> None:
     for i, config in enumerate(json.loads(golden["configs"].item())):
-        module = weighting.SampleWeighting(
-            tf1_checkpoints.load_mentornet(mentornet),
+        module = SampleWeighting(
+            mentor_checkpoints.load_mentornet(mentornet),
             loss_p_percentile=config["p"],
             burn_in_epoch=config["burn_in_epoch"],
             fixed_epoch_after_burn_in=config["fixed_epoch_after_burn_in"],
@@ -114,7 +118,7 @@ def _trainer(name: str, kind: str, mentornet: str, golden: Golden, num_classes: 
         else None,
     )
     trainer = make_trainer(config, 50000, num_classes, (32, 32, 3), dropout_rate=0.0)
-    for tf1_name, variable in students.tf1_variables(name, trainer.student).items():
+    for tf1_name, variable in registry.tf1_variables(name, trainer.student).items():
         variable.assign(_initial_value(tf1_name, tuple(variable.shape)))
     trainer.global_step.assign(int(golden[f"{kind}_start_step"]))
     return trainer
@@ -142,7 +146,7 @@ def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
     np.testing.assert_array_equal(random.randint(0, num_classes, len(labels)), labels)
     for kind in ("mentornet", "baseline"):
         trainer = _trainer(name, kind, mentornet, golden, num_classes)
-        variables = students.tf1_variables(name, trainer.student)
+        variables = registry.tf1_variables(name, trainer.student)
         shapes = {tf1_name: list(variable.shape) for tf1_name, variable in variables.items()}
         if shapes != theirs:
             raise SystemExit(f"The variables differ: {sorted(shapes.items() ^ theirs.items())}")

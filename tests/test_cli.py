@@ -28,7 +28,8 @@ def test_help_lists_the_flags(script):
 
 
 def test_flags_and_defaults_of_the_release():
-    from mentornet.config import TrainConfig, WeightingConfig
+    from mentornet.config.training import TrainConfig
+    from mentornet.config.weighting import WeightingConfig
 
     config = TrainConfig("d", "t")
     assert (config.batch_size, config.learning_rate, config.learning_rate_decay_factor) == (

@@ -11,7 +11,8 @@ import tensorflow as tf
 from conftest import ROOT
 
 from mentornet import InputError
-from mentornet.datasets import dataset_info, noise, pipeline, records, sources
+from mentornet.datasets import noise, pipeline, records, sources
+from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.images import EncodedImages
 from mentornet.datasets.prepare import PrepareConfig, prepare
 

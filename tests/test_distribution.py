@@ -13,11 +13,13 @@ import pytest
 from conftest import ROOT, run, start
 from test_training import SCRIPT, assert_same_state, latest_state
 
-from mentornet import InputError, distribution, students
-from mentornet.config import TrainConfig
+from mentornet import InputError
+from mentornet.config.training import TrainConfig
+from mentornet.core.files import read_json_lines
 from mentornet.datasets.pipeline import check_batch_size
-from mentornet.files import read_json_lines
-from mentornet.history import COLUMNS
+from mentornet.students import registry
+from mentornet.training import distribution
+from mentornet.weighting.history import COLUMNS
 
 MENTORED = {
     "trained_mentornet_dir": "mentornet_pd",
@@ -229,7 +231,7 @@ def test_what_is_refused(monkeypatch):
         with pytest.raises(InputError, match=message):
             TrainConfig("data", "train", **values)
     with pytest.raises(InputError, match="needs a student with batch normalisation"):
-        students.synchronize_batch_norm(students.build_student("inception", 10))
+        registry.synchronize_batch_norm(registry.build_student("inception", 10))
     workers = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(workers))
     monkeypatch.setattr(distribution, "_devices", lambda number: "CPU")

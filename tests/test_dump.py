@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from conftest import run
 
-from mentornet import InputError, dump, load_mentornet
-from mentornet.datasets import dataset_info, records
+from mentornet import InputError, load_mentornet
+from mentornet.datasets import records
+from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.prepare import PrepareConfig, prepare
-from mentornet_learning import data_generator, quality
+from mentornet.evaluation import dump
+from mentornet.learning import quality, training_rows
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ def test_from_dump_to_training(trusting, tmp_path):
         f"--output_csv_file={tmp_path}/dump.csv",
     )
     assert "losses of 60 samples at step 20" in output
-    rows = data_generator.read_dump(str(tmp_path / "dump.csv"))
+    rows = training_rows.read_dump(str(tmp_path / "dump.csv"))
     examples = read(trusting)
     trusted = examples.take(np.flatnonzero(examples.trusted))
     np.testing.assert_array_equal(rows[:, 0], trusted.ids)
@@ -104,7 +106,7 @@ def test_from_dump_to_training(trusting, tmp_path):
 
 def test_data_driven_rows_against_numpy():
     rows = np.array([[0, 18, 3, 3, 0.5], [1, 18, 3, 4, 2.0], [2, 20, 1, 1, 1.0]])
-    features, targets = data_generator.data_driven(rows, 75)
+    features, targets = training_rows.data_driven(rows, 75)
     # The 75th percentile of 0.5, 1, 2 lies halfway between 1 and 2.
     expected = [[0.5, -1.0, 0, 18], [2.0, 0.5, 0, 18], [1.0, -0.5, 0, 20]]
     np.testing.assert_allclose(features, expected)
@@ -126,13 +128,13 @@ def test_bad_dumps_name_the_line(tmp_path, text, part):
     path = tmp_path / "dump.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=part):
-        data_generator.read_dump(str(path))
+        training_rows.read_dump(str(path))
 
 
 def test_more_columns_are_passed_over(tmp_path):
     path = tmp_path / "dump.csv"
     path.write_text("0 1 2 2 0.5 0.1 0.2\n1 1 2 3 1 0 0\n")
-    np.testing.assert_array_equal(data_generator.read_dump(str(path))[:, 4], [0.5, 1])
+    np.testing.assert_array_equal(training_rows.read_dump(str(path))[:, 4], [0.5, 1])
 
 
 def test_quality_against_numbers_worked_by_hand():

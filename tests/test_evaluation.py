@@ -8,10 +8,14 @@ import pytest
 import tensorflow as tf
 from conftest import run, start
 
-from mentornet import InputError, evaluation, training
-from mentornet.config import EvalConfig, TrainConfig
-from mentornet.datasets import dataset_info, records
-from mentornet.files import read_json_lines
+from mentornet import InputError
+from mentornet.config.evaluation import EvalConfig
+from mentornet.config.training import TrainConfig
+from mentornet.core.files import read_json_lines
+from mentornet.datasets import records
+from mentornet.datasets.catalog import dataset_info
+from mentornet.evaluation import job, predictor
+from mentornet.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,7 @@ def trained(tmp_path_factory, digits):
         max_number_of_steps=3,
         save_interval_secs=0,
     )
-    training.train(config)
+    loop.train(config)
     return folder
 
 
@@ -41,7 +45,7 @@ def rows(tmp_path):
 
 
 def test_every_checkpoint_once_and_every_image(trained, digits, tmp_path, capsys):
-    evaluation.run(config(trained, digits, tmp_path))
+    job.run(config(trained, digits, tmp_path))
     assert [(row["step"], row["num_examples"]) for row in rows(tmp_path)] == [
         (1, 360),
         (2, 360),
@@ -53,14 +57,14 @@ def test_every_checkpoint_once_and_every_image(trained, digits, tmp_path, capsys
     assert list(summary["per_class_accuracy"]) == list("0123456789")
     assert "class  accuracy (step 3)" in capsys.readouterr().out
     # A second job finds nothing to do and ends at once.
-    evaluation.run(config(trained, digits, tmp_path))
+    job.run(config(trained, digits, tmp_path))
     assert len(rows(tmp_path)) == 3
 
 
 def test_results_do_not_depend_on_the_batch_size(trained, digits, tmp_path):
     results = []
     for size in (7, 360, 1000):
-        evaluation.run(config(trained, digits, tmp_path / str(size), batch_size=size))
+        job.run(config(trained, digits, tmp_path / str(size), batch_size=size))
         results.append(rows(tmp_path / str(size))[-1])
     for row in results:
         assert row["num_examples"] == 360
@@ -74,7 +78,7 @@ def test_accuracies_against_numpy(digits):
     random = np.random.default_rng(0)
     logits = random.normal(size=(360, 10)).astype(np.float32)
     losses = random.random(360).astype(np.float32)
-    row = evaluation.accuracies(evaluation.Predictions(losses, logits), examples, info)
+    row = predictor.accuracies(predictor.Predictions(losses, logits), examples, info)
     hit = logits.argmax(1) == examples.labels
     assert row["eval/accuracy"] == pytest.approx(hit.mean())
     assert row["total_loss"] == pytest.approx(losses.mean(), rel=1e-6)
@@ -84,11 +88,11 @@ def test_accuracies_against_numpy(digits):
 
 
 def test_goes_on_after_a_restart(trained, digits, tmp_path):
-    evaluation.run(config(trained, digits, tmp_path))
+    job.run(config(trained, digits, tmp_path))
     file = tmp_path / "eval" / "eval.jsonl"
     lines = file.read_text().splitlines()
     file.write_text(lines[0] + "\n" + lines[1][:20])  # Killed while writing the second row.
-    evaluation.run(config(trained, digits, tmp_path))
+    job.run(config(trained, digits, tmp_path))
     assert file.read_text().splitlines() == lines
 
 
@@ -104,7 +108,7 @@ def test_waits_for_the_first_checkpoint_and_for_the_last(trained, digits, tmp_pa
         if len(sleeps) == 4:
             shutil.copy(trained / "checkpoint", folder / "checkpoint")
 
-    evaluation.run(config(folder, digits, tmp_path, eval_interval_secs=5), sleep=sleep)
+    job.run(config(folder, digits, tmp_path, eval_interval_secs=5), sleep=sleep)
     assert sleeps == [5.0] * 4
     assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3]
 
@@ -122,14 +126,14 @@ def test_survives_deleted_and_half_written_checkpoints(trained, digits, tmp_path
         sleeps.append(seconds)
         data.write_bytes(whole)
 
-    evaluation.run(config(folder, digits, tmp_path, timeout_secs=0), sleep=sleep)
+    job.run(config(folder, digits, tmp_path, timeout_secs=0), sleep=sleep)
     output = capsys.readouterr().out
     assert "Step 1: the checkpoint was deleted before it was evaluated." in output
     assert "step 2" in output
     assert [row["step"] for row in rows(tmp_path)] == [3]
-    evaluation.run(config(folder, digits, tmp_path, run_once=True), sleep=sleep)
+    job.run(config(folder, digits, tmp_path, run_once=True), sleep=sleep)
     data.write_bytes(whole)
-    evaluation.run(config(folder, digits, tmp_path, run_once=True))
+    job.run(config(folder, digits, tmp_path, run_once=True))
     assert [row["step"] for row in rows(tmp_path)] == [3, 2]
 
 
@@ -140,13 +144,13 @@ def test_timeout(digits, tmp_path, capsys):
         now[0] += seconds
 
     settings = config(tmp_path, digits, tmp_path, eval_interval_secs=4, timeout_secs=10)
-    evaluation.run(settings, clock=lambda: now[0], sleep=sleep)
+    job.run(settings, clock=lambda: now[0], sleep=sleep)
     assert now[0] == 10
     assert "No new checkpoint for 10 seconds." in capsys.readouterr().out
 
 
 def test_a_flag_that_disagrees_is_named(trained, digits, tmp_path, capsys):
-    evaluation.run(config(trained, digits, tmp_path, studentnet="resnet101"))
+    job.run(config(trained, digits, tmp_path, studentnet="resnet101"))
     output = capsys.readouterr().out
     assert output.count("--studentnet=resnet101 is passed over: the checkpoint's is inception") == 1
     assert len(rows(tmp_path)) == 3
@@ -154,10 +158,11 @@ def test_a_flag_that_disagrees_is_named(trained, digits, tmp_path, capsys):
 
 def test_a_student_of_the_release(trained, digits, tmp_path):
     """A TensorFlow 1 checkpoint says nothing of itself: the flags decide."""
-    from mentornet import build_student, students
+    from mentornet import build_student
+    from mentornet.students import registry
 
     student = build_student("inception", 10, seed=5)
-    variables = students.tf1_variables("inception", student)
+    variables = registry.tf1_variables("inception", student)
     folder = tmp_path / "release"
     folder.mkdir()
     tf.raw_ops.SaveV2(
@@ -168,15 +173,15 @@ def test_a_student_of_the_release(trained, digits, tmp_path):
     )
     tf.compat.v1.train.update_checkpoint_state(str(folder), "model.ckpt-120000")
     with pytest.raises(InputError, match="--studentnet and --dataset_name must say what it is"):
-        evaluation.run(config(folder, digits, tmp_path, run_once=True))
+        job.run(config(folder, digits, tmp_path, run_once=True))
     names = {"studentnet": "inception", "dataset_name": "digits"}
-    evaluation.run(config(folder, digits, tmp_path, run_once=True, **names))
+    job.run(config(folder, digits, tmp_path, run_once=True, **names))
     assert rows(tmp_path)[0]["step"] == 120000
 
 
 def test_nothing_to_evaluate_once(digits, tmp_path):
     with pytest.raises(InputError, match="No checkpoint in `checkpoint_dir`"):
-        evaluation.run(config(tmp_path / "none", digits, tmp_path, run_once=True))
+        job.run(config(tmp_path / "none", digits, tmp_path, run_once=True))
 
 
 def test_beside_a_training(train_flags, digits, tmp_path):

@@ -8,9 +8,10 @@ import tensorflow as tf
 from conftest import MENTORNET, run
 
 from mentornet import InputError, MentorNet, SampleWeighting, load_mentornet, save_mentornet
-from mentornet.features import RELEASE
-from mentornet.history import SampleHistory
-from mentornet_learning import curricula, visualizer
+from mentornet.learning import curricula
+from mentornet.weighting.features import RELEASE
+from mentornet.weighting.history import SampleHistory
+from mentornet_learning import visualizer
 
 NAMES = (*RELEASE, "loss_variance")
 

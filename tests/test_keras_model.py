@@ -10,8 +10,9 @@ import tensorflow as tf
 from conftest import MENTORNET
 
 from mentornet import InputError, MentoredModel, MentorNet, build_student
-from mentornet.config import TrainConfig, WeightingConfig
-from mentornet.factory import make_trainer
+from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import WeightingConfig
+from mentornet.training.build import make_trainer
 
 STEPS, BATCH = 8, 16
 DROPOUT = "0.5,50,0.1,50"

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from conftest import run
 
-from mentornet import InputError, labels
-from mentornet.datasets import dataset_info, records
+from mentornet import InputError
+from mentornet.datasets import records
+from mentornet.datasets.catalog import dataset_info
+from mentornet.evaluation import label_errors
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +22,14 @@ def scores(digits):
     wrong = examples.labels != examples.clean_labels
     score = np.where(wrong, 0.8, 0.2) + generator.uniform(-0.1, 0.1, len(examples))
     score[::10] = 1 - score[::10]
-    return labels.LabelScores(
+    return label_errors.LabelScores(
         info, examples, score, examples.clean_labels, score, score, noise_rate=wrong.mean()
     )
 
 
 def test_detection_quality(scores):
     """AUC as the share of pairs in the right order; precision and recall counted by hand."""
-    rows = labels.detection_quality(scores)
+    rows = label_errors.detection_quality(scores)
     assert [row["class"] for row in rows] == ["all", *"0123456789"]
     wrong = scores.examples.labels != scores.examples.clean_labels
     pairs = scores.score[wrong][:, None] > scores.score[~wrong]
@@ -37,12 +39,12 @@ def test_detection_quality(scores):
     assert rows[0]["recall"] == pytest.approx(wrong[top].mean())
     assert sum(row["wrong"] for row in rows[1:]) == rows[0]["wrong"] == wrong.sum()
     unknown = dataclasses.replace(scores.examples, clean_labels=np.full(len(wrong), -1))
-    assert labels.detection_quality(dataclasses.replace(scores, examples=unknown)) == []
+    assert label_errors.detection_quality(dataclasses.replace(scores, examples=unknown)) == []
 
 
 def test_confusion(scores):
     """Of each given class, suspects count under what is suggested, here the clean label."""
-    matrix = labels.confusion(scores)
+    matrix = label_errors.confusion(scores)
     np.testing.assert_allclose(matrix.sum(axis=1), 1)
     given, clean = scores.examples.labels, scores.examples.clean_labels
     suspects = np.zeros(len(given), bool)
@@ -60,18 +62,18 @@ def test_noise_rate(scores, share):
     low = generator.normal(0.2, 0.08, count - int(share * count))
     high = generator.normal(0.8, 0.08, int(share * count))
     losses = np.concatenate([low, high])
-    assert labels.estimate_noise_rate(examples, losses) == pytest.approx(share, abs=0.02)
-    assert labels.estimate_noise_rate(examples, np.full(5, 0.3)) == 0
+    assert label_errors.estimate_noise_rate(examples, losses) == pytest.approx(share, abs=0.02)
+    assert label_errors.estimate_noise_rate(examples, np.full(5, 0.3)) == 0
     trusted = np.arange(200) < 50
     wrong = np.mean(examples.labels[:50] != examples.clean_labels[:50])
     clean = np.where(trusted, examples.clean_labels, 99)
     marked = dataclasses.replace(examples, trusted=trusted, clean_labels=clean)
-    assert labels.estimate_noise_rate(marked, losses) == wrong
+    assert label_errors.estimate_noise_rate(marked, losses) == wrong
 
 
 def test_what_is_refused(tmp_path, digits, train_flags):
     with pytest.raises(InputError, match="`RUN_DIR` must hold a training run"):
-        labels.score_labels([str(tmp_path)])
+        label_errors.score_labels([str(tmp_path)])
     runs = {}
     for name, values in {
         "plain": {"record_sample_weights": "false"},
@@ -88,12 +90,12 @@ def test_what_is_refused(tmp_path, digits, train_flags):
         status, output = run("code/cifar_train_baseline.py", *flags)
         assert status == 0, output
     with pytest.raises(InputError, match="--record_sample_weights"):
-        labels.score_labels([runs["plain"]])
+        label_errors.score_labels([runs["plain"]])
     with pytest.raises(InputError, match="on the same labels"):
-        labels.score_labels([runs["one"], runs["other"]])
+        label_errors.score_labels([runs["one"], runs["other"]])
     with pytest.raises(InputError, match="`data_dir` must hold the records"):
-        labels.score_labels([runs["one"]], str(tmp_path / "data" / "digits" / "0"))
-    scores = labels.score_labels([runs["one"]])
+        label_errors.score_labels([runs["one"]], str(tmp_path / "data" / "digits" / "0"))
+    scores = label_errors.score_labels([runs["one"]])
     assert (scores.score > 0).sum() == 3 * 16  # Others were never seen.
     config = json.loads((tmp_path / "one" / "config.json").read_text())
     assert config["record_sample_weights"] is True

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, look_at, run, start
 
+from mentornet.core.files import holder, read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
-from mentornet.files import holder, read_json_lines
 
 SCRIPT = "commands/launch.py"
 PUBLISHED = ROOT / "commands" / "published_runs.csv"

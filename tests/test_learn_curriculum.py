@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from conftest import run, start
 
+from mentornet.core.files import read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
-from mentornet.files import read_json_lines
 
 SCRIPT = "mentornet_learning/learn_curriculum.py"
 

@@ -6,8 +6,8 @@ from conftest import run
 from curricula_errors import DEFAULTS, PUBLISHED, SHIPPED, errors, learn
 
 from mentornet import InputError, load_mentornet
-from mentornet.tf1_checkpoints import shipped_mentornets
-from mentornet_learning import curricula, data_generator, train
+from mentornet.learning import curricula, training_rows
+from mentornet.weighting.mentor_checkpoints import shipped_mentornets
 
 
 def check(vstar_fn, mentor, grid_error=1e-4, outside_error=2e-3):
@@ -46,7 +46,7 @@ def test_grid():
 
 def test_gamma_is_honoured():
     for name, gamma in (("spcl_linear", 2.0), ("focal_loss", 0.5), ("mentornet_pd", 3.0)):
-        features, targets = data_generator.generate(name, gamma, 1000, 0)
+        features, targets = training_rows.generate(name, gamma, 1000, 0)
         np.testing.assert_allclose(targets, curricula.CURRICULA[name](features, gamma), atol=1e-6)
         assert np.abs(targets - curricula.CURRICULA[name](features, None)).max() > 0.05
 
@@ -57,7 +57,7 @@ def test_a_curriculum_of_ones_own(tmp_path, monkeypatch):
         "def wrong(features, gamma):\n    return 2 + 0 * features[:, 0]\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    _, targets = data_generator.generate("own:half", None, 100, 0)
+    _, targets = training_rows.generate("own:half", None, 100, 0)
     np.testing.assert_array_equal(targets, 0.5)
     for name, part in (
         ("own:wrong", r"one weight in 0..1 a sample"),
@@ -65,14 +65,14 @@ def test_a_curriculum_of_ones_own(tmp_path, monkeypatch):
         ("nowhere:half", "cannot be imported"),
     ):
         with pytest.raises(InputError, match=part):
-            data_generator.generate(name, None, 100, 0)
+            training_rows.generate(name, None, 100, 0)
 
 
 def test_data_are_rows_of_the_grid_drawn_without_replacement():
-    features, _ = data_generator.generate("self_paced", None, 50_000, 0)
+    features, _ = training_rows.generate("self_paced", None, 50_000, 0)
     index = [np.round(features[:, 0] * 10), np.round(features[:, 1] * 10), features[:, 3]]
     assert len(np.unique(np.stack(index, 1), axis=0)) == 50_000
-    again, _ = data_generator.generate("self_paced", None, 50_000, 0)
+    again, _ = training_rows.generate("self_paced", None, 50_000, 0)
     np.testing.assert_array_equal(features, again)
 
 
@@ -104,7 +104,7 @@ def test_the_published_commands(tmp_path):
 )
 def test_data_generator_rejects(values, part):
     with pytest.raises(InputError, match=part):
-        data_generator.generate(*values)
+        training_rows.generate(*values)
 
 
 def test_train_rejects_bad_data(tmp_path):
@@ -119,11 +119,11 @@ def test_train_rejects_bad_data(tmp_path):
     ):
         np.savez(tmp_path / "bad.npz", **(good | change))
         with pytest.raises(InputError, match=part):
-            train.read_rows(tmp_path / "bad.npz")
+            training_rows.read_rows(tmp_path / "bad.npz")
     (tmp_path / "text.npz").write_text("no zip")
     for name in ("none.npz", "text.npz"):
         with pytest.raises(InputError, match="cannot be read"):
-            train.read_rows(tmp_path / name)
+            training_rows.read_rows(tmp_path / name)
     np.savez(tmp_path / "pickle.npz", features=np.array([{}], object), targets=np.ones(1))
     with pytest.raises(InputError, match="cannot be read"):
-        train.read_rows(tmp_path / "pickle.npz")
+        training_rows.read_rows(tmp_path / "pickle.npz")

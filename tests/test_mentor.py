@@ -8,8 +8,8 @@ import tensorflow as tf
 from conftest import MENTORNET, ROOT
 
 from mentornet import InputError, MentorNet, load_mentornet, save_mentornet
-from mentornet.mentor import VARIABLE_SHAPES
-from mentornet.tf1_checkpoints import shipped_mentornets
+from mentornet.weighting.mentor import VARIABLE_SHAPES
+from mentornet.weighting.mentor_checkpoints import shipped_mentornets
 
 
 def values(mentor):

@@ -10,12 +10,13 @@ from conftest import MENTORNET, run
 from test_training import assert_same_state, latest_state
 
 from mentornet import InputError, MentoredModel, load_mentornet
-from mentornet.checkpoints import load_student, variables_of
-from mentornet.config import MixupConfig, TrainConfig, WeightingConfig
-from mentornet.mixup import draw_partners, forward_without_trace
-from mentornet.optimizers import TF1Momentum
-from mentornet.trainer import Trainer
-from mentornet.weighting import SampleWeighting, nearest_percentile
+from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import MixupConfig, WeightingConfig
+from mentornet.runs.checkpoints import load_student, variables_of
+from mentornet.training.optimizers import TF1Momentum
+from mentornet.training.step import Trainer
+from mentornet.weighting.mixup import draw_partners, forward_without_trace
+from mentornet.weighting.sample_weighting import SampleWeighting, nearest_percentile
 
 BATCH, CLASSES, FEATURES = 12, 4, 6
 ALPHA, RATE = 2.0, 0.1

@@ -5,8 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mentornet.optimizers import LossScale, PiecewiseConstantDecay, TF1Momentum, make_optimizer
-from mentornet.schedules import PiecewiseConstant
+from mentornet.core.schedules import PiecewiseConstant
+from mentornet.training.optimizers import (
+    LossScale,
+    PiecewiseConstantDecay,
+    TF1Momentum,
+    make_optimizer,
+)
 
 
 def test_worked_steps_across_a_change_of_the_rate():

@@ -11,7 +11,8 @@ from conftest import run
 from PIL import Image
 
 from mentornet import InputError
-from mentornet.datasets import dataset_info, own, records
+from mentornet.datasets import own, records
+from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.prepare import PrepareConfig, prepare
 
 SUFFIXES = ("png", "jpg", "bmp", "gif", "webp")

@@ -7,9 +7,10 @@ import tensorflow as tf
 from conftest import MENTORNET
 
 from mentornet import InputError, build_student
-from mentornet.config import TrainConfig, WeightingConfig
-from mentornet.factory import make_trainer
-from mentornet.recompute import Recomputed
+from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import WeightingConfig
+from mentornet.training.build import make_trainer
+from mentornet.training.recompute import Recomputed
 
 
 @pytest.mark.parametrize("name", ["inception", "coteaching_cnn", "resnet8", "preact_resnet18"])

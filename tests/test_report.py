@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 from mentornet import InputError
-from mentornet.results import read_results
+from mentornet.runs.reader import read_results
 
 
 @pytest.fixture

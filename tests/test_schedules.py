@@ -2,9 +2,11 @@
 
 import pytest
 
-from mentornet import schedules
-from mentornet.config import InputError, TrainConfig, WeightingConfig
-from mentornet.students import ignored_flags, learning_rate_schedule
+from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import WeightingConfig
+from mentornet.core import schedules
+from mentornet.core.errors import InputError
+from mentornet.students.registry import ignored_flags, learning_rate_schedule
 
 
 def make_config(**values):

@@ -10,19 +10,20 @@ import pytest
 from conftest import ROOT
 from test_training import SCRIPT, assert_same_state, config
 
-from mentornet import InputError, training
+from mentornet import InputError
 from mentornet.datasets import records
+from mentornet.training import loop
 
 PEAK = str(ROOT / "benchmarks" / "peak.py")
 
 
 def test_the_same_run(digits, tmp_path, monkeypatch):
     """Images read as they are needed make the run that images in memory make, bit for bit."""
-    training.train(config(digits, tmp_path / "memory", augment=True))
+    loop.train(config(digits, tmp_path / "memory", augment=True))
     monkeypatch.setattr(records, "MAX_IN_MEMORY", 0)
     for stop in (2, None):
         values = {"augment": True, "stop_after_step": stop}
-        training.train(config(digits, tmp_path / "streamed", **values))
+        loop.train(config(digits, tmp_path / "streamed", **values))
     assert_same_state(tmp_path / "memory", tmp_path / "streamed")
 
 
@@ -30,7 +31,7 @@ def test_files_that_change_or_vanish(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(records, "MAX_IN_MEMORY", 0)
     shutil.copytree(digits / "0.4", tmp_path / "0.4")
     file = next((tmp_path / "0.4").glob("digits_train-*"))
-    original = training.training_batches
+    original = loop.training_batches
     for number, (damage, message) in enumerate(
         (
             (lambda: os.utime(file, (0, 0)), "must not change while it is used"),
@@ -42,9 +43,9 @@ def test_files_that_change_or_vanish(digits, tmp_path, monkeypatch):
             damage()
             return original(*arguments, **keywords)
 
-        monkeypatch.setattr(training, "training_batches", damaged)
+        monkeypatch.setattr(loop, "training_batches", damaged)
         with pytest.raises(InputError, match=f"A batch cannot be read; .*{message}"):
-            training.train(config(tmp_path, tmp_path / f"train{number}"))
+            loop.train(config(tmp_path, tmp_path / f"train{number}"))
 
 
 @pytest.mark.slow

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mentornet import InputError, build_student, checkpoints, restore_tf1_student, students
-from mentornet.config import TrainConfig, WeightingConfig
+from mentornet import InputError, build_student, restore_tf1_student
+from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import WeightingConfig
+from mentornet.runs import checkpoints
+from mentornet.students import registry
 from mentornet.students.batch_normalization import BatchNormalization
 from mentornet.students.inception import LocalResponseNormalization
 
@@ -31,10 +34,10 @@ def test_parameter_counts(inception, resnet):
 
 
 def test_names(inception, resnet):
-    names = set(students.tf1_variables("inception", inception))
+    names = set(registry.tf1_variables("inception", inception))
     layers = ("conv1", "conv2", "fc3", "fc4", "logits")
     assert names == {f"CifarNet/{n}/{kind}" for n in layers for kind in ("weights", "biases")}
-    names = set(students.tf1_variables("resnet101", resnet))
+    names = set(registry.tf1_variables("resnet101", resnet))
     assert len(names) == 277
     assert {
         "init/init_conv/DW",
@@ -49,7 +52,7 @@ def test_names(inception, resnet):
 
 
 def test_initial_values(inception, resnet):
-    values = {n: v.numpy() for n, v in students.tf1_variables("inception", inception).items()}
+    values = {n: v.numpy() for n, v in registry.tf1_variables("inception", inception).items()}
     # A normal cut off at two deviations has 0.88 of its deviation.
     for layer, stddev in (("conv1", 0.05), ("conv2", 0.05), ("fc3", 0.04), ("logits", 1 / 192)):
         weights = values[f"CifarNet/{layer}/weights"]
@@ -57,7 +60,7 @@ def test_initial_values(inception, resnet):
         assert np.abs(weights).max() <= 2 * stddev
     for layer, bias in (("conv1", 0), ("fc3", 0.1), ("fc4", 0.1), ("logits", 0)):
         np.testing.assert_allclose(values[f"CifarNet/{layer}/biases"], bias)
-    values = students.tf1_variables("resnet101", resnet)
+    values = registry.tf1_variables("resnet101", resnet)
     kernel = values["unit_2_3/sub1/conv1/DW"].numpy()
     assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 320)), rel=0.01)
     dense, limit = values["logit/DW"].numpy(), np.sqrt(3 / 640)
@@ -140,11 +143,11 @@ def test_restore_tf1_student(tmp_path):
     student = build_student("inception", 10)
     values = {
         name: random.normal(size=tuple(v.shape)).astype(np.float32)
-        for name, v in students.tf1_variables("inception", student).items()
+        for name, v in registry.tf1_variables("inception", student).items()
     }
     training = {"global_step": np.int64(7), "CifarNet/conv1/weights/Momentum": np.zeros(3)}
     restore_tf1_student(student, save(tmp_path / "good", values | training))
-    for name, variable in students.tf1_variables("inception", student).items():
+    for name, variable in registry.tf1_variables("inception", student).items():
         np.testing.assert_array_equal(variable.numpy(), values[name])
 
     lacking = {n: v for n, v in values.items() if n != "CifarNet/fc3/biases"}
@@ -168,7 +171,7 @@ def test_he_resnets(inception):
     assert model(tf.zeros((2, 8, 8, 3))).shape == (2, 7)
     # 2 layers a unit, 1 unit a stage, the first convolution and the last layer.
     assert sum(v.name == "kernel" for v in model.trainable_variables) == 8
-    rates = [students.learning_rate_schedule(he_config(w), 50_000) for w in (None, True)]
+    rates = [registry.learning_rate_schedule(he_config(w), 50_000) for w in (None, True)]
     assert rates[0] == rates[1]
     assert [rates[0](step) for step in (32, 33, 48, 49)] == pytest.approx([0.1, 0.01, 0.01, 0.001])
     with pytest.raises(InputError, match="`student` must be one of inception, resnet101"):

@@ -14,12 +14,17 @@ import pytest
 import tensorflow as tf
 from conftest import MENTORNET, ROOT, run, start
 
-from mentornet import InputError, evaluation, files, training
-from mentornet.checkpoints import find_latest
-from mentornet.config import EvalConfig, TrainConfig, WeightingConfig
-from mentornet.factory import make_trainer
-from mentornet.files import read_json_lines
-from mentornet.metrics import prediction_statistics, weight_statistics
+from mentornet import InputError
+from mentornet.config.evaluation import EvalConfig
+from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import WeightingConfig
+from mentornet.core import files
+from mentornet.core.files import read_json_lines
+from mentornet.evaluation import job
+from mentornet.runs.checkpoints import find_latest
+from mentornet.runs.statistics import prediction_statistics, weight_statistics
+from mentornet.training import loop
+from mentornet.training.build import make_trainer
 
 MENTORED = {"trained_mentornet_dir": MENTORNET, "example_dropout_rates": "0.5,50,0,50"}
 SCRIPT = "code/cifar_train_mentornet.py"
@@ -122,16 +127,16 @@ def config(digits, folder, **values):
 
 
 def test_another_configuration_in_the_folder_is_refused(digits, tmp_path):
-    training.train(config(digits, tmp_path))
+    loop.train(config(digits, tmp_path))
     before = latest_state(tmp_path)
     with pytest.raises(InputError, match="learning_rate was 0.1, is 0.2") as caught:
-        training.train(config(digits, tmp_path, learning_rate=0.2, log_every_steps=2))
+        loop.train(config(digits, tmp_path, learning_rate=0.2, log_every_steps=2))
     assert "log_every_steps" not in str(caught.value)
     with pytest.raises(InputError, match="max_number_of_steps was 4, is 5"):
-        training.train(config(digits, tmp_path, max_number_of_steps=5))
+        loop.train(config(digits, tmp_path, max_number_of_steps=5))
     assert json.loads((tmp_path / "config.json").read_text())["learning_rate"] == 0.1
     np.testing.assert_equal(latest_state(tmp_path), before)
-    training.train(config(digits, tmp_path, learning_rate=0.2, overwrite=True))
+    loop.train(config(digits, tmp_path, learning_rate=0.2, overwrite=True))
     assert json.loads((tmp_path / "config.json").read_text())["learning_rate"] == 0.2
     assert [row["step"] for row in read_json_lines(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4]
 
@@ -140,34 +145,34 @@ def test_a_foreign_config_file_is_left_alone(digits, tmp_path):
     for text in ("[1]", "no json"):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(InputError, match="not a run's configuration"):
-            training.train(config(digits, tmp_path))
+            loop.train(config(digits, tmp_path))
         assert (tmp_path / "config.json").read_text() == text
 
 
 def test_a_finished_run_is_left_alone(digits, tmp_path, capsys):
-    training.train(config(digits, tmp_path))
+    loop.train(config(digits, tmp_path))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("model.ckpt*")}
-    training.train(config(digits, tmp_path))
+    loop.train(config(digits, tmp_path))
     assert "Nothing to do" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("model.ckpt*")}
 
 
 def test_stopping_after_a_step_and_going_on(digits, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    training.train(config(digits, whole))
-    training.train(config(digits, parts, stop_after_step=2))
+    loop.train(config(digits, whole))
+    loop.train(config(digits, parts, stop_after_step=2))
     assert tf.train.latest_checkpoint(str(parts)).endswith("-2")
-    training.train(config(digits, parts, stop_after_step=2))
+    loop.train(config(digits, parts, stop_after_step=2))
     assert tf.train.latest_checkpoint(str(parts)).endswith("-2")
-    training.train(config(digits, parts))
+    loop.train(config(digits, parts))
     assert_same_state(whole, parts)
 
 
 def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(digits, tmp_path):
-    training.train(config(digits, tmp_path))
+    loop.train(config(digits, tmp_path))
     broken = config(digits, tmp_path / "broken", learning_rate=1e30, save_interval_secs=0)
     with pytest.raises(InputError, match=r"The loss of step [234] is (nan|inf)") as caught:
-        training.train(broken)
+        loop.train(broken)
     step = int(str(caught.value).split("step ")[1].split()[0])
     values = latest_state(tmp_path / "broken")
     assert values["state/global_step/.ATTRIBUTES/VARIABLE_VALUE"] == step - 1
@@ -201,7 +206,7 @@ def test_a_folder_belongs_to_one_process(train_flags, tmp_path):
         folders = [str(tmp_path / name) for name in ("train", "eval", "")]
         refused = pytest.raises(InputError, match=f"in use by process {os.getpid()}")
         with files.held(tmp_path / "eval", "eval_dir"), refused:
-            evaluation.run(EvalConfig(*folders))
+            job.run(EvalConfig(*folders))
     finally:
         first.kill()
         first.communicate()
@@ -213,7 +218,7 @@ def test_a_folder_belongs_to_one_process(train_flags, tmp_path):
 def test_unwritable_folder(digits, tmp_path):
     (tmp_path / "file").write_text("kept")
     with pytest.raises(InputError, match="`train_log_dir` .* cannot be written"):
-        training.train(config(digits, tmp_path / "file" / "train"))
+        loop.train(config(digits, tmp_path / "file" / "train"))
     assert (tmp_path / "file").read_text() == "kept"
 
 
@@ -228,7 +233,7 @@ def test_bad_input_leaves_no_folder(digits, tmp_path):
         ({**mentored, "mentornet_label": "given"}, "needs a MentorNet with 10 labels"),
     ):
         with pytest.raises(InputError, match=part):
-            training.train(config(digits, folder, **values))
+            loop.train(config(digits, folder, **values))
         assert not folder.exists()
 
 
@@ -315,7 +320,7 @@ def both(digits, tmp_path, name, max_number_of_steps=10, dropout="0.5,50,0,50", 
         "record_sample_weights": True,
     }
     for folder, more in ((tmp_path / "plain", {}), (tmp_path / name, values)):
-        training.train(config(digits, folder, **(mentored | more)))
+        loop.train(config(digits, folder, **(mentored | more)))
         states.append(latest_state(folder))
         rows.append(read_json_lines(folder / "metrics.jsonl"))
     return states, rows
@@ -341,9 +346,9 @@ def test_several_steps_in_one_call_are_the_same(digits, tmp_path):
 
 def test_loops_end_at_multiples_wherever_the_run_began(digits, tmp_path):
     values = {"steps_per_loop": 4, "log_every_steps": 4, "max_number_of_steps": 10}
-    training.train(config(digits, tmp_path / "whole", **values))
+    loop.train(config(digits, tmp_path / "whole", **values))
     for stop in (3, None):  # 0..3, then 3..4, 4..8 and 8..10
-        training.train(config(digits, tmp_path / "parts", stop_after_step=stop, **values))
+        loop.train(config(digits, tmp_path / "parts", stop_after_step=stop, **values))
     rows = read_json_lines(tmp_path / "parts" / "metrics.jsonl")
     assert [row["step"] for row in rows] == [4, 8, 10]
     assert_same_state(tmp_path / "whole", tmp_path / "parts")
@@ -374,13 +379,13 @@ def test_other_ways_to_compute(digits, tmp_path, values, num_steps, tolerance):
 
 def test_a_run_of_an_earlier_version_goes_on(digits, tmp_path):
     """Its config.json lacks what is younger; that had its default's effect."""
-    training.train(config(digits, tmp_path, stop_after_step=2))
+    loop.train(config(digits, tmp_path, stop_after_step=2))
     saved = json.loads((tmp_path / "config.json").read_text())
     for name in ("mixup", "ema_decay", "mixed_precision", "jit_compile"):
         del saved[name]
     (tmp_path / "config.json").write_text(json.dumps(saved))
-    assert training.train(config(digits, tmp_path)) == 4
+    assert loop.train(config(digits, tmp_path)) == 4
     del saved["batch_size"]
     (tmp_path / "config.json").write_text(json.dumps(saved))
     with pytest.raises(InputError, match="batch_size was 128, is 16"):
-        training.train(config(digits, tmp_path))
+        loop.train(config(digits, tmp_path))

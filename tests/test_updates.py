@@ -5,10 +5,12 @@ import pytest
 from conftest import MENTORNET
 from test_training import assert_same_state, latest_state
 
-from mentornet import InputError, load_mentornet, training
-from mentornet.config import TrainConfig, WeightingConfig
+from mentornet import InputError, load_mentornet
+from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import WeightingConfig
 from mentornet.datasets.prepare import PrepareConfig, prepare
-from mentornet_learning import learning
+from mentornet.learning import teaching
+from mentornet.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +26,12 @@ def trusting(tmp_path_factory):
 
 def relearn(mentor, dump, percentile, seed):
     """The project's own, with fewer steps."""
-    defaults = learning.DEFAULTS
-    learning.DEFAULTS = defaults | {"num_steps": 50}
+    defaults = teaching.DEFAULTS
+    teaching.DEFAULTS = defaults | {"num_steps": 50}
     try:
-        return learning.relearn(mentor, dump, percentile, seed)
+        return teaching.relearn(mentor, dump, percentile, seed)
     finally:
-        learning.DEFAULTS = defaults
+        teaching.DEFAULTS = defaults
 
 
 def config(data_dir, folder, **values):
@@ -50,7 +52,7 @@ def config(data_dir, folder, **values):
 @pytest.fixture(scope="module")
 def whole(trusting, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    training.train(config(trusting, folder), relearn)
+    loop.train(config(trusting, folder), relearn)
     return folder
 
 
@@ -67,13 +69,13 @@ def test_each_version_is_kept_beside_the_checkpoint(whole):
 
 @pytest.mark.parametrize("step", [5, 6, 7])
 def test_stopping_around_an_update_changes_nothing(trusting, whole, tmp_path, step):
-    training.train(config(trusting, tmp_path, stop_after_step=step), relearn)
-    training.train(config(trusting, tmp_path), relearn)
+    loop.train(config(trusting, tmp_path, stop_after_step=step), relearn)
+    loop.train(config(trusting, tmp_path), relearn)
     assert_same_state(whole, tmp_path)
 
 
 def test_an_update_takes_effect(trusting, whole, tmp_path):
-    training.train(config(trusting, tmp_path, mentornet_update_epochs=()))
+    loop.train(config(trusting, tmp_path, mentornet_update_epochs=()))
     frozen, updated = latest_state(tmp_path), latest_state(whole)
     key = "student/logits.Skernel/.ATTRIBUTES/VARIABLE_VALUE"
     assert np.abs(frozen[key] - updated[key]).max() > 1e-6
@@ -86,11 +88,11 @@ def test_only_trusted_clean_labels_reach_it(trusting, digits, tmp_path):
         seen.append(dump)
         return mentor
 
-    training.train(config(trusting, tmp_path / "a", mentornet_update_epochs=(50,)), spy)
+    loop.train(config(trusting, tmp_path / "a", mentornet_update_epochs=(50,)), spy)
     assert seen[0].shape == (100, 5)
     assert (seen[0][:, 1] == 18).all()
     with pytest.raises(InputError, match="needs trusted samples"):
-        training.train(config(digits / "0.4", tmp_path / "b"), spy)
+        loop.train(config(digits / "0.4", tmp_path / "b"), spy)
 
 
 def test_settings_are_checked():

@@ -6,7 +6,7 @@ import tensorflow as tf
 from conftest import MENTORNET
 
 from mentornet import InputError, SampleWeighting, load_mentornet
-from mentornet.weighting import nearest_percentile
+from mentornet.weighting.sample_weighting import nearest_percentile
 
 
 @pytest.fixture(scope="module")

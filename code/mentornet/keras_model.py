@@ -1,4 +1,4 @@
-"""A Keras model that trains a student under a MentorNet in fit() (layer 3)."""
+"""A Keras model that trains a student under a MentorNet in fit()."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mentornet import replicas
-from mentornet.config import MixupConfig, WeightingConfig, check
-from mentornet.mentor import MentorNet
-from mentornet.mixup import Partners, draw_partners, forward_without_trace
-from mentornet.tf1_checkpoints import load_mentornet
-from mentornet.weighting import SampleWeighting
+from mentornet.config.weighting import MixupConfig, WeightingConfig
+from mentornet.core import replicas
+from mentornet.core.errors import check
+from mentornet.weighting.mentor import MentorNet
+from mentornet.weighting.mentor_checkpoints import load_mentornet
+from mentornet.weighting.mixup import Partners, draw_partners, forward_without_trace
+from mentornet.weighting.sample_weighting import SampleWeighting
 
 _DEFAULTS = WeightingConfig()
 

@@ -24,7 +24,7 @@ VALUES = (
 )
 _SERVER = """
 import io, os, runpy, signal, sys, time, json, resource, tempfile
-import tensorflow, keras, mentornet.training, mentornet.evaluation, mentornet.datasets.prepare
+import tensorflow, keras, mentornet.training.loop, mentornet.evaluation.job, mentornet.datasets.prepare
 for line in sys.stdin:
     script, flags = json.loads(line)
     with tempfile.TemporaryFile() as output:

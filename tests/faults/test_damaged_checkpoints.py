@@ -8,9 +8,12 @@ import pytest
 from conftest import times
 from test_training import assert_same_state
 
-from mentornet import InputError, evaluation, training
-from mentornet.config import EvalConfig, TrainConfig
-from mentornet.files import read_json_lines
+from mentornet import InputError
+from mentornet.config.evaluation import EvalConfig
+from mentornet.config.training import TrainConfig
+from mentornet.core.files import read_json_lines
+from mentornet.evaluation import job
+from mentornet.training import loop
 
 
 def small(num_classes):
@@ -34,7 +37,7 @@ def config(digits, folder, **values):
 @pytest.fixture(scope="module")
 def whole(digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    training.train(config(digits, folder))
+    loop.train(config(digits, folder))
     return folder
 
 
@@ -67,7 +70,7 @@ def test_training_goes_on_from_a_good_one(whole, digits, tmp_path, seed, capsys)
     shutil.copytree(whole, damaged)
     damage, name = DAMAGE[seed % 3], FILES[seed // 3 % 3]
     damage(damaged / name, choice)
-    training.train(config(digits, damaged))
+    loop.train(config(digits, damaged))
     assert_same_state(whole, damaged)
     output = capsys.readouterr().out
     assert "Going on from" in output
@@ -82,7 +85,7 @@ def test_evaluation_takes_what_is_good(whole, digits, tmp_path, seed, capsys):
     shutil.copytree(whole, damaged)
     DAMAGE[seed % 3](damaged / choice.choice(FILES), choice)
     folders = str(damaged), str(tmp_path / "eval"), str(digits / "val")
-    evaluation.run(EvalConfig(*folders, run_once=True))
+    job.run(EvalConfig(*folders, run_once=True))
     steps = {row["step"] for row in read_json_lines(tmp_path / "eval" / "eval.jsonl")}
     assert {1, 2, 3} <= steps <= {1, 2, 3, 4}
 
@@ -93,4 +96,4 @@ def test_nothing_that_can_be_read_is_said(whole, digits, tmp_path):
     for path in damaged.glob("model.ckpt-*"):
         path.write_bytes(b"")
     with pytest.raises(InputError, match="No checkpoint in .* can be read"):
-        training.train(config(digits, damaged))
+        loop.train(config(digits, damaged))

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mentornet import InputError
-from mentornet.datasets import dataset_info, own, records
+from mentornet.datasets import own, records
+from mentornet.datasets.catalog import dataset_info
 
 EXAMPLES = times(quick=150, full=2000)
 MUTATE = settings(

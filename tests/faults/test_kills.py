@@ -8,7 +8,7 @@ import pytest
 from conftest import MENTORNET, run, start, times
 from test_training import assert_same_state
 
-from mentornet.files import read_json_lines
+from mentornet.core.files import read_json_lines
 
 SCRIPT = "code/cifar_train_mentornet.py"
 STEPS = 120

@@ -13,10 +13,12 @@ from conftest import ROOT, start
 from test_damaged_checkpoints import config
 from test_training import assert_same_state, wait_for_step
 
-from mentornet import InputError, evaluation, training
-from mentornet.checkpoints import find_latest
-from mentornet.config import EvalConfig
-from mentornet.files import read_json_lines
+from mentornet import InputError
+from mentornet.config.evaluation import EvalConfig
+from mentornet.core.files import read_json_lines
+from mentornet.evaluation import job
+from mentornet.runs.checkpoints import find_latest
+from mentornet.training import loop
 
 BASELINE = "code/cifar_train_baseline.py"
 
@@ -24,7 +26,7 @@ BASELINE = "code/cifar_train_baseline.py"
 @pytest.fixture(scope="module")
 def whole(digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    training.train(config(digits, folder))
+    loop.train(config(digits, folder))
     return folder
 
 
@@ -61,7 +63,7 @@ def test_a_full_disk_while_evaluating(whole, digits, tmp_path):
     flags = [f"--{name}={folder}" for name, folder in folders.items()]
     limited("code/cifar_eval.py", 100, *flags, "--run_once", "--studentnet=inception")
     folders = str(whole), str(tmp_path), str(digits / "val")
-    evaluation.run(EvalConfig(*folders, run_once=True))
+    job.run(EvalConfig(*folders, run_once=True))
     rows = read_json_lines(tmp_path / "eval.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
 
@@ -78,7 +80,7 @@ def test_the_run_folder_is_deleted_while_training(train_flags, tmp_path):
 
 
 def clock(*events):
-    """A clock for evaluation.run that calls an event each time the job sleeps, then times out."""
+    """A clock for job.run that calls an event each time the job sleeps, then times out."""
     passed = itertools.count()
     queue = list(events)
 
@@ -97,7 +99,7 @@ def test_the_run_folder_is_deleted_while_evaluating(whole, digits, tmp_path, cap
     train.mkdir()
     folders = str(train), str(results), str(digits / "val")
     events = lambda: shutil.rmtree(train), lambda: shutil.copytree(tmp_path / "kept", train)
-    evaluation.run(EvalConfig(*folders, timeout_secs=100), **clock(*events))
+    job.run(EvalConfig(*folders, timeout_secs=100), **clock(*events))
     assert "Waiting for the first checkpoint" in capsys.readouterr().out
     assert [row["step"] for row in read_json_lines(results / "eval.jsonl")] == [1, 2, 3, 4]
 
@@ -113,7 +115,7 @@ def test_the_results_folder_is_deleted_while_evaluating(whole, digits, tmp_path)
         shutil.copytree(whole, train, dirs_exist_ok=True)
 
     with pytest.raises(OSError, match="eval.jsonl"):  # The scripts print it as an error.
-        evaluation.run(EvalConfig(*folders, timeout_secs=100), **clock(both))
+        job.run(EvalConfig(*folders, timeout_secs=100), **clock(both))
 
 
 def test_records_appended_while_training(whole, digits, tmp_path, monkeypatch):
@@ -122,7 +124,7 @@ def test_records_appended_while_training(whole, digits, tmp_path, monkeypatch):
     file = next((tmp_path / "data" / "0.4").glob("digits_train-*"))
     record = next(iter(tf.data.TFRecordDataset(str(file)))).numpy()
     before = file.read_bytes()
-    original = training.training_batches
+    original = loop.training_batches
 
     def append_and_go_on(*arguments, **keywords):
         with tf.io.TFRecordWriter(str(tmp_path / "more")) as writer:
@@ -130,18 +132,18 @@ def test_records_appended_while_training(whole, digits, tmp_path, monkeypatch):
         file.write_bytes(before + (tmp_path / "more").read_bytes())
         return original(*arguments, **keywords)
 
-    monkeypatch.setattr(training, "training_batches", append_and_go_on)
+    monkeypatch.setattr(loop, "training_batches", append_and_go_on)
     own = config(tmp_path / "data", tmp_path / "train", stop_after_step=2)
-    training.train(own)
+    loop.train(own)
     with pytest.raises(InputError, match="num_examples was 200, is 201"):
-        training.train(own)
+        loop.train(own)
     file.write_bytes(before + b"half a record")
     with pytest.raises(InputError, match="record 200: truncated or corrupt"):
-        training.train(own)
+        loop.train(own)
     monkeypatch.undo()
     file.write_bytes(before)
     assert find_latest(str(tmp_path / "train")).endswith("-2")
-    training.train(config(tmp_path / "data", tmp_path / "train"))
+    loop.train(config(tmp_path / "data", tmp_path / "train"))
     assert_same_state(whole, tmp_path / "train")
 
 
@@ -149,9 +151,9 @@ def test_a_clock_set_back(whole, digits, tmp_path, monkeypatch):
     """Every reading is an hour before the last."""
     seconds = itertools.count(2e9, -3600)
     monkeypatch.setattr(time, "time", lambda: next(seconds))
-    training.train(config(digits, tmp_path / "train"))
+    loop.train(config(digits, tmp_path / "train"))
     assert_same_state(whole, tmp_path / "train")
     folders = str(tmp_path / "train"), str(tmp_path / "eval"), str(digits / "val")
-    evaluation.run(EvalConfig(*folders, timeout_secs=1, eval_interval_secs=0.1))
+    job.run(EvalConfig(*folders, timeout_secs=1, eval_interval_secs=0.1))
     rows = read_json_lines(tmp_path / "eval" / "eval.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4]

@@ -1,4 +1,4 @@
-"""Encoded images: where they lie in files, what they claim to be, and decoding them (layer 1)."""
+"""Encoded images: where they lie in files, what they claim to be, and decoding them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from mentornet.config import InputError, check
+from mentornet.core.errors import InputError, check
 from mentornet.datasets.sources import MAX_PIXELS
 
 _AT_ONCE = 256

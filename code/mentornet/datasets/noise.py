@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mentornet.config import InputError, check
+from mentornet.core.errors import InputError, check
 
 NOISE_TYPES = ("uniform", "symmetric", "pair", "asymmetric", "file")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mentornet.config import InputError, check
+from mentornet.core.errors import InputError, check
 from mentornet.datasets.sources import MAX_PIXELS, UNKNOWN, Source, Split
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from mentornet.config import check
+from mentornet.core.errors import check
+from mentornet.core.seeds import Stream, seed_for
 from mentornet.datasets.images import reader
 from mentornet.datasets.records import Examples
-from mentornet.seeds import Stream, seed_for
 
 Batch = dict[str, tf.Tensor]
 

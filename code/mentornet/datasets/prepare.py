@@ -15,17 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from mentornet.config import InputError, check, check_count
-from mentornet.datasets import (
-    FILES,
-    KNOWN,
-    MANIFEST,
-    DatasetInfo,
-    noise,
-    own,
-    read_manifest,
-    sources,
-)
+from mentornet.core.errors import InputError, check, check_count
+from mentornet.datasets import noise, own, sources
+from mentornet.datasets.catalog import FILES, KNOWN, MANIFEST, DatasetInfo, read_manifest
 
 _OWN_ONLY = ("image_size", "test_share", "skip_bad")  # Settings of own.Options.
 

@@ -11,8 +11,9 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from mentornet.config import InputError, check
-from mentornet.datasets import DatasetInfo, images
+from mentornet.core.errors import InputError, check
+from mentornet.datasets import images
+from mentornet.datasets.catalog import DatasetInfo
 from mentornet.datasets.images import EncodedImages
 from mentornet.datasets.sources import UNKNOWN
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mentornet.config import InputError, check
-from mentornet.datasets import CIFAR10_CLASSES
+from mentornet.core.errors import InputError, check
+from mentornet.datasets.catalog import CIFAR10_CLASSES
 
 UNKNOWN = -1  # Clean label of a sample whose clean label is not known.
 MAX_PIXELS = 100_000_000  # An image that claims more is refused before it is decoded.

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from mentornet import replicas
+from mentornet.core import replicas
 
 _BATCH_NORM_DECAY = 0.9
 _EPSILON = 0.001

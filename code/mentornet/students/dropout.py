@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from mentornet import replicas
+from mentornet.core import replicas
 
 
 @keras.saving.register_keras_serializable("mentornet")

@@ -1,0 +1,1 @@
+"""What the scripts share: start, errors, flags, pages."""

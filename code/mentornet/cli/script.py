@@ -1,0 +1,94 @@
+"""How a script starts and fails."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from absl import app, flags, logging
+
+from mentornet.core.errors import InputError, WorkerLostError
+
+FLAGS = flags.FLAGS
+
+
+def warn(message: str) -> None:
+    print(f"WARNING: {message}", file=sys.stderr, flush=True)
+
+
+def load_tensorflow() -> None:
+    """Chooses the GPUs and imports TensorFlow without the lines that it prints at its import.
+
+    TF_CPP_MIN_LOG_LEVEL, if the user sets it, is obeyed and brings those lines back.
+    """
+    os.environ["CUDA_VISIBLE_DEVICES"] = _gpus()
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        importlib.import_module("tensorflow")
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _gpus() -> str:
+    """The GPUs that the process may see, as CUDA numbers them."""
+    if "device_id" not in FLAGS:
+        return "-1"
+    several = "num_devices" in FLAGS and FLAGS["num_devices"].value > 1
+    if several and not FLAGS["device_id"].present:
+        return ",".join(map(str, range(FLAGS["num_devices"].value)))
+    return FLAGS["device_id"].value
+
+
+def _start_anew(error: WorkerLostError) -> None:
+    """Replaces the process by one that runs the same command, and waits for the lost worker."""
+    warn(f"A worker is gone ({error}). Starting anew from the latest checkpoint.")
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def run(main: Callable[..., Any], *arguments: str) -> None:
+    """Parses the flags and runs `main`; what a user can mend ends in one line and status 2.
+
+    `main` reads FLAGS, imports what needs TensorFlow, and makes one call into the package. It is
+    given the values of the positional `arguments`, all of which must be there; one that ends in
+    "..." may be repeated.
+    """
+
+    def parse(argv: list[str]) -> list[str]:
+        try:
+            rest = FLAGS(argv)
+            if missing := arguments[len(rest) - 1 :]:
+                raise flags.Error(f"Missing argument: {' '.join(missing)}")
+            extra = rest[len(arguments) + 1 :]
+            if extra and not (arguments and arguments[-1].endswith("...")):
+                raise flags.Error(f"Unexpected argument: {' '.join(extra)}")
+            return rest
+        except flags.Error as error:
+            print(f"error: {error}", file=sys.stderr)
+            print("The flags are listed by --help.", file=sys.stderr)
+            sys.exit(2)
+
+    def guarded(argv: list[str]) -> None:
+        try:
+            main(*argv[1:])
+        except (InputError, OSError) as error:  # A full disk, say, is the user's to mend, too.
+            message = " ".join(str(error).split())
+            print(f"error: {message}", file=sys.stderr, flush=True)
+            sys.exit(2)
+        except WorkerLostError as error:
+            _start_anew(error)
+        except KeyboardInterrupt:
+            print("Interrupted.", file=sys.stderr, flush=True)
+            sys.exit(130)
+
+    logging.set_verbosity(logging.WARNING)
+    app.run(guarded, flags_parser=parse)

@@ -1,0 +1,13 @@
+"""What a run is: frozen dataclasses, validated when they are built."""
+
+from mentornet.core.lazy import exports
+
+__getattr__ = exports(
+    __name__,
+    {
+        "EvalConfig": "evaluation",
+        "MixupConfig": "weighting",
+        "TrainConfig": "training",
+        "WeightingConfig": "weighting",
+    },
+)

@@ -1,0 +1,27 @@
+"""Errors that a user can correct, and the checks that raise them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class InputError(ValueError):
+    """Input that a user can mend; scripts print it on one line and exit with status 2."""
+
+
+class WorkerLostError(RuntimeError):
+    """Another worker is gone; scripts start anew and wait for it."""
+
+
+def check(condition: bool, rule: str, **received: Any) -> None:
+    """Raises InputError `rule` with what was received, unless `condition` holds."""
+    if not condition:
+        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
+        raise InputError(f"{rule} Received: {values}")
+
+
+def check_count(name: str, value: int, lowest: int = 1) -> None:
+    """Raises InputError unless a whole number lies in lowest..2**31-1."""
+    rule = "must not be negative" if lowest == 0 else f"must be at least {lowest}"
+    check(value >= lowest, f"`{name}` {rule}.", **{name: value})
+    check(value < 2**31, f"`{name}` must be below 2**31.", **{name: value})

@@ -1,0 +1,84 @@
+"""What changes with the step or the epoch, as plain functions without TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+NUM_EPOCHS = 100  # The MentorNet's epoch is a percentage of training: 0..99.
+
+# Steps after which the mentored `resnet101` of the release lowers its rate, of 39,000.
+RESNET_BOUNDARIES = (19531, 25000, 30000)
+
+
+def epoch_percentage(global_step: int, max_number_of_steps: int) -> int:
+    """floor(100 * global_step / max_number_of_steps), the epoch that the MentorNet sees."""
+    return 100 * global_step // max_number_of_steps
+
+
+def dropout_rates(spec: str) -> list[float]:
+    """Expands "rate,epochs,rate,epochs,..." to one example drop-out rate per epoch.
+
+    Args:
+      spec: e.g. "0.5,17,0.05,78,1.0,5": half of the samples in the first 17 epochs, ...
+
+    Returns:
+      100 rates in 0..1, indexed by the epoch percentage.
+
+    Raises:
+      ValueError: `spec` is not a list of pairs, a rate lies outside 0..1, or the epochs do not
+        sum to 100.
+    """
+    received = f'Received: example_dropout_rates="{spec}"'
+    try:
+        numbers = [float(item) for item in spec.split(",")]
+        pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
+    except ValueError:
+        rule = "`example_dropout_rates` must be pairs of numbers 'rate,epochs,rate,epochs,...'."
+        raise ValueError(f"{rule} {received}") from None
+    if not all(0 <= rate <= 1 for rate, _ in pairs):
+        raise ValueError(f"Rates in `example_dropout_rates` must lie in 0..1. {received}")
+    if not all(epochs >= 0 and epochs == int(epochs) for _, epochs in pairs if epochs < math.inf):
+        rule = "Epochs in `example_dropout_rates` must be whole numbers, none negative."
+        raise ValueError(f"{rule} {received}")
+    total = sum(epochs for _, epochs in pairs)
+    if total != NUM_EPOCHS:
+        rule = f"Epochs in `example_dropout_rates` must sum to {NUM_EPOCHS}, not {total:g}."
+        raise ValueError(f"{rule} {received}")
+    return [rate for rate, epochs in pairs for _ in range(int(epochs))]
+
+
+@dataclasses.dataclass(frozen=True)
+class PiecewiseConstant:
+    """A rate that is values[k] once the step has passed k of the increasing `boundaries`.
+
+    At the boundary itself the old value holds (tf.train.piecewise_constant of the release).
+    """
+
+    boundaries: tuple[int, ...]
+    values: tuple[float, ...]
+
+    def __call__(self, step: int) -> float:
+        return self.values[sum(step > boundary for boundary in self.boundaries)]
+
+
+def decay_at(boundaries: tuple[int, ...], rate: float, factor: float) -> PiecewiseConstant:
+    """`rate`, multiplied by `factor` after each of `boundaries`."""
+    values = tuple(rate * factor**k for k in range(len(boundaries) + 1))
+    return PiecewiseConstant(boundaries, values)
+
+
+def staircase(rate: float, factor: float, decay_steps: int, num_steps: int) -> PiecewiseConstant:
+    """rate * factor ** floor(step / decay_steps), for steps 0..num_steps."""
+    # At step k * decay_steps the new value holds already, hence the -1.
+    boundaries = tuple(range(decay_steps - 1, num_steps, decay_steps))
+    return decay_at(boundaries, rate, factor)
+
+
+def steps_per_decay(num_examples: int, batch_size: int, num_epochs_per_decay: float) -> int:
+    """Steps between two decays.
+
+    The integer division is Python 2's, kept from the release: 50,000 images, batches of 128 and
+    50 epochs make 19,500 steps, not 19,531.
+    """
+    return max(1, int(num_examples // batch_size * num_epochs_per_decay))

@@ -1,0 +1,97 @@
+"""Data sets: what is known of them, their records, and the input pipeline."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+
+from mentornet.core import errors
+
+MANIFEST = "manifest.json"
+FILES = "files.csv"  # Of a data set made from files: id and path of each sample.
+
+CIFAR10_CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """What training and evaluation need to know of a data set besides its records.
+
+    Attributes:
+      name: as in `<name>_<split>-00000-of-00001`.
+      num_classes: labels are 0..num_classes-1.
+      class_names: one a class, or empty when unknown.
+      label_key: the record's key of the label that is trained on.
+      augment: whether random crops and flips make sense for these images.
+    """
+
+    name: str
+    num_classes: int
+    class_names: tuple[str, ...] = ()
+    label_key: str = "image/class/label"
+    augment: bool = True
+
+    def class_name(self, label: int) -> str:
+        return self.class_names[label] if self.class_names else str(label)
+
+
+KNOWN = {
+    info.name: info
+    for info in (
+        DatasetInfo("cifar10", 10, CIFAR10_CLASSES),
+        DatasetInfo("cifar100", 100, label_key="image/class/fine_label"),
+        DatasetInfo("digits", 10, tuple("0123456789"), augment=False),
+    )
+}
+
+
+def read_manifest(folder: str | pathlib.Path) -> dict | None:
+    """The folder's manifest.json, or None where there is none (the release's records).
+
+    Raises:
+      InputError: the file is no JSON object, or its `config` none, or its `classes` no list.
+    """
+    path = pathlib.Path(folder) / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        manifest = json.loads(path.read_text())
+        errors.check(isinstance(manifest, dict), f"{path} must hold a JSON object.")
+        whole = isinstance(manifest.get("config", {}), dict)
+        whole = whole and isinstance(manifest.get("classes", []), list)
+        errors.check(whole, f"{path} must hold an object `config` and a list `classes`.")
+    except ValueError as error:
+        raise errors.InputError(f"{path} is not a valid manifest: {error}") from None
+    return manifest
+
+
+def dataset_info(name: str, data_dir: str | pathlib.Path) -> DatasetInfo:
+    """What is known of data set `name`: from this table, and from the manifest in `data_dir`.
+
+    Raises:
+      InputError: the data set is unknown, and the folder has no manifest that describes it.
+    """
+    manifest = read_manifest(data_dir) or {}
+    if name in KNOWN:
+        names = tuple(str(item) for item in manifest.get("classes", KNOWN[name].class_names))
+        return dataclasses.replace(KNOWN[name], class_names=names)
+    described = manifest.get("config", {}).get("dataset_name")
+    rule = f"`dataset_name` must be one of {', '.join(sorted(KNOWN))}"
+    if described != name:
+        rule += f", or that of the manifest in {data_dir} ({described or 'there is none'})."
+        raise errors.InputError(f"{rule} Received: dataset_name={name!r}")
+    names = tuple(map(str, manifest.get("classes", ())))
+    errors.check(len(names) >= 2, f"The manifest in {data_dir} must name the classes.", found=names)
+    return DatasetInfo(name, len(names), names)

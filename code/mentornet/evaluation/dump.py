@@ -1,0 +1,93 @@
+"""Losses of samples whose clean label is known: the data a MentorNet is learned from."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+
+from mentornet.core import files, schedules
+from mentornet.core.errors import InputError, check
+from mentornet.datasets import records
+from mentornet.datasets.catalog import dataset_info
+from mentornet.evaluation.predictor import Predictor
+from mentornet.runs.checkpoints import checkpoint_step, find_latest, load_student, read_run_config
+
+
+def choose(examples: records.Examples, num_samples: int | None, seed: int) -> np.ndarray:
+    """Which samples are dumped.
+
+    If any sample is marked as trusted, the clean labels of all others stay unread; else every
+    sample whose clean label is recorded may be chosen.
+
+    Args:
+      examples: a split.
+      num_samples: size of a random subset with as many samples of each given label as possible;
+        None for all.
+      seed: of the subset.
+
+    Returns:
+      Increasing positions, int [m].
+
+    Raises:
+      InputError: there are no such samples, or fewer than asked for.
+    """
+    known = examples.trusted if examples.trusted.any() else examples.clean_labels >= 0
+    candidates = np.flatnonzero(known)
+    check(candidates.size > 0, "Some samples must have a known clean label.", samples=len(examples))
+    if num_samples is None:
+        return candidates
+    rule = f"`dump_num_samples` must lie in 1..{len(candidates)}, the samples with a clean label."
+    check(1 <= num_samples <= len(candidates), rule, dump_num_samples=num_samples)
+    shuffled = np.random.default_rng(seed).permutation(candidates)
+    labels = examples.labels[shuffled]
+    turn = np.zeros(len(shuffled), np.int64)  # A sample's number among those of its label.
+    for label in np.unique(labels):
+        turn[labels == label] = np.arange(np.sum(labels == label))
+    return np.sort(shuffled[np.argsort(turn, kind="stable")[:num_samples]])
+
+
+def write_losses(
+    output_csv_file: str,
+    *,
+    checkpoint_dir: str,
+    data_dir: str,
+    split_name: str = "train",
+    batch_size: int = 100,
+    num_samples: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Writes rows "sample_id epoch noisy_label clean_label loss", as the release's csv files.
+
+    The student of the latest checkpoint is in evaluation mode and images are not augmented.
+    (The release's function for this was never published.)
+
+    Args:
+      output_csv_file: the file to write; it appears only when complete.
+      checkpoint_dir: a training job's train_log_dir.
+      data_dir, split_name: the records.
+      batch_size: images a forward pass; does not change the result.
+      num_samples, seed: see `choose`.
+
+    Raises:
+      InputError: no checkpoint, no samples with a clean label, or the file cannot be written.
+    """
+    check(batch_size >= 1, "`batch_size` must be at least 1.", batch_size=batch_size)
+    prefix = find_latest(checkpoint_dir)
+    run = read_run_config(prefix)
+    info = dataset_info(run["dataset_name"], data_dir)
+    examples = records.read_examples(data_dir, info, split_name)
+    chosen = examples.take(choose(examples, num_samples, seed))
+    losses = Predictor(load_student(prefix))(chosen, batch_size).losses
+    step = checkpoint_step(prefix)
+    epoch = min(schedules.epoch_percentage(step, run["max_number_of_steps"]), 99)
+    columns = zip(chosen.ids, chosen.labels, chosen.clean_labels, losses, strict=True)
+    rows = [f"{i} {epoch} {noisy} {clean} {loss:.6f}\n" for i, noisy, clean, loss in columns]
+    path = pathlib.Path(output_csv_file)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(path, "".join(rows))
+    except OSError as error:
+        raise InputError(f"`output_csv_file` {path} cannot be written: {error}") from None
+    wrong = float(np.mean(chosen.labels != chosen.clean_labels))
+    print(f"{path}: losses of {len(rows)} samples at step {step}, {wrong:.1%} of the labels wrong")

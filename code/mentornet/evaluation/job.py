@@ -1,0 +1,210 @@
+"""The evaluation job: evaluates each checkpoint of a folder once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mentornet.config.evaluation import EvalConfig
+from mentornet.core import files
+from mentornet.core.errors import InputError, check
+from mentornet.core.tf1_checkpoints import READ_ERRORS
+from mentornet.datasets import records
+from mentornet.datasets.catalog import DatasetInfo, dataset_info
+from mentornet.evaluation.predictor import Predictor, accuracies
+from mentornet.runs import writers
+from mentornet.runs.checkpoints import (
+    checkpoint_paths,
+    checkpoint_step,
+    read_run_config,
+    restore_student,
+)
+from mentornet.students import registry
+from mentornet.students.tf1_checkpoints import restore_tf1_student
+
+RESULTS_FILE = "eval.jsonl"
+SUMMARY_FILE = "summary.json"
+
+
+class _Job:
+    """The evaluation job's state: what was evaluated, and the student that was built last."""
+
+    def __init__(self, config: EvalConfig) -> None:
+        self._config = config
+        self._said: set[str] = set()
+        self._gone: set[int] = set()
+        self._predictor: Predictor | None = None
+        self._built_from: tuple[str, int] | None = None
+        self._examples: tuple[DatasetInfo, records.Examples] | None = None
+        self._max_number_of_steps: int | None = None
+        folder = pathlib.Path(config.eval_dir)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            rows = writers.JsonLinesWriter(folder / RESULTS_FILE)
+        except OSError as error:
+            raise InputError(f"`eval_dir` {folder} cannot be written: {error}") from None
+        self._board = writers.TensorBoardWriter(config.eval_dir, 10)
+        self._rows_writer = rows
+        self.rows = self._by_step(files.read_json_lines(folder / RESULTS_FILE))
+
+    @staticmethod
+    def _by_step(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        # A checkpoint that could not be read at first is evaluated after a later one.
+        return sorted(rows, key=lambda row: row["step"])
+
+    def close(self) -> None:
+        self._board.close()
+        self._rows_writer.close()
+
+    def new_checkpoints(self) -> list[str]:
+        """Checkpoints that were not evaluated yet, oldest first."""
+        done = {row["step"] for row in self.rows} | self._gone
+        paths = checkpoint_paths(self._config.checkpoint_dir)
+        return [path for path in paths if checkpoint_step(path) not in done]
+
+    def say_once(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            print(message, flush=True)
+
+    def evaluate(self, prefix: str) -> None:
+        """Evaluates one checkpoint, unless it is deleted or damaged meanwhile."""
+        step = checkpoint_step(prefix)
+        try:
+            self._restore(prefix)
+        except READ_ERRORS as error:
+            if isinstance(error, InputError):
+                raise
+            if not os.path.exists(f"{prefix}.index"):
+                self._gone.add(step)
+                self.say_once(f"Step {step}: the checkpoint was deleted before it was evaluated.")
+            else:
+                reason = str(error).splitlines()[0]
+                self.say_once(f"WARNING: step {step}: {prefix} cannot be read yet: {reason}")
+            return
+        assert self._predictor and self._examples
+        info, examples = self._examples
+        row = accuracies(self._predictor(examples, self._config.batch_size), examples, info)
+        self._rows_writer.write_scalars(step, row)
+        self.rows = self._by_step([*self.rows, {"step": step, **row}])
+        self._board.write_scalars(step, {k: row[k] for k in ("eval/accuracy", "total_loss")})
+        shown = f"accuracy={row['eval/accuracy']:.4f} total_loss={row['total_loss']:.4f}"
+        print(f"eval step {step}: {shown} ({row['num_examples']} images)", flush=True)
+
+    def _restore(self, prefix: str) -> None:
+        run = self._run_config(prefix)
+        self._max_number_of_steps = run.get("max_number_of_steps")
+        for name in ("studentnet", "dataset_name"):
+            asked = getattr(self._config, name)
+            if asked is not None and asked != run[name]:
+                told = f"WARNING: --{name}={asked} is passed over: the checkpoint's is {run[name]}."
+                self.say_once(told)
+        if self._examples is None:
+            info = dataset_info(run["dataset_name"], self._config.data_dir)
+            examples = records.read_examples(self._config.data_dir, info, self._config.split_name)
+            self._examples = info, examples
+        info, examples = self._examples
+        built_from = run["studentnet"], run.get("num_classes", info.num_classes)
+        if self._predictor is None or self._built_from != built_from:
+            student = registry.build_student(*built_from, image_shape=examples.image_shape)
+            self._predictor, self._built_from = Predictor(student), built_from
+        restore = restore_student if "num_classes" in run else restore_tf1_student
+        restore(self._predictor.student, prefix)
+
+    def _run_config(self, prefix: str) -> dict[str, Any]:
+        try:
+            return read_run_config(prefix)
+        except KeyError:
+            # A student of the release: its checkpoint says nothing of itself, so the flags decide.
+            config = self._config
+            names = {"studentnet": config.studentnet, "dataset_name": config.dataset_name}
+            if None in names.values():
+                rule = "--studentnet and --dataset_name must say what it is."
+                raise InputError(f"{prefix} holds no configuration: {rule}") from None
+            return names
+
+    def finished(self) -> bool:
+        """Whether the last step of the run was evaluated, by this process or one before."""
+        if not self.rows:
+            return False
+        paths = checkpoint_paths(self._config.checkpoint_dir)
+        if self._max_number_of_steps is None and paths:
+            with contextlib.suppress(*READ_ERRORS):
+                self._max_number_of_steps = read_run_config(paths[-1])["max_number_of_steps"]
+        return self.rows[-1]["step"] == self._max_number_of_steps
+
+    def summarize(self) -> None:
+        """Prints the last and best accuracy and the classes, and writes summary.json."""
+        if not self.rows:
+            print("Nothing was evaluated.", flush=True)
+            return
+        last = self.rows[-1]
+        best = max(self.rows, key=lambda row: row["eval/accuracy"])
+        classes = last["per_class_accuracy"]
+        summary = {
+            "last_step": last["step"],
+            "last_accuracy": last["eval/accuracy"],
+            "best_step": best["step"],
+            "best_accuracy": best["eval/accuracy"],
+            "num_examples": last["num_examples"],
+            "per_class_accuracy": classes,
+        }
+        path = pathlib.Path(self._config.eval_dir) / SUMMARY_FILE
+        files.write_text(path, json.dumps(summary, indent=1) + "\n")
+        print(f"last accuracy {last['eval/accuracy']:.4f} (step {last['step']})")
+        print(f"best accuracy {best['eval/accuracy']:.4f} (step {best['step']})")
+        width = max(len("class"), *map(len, classes))
+        print(f"{'class':<{width}}  accuracy (step {last['step']})")
+        for name, value in classes.items():
+            print(f"{name:<{width}}  {value:.4f}")
+
+
+def run(
+    config: EvalConfig,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Evaluates each checkpoint of a folder exactly once, waiting for new ones.
+
+    Stops after the run's last step was evaluated, after `timeout_secs` without a new checkpoint,
+    or, with `run_once`, after what is there now. Steps in eval.jsonl are not evaluated again.
+
+    Args:
+      config: what to watch.
+      clock: returns seconds; replaced in tests.
+      sleep: likewise.
+
+    Raises:
+      InputError: the data cannot be read, or eval_dir cannot be written; with `run_once`, there
+        is no checkpoint; another process evaluates into eval_dir.
+    """
+    rule = "`data_dir` must be an existing folder."
+    check(os.path.isdir(config.data_dir), rule, data_dir=config.data_dir)
+    with files.held(config.eval_dir, "eval_dir"), contextlib.closing(_Job(config)) as job:
+        new_at = clock()
+        while True:
+            for path in job.new_checkpoints():
+                job.evaluate(path)
+                new_at = clock()
+            if config.run_once and not job.rows:
+                raise InputError(f"No checkpoint in `checkpoint_dir` {config.checkpoint_dir}.")
+            if config.run_once or job.finished():
+                break
+            left = (
+                float("inf")
+                if config.timeout_secs is None
+                else config.timeout_secs - (clock() - new_at)
+            )
+            if left <= 0:
+                print(f"No new checkpoint for {config.timeout_secs:g} seconds.", flush=True)
+                break
+            if not job.rows:
+                job.say_once(f"Waiting for the first checkpoint in {config.checkpoint_dir}.")
+            sleep(min(config.eval_interval_secs, left))
+        job.summarize()

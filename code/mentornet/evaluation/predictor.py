@@ -1,0 +1,57 @@
+"""Forward passes in evaluation mode, and accuracies."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mentornet.datasets import pipeline, records
+from mentornet.datasets.catalog import DatasetInfo
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """float32 losses [n] (cross entropy with the given label) and logits [n, classes]."""
+
+    losses: np.ndarray
+    logits: np.ndarray
+
+
+class Predictor:
+    """Forward passes in evaluation mode, without augmentation."""
+
+    def __init__(self, student: keras.Model) -> None:
+        self.student = student
+
+    @tf.function(reduce_retracing=True)
+    def forward(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """float32 losses [batch] and logits [batch, classes] of standardised images."""
+        logits = tf.cast(self.student(images, training=False), tf.float32)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), logits
+
+    def __call__(self, examples: records.Examples, batch_size: int) -> Predictions:
+        """Predicts every sample of a split, in its order."""
+        batches = pipeline.evaluation_batches(examples, batch_size)
+        outputs = [self.forward(batch["images"], batch["labels"]) for batch in batches]
+        losses, logits = (np.concatenate([o[i].numpy() for o in outputs]) for i in range(2))
+        return Predictions(losses, logits)
+
+
+def accuracies(
+    predictions: Predictions, examples: records.Examples, info: DatasetInfo
+) -> dict[str, Any]:
+    """Accuracy, mean cross entropy, and the accuracy of each class that has samples."""
+    correct = predictions.logits.argmax(axis=1) == examples.labels
+    classes = np.unique(examples.labels)
+    return {
+        "eval/accuracy": float(correct.mean()),
+        "total_loss": float(predictions.losses.mean()),
+        "num_examples": len(examples),
+        "per_class_accuracy": {
+            info.class_name(c): float(correct[examples.labels == c].mean()) for c in classes
+        },
+    }

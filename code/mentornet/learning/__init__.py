@@ -1,0 +1,1 @@
+"""Learning a MentorNet: curricula, training rows, teaching, quality."""

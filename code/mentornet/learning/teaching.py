@@ -1,0 +1,203 @@
+"""Teaching a MentorNet its targets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mentornet.core.errors import check
+from mentornet.learning import training_rows
+from mentornet.learning.training_rows import Rows
+from mentornet.weighting.features import RELEASE
+from mentornet.weighting.mentor import MentorNet
+
+_STEPS_PER_REPORT = 500
+_STEPS_PER_CHOICE = 25
+_MAX_GRADIENT_NORM = 5.0
+_WEIGHT_DECAY = 0.1  # Of learn_noisy: with it 100 rows of the digits' losses rank like the losses.
+
+# Settings with which a curriculum is learned in seconds, whatever the seed.
+DEFAULTS: dict[str, Any] = {"num_steps": 3000, "batch_size": 512, "learning_rate": 0.05}
+
+
+def initial_mentornet(num_labels: int, seed: int, features: tuple[str, ...] = RELEASE) -> MentorNet:
+    """A MentorNet from which learning does not depend on luck.
+
+    One LSTM cell starts on the difference, the other on difference and loss, both with an open
+    input gate whose kernel is 0. Learning leaves that kernel at 0, so that a cell state is a
+    monotone function of a line through (loss, difference) and goes on flat outside the data,
+    where a gate of its own could fold it back.
+    """
+    mentor = MentorNet(num_labels, seed, features)
+    for way, column, bias in (("fw", (0.0, 1.0), 0.0), ("bw", (0.1, -1.0), 0.5)):
+        scope = f"mentornet/bidirectional_rnn/{way}/basic_lstm_cell"
+        kernel = np.zeros((3, 4), np.float32)
+        kernel[:2, 1] = column
+        mentor.tf1_variables[f"{scope}/kernel"].assign(kernel)
+        mentor.tf1_variables[f"{scope}/bias"].assign([2.0, bias, 0.0, 0.0])
+    return mentor
+
+
+class Learner:
+    """A MentorNet and the steps that teach it: Adam, the gradient's norm clipped at 5.
+
+    The loss is cross entropy if all targets are 0 or 1, else squared error (as in the release).
+    Unlike the release, the epoch embedding is trained and the learning rate falls to 0 as a
+    cosine; with its staircase some runs end on a dead network.
+
+    Args:
+      rows: what it learns from, see `Rows`.
+      num_steps: updates in all.
+      batch_size: rows an update, drawn with replacement.
+      learning_rate: the initial one.
+      seed: of the initial weights and of the batches.
+      num_labels: rows of the label embedding.
+      features: names of the columns of the rows' features.
+      weight_decay: decoupled from the gradient, times the learning rate.
+      start: learn further from a copy of this MentorNet, not from the initial weights.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        *,
+        num_steps: int,
+        batch_size: int,
+        learning_rate: float,
+        seed: int,
+        num_labels: int = 2,
+        features: tuple[str, ...] = RELEASE,
+        start: MentorNet | None = None,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.mentor = initial_mentornet(start.num_labels if start else num_labels, seed, features)
+        if start:
+            self.mentor.set_weights(start.get_weights())
+        schedule = keras.optimizers.schedules.CosineDecay(learning_rate, num_steps)
+        self._optimizer = keras.optimizers.Adam(
+            schedule, global_clipnorm=_MAX_GRADIENT_NORM, weight_decay=weight_decay or None
+        )
+        self._optimizer.build(self.mentor.trainable_variables)
+        self._rows = tuple(tf.constant(array) for array in rows)
+        self._batch_size, self._seed = batch_size, seed
+        self._binary = bool(np.isin(rows[1], (0, 1)).all())
+        self._run = tf.function(self._steps)
+        self.loss = tf.function(self._loss, reduce_retracing=True)
+        self.squared_error = tf.function(self._squared_error, reduce_retracing=True)
+
+    def run(self, count: int) -> int:
+        """Makes `count` updates and returns the number of all so far.
+
+        Raises:
+          InputError: the loss is not finite.
+        """
+        loss = float(self._run(tf.constant(count)))
+        step = int(self._optimizer.iterations)
+        check(bool(np.isfinite(loss)), f"The loss before step {step} must be finite.", loss=loss)
+        return step
+
+    def _steps(self, count: tf.Tensor) -> tf.Tensor:
+        features, targets = self._rows
+        # Of a cell's kernel, the input gate's column stays 0 (see initial_mentornet).
+        trained_columns = tf.constant([0.0, 1.0, 1.0, 1.0])
+        variables, loss = self.mentor.trainable_variables, 0.0
+        for _ in tf.range(count):
+            draw = tf.stack([self._seed, tf.cast(self._optimizer.iterations.value, tf.int32)])
+            shape = [self._batch_size]
+            rows = tf.random.stateless_uniform(shape, draw, 0, len(features), tf.int32)
+            with tf.GradientTape() as tape:
+                loss = self._loss(tf.gather(features, rows), tf.gather(targets, rows))
+            gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
+            self._optimizer.apply(
+                [
+                    g * trained_columns if variable.name.endswith(".kernel") else g
+                    for g, variable in zip(gradients, variables, strict=True)
+                ]
+            )
+        return loss
+
+    def _loss(self, features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        if not self._binary:
+            return self._squared_error(features, targets)
+        logits = self.mentor(features)
+        return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits))
+
+    def _squared_error(self, features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        weights = tf.sigmoid(self.mentor(features))
+        return tf.reduce_mean(tf.math.squared_difference(weights, targets))
+
+
+def learn(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> MentorNet:
+    """Learns exact targets, such as a predefined curriculum's.
+
+    Args:
+      train, test: see `Rows`; the test rows are for the errors that are printed.
+      num_steps, **settings: see `Learner`.
+
+    Returns:
+      The MentorNet after the last step.
+
+    Raises:
+      InputError: the loss is not finite.
+    """
+    learner = Learner(train, num_steps=num_steps, num_labels=_num_labels(train, test), **settings)
+    step = 0
+    while step < num_steps:
+        step = learner.run(min(_STEPS_PER_REPORT, num_steps - step))
+        errors = [float(learner.squared_error(*rows)) for rows in (train, test)]
+        print(f"step {step}/{num_steps} squared error: train {errors[0]:.2e} test {errors[1]:.2e}")
+    return learner.mentor
+
+
+def learn_noisy(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> MentorNet:
+    """Learns targets that the features decide only in part, such as a dump's.
+
+    A few hundred trusted samples are learned by heart in a few hundred steps. Weight decay and the
+    choice of the weights with the smallest loss on a fifth of the training rows, set aside, are
+    against that.
+
+    Args, returns and raises as `learn`.
+    """
+    part = len(train[0]) // 5
+    held_back = train[0][:part], train[1][:part]
+    rows = train[0][part:], train[1][part:]
+    num_labels = _num_labels(train, test)
+    settings = {"weight_decay": _WEIGHT_DECAY, **settings}
+    learner = Learner(rows, num_steps=num_steps, num_labels=num_labels, **settings)
+    best, best_weights, step = np.inf, learner.mentor.get_weights(), 0
+    while step < num_steps:
+        step = learner.run(min(_STEPS_PER_CHOICE, num_steps - step))
+        loss = float(learner.loss(*held_back))
+        if loss < best:
+            best, best_weights, best_step = loss, learner.mentor.get_weights(), step
+        if step % _STEPS_PER_REPORT == 0 or step == num_steps:
+            errors = [float(learner.squared_error(*part)) for part in (train, test)]
+            error = f"train {errors[0]:.2e} test {errors[1]:.2e}"
+            print(f"step {step}/{num_steps} squared error: {error}, best so far at {best_step}")
+    learner.mentor.set_weights(best_weights)
+    return learner.mentor
+
+
+def relearn(mentor: MentorNet, dump: np.ndarray, percentile: float, seed: int) -> MentorNet:
+    """Learns a MentorNet further from a dump; see `mentornet.updates.MentorUpdates`.
+
+    Args:
+      mentor: where it starts from; it is left as it is.
+      dump: float64 [n, 5], see `training_rows.read_dump`.
+      percentile: 0..100, see `training_rows.data_driven`.
+      seed: of the order of the rows and of the batches.
+
+    Returns:
+      The new MentorNet.
+    """
+    rows = np.random.default_rng(seed).permutation(dump)
+    features, targets = training_rows.data_driven(rows, percentile)
+    parts = features, targets[:, None]
+    return learn_noisy(parts, parts, start=mentor, seed=seed, **DEFAULTS)
+
+
+def _num_labels(*parts: Rows) -> int:
+    return max(2, *(int(features[:, 2].max()) + 1 for features, _ in parts))

@@ -1,0 +1,179 @@
+"""The rows a MentorNet learns from: drawn from a grid or read from a dump, written and read."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+
+from mentornet.core.errors import InputError, check
+from mentornet.core.schedules import NUM_EPOCHS
+from mentornet.learning import curricula
+from mentornet.weighting.features import RELEASE, check_names
+
+DATA_DRIVEN = "data_driven"
+PERCENTILES = (40, 50, 60, 75, 80, 90)
+
+_TRAIN_SHARE = 0.8
+_COLUMNS = ("sample_id", "epoch", "noisy_label", "clean_label", "loss")
+
+
+# float32 features [n, 4] (loss, difference, label, epoch; further ones after them) and targets
+# [n, 1] in 0..1.
+Rows = tuple[np.ndarray, np.ndarray]
+
+
+def generate(
+    vstar_fn: str, vstar_gamma: float | None, sample_size: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws rows of the release's grid and computes their targets.
+
+    Args:
+      vstar_fn: name in `curricula.CURRICULA`, or "module:function".
+      vstar_gamma: its parameter, None for its own. (The release never passed it on.)
+      sample_size: number of rows.
+      seed: of the draw.
+
+    Returns:
+      float32 features [sample_size, m], m being 4 if the curriculum names no further ones, and
+      targets [sample_size].
+
+    Raises:
+      InputError: unknown curriculum, gamma not positive, or more rows than the grid has.
+    """
+    rule = "`vstar_gamma` must be positive."
+    check(vstar_gamma is None or vstar_gamma > 0, rule, vstar_gamma=vstar_gamma)
+    features = curricula.draw(curricula.feature_names(vstar_fn), sample_size, seed)
+    return features, curricula.targets(vstar_fn, features, vstar_gamma).astype(np.float32)
+
+
+def read_dump(path: str) -> np.ndarray:
+    """Reads a student's losses: rows "sample_id epoch noisy_label clean_label loss".
+
+    Space separated, as the release's csv files; columns after the fifth are passed over.
+
+    Args:
+      path: the file.
+
+    Returns:
+      float64 [n, 5].
+
+    Raises:
+      InputError: the file is missing or empty, a row lacks a column or holds no number, an epoch
+        lies outside 0..99, a loss is negative, or all labels are right or all wrong; the line is
+        named.
+    """
+    rows = []
+    try:
+        lines = pathlib.Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"`input_csv_filename` {path} cannot be read: {error}") from None
+    for number, line in enumerate(lines, start=1):
+        fields = line.split()
+        rule = f"{path}, line {number}: must hold {' '.join(_COLUMNS)}."
+        check(len(fields) >= len(_COLUMNS), rule, line=line)
+        try:
+            row = [float(field) for field in fields[: len(_COLUMNS)]]
+        except ValueError:
+            raise InputError(
+                f"{path}, line {number}: must hold numbers. Received: {line!r}"
+            ) from None
+        rule = f"{path}, line {number}: the epoch must lie in 0..{NUM_EPOCHS - 1}."
+        check(0 <= row[1] < NUM_EPOCHS, rule, epoch=fields[1])
+        rule = f"{path}, line {number}: the loss must be a number of at least 0."
+        check(0 <= row[4] < np.inf, rule, loss=fields[4])
+        rows.append(row)
+    check(bool(rows), f"{path} must not be empty.", lines=len(lines))
+    dump = np.array(rows)
+    num_clean = int(np.sum(dump[:, 2] == dump[:, 3]))
+    rule = f"{path} must hold right and wrong labels, {len(rows)} lines of both."
+    check(0 < num_clean < len(rows), rule, right=num_clean, wrong=len(rows) - num_clean)
+    return dump
+
+
+def data_driven(dump: np.ndarray, percentile: float) -> tuple[np.ndarray, np.ndarray]:
+    """Features and targets of a dump: 1 where the label is right (paper, section 4.2).
+
+    Args:
+      dump: see `read_dump`.
+      percentile: 0..100; the difference is the loss minus this percentile of all losses.
+
+    Returns:
+      float32 features [n, 4], the label 0 as in training, and targets [n].
+    """
+    loss, epoch = dump[:, 4], dump[:, 1]
+    features = np.stack([loss, loss - np.percentile(loss, percentile), 0 * loss, epoch], axis=1)
+    return features.astype(np.float32), (dump[:, 2] == dump[:, 3]).astype(np.float32)
+
+
+def write(
+    features: np.ndarray,
+    targets: np.ndarray,
+    outdir: str,
+    vstar_fn: str,
+    names: tuple[str, ...] = RELEASE,
+) -> None:
+    """Splits the rows, in their order, into tr.npz and ts.npz; every row goes to one of them.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    num_train = int(len(features) * _TRAIN_SHARE)
+    folder = pathlib.Path(outdir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, part in (("tr", slice(num_train)), ("ts", slice(num_train, None))):
+            temporary = folder / f".{name}.{os.getpid()}.npz"
+            np.savez(
+                temporary,
+                features=features[part],
+                targets=targets[part],
+                vstar_fn=np.array(vstar_fn),
+                feature_names=np.array(names),
+            )
+            os.replace(temporary, folder / f"{name}.npz")
+    except OSError as error:
+        raise InputError(f"`outdir` {folder} cannot be written: {error}") from None
+    print(f"{folder}: {num_train} rows in tr.npz, {len(features) - num_train} in ts.npz")
+
+
+def read_rows(path: pathlib.Path) -> Rows:
+    """Reads float32 features [n, 4] (more if the file names more) and targets [n, 1].
+
+    Raises:
+      InputError: the file is missing, is no .npz of these arrays, or holds values out of range.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            features, targets = file["features"], file["targets"]
+            names = file["feature_names"] if "feature_names" in file.files else RELEASE
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        reason = f"cannot be read as an .npz file with features and targets: {error}"
+        raise InputError(f"{path} {reason}") from None
+    rule = f"{path} must hold features [n, {len(names)}] and targets [n], n > 0."
+    shapes = {"features": features.shape, "targets": targets.shape}
+    check(
+        targets.ndim == 1 and features.shape == (targets.size, len(names)) and targets.size > 0,
+        rule,
+        **shapes,
+    )
+    numbers = np.isfinite(features).all() and np.isfinite(targets).all()
+    check(bool(numbers), f"{path} must hold finite numbers only.", **shapes)
+    low, high = float(targets.min()), float(targets.max())
+    check(
+        low >= 0 and high <= 1, f"Targets in {path} must lie in 0..1.", smallest=low, largest=high
+    )
+    low, high = float(features[:, 2:4].min()), float(features[:, 3].max())
+    rule = f"Labels in {path} must not be negative, and epochs must lie in 0..{NUM_EPOCHS - 1}."
+    check(low >= 0 and high < NUM_EPOCHS, rule, smallest=low, largest_epoch=high)
+    return features.astype(np.float32), targets.astype(np.float32)[:, None]
+
+
+def origin(path: pathlib.Path) -> tuple[bool, tuple[str, ...]]:
+    """Whether data_generator.py made a file from a student's losses, and its features' names."""
+    with np.load(path, allow_pickle=False) as file:
+        known = dict(file)
+    data_driven = str(known.get("vstar_fn", "")) == DATA_DRIVEN
+    return data_driven, check_names(tuple(map(str, known.get("feature_names", RELEASE))))

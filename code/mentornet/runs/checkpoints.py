@@ -1,0 +1,220 @@
+"""Saving and restoring the state of a run."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import pathlib
+import re
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mentornet.core.errors import InputError, check
+from mentornet.core.tf1_checkpoints import READ_ERRORS
+from mentornet.students import registry
+
+CHECKPOINT_NAME = "model.ckpt"
+_CONFIG_KEY = "config/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def variables_of(model: keras.Model) -> dict[str, tf.Variable]:
+    """A model's variables under the network's names, whatever Keras' internals are.
+
+    Keras numbers layers without a name through the whole process (conv2d_7); here they are numbered
+    within the model, so that a model that was built later finds its variables again.
+    """
+    names: dict[str, dict[str, str]] = collections.defaultdict(dict)
+    result = {}
+    for variable in model.weights:
+        parent = ""
+        for part in variable.path.split("/"):
+            plain = f"{parent}/{re.sub(r'_[0-9]+$', '', part)}"
+            number = len(names[plain])
+            parent = names[plain].setdefault(part, f"{plain}_{number}" if number else plain)
+        result[parent.removeprefix("/")] = variable.value
+    assert len(result) == len(model.weights)
+    return result
+
+
+def _averages(variables: dict[str, tf.Variable]) -> dict[str, tf.Variable]:
+    return {f"average/{name}": v for name, v in variables.items() if v.dtype.is_floating}
+
+
+class MovingAverage:
+    """An exponential moving average of a network's parameters and moving statistics.
+
+    In its first steps the decay is (1 + step) / (10 + step), as tf.train.ExponentialMovingAverage
+    has it, which this wraps.
+
+    Args:
+      student: the network.
+      decay: in 0..1.
+      global_step: the number of updates done.
+    """
+
+    def __init__(self, student: keras.Model, decay: float, global_step: tf.Variable) -> None:
+        self._variables = _averages(variables_of(student))
+        self._average = tf.train.ExponentialMovingAverage(decay, global_step)
+        self.update()
+
+    def update(self) -> None:
+        self._average.apply(self._variables.values())
+
+    def state(self) -> dict[str, tf.Variable]:
+        """The averages under the names by which `restore_student` finds them."""
+        return {name: self._average.average(v) for name, v in self._variables.items()}
+
+
+class RunCheckpoint:
+    """The checkpoints of a training run: everything that the next step depends on.
+
+    Args:
+      folder: the run's train_log_dir.
+      student: the StudentNet.
+      config: goes into each checkpoint as JSON, so that the evaluation job can rebuild the
+        student.
+      state: further variables by name.
+      max_to_keep: older checkpoints are deleted.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        student: keras.Model,
+        config: dict[str, Any],
+        state: dict[str, tf.Variable],
+        max_to_keep: int,
+    ) -> None:
+        self._checkpoint = tf.train.Checkpoint(
+            student=variables_of(student),
+            config=tf.Variable(json.dumps(config), trainable=False),
+            state=state,
+        )
+        if _read_list(folder) is None:  # Absent, or damaged so that the manager stumbles over it.
+            pathlib.Path(folder, "checkpoint").unlink(missing_ok=True)
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint, folder, max_to_keep, checkpoint_name=CHECKPOINT_NAME
+        )
+        self._global_step = state["global_step"]
+
+    def save(self) -> None:
+        """Saves the state after the present step; complete or not at all.
+
+        Raises:
+          InputError: the disk is full or the folder cannot be written; older checkpoints stay.
+        """
+        step = int(self._global_step.numpy())
+        try:
+            self._manager.save(checkpoint_number=step)
+        except (tf.errors.OpError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            kept = self._manager.latest_checkpoint or "none"
+            raise InputError(
+                f"Saving the checkpoint of step {step} failed in {self._manager.directory}: "
+                f"{reason} The last good checkpoint is {kept}."
+            ) from None
+
+    def restore_latest(self) -> str | None:
+        """Restores the newest readable checkpoint and returns its path; None if there is none.
+
+        Raises:
+          InputError: there are checkpoints, but none can be read.
+        """
+        paths = checkpoint_paths(self._manager.directory)[::-1]
+        for path in paths:
+            try:
+                self._checkpoint.restore(path).assert_consumed()
+                return path
+            except READ_ERRORS as error:
+                reason = str(error).splitlines()[0]
+                print(f"WARNING: checkpoint {path} is passed over: {reason}", flush=True)
+        if paths:
+            raise InputError(f"No checkpoint in {self._manager.directory} can be read.")
+        return None
+
+
+def _read_list(folder: str) -> list[str] | None:
+    """The checkpoints that the `checkpoint` file names; None if it is missing or damaged."""
+    try:
+        state = tf.train.get_checkpoint_state(folder)
+    except UnicodeDecodeError:
+        return None
+    return None if state is None else list(state.all_model_checkpoint_paths)
+
+
+def checkpoint_paths(folder: str) -> list[str]:
+    """The checkpoints of a run, oldest first: those its `checkpoint` file names.
+
+    Where that file is missing or damaged, those whose files lie in the folder.
+    """
+    listed = _read_list(folder)
+    if listed is not None:
+        return listed
+    files = pathlib.Path(folder).glob(f"{CHECKPOINT_NAME}-*.index")
+    steps = [int(f.stem.rpartition("-")[2]) for f in files if f.stem.rpartition("-")[2].isdecimal()]
+    return [os.path.join(folder, f"{CHECKPOINT_NAME}-{step}") for step in sorted(steps)]
+
+
+def find_latest(folder: str) -> str:
+    """The latest checkpoint of a run.
+
+    Raises:
+      InputError: there is none.
+    """
+    paths = checkpoint_paths(folder)
+    check(bool(paths), "The folder must hold a checkpoint.", folder=folder)
+    return paths[-1]
+
+
+def checkpoint_step(prefix: str) -> int:
+    """The global step in a checkpoint's name, `model.ckpt-<step>`.
+
+    Raises:
+      InputError: the name does not end so.
+    """
+    step = prefix.rpartition("-")[2]
+    check(step.isdecimal(), "A student's checkpoint must be called <name>-<step>.", name=prefix)
+    return int(step)
+
+
+def read_run_config(prefix: str) -> dict[str, Any]:
+    """The configuration of the run that wrote a checkpoint.
+
+    Raises:
+      KeyError: the checkpoint holds no configuration (the release's do not).
+      One of `READ_ERRORS`: it is gone or damaged.
+    """
+    reader = tf.train.load_checkpoint(prefix)
+    if not reader.has_tensor(_CONFIG_KEY):
+        raise KeyError(_CONFIG_KEY)
+    return json.loads(reader.get_tensor(_CONFIG_KEY))
+
+
+def restore_student(student: keras.Model, prefix: str) -> None:
+    """Restores the student alone from a run's checkpoint: its moving average, if the run keeps one.
+
+    Raises:
+      One of `READ_ERRORS`: the checkpoint is gone, damaged or of another network.
+    """
+    variables = variables_of(student)
+    checkpoint = tf.train.Checkpoint(student=variables)
+    checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
+    if read_run_config(prefix).get("ema_decay"):
+        checkpoint = tf.train.Checkpoint(state=_averages(variables))
+        checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
+
+
+def load_student(prefix: str) -> keras.Model:
+    """Builds the student that a run's checkpoint describes, and restores it.
+
+    Raises:
+      KeyError, or one of `READ_ERRORS`: see `read_run_config` and `restore_student`.
+    """
+    run = read_run_config(prefix)
+    shape = tuple(run["image_shape"])
+    student = registry.build_student(run["studentnet"], run["num_classes"], image_shape=shape)
+    restore_student(student, prefix)
+    return student

@@ -1,0 +1,103 @@
+"""What finished runs say: their configuration, training rows and evaluations."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import re
+from typing import Any
+
+import numpy as np
+
+from mentornet.core import files
+from mentornet.core.errors import InputError, check
+
+Curve = tuple[np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One run: its configuration, rows of metrics.jsonl and rows of eval.jsonl."""
+
+    name: str
+    config: dict[str, Any]
+    training: list[dict[str, Any]]
+    evaluation: list[dict[str, Any]]
+
+    @property
+    def method(self) -> str:
+        precision = self.config.get("mixed_precision", "float32")
+        return self._weighting + ("" if precision == "float32" else f", {precision}")
+
+    @property
+    def _weighting(self) -> str:
+        weighting, is_mixed = self.config["weighting"], self.config.get("mixup") is not None
+        if weighting is None:
+            return "mixup" if is_mixed else "baseline"
+        if is_mixed:
+            return f"mentormix, percentile {weighting['loss_p_percentile']:g}"
+        name = pathlib.PurePath(self.config["trained_mentornet_dir"]).name
+        updated = ", updated" if self.config["mentornet_update_epochs"] else ""
+        return name.removesuffix("_mentornet") + updated
+
+    @property
+    def setting(self) -> tuple[str, str, str, int, int]:
+        """Data set, noise (the folder's name), student, training images and steps."""
+        config = self.config
+        noise = pathlib.PurePath(config["data_dir"]).name
+        size = config["num_examples"], config["max_number_of_steps"]
+        return (config["dataset_name"], noise, config["studentnet"], *size)
+
+    @property
+    def last_step(self) -> int:
+        return self.evaluation[-1]["step"]
+
+    @property
+    def is_done(self) -> bool:
+        return self.last_step == self.config["max_number_of_steps"]
+
+    @property
+    def accuracies(self) -> np.ndarray:
+        return np.array([row["eval/accuracy"] for row in self.evaluation])
+
+    def minutes(self) -> float:
+        """Training time: images of each row over its images per second."""
+        batch = self.config["batch_size"]
+        steps = np.diff([0, *(row["step"] for row in self.training)])
+        rates = [row["images_per_second"] for row in self.training]
+        return float(np.sum(steps * batch / np.array(rates))) / 60
+
+    def images_per_second(self) -> float:
+        return float(np.median([row["images_per_second"] for row in self.training]))
+
+    def curve(self, key: str) -> Curve:
+        """Steps and values of a row's entry, from training or evaluation."""
+        rows = [row for row in (*self.training, *self.evaluation) if key in row]
+        return np.array([row["step"] for row in rows]), np.array([row[key] for row in rows])
+
+
+def read_results(folder: pathlib.Path) -> list[Result]:
+    """Every run below a folder that was evaluated at least once.
+
+    Raises:
+      InputError: there is none, or a file of one cannot be read.
+    """
+    results = []
+    for path in sorted(folder.glob("**/train/config.json"), key=_natural):
+        run = path.parent.parent
+        evaluation = files.read_json_lines(run / "eval_val" / "eval.jsonl")
+        training = files.read_json_lines(run / "train" / "metrics.jsonl")
+        try:
+            config = json.loads(path.read_text())
+        except ValueError as error:
+            raise InputError(f"{path} cannot be read: {error}") from None
+        if evaluation and training:
+            evaluation.sort(key=lambda row: row["step"])
+            results.append(Result(str(run.relative_to(folder)), config, training, evaluation))
+    check(bool(results), "The folder must hold evaluated runs.", folder=str(folder))
+    return results
+
+
+def _natural(path: pathlib.Path) -> list[Any]:
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(path))]

@@ -1,0 +1,183 @@
+"""Several devices and several machines, by strategies of tf.distribute."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from mentornet.core import replicas
+from mentornet.core.errors import InputError, WorkerLostError, check
+
+# What TensorFlow raises in a worker when another one is gone.
+_LOST = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+)
+_EXAMPLE = '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
+
+
+class Cluster:
+    """The machines that TF_CONFIG names, one worker each; without it, this one.
+
+    Attributes:
+      workers: "host:port" of each; what TF_CONFIG calls "chief" is the first.
+      index: which of them this process is; the first is the chief, which alone writes.
+
+    Raises:
+      InputError: TF_CONFIG is not of the form that is needed.
+    """
+
+    def __init__(self) -> None:
+        self.workers, self.index = ["this machine"], 0
+        if text := os.environ.get("TF_CONFIG"):
+            with _checked(text):
+                config = json.loads(text)
+                cluster, task = config["cluster"], config["task"]
+                jobs = {kind: cluster.get(kind, []) for kind in ("chief", "worker")}
+                assert cluster.keys() <= jobs.keys() and len(jobs["chief"]) <= 1
+                places = [(kind, i) for kind, found in jobs.items() for i in range(len(found))]
+                self.workers = [str(jobs[kind][i]) for kind, i in places]
+                self.index = places.index((task["type"], int(task["index"])))
+                for worker in self.workers:
+                    _address(worker)
+
+    def __len__(self) -> int:
+        return len(self.workers)
+
+    @property
+    def is_chief(self) -> bool:
+        return self.index == 0
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Makes of TensorFlow's errors for a worker that is gone one of ours.
+
+        Raises:
+          WorkerLostError: another worker is gone.
+        """
+        try:
+            yield
+        except _LOST as error:
+            if len(self) == 1:
+                raise
+            raise WorkerLostError(type(error).__name__) from None
+
+
+@contextlib.contextmanager
+def _checked(text: str) -> Iterator[None]:
+    try:
+        yield
+    except (AssertionError, LookupError, TypeError, ValueError):
+        raise InputError(f"`TF_CONFIG` must be like {_EXAMPLE}. Received: {text}") from None
+
+
+def make_strategy(
+    num_devices: int, cluster: Cluster, timeout_secs: float
+) -> tf.distribute.Strategy:
+    """The strategy for some devices of this machine, or for all workers of a cluster.
+
+    It must be made before TensorFlow computes anything.
+
+    Args:
+      num_devices: replicas on this machine: GPUs, or logical CPUs where there is no GPU.
+      cluster: of more than one machine, all of which must have equally many devices.
+      timeout_secs: how long to wait for the other workers.
+
+    Raises:
+      InputError: there are fewer GPUs, TensorFlow is already in use with other devices, or a worker
+        did not come.
+      WorkerLostError: one came and went.
+    """
+    kind = _devices(num_devices)
+    if len(cluster) > 1:
+        rule = "`num_devices` above 1 needs GPUs where TF_CONFIG names several workers."
+        check(num_devices == 1 or kind == "GPU", rule, num_devices=num_devices)
+        _wait_for_workers(cluster, timeout_secs)
+        # A worker may yet vanish between its answer and here.
+        faulthandler.dump_traceback_later(timeout_secs, exit=True)
+        try:
+            with cluster.watched():
+                return tf.distribute.MultiWorkerMirroredStrategy()
+        except tf.errors.OpError as error:
+            raise InputError(f"The workers of TF_CONFIG cannot meet: {error.message}") from None
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+    if num_devices == 1:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(num_devices)])
+
+
+def meet(strategy: tf.distribute.Strategy) -> None:
+    """Returns once all workers have come here."""
+    same_everywhere(strategy, 0)
+
+
+def same_everywhere(strategy: tf.distribute.Strategy, value: int) -> bool:
+    """Whether all workers have the same value; returns once all of them have come here."""
+
+    @tf.function
+    def gather(own: tf.Tensor) -> tf.Tensor:
+        values = strategy.run(lambda: replicas.gather(own[None]))
+        return strategy.experimental_local_results(values)[0]
+
+    return bool((gather(tf.constant(value, tf.int64)).numpy() == value).all())
+
+
+def _devices(num_devices: int) -> str:
+    """Makes sure that there are devices enough, and returns what they are: "GPU" or "CPU"."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        rule = "`num_devices` must not exceed the GPUs that the process sees (--device_id)."
+        check(num_devices <= len(gpus), rule, num_devices=num_devices, gpus=len(gpus))
+        return "GPU"
+    if num_devices > 1:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        logical = [tf.config.LogicalDeviceConfiguration()] * num_devices
+        try:
+            tf.config.set_logical_device_configuration(cpu, logical)
+        except RuntimeError:  # TensorFlow is in use: it keeps the devices that it has.
+            found = len(tf.config.list_logical_devices("CPU"))
+            rule = "`num_devices` must be set before TensorFlow is used."
+            check(found >= num_devices, rule, num_devices=num_devices, devices=found)
+    return "CPU"
+
+
+def _wait_for_workers(cluster: Cluster, timeout_secs: float) -> None:
+    """Returns once the port of every other worker has answered; TensorFlow would wait forever."""
+    own_port = _address(cluster.workers[cluster.index])[1]
+    silent = [w for number, w in enumerate(cluster.workers) if number != cluster.index]
+    deadline = time.monotonic() + timeout_secs
+    try:
+        listening = socket.create_server(("", own_port))  # Answers others that do this.
+    except OSError as error:
+        raise InputError(
+            f"Port {own_port}, which TF_CONFIG names, cannot be used: {error}"
+        ) from None
+    with listening:
+        while silent := [worker for worker in silent if not _answers(worker)]:
+            rule = "All workers that TF_CONFIG names must be started within `cluster_timeout_secs`."
+            check(time.monotonic() < deadline, rule, seconds=timeout_secs, not_reached=silent)
+            time.sleep(0.2)
+
+
+def _address(worker: str) -> tuple[str, int]:
+    host, _, port = worker.rpartition(":")
+    return host, int(port)
+
+
+def _answers(worker: str) -> bool:
+    try:
+        with socket.create_connection(_address(worker), timeout=2):
+            return True
+    except OSError:
+        return False

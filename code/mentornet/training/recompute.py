@@ -1,0 +1,76 @@
+"""Gradients in less memory: parts of a student are computed again for them."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import tensorflow as tf
+
+from mentornet.core.errors import check
+
+
+class Recomputed:
+    """Calls a student, keeping for its gradient only what passes between parts of it.
+
+    The parts have about the square root of the number of its operations each (Chen et al. 2016,
+    "Training Deep Nets with Sublinear Memory Cost"); one is computed a second time when the
+    gradient reaches it, from the same inputs, random numbers and moving averages.
+
+    Args:
+      student: a functional model of one input and one output that uses each layer once.
+
+    Raises:
+      InputError: the student is of another kind.
+    """
+
+    def __init__(self, student: keras.Model) -> None:
+        rule = "`recompute_gradients` needs a functional keras.Model that uses each layer once."
+        check(_is_known(student), rule, studentnet=type(student).__name__)
+        self._parts = _split(student)
+
+    def __call__(self, inputs: tf.Tensor, training: bool) -> tf.Tensor:
+        """The student's outputs."""
+        for part in self._parts:
+            inputs = _call(part, inputs, training)
+        return inputs
+
+
+def _call(part: keras.Model, inputs: tf.Tensor, training: bool) -> tf.Tensor:
+    states = part.non_trainable_variables
+    before = [tf.convert_to_tensor(state) for state in states]
+
+    @tf.recompute_grad
+    def pure(x: tf.Tensor, *parameters: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        return part.stateless_call(parameters, before, x, training=training)
+
+    outputs, after = pure(inputs, *map(tf.convert_to_tensor, part.trainable_variables))
+    for state, value in zip(states, after, strict=True):
+        state.assign(value)
+    return outputs
+
+
+def _is_known(student: keras.Model) -> bool:
+    """Whether each operation's only output is where the model says that it is used."""
+    if not hasattr(student, "operations"):
+        return False
+    produced = {id(operation.output) for operation in student.operations}
+    used = keras.tree.flatten([student.output, *(op.input for op in student.operations)])
+    return all(id(tensor) in produced for tensor in used)
+
+
+def _split(student: keras.Model) -> list[keras.Model]:
+    """Models whose chain is the student; they share its layers."""
+    operations = [op for op in student.operations if not isinstance(op, keras.layers.InputLayer)]
+    last_use: dict[int, int] = {}
+    for number, operation in enumerate(operations):
+        last_use |= {id(tensor): number for tensor in keras.tree.flatten(operation.input)}
+    parts, start, begin, alive_until = [], student.input, 0, -1
+    for number, operation in enumerate(operations):
+        final = number == len(operations) - 1
+        is_cut = alive_until <= number  # No earlier output is used further on.
+        if final or (is_cut and number - begin >= math.isqrt(len(operations))):
+            parts.append(keras.Model(start, operation.output))
+            start, begin = operation.output, number
+        alive_until = max(alive_until, last_use.get(id(operation.output), -1))
+    return parts

@@ -1,0 +1,71 @@
+"""Learning the MentorNet again while the student trains (paper, Algorithm 1, step 6)."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+from mentornet.config.training import TrainConfig
+from mentornet.core.errors import check
+from mentornet.datasets.records import Examples
+from mentornet.evaluation import dump
+from mentornet.evaluation.predictor import Predictor
+from mentornet.training.step import Trainer
+from mentornet.weighting.mentor import MentorNet
+from mentornet.weighting.mentor_checkpoints import save_mentornet
+
+# (MentorNet now, dump float64 [n, 5], percentile 0..100, seed) -> the MentorNet learned further.
+Relearn = Callable[[MentorNet, np.ndarray, float, int], MentorNet]
+
+
+class MentorUpdates:
+    """Gives a run a new MentorNet at the epochs that its configuration names.
+
+    An update is a function of the student, the MentorNet and the trusted samples after a step, so
+    a run that goes on from a checkpoint makes it again, with the same result.
+
+    Args:
+      config: of a mentored run with `mentornet_update_epochs`.
+      trainer: whose student is judged and whose MentorNet is replaced.
+      examples: the training split.
+      relearn: learns a MentorNet further from a dump of the trusted samples.
+
+    Raises:
+      InputError: no sample is trusted, or the MentorNet has further features.
+    """
+
+    def __init__(
+        self, config: TrainConfig, trainer: Trainer, examples: Examples, relearn: Relearn
+    ) -> None:
+        rule = "`mentornet_update_epochs` needs trusted samples (cifar_prepare_data --num_trusted)."
+        check(bool(examples.trusted.any()), rule, trusted=int(examples.trusted.sum()))
+        assert trainer.weighting is not None  # TrainConfig checks it.
+        further = trainer.weighting.mentor.further_features
+        rule = "`mentornet_update_epochs` needs a MentorNet without further features."
+        check(not further, rule, further_features=further)
+        self._config, self._weighting = config, trainer.weighting
+        self._trusted = examples.take(dump.choose(examples, None, config.seed))
+        self._predictor = Predictor(trainer.student)
+        self._relearn = relearn
+        epochs, steps = config.mentornet_update_epochs, config.max_number_of_steps
+        self.steps = frozenset(math.ceil(epoch * steps / 100) for epoch in epochs)
+
+    def __call__(self, step: int, save: bool) -> None:
+        """Updates the MentorNet after `step`; it may be saved as mentornet/mentornet-<step>."""
+        weighting = self._weighting
+        losses = self._predictor(self._trusted, self._config.batch_size).losses
+        epoch = np.full(len(losses), min(weighting.config.burn_in_epoch, 99))
+        columns = (self._trusted.ids, epoch, self._trusted.labels, self._trusted.clean_labels)
+        rows = np.stack([*columns, losses], axis=1).astype(np.float64)
+        percentile = 100 * weighting.config.loss_p_percentile
+        learned = self._relearn(weighting.mentor, rows, percentile, self._config.seed)
+        for name, variable in weighting.mentor.tf1_variables.items():
+            variable.assign(learned.tf1_variables[name])
+        if not save:
+            return
+        prefix = os.path.join(self._config.train_log_dir, "mentornet", f"mentornet-{step}")
+        save_mentornet(weighting.mentor, prefix)
+        print(f"Step {step}: the MentorNet was updated and saved as {prefix}.", flush=True)

@@ -1,0 +1,122 @@
+"""MentorNet checkpoints with the release's TensorFlow 1 names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+
+import tensorflow as tf
+
+from mentornet.core.errors import InputError, check
+from mentornet.core.tf1_checkpoints import is_prefix, open_checkpoint, read_tensor
+from mentornet.weighting import features
+from mentornet.weighting.mentor import VARIABLE_SHAPES, MentorNet
+
+# Strings; only in the checkpoints of MentorNets with further features.
+_FEATURES = "mentornet/features"
+# In the repository, or in the package where it was installed from a wheel.
+_HERE = pathlib.Path(__file__).resolve()
+_MODELS = (_HERE.parents[3] / "mentornet_models" / "models", _HERE.parents[1] / "models")
+
+
+def shipped_mentornets() -> dict[str, str]:
+    """The curricula that come with the project: name -> checkpoint prefix.
+
+    A curriculum's name is its checkpoint's, without the suffix "_mentornet".
+    """
+    prefixes = sorted(path for folder in _MODELS for path in folder.glob("*/*.index"))
+    return {path.stem.removesuffix("_mentornet"): str(path.with_suffix("")) for path in prefixes}
+
+
+def find_mentornet(path: str) -> str:
+    """Resolves a checkpoint prefix, a directory (its latest checkpoint) or a shipped name.
+
+    Raises:
+      InputError: nothing is found there.
+    """
+    if is_prefix(path):
+        return path
+    if os.path.isdir(path):
+        latest = tf.train.latest_checkpoint(path)
+        if latest is None:
+            found = sorted(pathlib.Path(path).glob("*.index"))
+            latest = str(found[0].with_suffix("")) if len(found) == 1 else None
+        if latest is not None and is_prefix(latest):
+            return latest
+    shipped = shipped_mentornets()
+    if path in shipped:
+        return shipped[path]
+    names = ", ".join(shipped) or "none"
+    raise InputError(
+        f"No MentorNet checkpoint at {path}: give a checkpoint prefix, a directory that holds one, "
+        f"or a shipped curriculum ({names})."
+    )
+
+
+def load_mentornet(path: str) -> MentorNet:
+    """Loads a frozen MentorNet from a TensorFlow 1 checkpoint, the release's or ours.
+
+    Args:
+      path: a checkpoint prefix, a directory (its latest checkpoint), or the name of a shipped
+        curriculum, e.g. "mentornet_pd".
+
+    Returns:
+      A MentorNet that is not trainable.
+
+    Raises:
+      InputError: there is no checkpoint, a variable is missing or has another shape.
+    """
+    prefix = find_mentornet(path)
+    reader = open_checkpoint(prefix)
+    shapes = reader.get_variable_to_shape_map()
+    missing = ", ".join(name for name in VARIABLE_SHAPES if name not in shapes)
+    if missing:
+        raise InputError(f"{prefix} is no MentorNet checkpoint: it lacks {missing}.")
+    num_labels = shapes["mentornet/label_embedding"][0]
+    names = features.RELEASE
+    if _FEATURES in shapes:
+        names = tuple(name.decode() for name in read_tensor(reader, prefix, _FEATURES))
+    mentor = MentorNet(num_labels, features=names)
+    for name, variable in mentor.tf1_variables.items():
+        rule = f"{prefix}: {name} must have the shape {tuple(variable.shape)}."
+        check(tuple(shapes[name]) == tuple(variable.shape), rule, shape=tuple(shapes[name]))
+        variable.assign(read_tensor(reader, prefix, name))
+    mentor.trainable = False
+    return mentor
+
+
+def save_mentornet(mentor: MentorNet, prefix: str) -> None:
+    """Writes a TensorFlow 1 checkpoint that `load_mentornet` and the 2018 code read.
+
+    (The 2018 code knows no features beyond its four.)
+
+    Args:
+      mentor: the MentorNet.
+      prefix: files `<prefix>.index` and `<prefix>.data-00000-of-00001` are made, and `checkpoint`
+        beside them names them as the latest.
+    """
+    os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)
+    names = sorted(mentor.tf1_variables)
+    tensors = [tf.convert_to_tensor(mentor.tf1_variables[name].value) for name in names]
+    if mentor.further_features:
+        names.append(_FEATURES)
+        tensors.append(tf.constant(mentor.features))
+    # Absolute, since TensorFlow joins a bare file name to its temporary folder wrongly.
+    tf.raw_ops.SaveV2(
+        prefix=os.path.abspath(prefix),
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=tensors,
+    )
+    # The file by which TensorFlow 1 and 2 find a directory's latest checkpoint.
+    name = os.path.basename(prefix)
+    state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
+    pathlib.Path(os.path.abspath(prefix)).with_name("checkpoint").write_text(state)
+
+
+def mentornet_fingerprint(mentor: MentorNet) -> str:
+    """SHA-256 over the variables in the order of their names."""
+    variables = mentor.tf1_variables
+    parts = [variables[name].numpy().tobytes() for name in sorted(variables)]
+    return hashlib.sha256(b"".join(parts)).hexdigest()

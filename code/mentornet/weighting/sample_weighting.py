@@ -1,0 +1,208 @@
+"""From losses to sample weights, once a step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from mentornet.config.weighting import WeightingConfig
+from mentornet.core import replicas, schedules
+from mentornet.core.errors import check
+from mentornet.core.schedules import NUM_EPOCHS
+from mentornet.core.seeds import Stream, seed_for
+from mentornet.weighting.mentor import MentorNet
+
+
+class WeightedBatch(NamedTuple):
+    """What one step of the weighting computed: float32 [batch, 1] weights, and scalars.
+
+    `before_dropout` are the weights without the zeros of example drop-out; `global_size`, int32, is
+    the number of samples of all replicas.
+    """
+
+    weights: tf.Tensor
+    before_dropout: tf.Tensor
+    global_size: tf.Tensor
+    percentile_loss: tf.Tensor
+    dropout_rate: tf.Tensor
+    epoch: tf.Tensor
+
+
+class SampleWeighting(tf.Module):
+    """Turns a batch's losses into sample weights ("v" in the paper, Algorithm 1).
+
+    ```
+    weighting = SampleWeighting(load_mentornet("mentornet_pd"), loss_p_percentile=0.75)
+    weights = weighting(losses, epoch_percentage=17, global_step=step)  # [batch, 1]
+    loss = tf.reduce_mean(weights * losses)
+    ```
+
+    Args:
+      mentor: the MentorNet.
+      loss_p_percentile: share in 0..1; this percentile of a batch's losses is averaged.
+      burn_in_epoch: epoch percentage before which every weight is 1.
+      fixed_epoch_after_burn_in: whether the MentorNet sees at most `burn_in_epoch` as epoch.
+      loss_moving_average_decay: in 0..1.
+      example_dropout_rates: "rate,epochs,rate,epochs,...", the epochs sum to 100.
+      seed: of the example drop-out; which samples a step drops depends on (seed, global_step).
+      loss_moving_average: the variable to use, by default a new one.
+      dropout_stream: of the example drop-out's random numbers.
+
+    Attributes:
+      mentor: the MentorNet; may be replaced between two steps.
+      loss_moving_average: float32 scalar variable, 0 before the first call.
+
+    Raises:
+      InputError: a setting lies outside its range.
+    """
+
+    def __init__(
+        self,
+        mentor: MentorNet,
+        loss_p_percentile: float = 0.7,
+        burn_in_epoch: int = 0,
+        fixed_epoch_after_burn_in: bool = False,
+        loss_moving_average_decay: float = 0.5,
+        example_dropout_rates: str = "0.5, 17, 0.05, 78, 1.0, 5",
+        seed: int = 0,
+        loss_moving_average: tf.Variable | None = None,
+        dropout_stream: Stream = Stream.EXAMPLE_DROPOUT,
+    ) -> None:
+        super().__init__("sample_weighting")
+        self.config = WeightingConfig(
+            loss_p_percentile,
+            burn_in_epoch,
+            fixed_epoch_after_burn_in,
+            loss_moving_average_decay,
+            example_dropout_rates,
+        )
+        self.mentor = mentor
+        self.seed = seed
+        self._stream = dropout_stream
+        self._dropout_rates = schedules.dropout_rates(example_dropout_rates)
+        if loss_moving_average is None:
+            loss_moving_average = tf.Variable(
+                0.0,
+                trainable=False,
+                dtype=tf.float32,
+                name="loss_moving_average",
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,  # All have the same.
+            )
+        self.loss_moving_average = loss_moving_average
+
+    def second(self, loss_moving_average: tf.Variable | None = None) -> SampleWeighting:
+        """The same settings and MentorNet for mixed samples, with a moving average of their own."""
+        further = self.mentor.further_features
+        rule = "`second_reweight` needs a MentorNet without further features."
+        check(not further, rule, further_features=further)
+        return SampleWeighting(
+            self.mentor,
+            **dataclasses.asdict(self.config),
+            seed=self.seed,
+            loss_moving_average=loss_moving_average,
+            dropout_stream=Stream.SECOND_EXAMPLE_DROPOUT,
+        )
+
+    def __call__(
+        self,
+        losses: tf.Tensor,
+        *,
+        epoch_percentage: tf.Tensor | int,
+        global_step: tf.Tensor | int,
+        labels: tf.Tensor | None = None,
+        further: Mapping[str, tf.Tensor] | None = None,
+    ) -> tf.Tensor:
+        """Updates the moving average and computes the weights.
+
+        Args:
+          losses: float [batch, 1], the loss of each sample.
+          epoch_percentage: int scalar, floor(100 * global_step / max_number_of_steps).
+          global_step: int scalar; with the seed it decides which samples are dropped.
+          labels: int [batch], what the MentorNet sees as label; None is 0, as in the release.
+          further: float [batch] by name, the features beyond the release's that the MentorNet was
+            learned with.
+
+        Returns:
+          float32 [batch, 1], without gradient.
+
+        Raises:
+          InputError: a feature that the MentorNet needs is not given.
+        """
+        return self.weigh(losses, epoch_percentage, global_step, labels, further).weights
+
+    def weigh(
+        self,
+        losses: tf.Tensor,
+        epoch_percentage: tf.Tensor | int,
+        global_step: tf.Tensor | int,
+        labels: tf.Tensor | None = None,
+        further: Mapping[str, tf.Tensor] | None = None,
+    ) -> WeightedBatch:
+        """Like a call, and returns what else was computed on the way.
+
+        In a replica of tf.distribute, percentile, moving average and example drop-out are those of
+        the global batch, the replicas' samples one after the other.
+        """
+        config = self.config
+        losses = tf.cast(losses, tf.float32)
+        epoch = tf.clip_by_value(tf.cast(epoch_percentage, tf.int32), 0, NUM_EPOCHS - 1)
+        if config.fixed_epoch_after_burn_in:
+            # Kept from the release: this freezes the drop-out rate, too.
+            epoch = tf.minimum(epoch, config.burn_in_epoch)
+        global_losses = replicas.gather(losses)
+        percentile_loss = nearest_percentile(global_losses, config.loss_p_percentile)
+        decay = config.loss_moving_average_decay
+        average = decay * self.loss_moving_average + (1 - decay) * percentile_loss
+        self.loss_moving_average.assign(average)
+        zeros = tf.zeros_like(losses)
+        label_column = zeros if labels is None else tf.cast(labels, tf.float32)[:, None]
+        epoch_column = zeros + tf.cast(epoch, tf.float32)
+        columns = [losses, losses - average, label_column, epoch_column]
+        columns += self._further_columns(further or {})
+        weights = tf.sigmoid(self.mentor(tf.concat(columns, axis=1)))
+        # Kept from the release: burn-in ends one epoch early.
+        weights = tf.where(epoch < config.burn_in_epoch - 1, tf.ones_like(weights), weights)
+        rate = tf.gather(tf.constant(self._dropout_rates, tf.float64), epoch)
+        weights = tf.stop_gradient(weights)
+        size = tf.size(global_losses)
+        first = replicas.first_row(tf.size(losses))
+        kept = self._kept(size, rate, global_step)[first : first + tf.size(losses)]
+        rate = tf.cast(rate, tf.float32)
+        return WeightedBatch(weights * kept, weights, size, percentile_loss, rate, epoch)
+
+    def _further_columns(self, further: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
+        names = self.mentor.further_features
+        missing = [name for name in names if name not in further]
+        rule = f"`further` must give {', '.join(missing)}, which the MentorNet was learned with."
+        check(not missing, rule, further=sorted(further))
+        return [tf.cast(further[name], tf.float32)[:, None] for name in names]
+
+    def _kept(self, batch_size: tf.Tensor, rate: tf.Tensor, global_step: tf.Tensor) -> tf.Tensor:
+        """1 for the samples that example drop-out keeps, 0 for the others. float32 [batch, 1]."""
+        num_kept = tf.cast(tf.cast(batch_size, tf.float64) * (1 - rate), tf.int32)
+        seed = seed_for(self.seed, global_step, self._stream)
+        permutation = tf.argsort(tf.random.stateless_uniform([batch_size], seed))
+        return tf.cast(permutation < num_kept, tf.float32)[:, None]
+
+
+def nearest_percentile(losses: tf.Tensor, share: float) -> tf.Tensor:
+    """The percentile of a batch's losses, always an element of the batch.
+
+    As tf.contrib.distributions.percentile(..., interpolation="nearest") of TensorFlow 1: the rank
+    is counted from the largest loss and rounded half to even in double precision.
+
+    Args:
+      losses: float32 [batch, 1].
+      share: 0..1; 0.7 is the 70th percentile.
+
+    Returns:
+      float32 scalar.
+    """
+    from_largest = 1 - float(np.float32(share) * np.float32(100)) / 100
+    largest_rank = tf.cast(tf.size(losses) - 1, tf.float64)
+    rank = tf.cast(tf.round(largest_rank * from_largest), tf.int32)
+    return tf.sort(tf.reshape(losses, [-1]), direction="DESCENDING")[rank]

@@ -31,7 +31,7 @@ _STEP = "from steps import *; s = trainer_step('inception', {}, True)"
 _DEVICES = """
 from run import median, take_turns
 from steps import trainer_step
-from mentornet import distribution
+from mentornet.training import distribution
 with distribution.make_strategy({number}, distribution.Cluster(), 1).scope():
     step = trainer_step("inception", {batch} // {number}, True)
 print(median(take_turns({{"step": step}}, {rounds})["step"]))

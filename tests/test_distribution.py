@@ -244,11 +244,12 @@ SMALL = """
 import sys
 import numpy as np
 import tensorflow as tf
-from mentornet import distribution
-from mentornet.config import TrainConfig, WeightingConfig
+from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import WeightingConfig
 from mentornet.datasets.pipeline import in_replicas, training_batches
 from mentornet.datasets.records import Examples
-from mentornet.factory import make_trainer
+from mentornet.training import distribution
+from mentornet.training.build import make_trainer
 
 name, num_devices, num_steps, precision, path = sys.argv[1:]
 config = TrainConfig(

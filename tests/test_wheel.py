@@ -13,8 +13,9 @@ PARTS = ("code", "mentornet_learning", "mentornet_models")
 FILES = ("setup.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE")
 CODE = """
 import mentornet
-from mentornet.tf1_checkpoints import shipped_mentornets
-from mentornet_learning import curricula
+from mentornet.learning import curricula
+from mentornet.weighting.mentor_checkpoints import shipped_mentornets
+import mentornet_learning
 assert mentornet.__file__.startswith({site!r}), mentornet.__file__
 assert set(shipped_mentornets()) == {names!r}
 assert all(mentornet.load_mentornet(name).num_labels >= 2 for name in {names!r})

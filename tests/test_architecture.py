@@ -4,7 +4,7 @@ import ast
 import graphlib
 
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 PACKAGE = ROOT / "code" / "mentornet"
 # From the bottom up: each may import what stands before it, and itself.

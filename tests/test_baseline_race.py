@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import parity
 import tensorflow as tf
-from conftest import GOLDEN, MENTORNET
+from helpers import GOLDEN, MENTORNET
 
 LEARNING_RATE = 0.1
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import run
+from helpers import run
 
 RATIOS = {
     "mentored_over_no_lrn",

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import MENTORNET, ROOT, run
+from helpers import MENTORNET, ROOT, run
 
 SCRIPTS = [
     "code/cifar_train_mentornet.py",

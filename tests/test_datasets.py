@@ -8,7 +8,7 @@ import tarfile
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT
+from helpers import ROOT
 
 from mentornet import InputError
 from mentornet.datasets import noise, pipeline, records, sources

@@ -10,8 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, run, start
-from test_training import SCRIPT, assert_same_state, latest_state
+from helpers import ROOT, SCRIPT, assert_same_state, latest_state, run, start
 
 from mentornet import InputError
 from mentornet.config.training import TrainConfig

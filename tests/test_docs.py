@@ -8,7 +8,7 @@ import subprocess
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-from conftest import ROOT, run
+from helpers import ROOT, run
 
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("mentornet_models/*.md")])
 SOURCES = [path for part in ("code", "mentornet_learning") for path in (ROOT / part).rglob("*.py")]

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import run
+from helpers import run
 
 from mentornet import InputError, load_mentornet
 from mentornet.datasets import records

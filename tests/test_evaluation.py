@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import run, start
+from helpers import run, start
 
 from mentornet import InputError
 from mentornet.config.evaluation import EvalConfig

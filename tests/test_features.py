@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import MENTORNET, run
+from helpers import MENTORNET, run
 
 from mentornet import InputError, MentorNet, SampleWeighting, load_mentornet, save_mentornet
 from mentornet.learning import curricula

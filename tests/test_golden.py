@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import GOLDEN, MENTORNET, ROOT
+from helpers import GOLDEN, MENTORNET, ROOT
 
 
 @pytest.mark.parametrize(

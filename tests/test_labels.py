@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import run
+from helpers import run
 
 from mentornet import InputError
 from mentornet.datasets import records

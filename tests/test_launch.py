@@ -13,7 +13,7 @@ import time
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-from conftest import ROOT, look_at, run, start
+from helpers import ROOT, look_at, run, start
 
 from mentornet.core.files import holder, read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare

@@ -6,7 +6,7 @@ import time
 
 import pytest
 import tensorflow as tf
-from conftest import run, start
+from helpers import run, start
 
 from mentornet.core.files import read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare

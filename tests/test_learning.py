@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from conftest import run
 from curricula_errors import DEFAULTS, PUBLISHED, SHIPPED, errors, learn
+from helpers import run
 
 from mentornet import InputError, load_mentornet
 from mentornet.learning import curricula, training_rows

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import MENTORNET, ROOT
+from helpers import MENTORNET, ROOT
 
 from mentornet import InputError, MentorNet, load_mentornet, save_mentornet
 from mentornet.weighting.mentor import VARIABLE_SHAPES

@@ -6,8 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import MENTORNET, run
-from test_training import assert_same_state, latest_state
+from helpers import MENTORNET, assert_same_state, latest_state, run
 
 from mentornet import InputError, MentoredModel, load_mentornet
 from mentornet.config.training import TrainConfig

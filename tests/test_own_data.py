@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import run
+from helpers import run
 from PIL import Image
 
 from mentornet import InputError

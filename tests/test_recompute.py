@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import MENTORNET
+from helpers import MENTORNET
 
 from mentornet import InputError, build_student
 from mentornet.config.training import TrainConfig

@@ -4,7 +4,7 @@ import importlib
 import json
 
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 from mentornet import InputError
 from mentornet.runs.reader import read_results

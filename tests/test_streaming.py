@@ -7,8 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
-from test_training import SCRIPT, assert_same_state, config
+from helpers import ROOT, SCRIPT, assert_same_state, config
 
 from mentornet import InputError
 from mentornet.datasets import records

@@ -7,42 +7,32 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import MENTORNET, ROOT, run, start
+from helpers import (
+    MENTORED,
+    MENTORNET,
+    ROOT,
+    SCRIPT,
+    assert_same_state,
+    config,
+    latest_state,
+    run,
+    start,
+    wait_for_step,
+)
 
 from mentornet import InputError
 from mentornet.config.evaluation import EvalConfig
-from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
 from mentornet.core import files
 from mentornet.core.files import read_json_lines
 from mentornet.evaluation import job
-from mentornet.runs.checkpoints import find_latest
 from mentornet.runs.statistics import prediction_statistics, weight_statistics
 from mentornet.training import loop
 from mentornet.training.build import make_trainer
-
-MENTORED = {"trained_mentornet_dir": MENTORNET, "example_dropout_rates": "0.5,50,0,50"}
-SCRIPT = "code/cifar_train_mentornet.py"
-
-
-def latest_state(folder):
-    """Every tensor of a run's latest checkpoint but its configuration."""
-    reader = tf.train.load_checkpoint(find_latest(str(folder)))
-    names = set(reader.get_variable_to_shape_map())
-    names -= {"_CHECKPOINTABLE_OBJECT_GRAPH", "config/.ATTRIBUTES/VARIABLE_VALUE"}
-    return {n: reader.get_tensor(n) for n in names if not n.startswith("save_counter")}
-
-
-def assert_same_state(a, b):
-    a, b = latest_state(a), latest_state(b)
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
 @pytest.fixture(scope="session")
@@ -52,17 +42,6 @@ def undisturbed(tmp_path_factory, train_flags):
     status, output = run(SCRIPT, *train_flags(train_log_dir=folder, **MENTORED))
     assert status == 0, output
     return folder
-
-
-def wait_for_step(process, folder, step):
-    """Waits until a running training has logged `step`."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        rows = read_json_lines(folder / "metrics.jsonl")
-        if rows and rows[-1]["step"] >= step:
-            return
-        time.sleep(0.01)
-    pytest.fail(f"no step {step}: {process.communicate()[0]}")
 
 
 def test_what_a_run_writes(undisturbed):
@@ -113,17 +92,6 @@ def test_signals_end_a_run_cleanly(undisturbed, train_flags, tmp_path, number):
     assert "Traceback" not in output
     assert run(SCRIPT, *flags)[0] == 0
     assert_same_state(undisturbed, folder)
-
-
-def config(digits, folder, **values):
-    defaults = {
-        "dataset_name": "digits",
-        "studentnet": "inception",
-        "batch_size": 16,
-        "max_number_of_steps": 4,
-        "log_every_steps": 1,
-    }
-    return TrainConfig(str(digits / "0.4"), str(folder), **(defaults | values))
 
 
 def test_another_configuration_in_the_folder_is_refused(digits, tmp_path):

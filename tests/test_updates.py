@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import MENTORNET
-from test_training import assert_same_state, latest_state
+from helpers import MENTORNET, assert_same_state, latest_state
 
 from mentornet import InputError, load_mentornet
 from mentornet.config.training import TrainConfig

@@ -3,7 +3,7 @@
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-from conftest import run
+from helpers import run
 
 from mentornet import InputError, load_mentornet
 from mentornet_learning import visualizer

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import MENTORNET
+from helpers import MENTORNET
 
 from mentornet import InputError, SampleWeighting, load_mentornet
 from mentornet.weighting.sample_weighting import nearest_percentile

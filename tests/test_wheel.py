@@ -7,7 +7,7 @@ import sys
 import zipfile
 
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 PARTS = ("code", "mentornet_learning", "mentornet_models")
 FILES = ("setup.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import MENTORNET, ROOT, run, times
+from helpers import MENTORNET, ROOT, run, times
 
 LINES = times(quick=40, full=500)
 SECONDS, BYTES = 120, 3e9
@@ -24,7 +24,8 @@ VALUES = (
 )
 _SERVER = """
 import io, os, runpy, signal, sys, time, json, resource, tempfile
-import tensorflow, keras, mentornet.training.loop, mentornet.evaluation.job, mentornet.datasets.prepare
+import tensorflow, keras
+import mentornet.training.loop, mentornet.evaluation.job, mentornet.datasets.prepare
 for line in sys.stdin:
     script, flags = json.loads(line)
     with tempfile.TemporaryFile() as output:

@@ -3,41 +3,20 @@
 import random
 import shutil
 
-import keras
 import pytest
-from conftest import times
-from test_training import assert_same_state
+from helpers import assert_same_state, saving_config, times
 
 from mentornet import InputError
 from mentornet.config.evaluation import EvalConfig
-from mentornet.config.training import TrainConfig
 from mentornet.core.files import read_json_lines
 from mentornet.evaluation import job
 from mentornet.training import loop
 
 
-def small(num_classes):
-    layers = [keras.layers.Flatten(), keras.layers.Dense(num_classes)]
-    return keras.Sequential([keras.Input((32, 32, 3)), *layers])
-
-
-def config(digits, folder, **values):
-    return TrainConfig(
-        str(digits / "0.4"),
-        str(folder),
-        dataset_name="digits",
-        studentnet="test_damaged_checkpoints:small",
-        batch_size=16,
-        max_number_of_steps=4,
-        save_interval_steps=1,
-        **values,
-    )
-
-
 @pytest.fixture(scope="module")
 def whole(digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    loop.train(config(digits, folder))
+    loop.train(saving_config(digits, folder))
     return folder
 
 
@@ -70,7 +49,7 @@ def test_training_goes_on_from_a_good_one(whole, digits, tmp_path, seed, capsys)
     shutil.copytree(whole, damaged)
     damage, name = DAMAGE[seed % 3], FILES[seed // 3 % 3]
     damage(damaged / name, choice)
-    loop.train(config(digits, damaged))
+    loop.train(saving_config(digits, damaged))
     assert_same_state(whole, damaged)
     output = capsys.readouterr().out
     assert "Going on from" in output
@@ -96,4 +75,4 @@ def test_nothing_that_can_be_read_is_said(whole, digits, tmp_path):
     for path in damaged.glob("model.ckpt-*"):
         path.write_bytes(b"")
     with pytest.raises(InputError, match="No checkpoint in .* can be read"):
-        loop.train(config(digits, damaged))
+        loop.train(saving_config(digits, damaged))

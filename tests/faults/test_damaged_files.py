@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import times
+from helpers import times
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -5,8 +5,7 @@ import shutil
 import time
 
 import pytest
-from conftest import MENTORNET, run, start, times
-from test_training import assert_same_state
+from helpers import MENTORNET, assert_same_state, run, start, times
 
 from mentornet.core.files import read_json_lines
 

@@ -9,9 +9,7 @@ import time
 
 import pytest
 import tensorflow as tf
-from conftest import ROOT, start
-from test_damaged_checkpoints import config
-from test_training import assert_same_state, wait_for_step
+from helpers import ROOT, assert_same_state, saving_config, start, wait_for_step
 
 from mentornet import InputError
 from mentornet.config.evaluation import EvalConfig
@@ -26,7 +24,7 @@ BASELINE = "code/cifar_train_baseline.py"
 @pytest.fixture(scope="module")
 def whole(digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    loop.train(config(digits, folder))
+    loop.train(saving_config(digits, folder))
     return folder
 
 
@@ -133,7 +131,7 @@ def test_records_appended_while_training(whole, digits, tmp_path, monkeypatch):
         return original(*arguments, **keywords)
 
     monkeypatch.setattr(loop, "training_batches", append_and_go_on)
-    own = config(tmp_path / "data", tmp_path / "train", stop_after_step=2)
+    own = saving_config(tmp_path / "data", tmp_path / "train", stop_after_step=2)
     loop.train(own)
     with pytest.raises(InputError, match="num_examples was 200, is 201"):
         loop.train(own)
@@ -143,7 +141,7 @@ def test_records_appended_while_training(whole, digits, tmp_path, monkeypatch):
     monkeypatch.undo()
     file.write_bytes(before)
     assert find_latest(str(tmp_path / "train")).endswith("-2")
-    loop.train(config(tmp_path / "data", tmp_path / "train"))
+    loop.train(saving_config(tmp_path / "data", tmp_path / "train"))
     assert_same_state(whole, tmp_path / "train")
 
 
@@ -151,7 +149,7 @@ def test_a_clock_set_back(whole, digits, tmp_path, monkeypatch):
     """Every reading is an hour before the last."""
     seconds = itertools.count(2e9, -3600)
     monkeypatch.setattr(time, "time", lambda: next(seconds))
-    loop.train(config(digits, tmp_path / "train"))
+    loop.train(saving_config(digits, tmp_path / "train"))
     assert_same_state(whole, tmp_path / "train")
     folders = str(tmp_path / "train"), str(tmp_path / "eval"), str(digits / "val")
     job.run(EvalConfig(*folders, timeout_secs=1, eval_interval_secs=0.1))

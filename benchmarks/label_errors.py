@@ -11,7 +11,6 @@ Needs the extra `bench`.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pathlib
 import time
@@ -22,6 +21,7 @@ import numpy as np
 from absl import flags
 
 from mentornet.cli import pages, script
+from mentornet.config import options
 from mentornet.config.training import TrainConfig
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
@@ -35,16 +35,15 @@ _FOLDS = 5
 
 def fold_config(run: dict[str, Any]) -> TrainConfig:
     """A run's configuration without a MentorNet and with a fold's share of the steps."""
-    names = [field.name for field in dataclasses.fields(TrainConfig)]
-    values = {name: run[name] for name in names if name in run}
     steps = run["max_number_of_steps"] // _FOLDS
-    values |= {"weighting": None, "mentornet_update_epochs": (), "record_sample_weights": False}
-    values["learning_rate_boundaries"] = tuple(
+    values = run | {"weighting": None, "mentornet_update_epochs": ()}
+    values |= {"record_sample_weights": False, "max_number_of_steps": steps}
+    values["learning_rate_boundaries"] = [
         max(1, step // _FOLDS) for step in run["learning_rate_boundaries"]
-    )
+    ]
     if epochs := run["num_epochs_per_decay"]:
         values["num_epochs_per_decay"] = epochs / _FOLDS
-    return TrainConfig(**(values | {"max_number_of_steps": steps}))
+    return options.from_json(TrainConfig, values)
 
 
 def out_of_fold(config: TrainConfig, examples: Any, num_classes: int, augment: bool) -> np.ndarray:

@@ -1,12 +1,9 @@
 #!/usr/bin/env python3
 """Trains a StudentNet on the labels as given: every sample has weight 1."""
 
-from absl import flags
-
 from mentornet.cli import script, training_flags
 
 training_flags.define_training_flags()
-flags.adopt_module_key_flags(training_flags)
 
 
 def main() -> None:

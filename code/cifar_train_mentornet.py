@@ -1,13 +1,10 @@
 #!/usr/bin/env python3
 """Trains a StudentNet under a frozen MentorNet (Jiang et al. 2018, Algorithm 1)."""
 
-from absl import flags
-
 from mentornet.cli import script, training_flags
 
 training_flags.define_training_flags()
 training_flags.define_mentornet_flags()
-flags.adopt_module_key_flags(training_flags)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
     python code/label_report.py RUN_DIR [RUN_DIR ...] [--output_dir=DIR]
 
 reads runs that were trained with --record_sample_weights and writes labels.csv (every sample) and
-label_errors.html (the most suspicious, with images). Scores of several runs on the same labels are
+labels.html (the most suspicious, with images). Scores of several runs on the same labels are
 averaged.
 """
 
@@ -20,6 +20,7 @@ from absl import flags
 from mentornet.cli import pages, script
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
+from mentornet.runs import layout
 
 if TYPE_CHECKING:
     from mentornet.evaluation.label_errors import LabelScores
@@ -28,7 +29,7 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_string("output_dir", "", "Folder of the results; by default the first run's.")
 flags.DEFINE_string("data_dir", "", "Training records; by default where the run found them.")
-flags.DEFINE_integer("num_shown", 100, "Samples in label_errors.html.")
+flags.DEFINE_integer("num_shown", 100, "Samples in labels.html.")
 
 _STYLE = """
 .samples { display: grid; gap: 0.75rem;
@@ -136,14 +137,14 @@ def main(*run_dirs: str) -> None:
     folder = pathlib.Path(FLAGS.output_dir or run_dirs[0])
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files.write_text(folder / "labels.csv", to_csv(scores))
-        files.write_text(folder / "labels.html", to_html(scores, FLAGS.num_shown))
+        files.write_text(folder / layout.LABELS_FILE, to_csv(scores))
+        files.write_text(folder / layout.LABELS_PAGE, to_html(scores, FLAGS.num_shown))
     except OSError as error:
         raise InputError(f"`output_dir` {folder} cannot be written: {error}") from None
     print(f"{len(scores.score)} samples, {scores.noise_rate:.1%} of the labels estimated wrong")
     if rows := label_errors.detection_quality(scores):
         print("  ".join(f"{k} {v:.3f}" for k, v in rows[0].items() if isinstance(v, float)))
-    print(f"{folder}/labels.csv and label_errors.html")
+    print(f"{folder / layout.LABELS_FILE} and {layout.LABELS_PAGE}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from mentornet.cli import script
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.core.schedules import RESNET_BOUNDARIES
+from mentornet.runs import layout
 
 FLAGS = flags.FLAGS
 
@@ -59,7 +60,7 @@ class Run:
 
     def result(self) -> dict[str, float] | None:
         """Last and best accuracy, once the last step was evaluated."""
-        rows = files.read_json_lines(self.folder / "eval_val" / "eval.jsonl")
+        rows = files.read_json_lines(self.folder / layout.EVAL_FOLDER / layout.EVALUATIONS_FILE)
         accuracy = {row["step"]: row["eval/accuracy"] for row in rows}
         if self.steps not in accuracy:
             return None
@@ -131,15 +132,15 @@ def make_run(
     # learn_curriculum.py makes the folder `train` itself.
     own_folders = script.endswith("learn_curriculum.py")
     values["data_dir"] = f"{data}/{records}"
-    values["train_log_dir"] = str(folder if own_folders else folder / "train")
+    values["train_log_dir"] = str(folder if own_folders else folder / layout.TRAIN_FOLDER)
     if own_folders:
         values["eval_data_dir"] = test
     evaluate = {
         "dataset_name": row["dataset_name"],
         "studentnet": row["studentnet"],
         "data_dir": test,
-        "checkpoint_dir": f"{folder}/train",
-        "eval_dir": f"{folder}/eval_val",
+        "checkpoint_dir": f"{folder / layout.TRAIN_FOLDER}",
+        "eval_dir": f"{folder / layout.EVAL_FOLDER}",
     }
     return Run(
         str(folder.relative_to(runs)),
@@ -175,7 +176,7 @@ class Pair:
         """Whether both are; an evaluation that waits for a training job that gave up is ended."""
         if self.train.poll() is None:
             return False
-        rows = files.read_json_lines(self.run.folder / "train" / "metrics.jsonl")
+        rows = files.read_json_lines(self.run.folder / layout.TRAIN_FOLDER / layout.METRICS_FILE)
         if not rows or rows[-1]["step"] < self.run.steps:
             self.evaluation.terminate()
         return self.evaluation.poll() is not None
@@ -207,7 +208,7 @@ class Launcher:
         if summary := run.result():
             self._say(run, f"is done, last accuracy {summary['last_accuracy']:.4f}")
             return
-        if process := files.holder(run.folder / "train"):
+        if process := files.holder(run.folder / layout.TRAIN_FOLDER):
             self._waiting.append(run)
             if run.name not in self._told:
                 self._told.add(run.name)

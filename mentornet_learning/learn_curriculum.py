@@ -26,6 +26,7 @@ from mentornet.config.weighting import WeightingConfig
 from mentornet.core import files
 from mentornet.core.errors import check
 from mentornet.learning import training_rows
+from mentornet.runs import layout
 
 FLAGS = flags.FLAGS
 
@@ -125,7 +126,7 @@ def run(
     job.run(
         EvalConfig(str(root / "train"), str(eval_dir), eval_data_dir, batch_size=100, run_once=True)
     )
-    accuracy = json.loads((eval_dir / job.SUMMARY_FILE).read_text())
+    accuracy = json.loads((eval_dir / layout.SUMMARY_FILE).read_text())
     summary = {
         "csv": str(csv),
         "mentornet": mentored.trained_mentornet_dir,
@@ -144,7 +145,9 @@ def define_flags() -> None:
     for name, value in _DEFAULTS.items():
         FLAGS.set_default(name, value)
     flags.DEFINE_string("eval_data_dir", "", "Folder of the test records.")
-    flags.DEFINE_integer("dump_num_samples", None, "Dump a class-balanced subset of so many.")
+    flags.DEFINE_integer(
+        "dump_num_samples", None, "Size of the dump, a class-balanced subset; by default all."
+    )
 
 
 def main() -> None:
@@ -156,7 +159,7 @@ def main() -> None:
     )
     rule = "`burn_in_epoch` must be at least 1: the MentorNet is learned after it."
     check(weighting.burn_in_epoch >= 1, rule, burn_in_epoch=weighting.burn_in_epoch)
-    update_epochs = training_flags.whole_numbers("mentornet_update_epochs")
+    update_epochs = FLAGS.mentornet_update_epochs
     script.load_tensorflow()
     try:
         summary = run(config, weighting, path, FLAGS.dump_num_samples, update_epochs)
@@ -167,5 +170,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    flags.adopt_module_key_flags(training_flags)
     script.run(main)

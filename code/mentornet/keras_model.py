@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -42,7 +42,7 @@ class MentoredModel(keras.Model):
       burn_in_epoch: epoch percentage before which every weight is 1.
       fixed_epoch_after_burn_in: whether the MentorNet sees at most `burn_in_epoch` as epoch.
       loss_moving_average_decay: in 0..1.
-      example_dropout_rates: "rate,epochs,rate,epochs,...", the epochs sum to 100.
+      example_dropout_rates: "rate,epochs,rate,epochs,...", the epochs sum to 100; or 100 rates.
       total_steps: steps of the whole training, to which the epoch percentage refers; None takes
         epochs times steps of each fit(). Give it where several calls make one training.
       mixup_alpha: if given, samples are mixed as by MentorMix (Jiang et al. 2020, Algorithm 1);
@@ -65,7 +65,7 @@ class MentoredModel(keras.Model):
         burn_in_epoch: int = _DEFAULTS.burn_in_epoch,
         fixed_epoch_after_burn_in: bool = _DEFAULTS.fixed_epoch_after_burn_in,
         loss_moving_average_decay: float = _DEFAULTS.loss_moving_average_decay,
-        example_dropout_rates: str = _DEFAULTS.example_dropout_rates,
+        example_dropout_rates: str | Sequence[float] = _DEFAULTS.example_dropout_rates,
         total_steps: int | None = None,
         mixup_alpha: float | None = None,
         second_reweight: bool = False,

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
-from mentornet.core.errors import check, check_count
+from mentornet.config.options import (
+    REQUIRED,
+    at_least,
+    check_fields,
+    folder,
+    not_empty,
+    not_negative,
+    option,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,23 +26,26 @@ class EvalConfig:
       InputError: a value lies outside its range.
     """
 
-    checkpoint_dir: str
-    eval_dir: str
-    data_dir: str
-    dataset_name: str | None = None
-    studentnet: str | None = None
-    split_name: str = "test"
-    batch_size: int = 25
-    eval_interval_secs: float = 600.0
-    timeout_secs: float | None = None
-    run_once: bool = False
+    checkpoint_dir: str = option(
+        REQUIRED, "Folder of the checkpoints: the training job's train_log_dir.", check=folder
+    )
+    eval_dir: str = option(REQUIRED, "Folder of the results.", check=folder)
+    data_dir: str = option(REQUIRED, "Folder of the records, e.g. data/cifar10/val.", check=folder)
+    dataset_name: str | None = option(None, "Data set; by default the checkpoint's.")
+    studentnet: str | None = option(None, "StudentNet; by default the checkpoint's.")
+    split_name: str = option(
+        "test", "Which records: <dataset_name>_<split_name>-*.", check=not_empty
+    )
+    batch_size: int = option(
+        25, "Images per forward pass; does not change the results.", check=at_least(1)
+    )
+    eval_interval_secs: float = option(
+        600.0, "Seconds between two looks for new checkpoints.", check=not_negative
+    )
+    timeout_secs: float | None = option(
+        None, "Stop after this many seconds without a new checkpoint.", check=not_negative
+    )
+    run_once: bool = option(False, "Evaluate the checkpoints that are there, then stop.")
 
     def __post_init__(self) -> None:
-        for name in ("checkpoint_dir", "eval_dir", "data_dir", "split_name"):
-            value = getattr(self, name)
-            check(bool(value), f"`{name}` must not be empty.", **{name: value})
-        check_count("batch_size", self.batch_size)
-        for name in ("eval_interval_secs", "timeout_secs"):
-            value = getattr(self, name)
-            rule = f"`{name}` must not be negative."
-            check(value is None or value >= 0, rule, **{name: value})
+        check_fields(self)

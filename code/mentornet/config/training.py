@@ -5,8 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from mentornet.config.options import (
+    REQUIRED,
+    at_least,
+    below,
+    check_fields,
+    folder,
+    increasing,
+    option,
+    positive,
+)
 from mentornet.config.weighting import MixupConfig, WeightingConfig
-from mentornet.core.errors import check, check_count
+from mentornet.core.errors import check
 
 # What students compute in; parameters, losses and weights are always float32.
 PRECISIONS = {
@@ -20,125 +30,169 @@ PRECISIONS = {
 class TrainConfig:
     """Everything that a training run depends on.
 
-    `weighting` is None for the baseline, `mixup` where samples are not mixed, `ema_decay` where
-    the parameters are evaluated as they are. `augment` None means what the data set asks for,
-    `num_epochs_per_decay`, `momentum` and `weight_decay` None what the student does.
+    Each field is a flag of the training scripts: its help, its check, and whether a run may be
+    continued with another value (`may_change`) stand here and nowhere else.
 
     Raises:
-      InputError: a value lies outside its range.
+      InputError: a value lies outside its range, or two contradict each other.
     """
 
-    data_dir: str
-    train_log_dir: str
-    dataset_name: str = "cifar10"
-    studentnet: str = "resnet101"
-    batch_size: int = 128
-    max_number_of_steps: int = 39000
-    learning_rate: float = 0.1
-    learning_rate_decay_factor: float = 0.1
-    num_epochs_per_decay: float | None = None
-    learning_rate_boundaries: tuple[int, ...] = ()
-    momentum: float | None = None
-    weight_decay: float | None = None
-    augment: bool | None = None
-    seed: int = 0
-    deterministic: bool = True
-    trained_mentornet_dir: str | None = None
-    mentornet_label: str = "zero"
-    weighting: WeightingConfig | None = None
-    mixup: MixupConfig | None = None
-    ema_decay: float | None = None
-    mentornet_update_epochs: tuple[int, ...] = ()
-    record_sample_weights: bool = False
-    mixed_precision: str = "float32"
-    jit_compile: bool = False
-    sync_batch_norm: bool = False
-    # What follows may change from one start to the next without changing the result; except that
-    # batch normalisation, unless synchronised, sees other samples together on more devices.
-    num_devices: int = 1
-    cluster_timeout_secs: int = 300
-    recompute_gradients: bool = False
-    save_summaries_secs: int = 120
-    save_interval_secs: int = 1200
-    save_interval_steps: int | None = None
-    log_every_steps: int = 10
-    steps_per_loop: int = 1
-    max_to_keep: int = 10
-    stop_after_step: int | None = None
-    overwrite: bool = False
+    data_dir: str = option(REQUIRED, "Folder of the training records.", check=folder)
+    train_log_dir: str = option(
+        REQUIRED, "Folder of checkpoints and logs.", check=folder, may_change=True
+    )
+    dataset_name: str = option("cifar10", "{datasets}, or the name of your own data.")
+    studentnet: str = option(
+        "resnet101", "{students}, or module:function (number of classes -> keras.Model)."
+    )
+    batch_size: int = option(128, "Samples per step, of all devices.", check=at_least(1))
+    max_number_of_steps: int = option(39000, "Number of training steps.", check=at_least(1))
+    learning_rate: float = option(0.1, "Initial learning rate.", check=positive)
+    learning_rate_decay_factor: float = option(
+        0.1, "Factor of the learning rate at each decay.", check=positive
+    )
+    num_epochs_per_decay: float | None = option(
+        None,
+        "Passes over the data between decays; by default 50 for resnet101 and inception, while "
+        "other students decay after half and three quarters of the steps.",
+        check=positive,
+    )
+    learning_rate_boundaries: tuple[int, ...] = option(
+        (),
+        "Steps after which the learning rate is multiplied by learning_rate_decay_factor, in place "
+        "of the student's own schedule.",
+        check=increasing(1),
+    )
+    momentum: float | None = option(
+        None, "0 is plain gradient descent; by default the student's.", check=below(1)
+    )
+    weight_decay: float | None = option(
+        None,
+        "Factor of half the squared norm of the kernels; by default the student's.",
+        check=below(math.inf),
+    )
+    augment: bool | None = option(
+        None, "Random crops and flips; by default what suits the data set."
+    )
+    seed: int = option(0, "Random seed of the whole run.", check=at_least(0))
+    deterministic: bool = option(True, "Use deterministic operations (may be slower on GPUs).")
+    trained_mentornet_dir: str | None = option(
+        None,
+        "MentorNet: a checkpoint prefix, a directory, or a shipped curriculum's name.",
+        group="mentornet",
+    )
+    mentornet_label: str = option(
+        "zero",
+        "Label that the MentorNet sees: 0 (as in the release) or the given label.",
+        choices=("zero", "given"),
+        group="mentornet",
+    )
+    weighting: WeightingConfig | None = option(
+        None, "How losses become sample weights; None weights every sample with 1 (the baseline)."
+    )
+    mixup: MixupConfig | None = option(None, "How samples are mixed; None mixes none.")
+    ema_decay: float | None = option(
+        None,
+        "Evaluate an exponential moving average of the parameters, with this decay, e.g. 0.9999.",
+        check=below(1),
+    )
+    mentornet_update_epochs: tuple[int, ...] = option(
+        (),
+        "Epoch percentages at which the MentorNet is learned further from the trusted samples.",
+        check=increasing(1, 99),
+        group="updates",
+    )
+    record_sample_weights: bool = option(
+        False,
+        "Record weight, loss and prediction of each sample, for code/label_report.py.",
+    )
+    mixed_precision: str = option(
+        "float32",
+        "What the student computes in; its parameters stay float32.",
+        choices=tuple(PRECISIONS),
+    )
+    jit_compile: bool = option(False, "Compile the step with XLA (slower on CPUs).")
+    sync_batch_norm: bool = option(
+        False, "Normalise with the statistics of the whole batch, not of each device's part."
+    )
+    # Batch normalisation, unless synchronised, sees other samples together on more devices: the
+    # only way in which a field that may change alters the result.
+    num_devices: int = option(
+        1,
+        "Devices of this machine among which each batch is divided: GPUs, or logical CPUs where "
+        "there is none. Several machines are named by TF_CONFIG.",
+        check=at_least(1),
+        may_change=True,
+    )
+    cluster_timeout_secs: int = option(
+        300,
+        "Seconds to wait for the other machines of TF_CONFIG.",
+        check=at_least(1),
+        may_change=True,
+    )
+    recompute_gradients: bool = option(
+        False,
+        "Compute parts of the student twice instead of keeping them in memory.",
+        may_change=True,
+    )
+    save_summaries_secs: int = option(
+        120,
+        "Seconds between two writes of the TensorBoard summaries to the disk.",
+        check=at_least(0),
+        may_change=True,
+    )
+    save_interval_secs: int = option(
+        1200, "Seconds between two checkpoints.", check=at_least(0), may_change=True
+    )
+    save_interval_steps: int | None = option(
+        None,
+        "Steps between two checkpoints; by default only time counts.",
+        check=at_least(1),
+        may_change=True,
+    )
+    log_every_steps: int = option(
+        10, "Steps between two logged rows.", check=at_least(1), may_change=True
+    )
+    steps_per_loop: int = option(
+        1, "Steps per call of TensorFlow.", check=at_least(1), may_change=True
+    )
+    max_to_keep: int = option(
+        10, "Number of checkpoints that are kept.", check=at_least(1), may_change=True
+    )
+    stop_after_step: int | None = option(
+        None,
+        "Save and stop after this step; the same command without it goes on.",
+        check=at_least(1),
+        may_change=True,
+    )
+    overwrite: bool = option(
+        False, "Remove the run in train_log_dir and start anew.", may_change=True
+    )
 
     def __post_init__(self) -> None:
-        for name in ("data_dir", "train_log_dir"):
-            value = getattr(self, name)
-            check(bool(value), f"`{name}` must name a folder.", **{name: value})
-        for name in (
-            "batch_size",
-            "max_number_of_steps",
-            "log_every_steps",
-            "max_to_keep",
-            "steps_per_loop",
-            "num_devices",
-            "cluster_timeout_secs",
-        ):
-            check_count(name, getattr(self, name))
-        for name in ("learning_rate", "learning_rate_decay_factor", "num_epochs_per_decay"):
-            value = getattr(self, name)
-            rule = f"`{name}` must be a positive number."
-            valid = value is None or (math.isfinite(value) and value > 0)
-            check(valid, rule, **{name: value})
-        for name in ("save_summaries_secs", "save_interval_secs", "seed"):
-            check_count(name, getattr(self, name), 0)
-        for name in ("stop_after_step", "save_interval_steps"):
-            if getattr(self, name) is not None:
-                check_count(name, getattr(self, name))
-        boundaries = self.learning_rate_boundaries
-        increasing = all(a < b for a, b in zip((0, *boundaries), boundaries, strict=False))
-        rule = "`learning_rate_boundaries` must be positive and increasing."
-        check(increasing, rule, learning_rate_boundaries=boundaries)
-        rule = "`mentornet_label` must be 'zero' or 'given'."
-        check(self.mentornet_label in ("zero", "given"), rule, mentornet_label=self.mentornet_label)
-        for name, upper in (("momentum", 1), ("weight_decay", math.inf), ("ema_decay", 1)):
-            value = getattr(self, name)
-            rule = f"`{name}` must lie in 0..{upper}, {upper} not included."
-            check(value is None or 0 <= value < upper, rule, **{name: value})
-        rule = f"`mixed_precision` must be one of {', '.join(PRECISIONS)}."
-        check(self.mixed_precision in PRECISIONS, rule, mixed_precision=self.mixed_precision)
-        self._check_loop()
-        self._check_updates()
-        if self.weighting is not None:
-            rule = "`trained_mentornet_dir` must name a MentorNet checkpoint."
-            path = self.trained_mentornet_dir
-            check(bool(path), rule, trained_mentornet_dir=path)
-        if self.mixup is not None:
-            second = self.mixup.second_reweight
-            rule = "`second_reweight` needs a MentorNet."
-            check(not second or self.weighting is not None, rule, second_reweight=second)
+        check_fields(self)
+        self._check_together()
 
-    def _check_loop(self) -> None:
+    def _check_together(self) -> None:
+        """Rejects values that contradict each other."""
         rule = "`jit_compile` needs --nodeterministic: XLA draws other random numbers."
         check(not (self.jit_compile and self.deterministic), rule, jit_compile=True)
         rule = "`jit_compile` needs num_devices=1."
         check(not self.jit_compile or self.num_devices == 1, rule, num_devices=self.num_devices)
-        size = self.steps_per_loop
+        size, updates = self.steps_per_loop, self.mentornet_update_epochs
         for name in ("log_every_steps", "save_interval_steps"):
             value = getattr(self, name)
             rule = f"`{name}` must be a multiple of steps_per_loop={size}."
             check(value is None or value % size == 0, rule, **{name: value})
         rule = "`mentornet_update_epochs` needs steps_per_loop=1."
-        check(size == 1 or not self.mentornet_update_epochs, rule, steps_per_loop=size)
-
-    def _check_updates(self) -> None:
-        epochs = self.mentornet_update_epochs
-        inside = all(1 <= epoch <= 99 for epoch in epochs)
-        rule = "`mentornet_update_epochs` must be increasing whole numbers in 1..99."
-        check(inside and list(epochs) == sorted(set(epochs)), rule, mentornet_update_epochs=epochs)
+        check(size == 1 or not updates, rule, steps_per_loop=size)
         # What is learned at one epoch says nothing of the embeddings of others.
         fixed = self.weighting is not None and self.weighting.fixed_epoch_after_burn_in
         rule = "`mentornet_update_epochs` needs fixed_epoch_after_burn_in."
-        check(not epochs or fixed, rule, mentornet_update_epochs=epochs)
-
-    @property
-    def operational(self) -> frozenset[str]:
-        """The fields that may differ between a run and its continuation."""
-        names = [field.name for field in dataclasses.fields(self)]
-        return frozenset(names[names.index("num_devices") :]) | {"train_log_dir"}
+        check(not updates or fixed, rule, mentornet_update_epochs=updates)
+        mentor = self.trained_mentornet_dir
+        rule = "`trained_mentornet_dir` must name a MentorNet checkpoint."
+        check(self.weighting is None or bool(mentor), rule, trained_mentornet_dir=mentor)
+        second = self.mixup is not None and self.mixup.second_reweight
+        rule = "`second_reweight` needs a MentorNet."
+        check(not second or self.weighting is not None, rule, second_reweight=second)

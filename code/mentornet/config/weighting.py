@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+from collections.abc import Sequence
+from typing import Any
 
+from mentornet.config.options import (
+    REQUIRED,
+    check_fields,
+    option,
+    positive,
+    within,
+)
 from mentornet.core import schedules
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import InputError
+
+
+def _dropout_rates(name: str, value: Any) -> None:
+    del name
+    try:
+        schedules.dropout_rates(value)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,30 +35,40 @@ class WeightingConfig:
       burn_in_epoch: epoch percentage in 0..100 before which every weight is 1.
       fixed_epoch_after_burn_in: whether the MentorNet sees at most `burn_in_epoch` as epoch.
       loss_moving_average_decay: in 0..1.
-      example_dropout_rates: "rate,epochs,rate,epochs,..." whose epochs sum to 100.
+      example_dropout_rates: "rate,epochs,rate,epochs,..." whose epochs sum to 100, or 100 rates,
+        one per epoch percentage; each in 0..1.
 
     Raises:
       InputError: a value lies outside its range.
     """
 
-    loss_p_percentile: float = 0.7
-    burn_in_epoch: int = 0
-    fixed_epoch_after_burn_in: bool = False
-    loss_moving_average_decay: float = 0.5
-    example_dropout_rates: str = "0.5, 17, 0.05, 78, 1.0, 5"
+    loss_p_percentile: float = option(
+        0.7,
+        "Share 0..1: this percentile of each batch's losses enters their moving average.",
+        check=within(0, 1),
+    )
+    burn_in_epoch: int = option(
+        0, "Epoch percentage up to which every weight is 1.", check=within(0, 100)
+    )
+    fixed_epoch_after_burn_in: bool = option(
+        False, "Show the MentorNet no epoch after burn_in_epoch."
+    )
+    loss_moving_average_decay: float = option(
+        0.5, "Decay of the moving average of the losses' percentile.", check=within(0, 1)
+    )
+    example_dropout_rates: str | Sequence[float] = option(
+        "0.5, 17, 0.05, 78, 1.0, 5",
+        "rate,epochs,rate,epochs,...: share of the samples dropped in so many epochs; the epochs "
+        "are percentages and sum to 100.",
+        check=_dropout_rates,
+    )
 
     def __post_init__(self) -> None:
-        for name, upper in (
-            ("loss_p_percentile", 1),
-            ("loss_moving_average_decay", 1),
-            ("burn_in_epoch", 100),
-        ):
-            value = getattr(self, name)
-            check(0 <= value <= upper, f"`{name}` must lie in 0..{upper}.", **{name: value})
-        try:
-            schedules.dropout_rates(self.example_dropout_rates)
-        except ValueError as error:
-            raise InputError(str(error)) from None
+        if not isinstance(self.example_dropout_rates, str):
+            # A tuple can be compared with another and with what JSON holds.
+            rates = tuple(map(float, self.example_dropout_rates))
+            object.__setattr__(self, "example_dropout_rates", rates)
+        check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +76,7 @@ class MixupConfig:
     """How samples are mixed (Jiang et al. 2020, "Beyond Synthetic Noise", Algorithm 1).
 
     Attributes:
-      alpha: of the Beta distribution of the shares; positive.
+      alpha: parameter of the Beta distribution of the shares; positive.
       second_reweight: whether the mixed samples are weighted again, with a moving average of their
         own.
 
@@ -58,9 +84,15 @@ class MixupConfig:
       InputError: `alpha` is not positive.
     """
 
-    alpha: float
-    second_reweight: bool = False
+    alpha: float = option(
+        REQUIRED,
+        "Mix samples, with shares from Beta(alpha, alpha): MentorMix; without a MentorNet mixup.",
+        check=positive,
+        flag="mixup_alpha",
+    )
+    second_reweight: bool = option(
+        False, "With mixup_alpha: weight the mixed samples again.", group="mentornet"
+    )
 
     def __post_init__(self) -> None:
-        rule = "`mixup_alpha` must be a positive number."
-        check(math.isfinite(self.alpha) and self.alpha > 0, rule, mixup_alpha=self.alpha)
+        check_fields(self)

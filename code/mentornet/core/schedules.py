@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 NUM_EPOCHS = 100  # The MentorNet's epoch is a percentage of training: 0..99.
 
@@ -16,19 +17,25 @@ def epoch_percentage(global_step: int, max_number_of_steps: int) -> int:
     return 100 * global_step // max_number_of_steps
 
 
-def dropout_rates(spec: str) -> list[float]:
+def dropout_rates(spec: str | Sequence[float]) -> list[float]:
     """Expands "rate,epochs,rate,epochs,..." to one example drop-out rate per epoch.
 
     Args:
-      spec: e.g. "0.5,17,0.05,78,1.0,5": half of the samples in the first 17 epochs, ...
+      spec: e.g. "0.5,17,0.05,78,1.0,5": half of the samples in the first 17 epochs, ...; or the
+        100 rates themselves.
 
     Returns:
       100 rates in 0..1, indexed by the epoch percentage.
 
     Raises:
-      ValueError: `spec` is not a list of pairs, a rate lies outside 0..1, or the epochs do not
-        sum to 100.
+      ValueError: `spec` is neither pairs of numbers nor 100 rates, a rate lies outside 0..1, or
+        the epochs do not sum to 100.
     """
+    if not isinstance(spec, str):
+        if len(spec) != NUM_EPOCHS or not all(0 <= rate <= 1 for rate in spec):
+            rule = f"`example_dropout_rates` must be {NUM_EPOCHS} rates in 0..1, or pairs as text."
+            raise ValueError(f"{rule} Received: {len(spec)} values, example_dropout_rates={spec!r}")
+        return list(spec)
     received = f'Received: example_dropout_rates="{spec}"'
     try:
         numbers = [float(item) for item in spec.split(",")]

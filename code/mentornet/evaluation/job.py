@@ -17,7 +17,7 @@ from mentornet.core.tf1_checkpoints import READ_ERRORS
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.evaluation.predictor import Predictor, accuracies
-from mentornet.runs import writers
+from mentornet.runs import layout, writers
 from mentornet.runs.checkpoints import (
     checkpoint_paths,
     checkpoint_step,
@@ -26,9 +26,6 @@ from mentornet.runs.checkpoints import (
 )
 from mentornet.students import registry
 from mentornet.students.tf1_checkpoints import restore_tf1_student
-
-RESULTS_FILE = "eval.jsonl"
-SUMMARY_FILE = "summary.json"
 
 
 class _Job:
@@ -45,12 +42,12 @@ class _Job:
         folder = pathlib.Path(config.eval_dir)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            rows = writers.JsonLinesWriter(folder / RESULTS_FILE)
+            rows = writers.JsonLinesWriter(folder / layout.EVALUATIONS_FILE)
         except OSError as error:
             raise InputError(f"`eval_dir` {folder} cannot be written: {error}") from None
         self._board = writers.TensorBoardWriter(config.eval_dir, 10)
         self._rows_writer = rows
-        self.rows = self._by_step(files.read_json_lines(folder / RESULTS_FILE))
+        self.rows = self._by_step(files.read_json_lines(folder / layout.EVALUATIONS_FILE))
 
     @staticmethod
     def _by_step(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -154,7 +151,7 @@ class _Job:
             "num_examples": last["num_examples"],
             "per_class_accuracy": classes,
         }
-        path = pathlib.Path(self._config.eval_dir) / SUMMARY_FILE
+        path = pathlib.Path(self._config.eval_dir) / layout.SUMMARY_FILE
         files.write_text(path, json.dumps(summary, indent=1) + "\n")
         print(f"last accuracy {last['eval/accuracy']:.4f} (step {last['step']})")
         print(f"best accuracy {best['eval/accuracy']:.4f} (step {best['step']})")

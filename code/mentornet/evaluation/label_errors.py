@@ -15,7 +15,7 @@ from mentornet.core.errors import check
 from mentornet.datasets import records
 from mentornet.datasets.catalog import FILES, DatasetInfo, dataset_info
 from mentornet.runs.checkpoints import find_latest
-from mentornet.runs.run_folder import CONFIG_FILE
+from mentornet.runs.layout import CONFIG_FILE, TRAIN_FOLDER
 from mentornet.weighting.history import COLUMNS
 
 _HISTORY_KEY = "state/sample_history/.ATTRIBUTES/VARIABLE_VALUE"
@@ -61,7 +61,7 @@ def train_folder(run_dir: str) -> pathlib.Path:
     Raises:
       InputError: neither holds a run.
     """
-    folders = [pathlib.Path(run_dir), pathlib.Path(run_dir) / "train"]
+    folders = [pathlib.Path(run_dir), pathlib.Path(run_dir) / TRAIN_FOLDER]
     found = [folder for folder in folders if (folder / CONFIG_FILE).is_file()]
     check(bool(found), "`RUN_DIR` must hold a training run.", RUN_DIR=run_dir)
     return found[0]

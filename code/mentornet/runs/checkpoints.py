@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import json
-import os
 import pathlib
 import re
 from typing import Any
@@ -14,9 +13,9 @@ import tensorflow as tf
 
 from mentornet.core.errors import InputError, check
 from mentornet.core.tf1_checkpoints import READ_ERRORS
+from mentornet.runs import layout
 from mentornet.students import registry
 
-CHECKPOINT_NAME = "model.ckpt"
 _CONFIG_KEY = "config/.ATTRIBUTES/VARIABLE_VALUE"
 
 
@@ -94,9 +93,9 @@ class RunCheckpoint:
             state=state,
         )
         if _read_list(folder) is None:  # Absent, or damaged so that the manager stumbles over it.
-            pathlib.Path(folder, "checkpoint").unlink(missing_ok=True)
+            pathlib.Path(folder, layout.CHECKPOINT_LIST).unlink(missing_ok=True)
         self._manager = tf.train.CheckpointManager(
-            self._checkpoint, folder, max_to_keep, checkpoint_name=CHECKPOINT_NAME
+            self._checkpoint, folder, max_to_keep, checkpoint_name=layout.CHECKPOINT_NAME
         )
         self._global_step = state["global_step"]
 
@@ -153,9 +152,9 @@ def checkpoint_paths(folder: str) -> list[str]:
     listed = _read_list(folder)
     if listed is not None:
         return listed
-    files = pathlib.Path(folder).glob(f"{CHECKPOINT_NAME}-*.index")
+    files = pathlib.Path(folder).glob(f"{layout.CHECKPOINT_NAME}-*.index")
     steps = [int(f.stem.rpartition("-")[2]) for f in files if f.stem.rpartition("-")[2].isdecimal()]
-    return [os.path.join(folder, f"{CHECKPOINT_NAME}-{step}") for step in sorted(steps)]
+    return [str(layout.checkpoint_prefix(folder, step)) for step in sorted(steps)]
 
 
 def find_latest(folder: str) -> str:

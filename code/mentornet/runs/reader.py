@@ -12,6 +12,7 @@ import numpy as np
 
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
+from mentornet.runs import layout
 
 Curve = tuple[np.ndarray, np.ndarray]
 
@@ -84,10 +85,10 @@ def read_results(folder: pathlib.Path) -> list[Result]:
       InputError: there is none, or a file of one cannot be read.
     """
     results = []
-    for path in sorted(folder.glob("**/train/config.json"), key=_natural):
+    for path in sorted(folder.glob(f"**/{layout.TRAIN_FOLDER}/{layout.CONFIG_FILE}"), key=_natural):
         run = path.parent.parent
-        evaluation = files.read_json_lines(run / "eval_val" / "eval.jsonl")
-        training = files.read_json_lines(run / "train" / "metrics.jsonl")
+        evaluation = files.read_json_lines(run / layout.EVAL_FOLDER / layout.EVALUATIONS_FILE)
+        training = files.read_json_lines(path.with_name(layout.METRICS_FILE))
         try:
             config = json.loads(path.read_text())
         except ValueError as error:

@@ -5,48 +5,48 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
+from mentornet.config import options
 from mentornet.config.training import TrainConfig
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
-from mentornet.runs import writers
-from mentornet.runs.checkpoints import CHECKPOINT_NAME
+from mentornet.core.schedules import PiecewiseConstant
+from mentornet.runs import layout, writers
 
-CONFIG_FILE = "config.json"
-METRICS_FILE = "metrics.jsonl"
-# What a run writes, and `overwrite` removes.
-_OWN_FILES = (
-    CONFIG_FILE,
-    METRICS_FILE,
-    "checkpoint",
-    f"{CHECKPOINT_NAME}-*",
-    "events.out.tfevents.*",
-)
+SCHEDULE = "learning_rate_schedule"  # Its key in config.json.
 
 
-def describe(config: TrainConfig, **facts: Any) -> dict[str, Any]:
-    """The configuration and facts about data and MentorNet, as JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(config) | facts))
+def describe(config: TrainConfig, schedule: PiecewiseConstant, **facts: Any) -> dict[str, Any]:
+    """The configuration, the learning rates, and facts about data and MentorNet, as JSON values."""
+    values = dataclasses.asdict(config) | {SCHEDULE: dataclasses.asdict(schedule)} | facts
+    return json.loads(json.dumps(values))
 
 
-def open_folder(config: TrainConfig, description: dict[str, Any]) -> None:
+def open_folder(
+    config: TrainConfig, description: dict[str, Any], defaults: Mapping[str, Any]
+) -> None:
     """Makes train_log_dir and its config.json, or checks that the run in it is this one.
+
+    Args:
+      config: the run.
+      description: of the run, see `describe`.
+      defaults: what a `null` in the config.json of an older version stands for, by field; later
+        versions write down what ran.
 
     Raises:
       InputError: the folder cannot be written, or holds a run with another configuration and
         `overwrite` is off; the message names what differs.
     """
     folder = pathlib.Path(config.train_log_dir)
-    path = folder / CONFIG_FILE
+    path = folder / layout.CONFIG_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if config.overwrite:
-            for pattern in _OWN_FILES:
-                for file in folder.glob(pattern):
-                    file.unlink()
+            layout.remove(folder)
         elif path.exists():
-            _check_same(_read_config(path), description, config, folder)
+            _check_same(_read_config(path), description, defaults, folder)
         files.write_text(path, json.dumps(description, indent=1) + "\n")
     except OSError as error:
         raise InputError(f"`train_log_dir` {folder} cannot be written: {error}") from None
@@ -66,12 +66,18 @@ def _read_config(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _check_same(
-    old: dict[str, Any], new: dict[str, Any], config: TrainConfig, folder: pathlib.Path
+    old: dict[str, Any], new: dict[str, Any], defaults: Mapping[str, Any], folder: pathlib.Path
 ) -> None:
     # A setting that is younger than the run had its default's effect.
-    old = {field.name: field.default for field in dataclasses.fields(config)} | old
-    compared = [key for key in new if key not in config.operational]
-    different = [f"{k} was {old.get(k)!r}, is {new[k]!r}" for k in compared if old.get(k) != new[k]]
+    old = {field.name: field.default for field in options.fields(TrainConfig)} | old
+    old |= {name: value for name, value in defaults.items() if old[name] is None}
+    old.setdefault(SCHEDULE, new.get(SCHEDULE))  # Older versions don't tell it.
+    ignored = options.may_change(TrainConfig)
+    different = [
+        f"{name} was {old.get(name)!r}, is {value!r}"
+        for name, value in new.items()
+        if name not in ignored and old.get(name) != value
+    ]
     if different:
         raise InputError(
             f"`train_log_dir` {folder} holds a run with another configuration: "
@@ -85,7 +91,7 @@ def open_writers(
     """Console, TensorBoard and metrics.jsonl; rows after `first_step` are written anew."""
     folder = config.train_log_dir
     return writers.MultiWriter(
-        writers.JsonLinesWriter(pathlib.Path(folder) / METRICS_FILE, first_step),
+        writers.JsonLinesWriter(pathlib.Path(folder) / layout.METRICS_FILE, first_step),
         writers.TensorBoardWriter(folder, config.save_summaries_secs),
         writers.ConsoleWriter(first_step, last_step, label),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mentornet.config.training import PRECISIONS, TrainConfig
 from mentornet.core.errors import check
 from mentornet.students import registry
+from mentornet.training import recipe
 from mentornet.training.optimizers import make_optimizer
 from mentornet.training.step import Trainer
 from mentornet.weighting import features
@@ -25,7 +26,8 @@ def make_trainer(
     Raises:
       InputError: unknown student, no readable MentorNet, or labels or features that do not fit.
     """
-    spec = registry.find_student(config.studentnet)
+    resolved = recipe.resolve(config, recipe.defaults(config.studentnet, augment=False))
+    assert resolved.momentum is not None and resolved.weight_decay is not None
     weighting, needs_history = None, config.record_sample_weights
     if config.weighting is not None:
         assert config.trained_mentornet_dir is not None  # TrainConfig checks it.
@@ -48,11 +50,10 @@ def make_trainer(
     )
     if config.sync_batch_norm:
         registry.synchronize_batch_norm(student)
-    momentum = spec.momentum if config.momentum is None else config.momentum
     return Trainer(
         student,
-        make_optimizer(momentum, registry.learning_rate_schedule(config, num_examples)),
-        weight_decay=spec.weight_decay if config.weight_decay is None else config.weight_decay,
+        make_optimizer(resolved.momentum, registry.learning_rate_schedule(config, num_examples)),
+        weight_decay=resolved.weight_decay,
         weighting=weighting,
         max_number_of_steps=config.max_number_of_steps,
         seed=config.seed,

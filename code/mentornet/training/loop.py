@@ -28,7 +28,7 @@ from mentornet.datasets.pipeline import (
 from mentornet.runs import run_folder, statistics, writers
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.students import registry
-from mentornet.training import distribution
+from mentornet.training import distribution, recipe
 from mentornet.training.build import make_trainer
 from mentornet.training.step import Outputs, Trainer
 from mentornet.training.updates import MentorUpdates, Relearn
@@ -64,6 +64,8 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
     for name in registry.ignored_flags(config):
         reason = f"{config.studentnet} with a MentorNet has a schedule of its own (as released)."
         print(f"WARNING: --{name} has no effect: {reason}", flush=True)
+    defaults = recipe.defaults(config.studentnet, info.augment)
+    config = recipe.resolve(config, defaults)
     examples = records.read_examples(config.data_dir, info, "train")
     check_batch_size(config.batch_size, len(examples), strategy.num_replicas_in_sync)
     with cluster.watched(), strategy.scope():
@@ -75,6 +77,7 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
     mentor = trainer.weighting.mentor if trainer.weighting else None
     description = run_folder.describe(
         config,
+        registry.learning_rate_schedule(config, len(examples)),
         num_examples=len(examples),
         num_classes=info.num_classes,
         image_shape=list(examples.image_shape),
@@ -85,15 +88,13 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
         stack.enter_context(cluster.watched())
         if cluster.is_chief:
             stack.enter_context(files.held(config.train_log_dir, "train_log_dir"))
-            run_folder.open_folder(config, description)
+            run_folder.open_folder(config, description, defaults)
         distribution.meet(strategy)
         checkpoint = RunCheckpoint(
             config.train_log_dir, trainer.student, description, trainer.state(), config.max_to_keep
         )
-        augment = info.augment if config.augment is None else config.augment
-        return _Run(config, cluster, strategy, examples, trainer, checkpoint, updates).go_on(
-            augment
-        )
+        run = _Run(config, cluster, strategy, examples, trainer, checkpoint, updates)
+        return run.go_on()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +109,7 @@ class _Run:
     checkpoint: RunCheckpoint
     updates: MentorUpdates | None
 
-    def go_on(self, augment: bool) -> int:
+    def go_on(self) -> int:
         """Trains from the latest checkpoint on, and returns the last step done."""
         config = self.config
         restored = self.checkpoint.restore_latest()
@@ -133,7 +134,7 @@ class _Run:
                 seed=config.seed,
                 first_step=first_step,
                 last_step=last_step,
-                padding=spec.padding if augment else None,
+                padding=spec.padding if config.augment else None,
                 steps_per_loop=config.steps_per_loop,
                 share=share,
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +12,7 @@ from mentornet.core.errors import check
 from mentornet.datasets.records import Examples
 from mentornet.evaluation import dump
 from mentornet.evaluation.predictor import Predictor
+from mentornet.runs import layout
 from mentornet.training.step import Trainer
 from mentornet.weighting.mentor import MentorNet
 from mentornet.weighting.mentor_checkpoints import save_mentornet
@@ -66,6 +66,6 @@ class MentorUpdates:
             variable.assign(learned.tf1_variables[name])
         if not save:
             return
-        prefix = os.path.join(self._config.train_log_dir, "mentornet", f"mentornet-{step}")
+        prefix = str(layout.mentornet_prefix(self._config.train_log_dir, step))
         save_mentornet(weighting.mentor, prefix)
         print(f"Step {step}: the MentorNet was updated and saved as {prefix}.", flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +47,7 @@ class SampleWeighting(tf.Module):
       burn_in_epoch: epoch percentage before which every weight is 1.
       fixed_epoch_after_burn_in: whether the MentorNet sees at most `burn_in_epoch` as epoch.
       loss_moving_average_decay: in 0..1.
-      example_dropout_rates: "rate,epochs,rate,epochs,...", the epochs sum to 100.
+      example_dropout_rates: "rate,epochs,rate,epochs,...", the epochs sum to 100; or 100 rates.
       seed: of the example drop-out; which samples a step drops depends on (seed, global_step).
       loss_moving_average: the variable to use, by default a new one.
       dropout_stream: of the example drop-out's random numbers.
@@ -67,7 +67,7 @@ class SampleWeighting(tf.Module):
         burn_in_epoch: int = 0,
         fixed_epoch_after_burn_in: bool = False,
         loss_moving_average_decay: float = 0.5,
-        example_dropout_rates: str = "0.5, 17, 0.05, 78, 1.0, 5",
+        example_dropout_rates: str | Sequence[float] = "0.5, 17, 0.05, 78, 1.0, 5",
         seed: int = 0,
         loss_moving_average: tf.Variable | None = None,
         dropout_stream: Stream = Stream.EXAMPLE_DROPOUT,

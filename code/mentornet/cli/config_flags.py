@@ -1,0 +1,80 @@
+"""Flags made from the fields of a configuration, and the configuration that they ask for."""
+
+from __future__ import annotations
+
+import typing
+from typing import Any
+
+from absl import flags
+
+from mentornet.config import options
+
+FLAGS = flags.FLAGS
+flags.disclaim_key_flags()  # The flags belong to the script that calls these functions.
+
+_DEFINE = {
+    bool: flags.DEFINE_boolean,
+    float: flags.DEFINE_float,
+    int: flags.DEFINE_integer,
+    str: flags.DEFINE_string,
+}
+
+
+class _TupleParser(flags.ArgumentParser):
+    """Values of one type, separated by commas."""
+
+    syntactic_help = "a comma separated list"
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+
+    def parse(self, argument: Any) -> tuple[Any, ...]:
+        if not isinstance(argument, str):
+            return tuple(argument)
+        try:
+            return tuple(self._kind(part) for part in argument.split(",") if part.strip())
+        except ValueError:
+            kind = {int: "whole numbers", float: "numbers"}[self._kind]
+            raise ValueError(f"must be {kind}, separated by commas.") from None
+
+    def flag_type(self) -> str:
+        return f"comma separated list of {self._kind.__name__}"
+
+
+def define_flags(
+    cls: type,
+    group: str = "",
+    flag_values: flags.FlagValues = FLAGS,
+    **names: str,
+) -> None:
+    """Defines the flags of a group of a configuration's fields.
+
+    A field that must be given has an empty text or None as default here.
+
+    Args:
+      cls: the configuration.
+      group: see `options.Option`.
+      flag_values: where the flags are defined.
+      names: what stands for "{students}" and the like in a help text.
+    """
+    for field in options.fields(cls):
+        if field.option.group != group or field.is_nested:
+            continue
+        text, default, kind = field.option.help.format(**names), field.default, field.type
+        if default is options.REQUIRED:
+            default = "" if kind is str else None
+        if field.option.choices:
+            choices = list(field.option.choices)
+            flags.DEFINE_enum(field.flag, default, choices, text, flag_values=flag_values)
+        elif typing.get_origin(kind) is tuple:
+            parser = _TupleParser(typing.get_args(kind)[0])
+            serializer = flags.CsvListSerializer(",")
+            flags.DEFINE(parser, field.flag, default, text, flag_values, serializer)
+        else:
+            _DEFINE[kind](field.flag, default, text, flag_values=flag_values)
+
+
+def read_flags(cls: type, flag_values: flags.FlagValues = FLAGS) -> dict[str, Any]:
+    """The values of a configuration's fields, as far as they have flags here."""
+    named = {field.name: field.flag for field in options.fields(cls) if not field.is_nested}
+    return {name: flag_values[flag].value for name, flag in named.items() if flag in flag_values}

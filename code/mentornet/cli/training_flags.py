@@ -10,6 +10,7 @@ from mentornet.cli import script
 from mentornet.config.training import PRECISIONS, TrainConfig
 from mentornet.config.weighting import MixupConfig, WeightingConfig
 from mentornet.core.errors import InputError, check
+from mentornet.students.networks import STUDENTS
 
 FLAGS = flags.FLAGS
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
@@ -35,8 +36,8 @@ def define_training_flags() -> None:
     flags.DEFINE_string(
         "studentnet",
         d["studentnet"],
-        "resnet101, inception, resnet8, resnet14, resnet20, resnet32, preact_resnet18, wrn28_10, "
-        "coteaching_cnn, or module:function (number of classes -> keras.Model).",
+        "The network, by name or as module:function (number of classes -> keras.Model). Numbers of "
+        f"parameters are for 10 classes.\n{STUDENTS.help()}",
     )
     flags.DEFINE_integer("batch_size", d["batch_size"], "Samples a step.")
     flags.DEFINE_integer("max_number_of_steps", d["max_number_of_steps"], "Steps in all.")

@@ -25,7 +25,7 @@ def make_trainer(
     Raises:
       InputError: unknown student, no readable MentorNet, or labels or features that do not fit.
     """
-    spec = registry.find_student(config.studentnet)
+    recipe = registry.find_student(config.studentnet).recipe
     weighting, needs_history = None, config.record_sample_weights
     if config.weighting is not None:
         assert config.trained_mentornet_dir is not None  # TrainConfig checks it.
@@ -48,11 +48,13 @@ def make_trainer(
     )
     if config.sync_batch_norm:
         registry.synchronize_batch_norm(student)
-    momentum = spec.momentum if config.momentum is None else config.momentum
+    momentum = recipe.momentum if config.momentum is None else config.momentum
+    mentored = config.weighting is not None
+    schedule = registry.learning_rate_schedule(config, num_examples, mentored=mentored)
     return Trainer(
         student,
-        make_optimizer(momentum, registry.learning_rate_schedule(config, num_examples)),
-        weight_decay=spec.weight_decay if config.weight_decay is None else config.weight_decay,
+        make_optimizer(momentum, schedule),
+        weight_decay=recipe.weight_decay if config.weight_decay is None else config.weight_decay,
         weighting=weighting,
         max_number_of_steps=config.max_number_of_steps,
         seed=config.seed,

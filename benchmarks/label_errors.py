@@ -57,7 +57,7 @@ def out_of_fold(config: TrainConfig, examples: Any, num_classes: int, augment: b
 
     folds = np.random.default_rng(config.seed).permutation(len(examples)) % _FOLDS
     probabilities = np.zeros((len(examples), num_classes))
-    padding = registry.find_student(config.studentnet).padding if augment else None
+    padding = registry.find_student(config.studentnet).recipe.padding if augment else None
     for fold in range(_FOLDS):
         seen = examples.take(np.flatnonzero(folds != fold))
         model = make_trainer(config, len(seen), num_classes, examples.image_shape)

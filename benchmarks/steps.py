@@ -50,7 +50,7 @@ def plain_step(normalize: Callable[[Any], Any]) -> Step:
     import tensorflow as tf
 
     from mentornet import build_student
-    from mentornet.students.inception import LocalResponseNormalization
+    from mentornet.students.local_response_normalization import LocalResponseNormalization
 
     def replaced(layer: Any) -> Any:
         is_ours = isinstance(layer, LocalResponseNormalization)

@@ -6,15 +6,20 @@ from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
 from mentornet.core import schedules
 from mentornet.core.errors import InputError
-from mentornet.students.registry import ignored_flags, learning_rate_schedule
+from mentornet.students import registry
 
 
 def make_config(**values):
     return TrainConfig(data_dir="-", train_log_dir="-", **values)
 
 
-def mentored(**values):
-    return make_config(trained_mentornet_dir="x", weighting=WeightingConfig(), **values)
+def schedule(mentored, **values):
+    """The learning rate of each step with 50,000 samples."""
+    return registry.learning_rate_schedule(make_config(**values), 50000, mentored=mentored)
+
+
+def ignored(mentored=True, **values):
+    return registry.ignored_flags(make_config(**values), mentored=mentored)
 
 
 @pytest.mark.parametrize(
@@ -22,34 +27,40 @@ def mentored(**values):
     [(0, 0.1), (19531, 0.1), (19532, 0.01), (25000, 0.01), (25001, 0.001), (30001, 0.0001)],
 )
 def test_mentored_resnet_changes_after_the_boundary_and_ignores_the_decay_flags(step, rate):
-    for config in (mentored(), mentored(learning_rate_decay_factor=0.5, num_epochs_per_decay=1)):
-        assert learning_rate_schedule(config, 50000)(step) == pytest.approx(rate)
+    for values in ({}, {"learning_rate_decay_factor": 0.5, "num_epochs_per_decay": 1}):
+        assert schedule(True, **values)(step) == pytest.approx(rate)
 
 
 def test_flags_without_effect_are_named():
-    assert ignored_flags(mentored(num_epochs_per_decay=7)) == ["num_epochs_per_decay"]
-    assert ignored_flags(mentored()) == []
-    assert ignored_flags(make_config(num_epochs_per_decay=7)) == []
-    assert ignored_flags(mentored(num_epochs_per_decay=7, studentnet="inception")) == []
-    assert ignored_flags(mentored(num_epochs_per_decay=7, learning_rate_boundaries=(9,))) == []
+    assert ignored(num_epochs_per_decay=7) == ["num_epochs_per_decay"]
+    assert ignored() == []
+    assert ignored(mentored=False, num_epochs_per_decay=7) == []
+    assert ignored(num_epochs_per_decay=7, studentnet="inception") == []
+    assert ignored(num_epochs_per_decay=7, learning_rate_boundaries=(9,)) == []
+
+
+def test_only_a_mentornet_changes_the_schedule():
+    """Not any weighting: the caller says whether a MentorNet is there."""
+    config = make_config(trained_mentornet_dir="x", weighting=WeightingConfig())
+    rates = registry.learning_rate_schedule(config, 50000, mentored=False)
+    assert rates == schedule(False)
 
 
 @pytest.mark.parametrize(("step", "rate"), [(19499, 0.1), (19500, 0.01), (39000, 0.001)])
 def test_baseline_resnet_decays_every_19500_steps_as_python_2_divides(step, rate):
-    assert learning_rate_schedule(make_config(), 50000)(step) == pytest.approx(rate)
+    assert schedule(False)(step) == pytest.approx(rate)
 
 
 @pytest.mark.parametrize(("step", "rate"), [(77999, 0.1), (78000, 0.01), (119999, 0.01)])
 def test_inception_decays_at_78000(step, rate):
     values = {"num_epochs_per_decay": 200, "max_number_of_steps": 120000, "studentnet": "inception"}
-    for config in (make_config(**values), mentored(**values)):
-        assert learning_rate_schedule(config, 50000)(step) == pytest.approx(rate)
+    for mentored in (False, True):
+        assert schedule(mentored, **values)(step) == pytest.approx(rate)
 
 
 def test_boundaries_that_were_given_take_precedence():
-    config = mentored(learning_rate_boundaries=(10, 20), learning_rate_decay_factor=0.5)
-    rates = [learning_rate_schedule(config, 50000)(step) for step in (10, 11, 20, 21)]
-    assert rates == pytest.approx([0.1, 0.05, 0.05, 0.025])
+    rates = schedule(True, learning_rate_boundaries=(10, 20), learning_rate_decay_factor=0.5)
+    assert [rates(step) for step in (10, 11, 20, 21)] == pytest.approx([0.1, 0.05, 0.05, 0.025])
 
 
 def test_epoch_percentage():

@@ -6,11 +6,11 @@ import tensorflow as tf
 
 from mentornet import InputError, build_student, restore_tf1_student
 from mentornet.config.training import TrainConfig
-from mentornet.config.weighting import WeightingConfig
 from mentornet.runs import checkpoints
 from mentornet.students import registry
 from mentornet.students.batch_normalization import BatchNormalization
-from mentornet.students.inception import LocalResponseNormalization
+from mentornet.students.local_response_normalization import LocalResponseNormalization
+from mentornet.students.networks import STUDENTS
 
 
 def num_parameters(model):
@@ -171,17 +171,12 @@ def test_he_resnets(inception):
     assert model(tf.zeros((2, 8, 8, 3))).shape == (2, 7)
     # 2 layers a unit, 1 unit a stage, the first convolution and the last layer.
     assert sum(v.name == "kernel" for v in model.trainable_variables) == 8
-    rates = [registry.learning_rate_schedule(he_config(w), 50_000) for w in (None, True)]
+    config = TrainConfig("-", "-", studentnet="resnet8", max_number_of_steps=64)
+    rates = [registry.learning_rate_schedule(config, 50_000, mentored=m) for m in (False, True)]
     assert rates[0] == rates[1]
     assert [rates[0](step) for step in (32, 33, 48, 49)] == pytest.approx([0.1, 0.01, 0.01, 0.001])
     with pytest.raises(InputError, match="`student` must be one of inception, resnet101"):
         restore_tf1_student(model, "-")
-
-
-def he_config(mentored):
-    weighting = WeightingConfig() if mentored else None
-    settings = {"studentnet": "resnet8", "max_number_of_steps": 64, "trained_mentornet_dir": "-"}
-    return TrainConfig("-", "-", weighting=weighting, **settings)
 
 
 def test_networks_of_the_field():
@@ -192,6 +187,12 @@ def test_networks_of_the_field():
         model = build_student(name, 10)
         assert num_parameters(model) == size
         assert model(tf.zeros((1, 32, 32, 3))).shape == (1, 10)
+
+
+@pytest.mark.parametrize("name", STUDENTS.names())
+def test_descriptions_say_the_number_of_parameters(name, inception, resnet):
+    built = {"inception": inception, "resnet101": resnet}.get(name) or build_student(name, 10)
+    assert STUDENTS.descriptions()[name].endswith(f"; {num_parameters(built):,} parameters.")
 
 
 OWN = """

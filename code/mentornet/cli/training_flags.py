@@ -10,14 +10,11 @@ from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import MixupConfig, WeightingConfig
 from mentornet.core.errors import check
 from mentornet.datasets.catalog import KNOWN
+from mentornet.students.networks import STUDENTS
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # The flags belong to the script that calls these functions.
 
-_STUDENTS = (
-    "resnet101, inception, resnet8, resnet14, resnet20, resnet32, preact_resnet18, wrn28_10, "
-    "coteaching_cnn"
-)
 # What the release's parameter servers needed: flag -> the only value that is accepted.
 _UNSUPPORTED: dict[str, str | int] = {"master": "", "ps_tasks": 0, "task": 0}
 
@@ -33,7 +30,7 @@ def define_device_flag(flag_values: flags.FlagValues = FLAGS) -> None:
 
 def define_training_flags(flag_values: flags.FlagValues = FLAGS) -> None:
     """The flags that every training script has."""
-    names = {"students": _STUDENTS, "datasets": ", ".join(KNOWN)}
+    names = {"students": STUDENTS.help(), "datasets": ", ".join(KNOWN)}
     define_flags(TrainConfig, flag_values=flag_values, **names)
     define_flags(MixupConfig, flag_values=flag_values)
     define_device_flag(flag_values)

@@ -43,7 +43,9 @@ class TrainConfig:
     )
     dataset_name: str = option("cifar10", "{datasets}, or the name of your own data.")
     studentnet: str = option(
-        "resnet101", "{students}, or module:function (number of classes -> keras.Model)."
+        "resnet101",
+        "The network, by name or as module:function (number of classes -> keras.Model). Numbers of "
+        "parameters are for 10 classes.\n{students}",
     )
     batch_size: int = option(128, "Samples per step, of all devices.", check=at_least(1))
     max_number_of_steps: int = option(39000, "Number of training steps.", check=at_least(1))

@@ -1,163 +1,37 @@
-"""StudentNets by name: the networks and what differs in their training."""
+"""StudentNets by name: building them, and what their recipes say of a run."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import importlib
-from collections.abc import Callable
 
 import keras
 
 from mentornet.config.training import TrainConfig
 from mentornet.core import schedules
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import check
 from mentornet.core.schedules import PiecewiseConstant
-from mentornet.students import cifar_resnet, coteaching, inception, preactivation, resnet
 
-Schedule = Callable[[TrainConfig, int], PiecewiseConstant]
-
-
-@dataclasses.dataclass(frozen=True)
-class Student:
-    """A StudentNet and how it is trained.
-
-    Attributes:
-      build: (num_classes, seed, image_shape, dropout_rate) -> a model from standardised images to
-        logits; `dropout_rate` None is the network's own.
-      tf1_name: a variable of the model -> its name in the release, None if the release has none;
-        itself None if the release does not have the network.
-      padding: zero pixels on each side of a training image before the random crop.
-      momentum: of the optimizer, as TensorFlow 1 does it; 0 is plain gradient descent.
-      weight_decay: factor of half the squared norm of all kernels.
-      mentored_schedule, baseline_schedule: (configuration, number of training samples) ->
-        learning rate by step.
-      ignores_decay_flags: whether the mentored schedule ignores the two decay flags.
-    """
-
-    build: Callable[..., keras.Model]
-    tf1_name: Callable[[keras.Variable], str | None] | None
-    padding: int
-    momentum: float
-    weight_decay: float
-    mentored_schedule: Schedule
-    baseline_schedule: Schedule
-    ignores_decay_flags: bool = False
-
-
-def _staircase(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
-    epochs = 50.0 if config.num_epochs_per_decay is None else config.num_epochs_per_decay
-    decay_steps = schedules.steps_per_decay(num_examples, config.batch_size, epochs)
-    return schedules.staircase(
-        config.learning_rate,
-        config.learning_rate_decay_factor,
-        decay_steps,
-        config.max_number_of_steps,
-    )
-
-
-def _resnet_mentored(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
-    # Kept from the release: with a MentorNet the two decay flags have no effect.
-    del num_examples
-    return schedules.decay_at(schedules.RESNET_BOUNDARIES, config.learning_rate, 0.1)
-
-
-def _half_and_three_quarters(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
-    """Steps 32,000 and 48,000 of 64,000 in He et al. (2015), unless decays are asked for."""
-    if config.num_epochs_per_decay is not None:
-        return _staircase(config, num_examples)
-    steps = config.max_number_of_steps
-    boundaries = tuple(sorted({max(1, steps // 2), max(1, steps * 3 // 4)}))
-    return schedules.decay_at(boundaries, config.learning_rate, config.learning_rate_decay_factor)
-
-
-def _not_released(build: Callable[..., keras.Model], weight_decay: float = 0.0001) -> Student:
-    return Student(
-        build=build,
-        tf1_name=None,
-        padding=4,
-        momentum=0.9,
-        weight_decay=weight_decay,
-        mentored_schedule=_half_and_three_quarters,
-        baseline_schedule=_half_and_three_quarters,
-    )
-
-
-def _wide(shape: preactivation.Shape) -> Student:
-    return _not_released(functools.partial(preactivation.build, shape), weight_decay=0.0005)
-
-
-STUDENTS = {
-    **{f"resnet{depth}": _not_released(cifar_resnet.builder(depth)) for depth in (8, 14, 20, 32)},
-    "preact_resnet18": _wide(preactivation.PREACT_RESNET18),
-    "wrn28_10": _wide(preactivation.WRN28_10),
-    "coteaching_cnn": _not_released(coteaching.build),
-    "resnet101": Student(
-        build=resnet.build,
-        tf1_name=resnet.tf1_name,
-        padding=2,
-        momentum=0.9,
-        weight_decay=0.0002,
-        mentored_schedule=_resnet_mentored,
-        # The release builds the piecewise schedule for the baseline too, then overwrites it.
-        baseline_schedule=_staircase,
-        ignores_decay_flags=True,
-    ),
-    "inception": Student(
-        build=inception.build,
-        tf1_name=inception.tf1_name,
-        padding=8,
-        momentum=0.0,
-        weight_decay=0.0,  # Kept from the release: its weight decay never reaches the loss.
-        mentored_schedule=_staircase,
-        baseline_schedule=_staircase,
-    ),
-}
-
-
-def _import(name: str) -> Callable[[int], keras.Model]:
-    module, _, function = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"`studentnet` {name} cannot be imported: {error}") from None
-
-
-def _build_own(
-    name: str,
-    function: Callable[[int], keras.Model],
-    num_classes: int,
-    seed: int,
-    image_shape: tuple[int, int, int],
-    dropout_rate: float | None,
-) -> keras.Model:
-    """Builds a user's own network on images of this shape; its initial values follow the seed."""
-    del dropout_rate
-    keras.utils.set_random_seed(seed)
-    model = function(num_classes)
-    rule = f"`studentnet` {name} must return a keras.Model."
-    check(isinstance(model, keras.Model), rule, returned=type(model).__name__)
-    try:
-        outputs = model(keras.Input(image_shape))
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"`studentnet` {name} does not take {image_shape}: {reason}") from None
-    rule = f"`studentnet` {name} must return {num_classes} logits an image."
-    check(tuple(outputs.shape) == (None, num_classes), rule, shape=tuple(outputs.shape))
-    return model
+# Importing the layers registers them with Keras, which saved students need to be loaded again.
+from mentornet.students import (  # noqa: F401
+    batch_normalization,
+    dropout,
+    local_response_normalization,
+)
+from mentornet.students.networks import STUDENTS
+from mentornet.students.own import own_student
+from mentornet.students.recipes import Student
 
 
 def find_student(name: str) -> Student:
-    """The registry's entry, or a user's own network as "module:function".
+    """The student of this name, or a user's own network as "module:function".
 
     Raises:
       InputError: the name is unknown, or there is no such module or function.
     """
     if ":" in name:
-        return _not_released(functools.partial(_build_own, name, _import(name)))
-    rule = f"`studentnet` must be one of {', '.join(sorted(STUDENTS))}, or 'module:function'."
-    check(name in STUDENTS, rule, studentnet=name)
-    return STUDENTS[name]
+        return own_student(name)
+    STUDENTS.check(name, ", or 'module:function'")
+    return STUDENTS.find(name)
 
 
 def build_student(
@@ -171,9 +45,7 @@ def build_student(
     """Builds a StudentNet.
 
     Args:
-      name: "resnet101" (84,627,034 trainable parameters at 10 classes), "inception" (1,756,426),
-        of He et al. (2015) "resnet8" (75,290), "resnet14", "resnet20", "resnet32" (464,154),
-        "preact_resnet18" (11,172,170), "wrn28_10" (36,479,194), "coteaching_cnn" (4,434,570), or
+      name: a student of `students.networks`, e.g. "resnet101", "inception" or "resnet32"; or
         "module:function", a function from the number of classes to a keras.Model.
       num_classes: number of logits.
       seed: of the initial parameters.
@@ -211,27 +83,47 @@ def synchronize_batch_norm(student: keras.Model) -> None:
         layer.synchronized = True
 
 
-def ignored_flags(config: TrainConfig) -> list[str]:
-    """The learning rate's flags that were set and have no effect, as in the release."""
+def _mentored_boundaries(config: TrainConfig, mentored: bool) -> tuple[int, ...] | None:
+    """The steps that a MentorNet fixes, if it does and none were given."""
+    if not mentored or config.learning_rate_boundaries:
+        return None
+    return find_student(config.studentnet).recipe.mentored_boundaries
+
+
+def ignored_flags(config: TrainConfig, *, mentored: bool) -> list[str]:
+    """The learning rate's flags that were set and have no effect, as in the release.
+
+    Args:
+      config: the run's configuration.
+      mentored: whether a MentorNet weighs the samples; other weightings do not count.
+    """
+    if _mentored_boundaries(config, mentored) is None:
+        return []
     names = ("learning_rate_decay_factor", "num_epochs_per_decay")
     default = {field.name: field.default for field in dataclasses.fields(config)}
-    changed = [name for name in names if getattr(config, name) != default[name]]
-    mentored = config.weighting is not None and not config.learning_rate_boundaries
-    return changed if mentored and find_student(config.studentnet).ignores_decay_flags else []
+    return [name for name in names if getattr(config, name) != default[name]]
 
 
-def learning_rate_schedule(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
-    """The learning rate of each step of a run; boundaries that were given take precedence."""
+def learning_rate_schedule(
+    config: TrainConfig, num_examples: int, *, mentored: bool
+) -> PiecewiseConstant:
+    """The learning rate of each step of a run; boundaries that were given take precedence.
+
+    Args:
+      config: the run's configuration.
+      num_examples: number of training samples.
+      mentored: whether a MentorNet weighs the samples; other weightings train as the baseline.
+    """
     if config.learning_rate_boundaries:
         return schedules.decay_at(
             config.learning_rate_boundaries,
             config.learning_rate,
             config.learning_rate_decay_factor,
         )
-    student = find_student(config.studentnet)
-    mentored = config.weighting is not None
-    schedule = student.mentored_schedule if mentored else student.baseline_schedule
-    return schedule(config, num_examples)
+    boundaries = _mentored_boundaries(config, mentored)
+    if boundaries is not None:
+        return schedules.decay_at(boundaries, config.learning_rate, 0.1)
+    return find_student(config.studentnet).recipe.schedule(config, num_examples)
 
 
 def tf1_variables(name: str, model: keras.Model) -> dict[str, keras.Variable]:
@@ -240,8 +132,9 @@ def tf1_variables(name: str, model: keras.Model) -> dict[str, keras.Variable]:
     Raises:
       InputError: the release does not have the network.
     """
-    tf1_names = {key: s.tf1_name for key, s in STUDENTS.items() if s.tf1_name is not None}
-    rule = f"`student` must be one of {', '.join(sorted(tf1_names))}."
+    students = {key: STUDENTS.find(key) for key in STUDENTS.names()}
+    tf1_names = {key: s.tf1_name for key, s in students.items() if s.tf1_name is not None}
+    rule = f"`student` must be one of {', '.join(tf1_names)}."
     check(name in tf1_names, rule, student=name)
     named = [(tf1_names[name](variable), variable) for variable in model.weights]
     return {tf1_name: variable for tf1_name, variable in named if tf1_name is not None}

@@ -50,9 +50,11 @@ def make_trainer(
     )
     if config.sync_batch_norm:
         registry.synchronize_batch_norm(student)
+    mentored = config.weighting is not None
+    schedule = registry.learning_rate_schedule(config, num_examples, mentored=mentored)
     return Trainer(
         student,
-        make_optimizer(resolved.momentum, registry.learning_rate_schedule(config, num_examples)),
+        make_optimizer(resolved.momentum, schedule),
         weight_decay=resolved.weight_decay,
         weighting=weighting,
         max_number_of_steps=config.max_number_of_steps,

@@ -61,7 +61,7 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     info = dataset_info(config.dataset_name, config.data_dir)
-    for name in registry.ignored_flags(config):
+    for name in registry.ignored_flags(config, mentored=config.weighting is not None):
         reason = f"{config.studentnet} with a MentorNet has a schedule of its own (as released)."
         print(f"WARNING: --{name} has no effect: {reason}", flush=True)
     defaults = recipe.defaults(config.studentnet, info.augment)
@@ -77,7 +77,9 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
     mentor = trainer.weighting.mentor if trainer.weighting else None
     description = run_folder.describe(
         config,
-        registry.learning_rate_schedule(config, len(examples)),
+        registry.learning_rate_schedule(
+            config, len(examples), mentored=config.weighting is not None
+        ),
         num_examples=len(examples),
         num_classes=info.num_classes,
         image_shape=list(examples.image_shape),
@@ -125,7 +127,7 @@ class _Run:
         if first_step >= last_step:
             print(f"Nothing to do: {first_step} steps are done.", flush=True)
             return first_step
-        spec = registry.find_student(config.studentnet)
+        padding = registry.find_student(config.studentnet).recipe.padding
 
         def batches(share: Share) -> tf.data.Dataset:
             return training_batches(
@@ -134,7 +136,7 @@ class _Run:
                 seed=config.seed,
                 first_step=first_step,
                 last_step=last_step,
-                padding=spec.padding if config.augment else None,
+                padding=padding if config.augment else None,
                 steps_per_loop=config.steps_per_loop,
                 share=share,
             )

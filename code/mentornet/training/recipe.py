@@ -19,10 +19,10 @@ def defaults(studentnet: str, augment: bool) -> dict[str, Any]:
     Raises:
       InputError: there is no such student.
     """
-    student = registry.find_student(studentnet)
+    recipe = registry.find_student(studentnet).recipe
     return {
-        "momentum": student.momentum,
-        "weight_decay": student.weight_decay,
+        "momentum": recipe.momentum,
+        "weight_decay": recipe.weight_decay,
         "augment": augment,
     }
 

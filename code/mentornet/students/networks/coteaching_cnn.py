@@ -1,4 +1,4 @@
-"""`coteaching_cnn`, the network of nine layers of Co-teaching (Han et al. 2018, table 2)."""
+"""The network of nine layers of Co-teaching (Han et al. 2018, table 2); 4,434,570 parameters."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from keras import initializers, layers
 
 from mentornet.students.batch_normalization import BatchNormalization
 from mentornet.students.dropout import Dropout
+from mentornet.students.recipes import Student
 
 # Widths of each block's convolutions; all but the last block end with pooling and dropout.
 _BLOCKS = ((128, 128, 128), (256, 256, 256), (512, 256, 128))
@@ -42,3 +43,6 @@ def build(
     initializer = initializers.HeNormal(seed=next(seeds))
     outputs = layers.Dense(num_classes, kernel_initializer=initializer)(x)
     return keras.Model(inputs, outputs, name="coteaching_cnn")
+
+
+student = Student(build)

@@ -1,4 +1,4 @@
-"""The residual networks for small images of He et al. (2015, section 4.2): `resnet8`, `resnet32`...
+"""The residual networks for small images of He et al. (2015, section 4.2).
 
 Not in the release. Small students with batch normalisation that memorise wrong labels in the time
 that a CPU has.
@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import keras
 from keras import initializers, layers
 
 from mentornet.students.batch_normalization import BatchNormalization
+from mentornet.students.recipes import Student
 
+NAMES = {
+    "resnet8": "Residual network of He et al. (2015); 75,290 parameters.",
+    "resnet14": "Residual network of He et al. (2015); 172,506 parameters.",
+    "resnet20": "Residual network of He et al. (2015); 269,722 parameters.",
+    "resnet32": "Residual network of He et al. (2015); 464,154 parameters.",
+}
 _STAGES = ((16, 1), (32, 2), (64, 2))  # Width, and stride of the first unit.
 
 
@@ -52,6 +59,7 @@ def _build(
     image_shape: tuple[int, int, int],
     dropout_rate: float | None,
 ) -> keras.Model:
+    """The network of `depth` = 6 n + 2 layers; it has no dropout, so the rate has no effect."""
     del dropout_rate
     seeds = itertools.count(seed * 1000)
     inputs = keras.Input(image_shape)
@@ -67,10 +75,4 @@ def _build(
     return keras.Model(inputs, outputs, name=f"resnet{depth}")
 
 
-def builder(depth: int) -> Callable[..., keras.Model]:
-    """The function that builds the network of `depth` = 6 n + 2 layers with parameters.
-
-    It takes what `mentornet.build_student` takes; the network has no dropout, so that rate has no
-    effect.
-    """
-    return functools.partial(_build, depth)
+student = {f"resnet{depth}": Student(functools.partial(_build, depth)) for depth in (8, 14, 20, 32)}

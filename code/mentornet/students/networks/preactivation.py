@@ -1,4 +1,4 @@
-"""Pre-activation residual networks (He et al. 2016): `preact_resnet18` and `wrn28_10`.
+"""Pre-activation residual networks (He et al. 2016).
 
 Not in the release; the networks with which this field compares itself. The wide one is that of
 Zagoruyko and Komodakis (2016). A shortcut is a 1x1 convolution where width or stride changes.
@@ -6,7 +6,7 @@ Zagoruyko and Komodakis (2016). A shortcut is a 1x1 convolution where width or s
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator
 
@@ -14,21 +14,12 @@ import keras
 from keras import initializers, layers
 
 from mentornet.students.batch_normalization import BatchNormalization
+from mentornet.students.recipes import Recipe, Student
 
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    """Width of the first convolution, widths of the stages (each but the first halves the image),
-    and units a stage."""
-
-    name: str
-    first: int
-    widths: tuple[int, ...]
-    units: int
-
-
-PREACT_RESNET18 = Shape("preact_resnet18", 64, (64, 128, 256, 512), 2)
-WRN28_10 = Shape("wrn28_10", 16, (160, 320, 640), 4)
+NAMES = {
+    "preact_resnet18": "Pre-activation network of He et al. (2016); 11,172,170 parameters.",
+    "wrn28_10": "Wide residual network of Zagoruyko and Komodakis (2016); 36,479,194 parameters.",
+}
 
 
 def _conv(
@@ -56,22 +47,44 @@ def _unit(x: keras.KerasTensor, width: int, stride: int, seeds: Iterator[int]) -
     return layers.Add()([_conv(residual, width, 3, 1, seeds), shortcut])
 
 
-def build(
-    shape: Shape,
+def _build(
+    name: str,
+    first: int,
+    widths: tuple[int, ...],
+    units: int,
     num_classes: int,
     seed: int,
     image_shape: tuple[int, int, int],
     dropout_rate: float | None,
 ) -> keras.Model:
-    """See `mentornet.build_student`; there is no dropout, so the rate has no effect."""
+    """A network without dropout, so that its rate has no effect.
+
+    Args:
+      name: of the model.
+      first: width of the first convolution.
+      widths: of the stages, each of which but the first halves the image.
+      units: number of them in a stage.
+      num_classes, seed, image_shape, dropout_rate: see `mentornet.build_student`.
+    """
     del dropout_rate
     seeds = itertools.count(seed * 1000)
     inputs = keras.Input(image_shape)
-    x = _conv(inputs, shape.first, 3, 1, seeds)
-    for stage, width in enumerate(shape.widths):
-        for number in range(shape.units):
+    x = _conv(inputs, first, 3, 1, seeds)
+    for stage, width in enumerate(widths):
+        for number in range(units):
             x = _unit(x, width, 2 if stage and not number else 1, seeds)
     x = layers.GlobalAveragePooling2D()(_activate(x))
     initializer = initializers.HeNormal(seed=next(seeds))
     outputs = layers.Dense(num_classes, kernel_initializer=initializer)(x)
-    return keras.Model(inputs, outputs, name=shape.name)
+    return keras.Model(inputs, outputs, name=name)
+
+
+def _student(name: str, first: int, widths: tuple[int, ...], units: int) -> Student:
+    build = functools.partial(_build, name, first, widths, units)
+    return Student(build, Recipe(weight_decay=0.0005))
+
+
+student = {
+    "preact_resnet18": _student("preact_resnet18", 64, (64, 128, 256, 512), 2),
+    "wrn28_10": _student("wrn28_10", 16, (160, 320, 640), 4),
+}

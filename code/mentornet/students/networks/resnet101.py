@@ -1,6 +1,7 @@
-"""The StudentNet `resnet101`: a wide pre-activation residual network of 3 x 9 units.
+"""The wide residual network of the 2018 release; 84,627,034 parameters.
 
-It has 56 layers with parameters to a path, not 101; the name is the release's.
+Pre-activation, 3 x 9 units. It has 56 layers with parameters to a path, not 101; the name is the
+release's.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from collections.abc import Iterator
 import keras
 from keras import initializers, layers
 
+from mentornet.core.schedules import RESNET_BOUNDARIES
 from mentornet.students.batch_normalization import BatchNormalization
+from mentornet.students.recipes import Recipe, Student, staircase
 
 _UNITS_PER_STAGE = 9
 _STAGES = ((160, 1), (320, 2), (640, 2))  # Width, and stride of the first unit.
@@ -91,3 +94,16 @@ def build(
         name="logit",
     )(x)
     return keras.Model(inputs, outputs, name="resnet101")
+
+
+student = Student(
+    build,
+    Recipe(
+        padding=2,
+        weight_decay=0.0002,
+        # The release builds the piecewise schedule for the baseline too, then overwrites it.
+        schedule=staircase,
+        mentored_boundaries=RESNET_BOUNDARIES,
+    ),
+    tf1_name,
+)

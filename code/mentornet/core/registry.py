@@ -1,0 +1,127 @@
+"""Registries: one file per entry of a package, found by name; no list of them stands elsewhere."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+from importlib.abc import InspectLoader
+from typing import Any, NamedTuple
+
+from mentornet.core.errors import InputError, check
+
+
+class _Place(NamedTuple):
+    module: str
+    description: str
+    is_one_of_several: bool
+
+
+class Registry:
+    """The entries of a package by name; a new entry is a new file and no edit.
+
+    The module of an entry defines `attribute`. The entry's name is the file's, its description the
+    first paragraph of the module's docstring. A module with several entries gives their names and
+    descriptions as `NAMES = {"name": "Description.", ...}`, a literal, and its `attribute` is then
+    a mapping with these keys. Modules whose names begin with "_" are helpers, no entries.
+
+    Names and descriptions are read from the source; a module is imported when its entry is first
+    looked up. So `--help` can list students without importing TensorFlow.
+
+    Example (`datasets/noise/__init__.py`, and the file `datasets/noise/pair.py` beside it):
+
+        NOISE_TYPES = Registry(__name__, attribute="corrupt", argument="noise_type")
+        noisy = NOISE_TYPES.find("pair")(labels, ...)
+
+    Args:
+      package: the package's dotted name, usually `__name__` in its `__init__.py`.
+      attribute: what each module of the package defines.
+      argument: the option by which a user chooses an entry, for error messages.
+    """
+
+    def __init__(self, package: str, attribute: str, argument: str) -> None:
+        self.package, self.attribute, self.argument = package, attribute, argument
+
+    @functools.cached_property
+    def _places(self) -> dict[str, _Place]:
+        spec = importlib.util.find_spec(self.package)
+        assert spec is not None and spec.submodule_search_locations is not None, self.package
+        places: dict[str, _Place] = {}
+        for finder, module, _ in pkgutil.iter_modules(spec.submodule_search_locations):
+            if module.startswith("_"):
+                continue
+            found = finder.find_spec(module, None)
+            assert found is not None and isinstance(found.loader, InspectLoader)
+            for name, place in _read(module, found.loader.get_source(module) or "").items():
+                if name in places:
+                    both = f"{places[name].module} and {module}"
+                    raise RuntimeError(f"{self.package}: {both} both define {name}.")
+                places[name] = place
+        return {name: places[name] for name in sorted(places, key=_natural)}
+
+    def names(self) -> tuple[str, ...]:
+        """In alphabetical order, numbers by their size."""
+        return tuple(self._places)
+
+    def descriptions(self) -> dict[str, str]:
+        """Name -> description, in the order of `names`."""
+        return {name: place.description for name, place in self._places.items()}
+
+    def check(self, name: str, more: str = "") -> None:
+        """Raises InputError unless there is such an entry; `more` ends the list of choices."""
+        rule = f"`{self.argument}` must be one of {', '.join(self._places)}{more}."
+        check(name in self._places, rule, **{self.argument: name})
+
+    def find(self, name: str) -> Any:
+        """The entry; its module is imported at the first call.
+
+        Raises:
+          InputError: there is none of this name.
+        """
+        self.check(name)
+        place = self._places[name]
+        found = getattr(importlib.import_module(f"{self.package}.{place.module}"), self.attribute)
+        return found[name] if place.is_one_of_several else found
+
+    def help(self) -> str:
+        """One line an entry, for the help of a flag."""
+        return "\n".join(f"{name}: {text}" for name, text in self.descriptions().items())
+
+    def table(self) -> str:
+        """One row an entry of a table in Markdown, for the documents."""
+        rows = self.descriptions().items()
+        return "\n".join(f"| `{name}` | {text.removesuffix('.')} |" for name, text in rows)
+
+
+def _read(module: str, source: str) -> dict[str, _Place]:
+    """Entries that a module defines, by name."""
+    tree = ast.parse(source)
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if isinstance(node, ast.Assign) and isinstance(target, ast.Name) and target.id == "NAMES":
+            named = ast.literal_eval(node.value)
+            return {name: _Place(module, text, True) for name, text in named.items()}
+    paragraph = inspect.cleandoc(ast.get_docstring(tree) or "").partition("\n\n")[0]
+    return {module: _Place(module, " ".join(paragraph.split()), False)}
+
+
+def _natural(name: str) -> list[tuple[str, int]]:
+    """Sorts resnet8 before resnet14."""
+    return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", name)]
+
+
+def import_object(argument: str, reference: str) -> Any:
+    """The object that a user names as "module:name".
+
+    Raises:
+      InputError: there is no such module, or it has no such name.
+    """
+    module, _, name = reference.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"`{argument}` {reference} cannot be imported: {error}") from None

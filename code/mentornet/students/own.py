@@ -1,0 +1,49 @@
+"""A user's own network as a student: "module:function"."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import keras
+
+from mentornet.core.errors import InputError, check
+from mentornet.core.registry import import_object
+from mentornet.students.recipes import Student
+
+
+def own_student(name: str) -> Student:
+    """The student that a function from the number of classes to a keras.Model builds.
+
+    Args:
+      name: "module:function".
+
+    Raises:
+      InputError: there is no such module or function; or, when the student is built, the function
+        returns no model, or one that does not fit images or classes.
+    """
+    return Student(functools.partial(_build, name, import_object("studentnet", name)))
+
+
+def _build(
+    name: str,
+    function: Callable[[int], keras.Model],
+    num_classes: int,
+    seed: int,
+    image_shape: tuple[int, int, int],
+    dropout_rate: float | None,
+) -> keras.Model:
+    """Builds the network on images of this shape; its initial values follow the seed."""
+    del dropout_rate
+    keras.utils.set_random_seed(seed)
+    model = function(num_classes)
+    rule = f"`studentnet` {name} must return a keras.Model."
+    check(isinstance(model, keras.Model), rule, returned=type(model).__name__)
+    try:
+        outputs = model(keras.Input(image_shape))
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"`studentnet` {name} does not take {image_shape}: {reason}") from None
+    rule = f"`studentnet` {name} must return {num_classes} logits an image."
+    check(tuple(outputs.shape) == (None, num_classes), rule, shape=tuple(outputs.shape))
+    return model

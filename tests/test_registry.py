@@ -1,0 +1,77 @@
+"""Registries: entries are files, read without being imported."""
+
+import sys
+
+import pytest
+
+from mentornet import InputError
+from mentornet.core.registry import Registry, import_object
+
+ONE = '''"""Adds one,
+and no more.
+
+A second paragraph.
+"""
+
+entry = lambda x: x + 1
+'''
+SEVERAL = """
+NAMES = {"times10": "Times ten.", "times9": "Times nine."}
+entry = {"times9": 9, "times10": 10}
+"""
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An empty package `plugins` that can be imported; the folder of its modules."""
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield folder
+    for name in [name for name in sys.modules if name.partition(".")[0] == "plugins"]:
+        del sys.modules[name]
+
+
+def test_entries_are_files(package):
+    (package / "plus_one.py").write_text(ONE)
+    (package / "times.py").write_text(SEVERAL)
+    (package / "_helper.py").write_text("raise ImportError")
+    registry = Registry("plugins", "entry", "operation")
+    assert registry.descriptions() == {
+        "plus_one": "Adds one, and no more.",
+        "times9": "Times nine.",
+        "times10": "Times ten.",
+    }
+    assert registry.help().splitlines()[1] == "times9: Times nine."
+    assert registry.table().splitlines()[0] == "| `plus_one` | Adds one, and no more |"
+    assert registry.find("plus_one")(4) == 5
+    assert registry.find("times10") == 10
+    with pytest.raises(InputError, match="`operation` must be one of plus_one, times9, times10"):
+        registry.find("times")
+    with pytest.raises(InputError, match="times10, or a file. Received: operation='times'"):
+        registry.check("times", ", or a file")
+
+
+def test_reading_imports_nothing(package):
+    """A module that cannot even be imported is listed; looking it up tells why it cannot."""
+    (package / "slow.py").write_text('"""Needs what is not there."""\nimport no_such_module\n')
+    registry = Registry("plugins", "entry", "operation")
+    assert registry.names() == ("slow",)
+    assert "plugins.slow" not in sys.modules
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        registry.find("slow")
+
+
+def test_a_name_is_defined_once(package):
+    (package / "times.py").write_text(SEVERAL)
+    (package / "times9.py").write_text(ONE)
+    with pytest.raises(RuntimeError, match="times and times9 both define times9"):
+        Registry("plugins", "entry", "operation").names()
+
+
+def test_objects_by_module_and_name():
+    assert import_object("studentnet", "textwrap:dedent")("  a") == "a"
+    for reference in ("no_such_module:build", "textwrap:no_such_name", ":build"):
+        with pytest.raises(InputError, match=f"`studentnet` {reference} cannot be imported"):
+            import_object("studentnet", reference)

@@ -6,7 +6,9 @@ import pathlib
 from absl import flags
 
 from mentornet.cli import script
+from mentornet.datasets.noise import NOISE_TYPES
 from mentornet.datasets.prepare import PrepareConfig
+from mentornet.datasets.sources import SOURCES
 
 FLAGS = flags.FLAGS
 
@@ -14,12 +16,15 @@ flags.DEFINE_string("dataset_name", "cifar10", "cifar10, cifar100, digits, or a 
 flags.DEFINE_string(
     "source",
     None,
-    "CIFAR: official archive (python or binary version) or its unpacked folder, or 'keras' to "
-    "download; the digits need none. Your own data: a folder of class folders of images, a csv "
-    "(path,label[,clean_label][,split]), an .npz (images, labels[, clean_labels]), or tfds:<name>.",
+    "A path, read as one of the following, or the name of one, a colon and what it reads; the "
+    f"digits need none.\n{SOURCES.help()}",
 )
-flags.DEFINE_string("noise_type", "uniform", "uniform, symmetric, pair, asymmetric or file.")
-flags.DEFINE_float("noise_fraction", 0.0, "Probability 0..1 that a label is drawn anew.")
+flags.DEFINE_string(
+    "noise_type",
+    "uniform",
+    f"What happens to a label, with probability noise_fraction.\n{NOISE_TYPES.help()}",
+)
+flags.DEFINE_float("noise_fraction", 0.0, "Probability 0..1 that a label is replaced.")
 flags.DEFINE_string("noise_file", None, "For noise_type=file: .npy or .npz of training labels.")
 flags.DEFINE_string("noise_key", None, "The array's name in an .npz file.")
 flags.DEFINE_integer("num_train", None, "Keep a random subset of so many training images.")

@@ -1,5 +1,6 @@
 """Noise, sources, records and the input pipeline."""
 
+import dataclasses
 import json
 import os
 import pickle
@@ -8,7 +9,7 @@ import tarfile
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import ROOT
+from helpers import ROOT, run
 
 from mentornet import InputError
 from mentornet.datasets import noise, pipeline, records, sources
@@ -24,11 +25,16 @@ def labels():
     return np.random.default_rng(0).integers(0, 10, 20000)
 
 
+def corrupt(labels, noise_type, fraction=0.4, seed=0, dataset="cifar10", **values):
+    corruption = noise.Corruption(labels, 10, fraction, seed, dataset, **values)
+    return noise.NOISE_TYPES.find(noise_type)(corruption)
+
+
 @pytest.mark.parametrize(
     ("noise_type", "wrong"), [("uniform", 0.36), ("symmetric", 0.4), ("pair", 0.4)]
 )
 def test_noise_rate(labels, noise_type, wrong):
-    noisy = noise.corrupt(labels, 10, noise_type, 0.4, 0, "cifar10")
+    noisy = corrupt(labels, noise_type)
     assert np.mean(noisy != labels) == pytest.approx(wrong, abs=0.01)
     changed = noisy[noisy != labels]
     counts = np.bincount((changed - labels[noisy != labels]) % 10, minlength=10)
@@ -40,35 +46,42 @@ def test_noise_rate(labels, noise_type, wrong):
 
 
 def test_asymmetric_noise(labels):
-    noisy = noise.corrupt(labels, 10, "asymmetric", 0.4, 0, "cifar10")
+    noisy = corrupt(labels, "asymmetric")
     matrix = noise.transition_matrix(labels, noisy, 10)
     off = {(int(a), int(b)) for a, b in zip(*np.nonzero(matrix), strict=True) if a != b}
     assert off == {(9, 1), (2, 0), (4, 7), (3, 5), (5, 3)}
     assert matrix[3, 5] / matrix[3].sum() == pytest.approx(0.4, abs=0.04)
     with pytest.raises(InputError, match="cifar10 only"):
-        noise.corrupt(labels, 10, "asymmetric", 0.4, 0, "digits")
+        corrupt(labels, "asymmetric", dataset="digits")
 
 
 def test_noise_is_a_function_of_its_seed(labels):
-    draws = [noise.corrupt(labels, 10, "uniform", 0.4, seed, "cifar10") for seed in (0, 0, 1)]
+    draws = [corrupt(labels, "uniform", seed=seed) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(draws[0], draws[1])
     assert (draws[0] != draws[2]).any()
 
 
+def from_file(path, key=None, count=5, num_classes=10):
+    zeros = np.zeros(count, np.int64)
+    corruption = noise.Corruption(zeros, num_classes, 0.0, 0, "cifar10", str(path), key)
+    return noise.NOISE_TYPES.find("file")(corruption)
+
+
 def test_labels_from_file(tmp_path):
     np.savez(tmp_path / "l.npz", a=np.arange(5), b=np.zeros(5, np.uint8))
-    read = noise.labels_from_file(str(tmp_path / "l.npz"), "a", 5, 10)
-    np.testing.assert_array_equal(read, np.arange(5))
+    np.testing.assert_array_equal(from_file(tmp_path / "l.npz", "a"), np.arange(5))
     for key, count, classes, part in (
         (None, 5, 10, "one of a, b"),
         ("a", 4, 10, "4 whole numbers"),
         ("a", 5, 4, "must lie in 0..3"),
     ):
         with pytest.raises(InputError, match=part):
-            noise.labels_from_file(str(tmp_path / "l.npz"), key, count, classes)
+            from_file(tmp_path / "l.npz", key, count, classes)
     np.save(tmp_path / "p.npy", np.array([{}], object))
-    with pytest.raises(InputError, match="cannot be read"):
-        noise.labels_from_file(str(tmp_path / "p.npy"), None, 1, 10)
+    (tmp_path / "z.npz").write_bytes(b"PK\x03\x04 damaged")
+    for name in ("p.npy", "z.npz", "none.npy"):
+        with pytest.raises(InputError, match="cannot be read"):
+            from_file(tmp_path / name)
 
 
 def write_cifar(folder, dataset, layout, per_batch=4):
@@ -146,15 +159,79 @@ def test_damaged_sources(tmp_path):
     (tmp_path / "no.tar.gz").write_bytes(b"no archive")
     with pytest.raises(InputError, match="cannot be read as an archive"):
         sources.load("cifar10", str(tmp_path / "no.tar.gz"))
-    with pytest.raises(InputError, match="must be a folder or an archive"):
+    with pytest.raises(InputError, match="an existing file or folder, or one of keras"):
         sources.load("cifar10", str(tmp_path / "nothing"))
+    with pytest.raises(InputError, match="must name the archive or folder of cifar10"):
+        sources.load("cifar10", None)
+
+
+def test_a_source_by_its_name(tmp_path):
+    """Of a path, or of data that the name alone stands for."""
+    images, fine, _ = write_cifar(tmp_path / "official", "cifar10", "python")
+    loaded = sources.load("cifar10", f"cifar_archive:{tmp_path / 'official'}")
+    np.testing.assert_array_equal(loaded.train.images, images)
+    by_name, by_default = (sources.load("digits", source) for source in ("digits", None))
+    np.testing.assert_array_equal(by_name.train.images, by_default.train.images)
+    assert len(by_name.test.labels) == 360
+    for dataset, source, rule in (
+        ("cifar10", "digits", "`source` digits holds digits: `dataset_name` must be digits"),
+        ("mine", "keras", "keras holds cifar10 or cifar100: .* cifar10 or cifar100"),
+        ("cifar10", "npz:a.npz", "npz holds data of your own: .* a name other than cifar10"),
+        ("mine", __file__, "is of no kind that can hold mine: class_folders, csv, npz"),
+    ):
+        with pytest.raises(InputError, match=rule):
+            sources.load(dataset, source)
+
+
+@pytest.mark.parametrize("flags", [["--source=digits"], []])
+def test_the_digits_by_command(tmp_path, flags):
+    """`--source=digits` is taken for what it says."""
+    asked = [f"--output_dir={tmp_path}", "--num_train=20", *flags]
+    status, output = run("code/cifar_prepare_data.py", "--dataset_name=digits", *asked)
+    assert status == 0, output
+    assert f"{tmp_path / 'digits' / '0'}: 20 images" in output
+
+
+def test_the_digits_under_another_name(tmp_path):
+    flags = ["--source=digits", f"--output_dir={tmp_path}"]
+    status, output = run("code/cifar_prepare_data.py", *flags)
+    assert status == 2
+    assert "`dataset_name` must be digits. Received: dataset_name='cifar10'" in output
+
+
+def test_each_noise_has_its_folder(tmp_path):
+    folders = set()
+    for noise_type in ("uniform", "symmetric", "pair"):
+        config = PrepareConfig("digits", str(tmp_path), noise_type=noise_type, noise_fraction=0.4)
+        manifests = prepare(config)
+        folders |= {path for path in manifests if "val" not in path}
+        assert manifests[str(config.train_folder)]["config"]["noise_type"] == noise_type
+    assert folders == {
+        str(tmp_path / "digits" / name) for name in ("0.4", "symmetric_0.4", "pair_0.4")
+    }
+
+
+def test_a_folder_named_by_earlier_versions_is_kept(tmp_path):
+    """They wrote noise of every type to a folder named by the fraction alone."""
+    config = PrepareConfig("digits", str(tmp_path), noise_type="pair", noise_fraction=0.4)
+    made = prepare(config)[str(config.train_folder)]
+    earlier = config.train_folder.rename(tmp_path / "digits" / "0.4")
+    manifests = prepare(config)
+    assert manifests[str(earlier)] == made
+    assert not config.train_folder.exists()
+    other = dataclasses.replace(config, seed=1)
+    assert prepare(other)[str(other.train_folder)]["config"]["seed"] == 1
+    assert other.train_folder.name == "pair_0.4"
+    uniform = dataclasses.replace(config, noise_type="uniform")
+    with pytest.raises(InputError, match="noise_type: 'pair' there, 'uniform' asked"):
+        prepare(uniform)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real images beside the project")
 def test_human_labels_fit_the_real_data():
     with np.load(SHARED / "cifar10n-labels.npz") as file:
         clean = file["clean_label"].astype(np.int64)
-    worse = noise.labels_from_file(str(SHARED / "cifar10n-labels.npz"), "worse_label", 50000, 10)
+    worse = from_file(SHARED / "cifar10n-labels.npz", "worse_label", 50000)
     assert np.mean(worse != clean) == pytest.approx(0.402, abs=0.001)
 
 

@@ -11,7 +11,7 @@ from helpers import run
 from PIL import Image
 
 from mentornet import InputError
-from mentornet.datasets import own, records
+from mentornet.datasets import records, sources
 from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.prepare import PrepareConfig, prepare
 
@@ -123,7 +123,7 @@ def test_a_csv_with_clean_labels(tmp_path, folder):
     assert tests.labels.tolist() == [0, 0, 0, 1, 0, 0]  # Number 15, unknown, is wide as given.
     path.write_text("path,label\nnarrow/0.png\n")
     with pytest.raises(InputError, match="labels.csv, line 2: must have a path and a label"):
-        own.load(str(path), own.Options())
+        sources.load("stripes", str(path))
 
 
 def test_arrays(tmp_path):
@@ -131,7 +131,9 @@ def test_arrays(tmp_path):
     images = generator.integers(0, 256, (50, 16, 16), np.uint8)
     labels = np.arange(50) % 11
     np.savez(tmp_path / "a.npz", images=images, labels=labels, clean_labels=np.zeros(50, int))
-    source = own.load(str(tmp_path / "a.npz"), own.Options(test_share=0.25, seed=1))
+    source = sources.load(
+        "stripes", str(tmp_path / "a.npz"), sources.Options(test_share=0.25, seed=1)
+    )
     assert source.class_names == tuple(map(str, range(11)))
     assert len(source.test.labels) == 11  # One of each class.
     assert source.train.images.shape == (39, 16, 16, 3)
@@ -144,10 +146,10 @@ def test_arrays(tmp_path):
     ):
         np.savez(tmp_path / "b.npz", **arrays)
         with pytest.raises(InputError, match=message):
-            own.load(str(tmp_path / "b.npz"), own.Options())
+            sources.load("stripes", str(tmp_path / "b.npz"))
     (tmp_path / "c.npz").write_bytes(b"PK\x03\x04 damaged")
     with pytest.raises(InputError, match="cannot be read as .npz"):
-        own.load(str(tmp_path / "c.npz"), own.Options())
+        sources.load("stripes", str(tmp_path / "c.npz"))
 
 
 NETWORK = """

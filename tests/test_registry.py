@@ -1,8 +1,11 @@
 """Registries: entries are files, read without being imported."""
 
+import importlib.util
+import re
 import sys
 
 import pytest
+from conftest import ROOT, run
 
 from mentornet import InputError
 from mentornet.core.registry import Registry, import_object
@@ -75,3 +78,39 @@ def test_objects_by_module_and_name():
     for reference in ("no_such_module:build", "textwrap:no_such_name", ":build"):
         with pytest.raises(InputError, match=f"`studentnet` {reference} cannot be imported"):
             import_object("studentnet", reference)
+
+
+def doc_tables():
+    """The script that writes the documents' tables, as a module."""
+    spec = importlib.util.spec_from_file_location("doc_tables", ROOT / "commands/doc_tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_tables_of_the_documents():
+    """Each page is as `python commands/doc_tables.py` writes it, and each table stands in one."""
+    module = doc_tables()
+    texts = [page.read_text() for page in module.pages()]
+    for page, text in zip(module.pages(), texts, strict=True):
+        assert module.with_tables(text) == text, f"{page.name}: run commands/doc_tables.py"
+    places = re.findall(r"<!-- table: (\w+) -->", "".join(texts))
+    assert sorted(places) == sorted(module.TABLES)
+    assert "| `pair` | A label becomes the next class |\n" in "".join(texts)
+    changed = texts[0].replace("becomes the next class", "becomes another class")
+    assert changed != texts[0] and module.with_tables(changed) == texts[0]
+
+
+@pytest.mark.parametrize(
+    ("script", "table"),
+    [
+        ("code/cifar_prepare_data.py", "noise_types"),
+        ("code/cifar_prepare_data.py", "sources"),
+        ("code/cifar_train_mentornet.py", "students"),
+    ],
+)
+def test_help_lists_every_entry(script, table):
+    _, output = run(script, "--help")
+    words = " ".join(output.split())
+    for name, description in doc_tables().TABLES[table].registry.descriptions().items():
+        assert f"{name}: {description}" in words

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mentornet import InputError
-from mentornet.datasets import own, records
+from mentornet.datasets import records, sources
 from mentornet.datasets.catalog import dataset_info
 
 EXAMPLES = times(quick=150, full=2000)
@@ -162,7 +162,8 @@ def table(tmp_path_factory):
 def test_csv_files(table, memory_before, changes, skip_bad):
     with damaged(table, memory_before) as before:
         table.write_bytes(mutate(before, changes))
-        source = own.load(str(table), own.Options(image_size=8, skip_bad=skip_bad))
+        options = sources.Options(image_size=8, skip_bad=skip_bad)
+        source = sources.load("own", str(table), options)
         assert len(source.train.images) == len(source.train.labels)
         assert source.train.labels.max() < len(source.class_names)
 

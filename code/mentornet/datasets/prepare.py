@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from mentornet.core.errors import InputError, check, check_count
-from mentornet.datasets import noise, own, sources
+from mentornet.datasets import noise, sources
 from mentornet.datasets.catalog import FILES, KNOWN, MANIFEST, DatasetInfo, read_manifest
 
-_OWN_ONLY = ("image_size", "test_share", "skip_bad")  # Settings of own.Options.
+_OWN_ONLY = ("image_size", "test_share", "skip_bad")  # Settings of sources.Options.
+_RELEASED_TYPE = "uniform"  # Folders of the release's noise are named by its fraction alone.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +54,7 @@ class PrepareConfig:
         check(known or self.source is not None, rule, dataset_name=self.dataset_name)
         if not known:
             self.own_options()
-        rule = f"`noise_type` must be one of {', '.join(noise.NOISE_TYPES)}."
-        check(self.noise_type in noise.NOISE_TYPES, rule, noise_type=self.noise_type)
+        noise.NOISE_TYPES.check(self.noise_type)
         rule = "`noise_fraction` must lie in 0..1."
         check(0 <= self.noise_fraction <= 1, rule, noise_fraction=self.noise_fraction)
         rule = "`noise_file` goes with noise_type='file', and only with it."
@@ -65,21 +65,24 @@ class PrepareConfig:
         if self.num_train is not None:
             check_count("num_train", self.num_train)
 
-    def own_options(self) -> own.Options:
+    def own_options(self) -> sources.Options:
         """How a data set of the user's own is read."""
-        return own.Options(self.image_size, self.test_share, self.skip_bad, self.seed)
+        return sources.Options(self.image_size, self.test_share, self.skip_bad, self.seed)
 
     @property
     def train_folder(self) -> pathlib.Path:
-        """<output_dir>/<dataset>/<noise>: "0.4", or what the file of labels is called.
+        """<output_dir>/<dataset>/<noise>.
 
-        A data set of the user's own to which no noise is added is called "given".
+        The noise is "0.4" for the release's, which is uniform, "pair_0.4" for another type, what
+        the file of labels is called, and "given" if none is added to the user's own data.
         """
         name = f"{self.noise_fraction:g}"
-        if self.noise_fraction == 0 and self.dataset_name not in KNOWN:
-            name = "given"
         if self.noise_file is not None:
             name = self.noise_key or pathlib.Path(self.noise_file).stem
+        elif self.noise_fraction == 0 and self.dataset_name not in KNOWN:
+            name = "given"
+        elif self.noise_type != _RELEASED_TYPE:
+            name = f"{self.noise_type}_{name}"
         return pathlib.Path(self.output_dir) / self.dataset_name / name
 
     @property
@@ -88,16 +91,16 @@ class PrepareConfig:
 
 
 def _noisy_labels(config: PrepareConfig, clean: np.ndarray, num_classes: int) -> np.ndarray:
-    if config.noise_file is not None:
-        return noise.labels_from_file(config.noise_file, config.noise_key, len(clean), num_classes)
-    return noise.corrupt(
+    corruption = noise.Corruption(
         clean,
         num_classes,
-        config.noise_type,
         config.noise_fraction,
         config.seed,
         config.dataset_name,
+        config.noise_file,
+        config.noise_key,
     )
+    return noise.NOISE_TYPES.find(config.noise_type)(corruption)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +114,23 @@ class _Samples:
     lists: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
 
+def _differences(manifest: dict[str, Any], config: dict[str, Any]) -> list[str]:
+    old = manifest.get("config", {})
+    return [f"{k}: {old.get(k)!r} there, {v!r} asked" for k, v in config.items() if old.get(k) != v]
+
+
+def _train_folder(config: PrepareConfig, asked: dict[str, Any]) -> pathlib.Path:
+    """`config.train_folder`, or the folder named by the fraction alone if it holds the same data.
+
+    Earlier versions named a folder so whatever the type of noise.
+    """
+    earlier = config.train_folder.with_name(f"{config.noise_fraction:g}")
+    manifest = read_manifest(earlier)
+    if manifest is not None and not _differences(manifest, asked):
+        return earlier
+    return config.train_folder
+
+
 def _existing(folder: pathlib.Path, config: dict[str, Any]) -> dict[str, Any] | None:
     """The manifest of a folder that holds the same data already; None if there is no folder.
 
@@ -119,10 +139,7 @@ def _existing(folder: pathlib.Path, config: dict[str, Any]) -> dict[str, Any] | 
     """
     existing = read_manifest(folder)
     if existing is not None:
-        old = existing.get("config", {})
-        different = [
-            f"{k}: {old.get(k)!r} there, {v!r} asked" for k, v in config.items() if old.get(k) != v
-        ]
+        different = _differences(existing, config)
         if different:
             advice = "remove the folder or choose another `output_dir`"
             raise InputError(f"{folder} holds other data ({'; '.join(different)}); {advice}.")
@@ -243,11 +260,8 @@ def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
       InputError: the source or the noise cannot be had, or a folder holds other data.
     """
     is_own = config.dataset_name not in KNOWN
-    if is_own:
-        assert config.source is not None  # PrepareConfig checks it.
-        source = own.load(config.source, config.own_options())
-    else:
-        source = sources.load(config.dataset_name, config.source)
+    options = config.own_options() if is_own else None
+    source = sources.load(config.dataset_name, config.source, options)
     labels = _noisy_labels(config, source.train.labels, len(source.class_names))
     ids = np.arange(len(labels))
     if config.num_train is not None:
@@ -268,7 +282,7 @@ def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
     kept = ("dataset_name", *_OWN_ONLY, "seed") if is_own else ("dataset_name",)
     manifests = {}
     for folder, split, settings, data, samples in (
-        (config.train_folder, "train", asked, source.train, train_samples),
+        (_train_folder(config, asked), "train", asked, source.train, train_samples),
         (config.test_folder, "test", {key: asked[key] for key in kept}, source.test, test_samples),
     ):
         names = source.class_names

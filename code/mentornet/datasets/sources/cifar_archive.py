@@ -1,8 +1,7 @@
-"""Where images come from: official CIFAR archives, keras.datasets, embedded digits."""
+"""An official archive of CIFAR-10 or CIFAR-100 (python or binary version), or its folder."""
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import pathlib
 import pickle
@@ -14,35 +13,7 @@ import numpy as np
 
 from mentornet.core.errors import InputError, check
 from mentornet.datasets.catalog import CIFAR10_CLASSES
-
-UNKNOWN = -1  # Clean label of a sample whose clean label is not known.
-MAX_PIXELS = 100_000_000  # An image that claims more is refused before it is decoded.
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """uint8 images [n, height, width, 3] and int64 labels [n], in the source's order.
-
-    `clean_labels` are int64 [n], -1 where unknown; None says that the labels are clean. `paths` are
-    the files' names, where there are files.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    coarse_labels: np.ndarray | None = None
-    clean_labels: np.ndarray | None = None
-    paths: np.ndarray | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A data set; `unreadable` and `conflicts` are lines for its user to read."""
-
-    train: Split
-    test: Split
-    class_names: tuple[str, ...]
-    unreadable: tuple[str, ...] = ()
-    conflicts: tuple[str, ...] = ()
+from mentornet.datasets.sources import Options, Reader, Source, Split
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -148,9 +119,10 @@ _LAYOUTS: dict[tuple[str, str], tuple[list[str], str, str, Any]] = {
 }
 
 
-def _read_cifar(dataset: str, source: pathlib.Path) -> Source:
-    """Reads an official archive or its unpacked folder, python or binary version."""
-    check(source.exists(), "`source` must be a folder or an archive.", source=str(source))
+def _load(dataset: str, location: str, options: Options) -> Source:
+    del options
+    source = pathlib.Path(location)
+    check(source.exists(), "`source` must be a folder or an archive.", source=location)
     wanted = {
         name for key, (t, v, m, _) in _LAYOUTS.items() if key[0] == dataset for name in (*t, v, m)
     }
@@ -178,53 +150,4 @@ def _read_cifar(dataset: str, source: pathlib.Path) -> Source:
     raise InputError(f"`source` {source} must hold {needed}; found {found}.")
 
 
-def _from_keras(dataset: str) -> Source:
-    """Downloads through keras.datasets (needs a network)."""
-    import keras
-
-    module = getattr(keras.datasets, dataset)
-    try:
-        (x_train, y_train), (x_test, y_test) = module.load_data()
-    except Exception as error:  # urllib, hash and disk errors alike: the user sees the reason.
-        raise InputError(f"source=keras could not download {dataset}: {error}") from None
-    splits = [
-        Split(x, y.reshape(-1).astype(np.int64)) for x, y in ((x_train, y_train), (x_test, y_test))
-    ]
-    names = CIFAR10_CLASSES if dataset == "cifar10" else tuple(map(str, range(100)))
-    return Source(splits[0], splits[1], names)
-
-
-def _digits() -> Source:
-    """The 1,797 digits of scikit-learn (8x8), scaled to 32x32x3; one in five is for testing."""
-    import tensorflow as tf
-    from sklearn import datasets, model_selection
-
-    digits = datasets.load_digits()
-    images = tf.image.resize(digits.images[..., None] * (255 / 16), (32, 32)).numpy()
-    images = np.repeat(np.round(images).astype(np.uint8), 3, axis=-1)
-    # The split is the same for every seed, so that results of different seeds compare.
-    train, test = model_selection.train_test_split(
-        np.arange(len(images)), test_size=0.2, random_state=0, stratify=digits.target
-    )
-    splits = [Split(images[i], digits.target[i].astype(np.int64)) for i in (train, test)]
-    return Source(splits[0], splits[1], tuple("0123456789"))
-
-
-def load(dataset: str, source: str | None) -> Source:
-    """Loads a data set with its clean labels.
-
-    Args:
-      dataset: "cifar10", "cifar100" or "digits".
-      source: an official CIFAR archive (python or binary version) or its unpacked folder, or
-        "keras" to download with keras.datasets; None for digits.
-
-    Raises:
-      InputError: the source is missing, incomplete, damaged, or holds a pickle of anything but
-        arrays.
-    """
-    if dataset == "digits":
-        check(source is None, "The digits are embedded: leave out `source`.", source=source)
-        return _digits()
-    if source is None:
-        raise InputError(f"`source` must name the archive or folder of {dataset}, or be 'keras'.")
-    return _from_keras(dataset) if source == "keras" else _read_cifar(dataset, pathlib.Path(source))
+reader = Reader(_load, provides=("cifar10", "cifar100"), takes=lambda path: True)

@@ -1,0 +1,58 @@
+"""Label noise, one file a type: which labels become wrong, as functions of a seed (NumPy only).
+
+A module of this package defines `corrupt(corruption) -> labels`, see `Corruption`. Its docstring's
+first paragraph describes it in `--help` and in the documents.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from mentornet.core.registry import Registry
+
+NOISE_TYPES = Registry(__name__, attribute="corrupt", argument="noise_type")
+
+
+@dataclasses.dataclass(frozen=True)
+class Corruption:
+    """What a noise type is given.
+
+    Attributes:
+      labels: int64 [n], as the source has them, in its order.
+      num_classes: labels are 0..num_classes-1.
+      fraction: probability 0..1 that a label is replaced.
+      seed: of NumPy's PCG64; noisy labels depend on it and on the order alone.
+      dataset: the data set's name.
+      file, key: where noise_type="file" finds labels.
+    """
+
+    labels: np.ndarray
+    num_classes: int
+    fraction: float
+    seed: int
+    dataset: str
+    file: str | None = None
+    key: str | None = None
+
+    def replace(self, draw: Callable[[np.random.Generator], np.ndarray]) -> np.ndarray:
+        """Replaces each label, independently with probability `fraction`.
+
+        Args:
+          draw: a generator -> whole numbers [n], what each label becomes if it is replaced.
+
+        Returns:
+          int64 [n], the noisy labels.
+        """
+        rng = np.random.default_rng(self.seed)
+        chosen = rng.random(len(self.labels)) < self.fraction
+        return np.where(chosen, draw(rng), self.labels).astype(np.int64)
+
+
+def transition_matrix(clean: np.ndarray, noisy: np.ndarray, num_classes: int) -> np.ndarray:
+    """int64 [classes, classes]: how many samples of clean class `row` carry label `column`."""
+    counts = np.zeros((num_classes, num_classes), np.int64)
+    np.add.at(counts, (clean, noisy), 1)
+    return counts

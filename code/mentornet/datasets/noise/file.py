@@ -1,0 +1,43 @@
+"""Labels are those of `noise_file` (.npy, or .npz with `noise_key`): human ones, for example."""
+
+import numpy as np
+
+from mentornet.core.errors import InputError, check
+from mentornet.datasets.noise import Corruption
+
+
+def corrupt(corruption: Corruption) -> np.ndarray:
+    """Reads noisy labels, one a training image in the source's order.
+
+    The key may be None if an .npz file holds only one array.
+
+    Returns:
+      int64 [n].
+
+    Raises:
+      InputError: the file is unreadable, is a pickle, lacks the key, or has other labels.
+    """
+    path, key, num_classes = corruption.file, corruption.key, corruption.num_classes
+    assert path is not None  # PrepareConfig checks it.
+    loaded = _read(path, key)
+    size = len(corruption.labels)
+    integral = np.issubdtype(loaded.dtype, np.integer) and loaded.shape == (size,)
+    check(integral, f"{path} must hold {size} whole numbers.", shape=loaded.shape)
+    labels = loaded.astype(np.int64)
+    inside = labels.size == 0 or (labels.min() >= 0 and labels.max() < num_classes)
+    check(inside, f"Labels in {path} must lie in 0..{num_classes - 1}.", largest=labels.max())
+    return labels
+
+
+def _read(path: str, key: str | None) -> np.ndarray:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except Exception as error:  # zipfile, zlib and NumPy each have their own.
+        raise InputError(f"`noise_file` {path} cannot be read as .npy or .npz: {error}") from None
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    if key is None and len(loaded.files) == 1:
+        key = loaded.files[0]
+    rule = f"`noise_key` must name an array of {path}, one of {', '.join(loaded.files)}."
+    check(key in loaded.files, rule, noise_key=key)
+    return loaded[key]

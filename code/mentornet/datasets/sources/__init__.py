@@ -1,0 +1,146 @@
+"""Where images and labels come from, one file a source; see `mentornet.core.registry`.
+
+A module of this package defines `reader`, a `Reader`. Its docstring's first paragraph describes it
+in `--help` and in the documents.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from mentornet.core.errors import InputError, check
+from mentornet.core.registry import Registry
+from mentornet.datasets.catalog import KNOWN
+
+UNKNOWN = -1  # Clean label of a sample whose clean label is not known.
+MAX_PIXELS = 100_000_000  # An image that claims more is refused before it is decoded.
+
+SOURCES = Registry(__name__, attribute="reader", argument="source")
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """uint8 images [n, height, width, 3] and int64 labels [n], in the source's order.
+
+    `clean_labels` are int64 [n], -1 where unknown; None says that the labels are clean. `paths` are
+    the files' names, where there are files.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    coarse_labels: np.ndarray | None = None
+    clean_labels: np.ndarray | None = None
+    paths: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A data set; `unreadable` and `conflicts` are lines for its user to read."""
+
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a user's own images become arrays.
+
+    Attributes:
+      image_size: pixels a side; images are resized and cropped at the centre. None is 32, and for
+        arrays their own size.
+      test_share: share 0..1 of each class that is set aside for testing, if the source has no
+        test split.
+      skip_bad: leave unreadable images out instead of refusing the source.
+      seed: of the test split.
+
+    Raises:
+      InputError: a value lies outside its range.
+    """
+
+    image_size: int | None = None
+    test_share: float = 0.2
+    skip_bad: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        size, share = self.image_size, self.test_share
+        rule = "`image_size` must lie in 8..1024."
+        check(size is None or 8 <= size <= 1024, rule, image_size=size)
+        check(0 < share < 1, "`test_share` must lie between 0 and 1.", test_share=share)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """How a source is read.
+
+    Attributes:
+      load: (data set, location, options) -> what the source holds. The location is what follows
+        the reader's name and a colon in `--source`, "" if nothing does; or a path.
+      provides: which of the known data sets (`catalog.KNOWN`) the source holds; empty for data of
+        the user's own, under a name of the user's own.
+      takes: whether an existing path is of this kind, so that it is enough to give the path; None
+        for a source that is chosen by its name.
+    """
+
+    load: Callable[[str, str, Options], Source]
+    provides: tuple[str, ...] = ()
+    takes: Callable[[pathlib.Path], bool] | None = None
+
+    def fits(self, dataset: str) -> bool:
+        """Whether the source may hold this data set."""
+        return dataset in self.provides if self.provides else dataset not in KNOWN
+
+
+def load(dataset: str, source: str | None, options: Options | None = None) -> Source:
+    """Reads a data set.
+
+    Args:
+      dataset: "cifar10", "cifar100", "digits", or a name of the user's own.
+      source: a path, or the name of a source in this package, perhaps with a colon and a location
+        ("keras", "tfds:mnist"). None for the digits.
+      options: how images of the user's own are read.
+
+    Returns:
+      The source; labels are as given, clean ones known only where the source says so.
+
+    Raises:
+      InputError: there is no such source, it does not hold the data set, or it cannot be read.
+    """
+    if source is None:
+        source = dataset
+        rule = f"`source` must name the archive or folder of {dataset}, or be 'keras'."
+        check(dataset in SOURCES.names(), rule, source=None)
+    name, _, location = source.partition(":")
+    if name not in SOURCES.names():
+        name, location = _recognize(dataset, source), source
+    reader: Reader = SOURCES.find(name)
+    held = " or ".join(reader.provides) or "data of your own"
+    needed = held if reader.provides else f"a name other than {', '.join(sorted(KNOWN))}"
+    rule = f"`source` {name} holds {held}: `dataset_name` must be {needed}."
+    check(reader.fits(dataset), rule, dataset_name=dataset, source=source)
+    return reader.load(dataset, location, options or Options())
+
+
+def _recognize(dataset: str, path: str) -> str:
+    """The name of the source that reads this path.
+
+    Raises:
+      InputError: the path does not exist, or no source reads it.
+    """
+    readers: dict[str, Reader] = {name: SOURCES.find(name) for name in SOURCES.names()}
+    fitting = {name: reader for name, reader in readers.items() if reader.fits(dataset)}
+    named = [name for name, reader in fitting.items() if reader.takes is None]
+    rule = f"`source` must be an existing file or folder, or one of {', '.join(named)}."
+    check(pathlib.Path(path).exists(), rule, source=path)
+    for name, reader in fitting.items():
+        if reader.takes is not None and reader.takes(pathlib.Path(path)):
+            return name
+    kinds = ", ".join(sorted(fitting.keys() - named))
+    raise InputError(f"`source` {path} is of no kind that can hold {dataset}: {kinds}.")

@@ -1,0 +1,86 @@
+"""Image files that are listed with their labels, by folders or in a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pathlib
+import warnings
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from mentornet.core.errors import InputError, check
+from mentornet.datasets.sources import MAX_PIXELS, Options, Source
+from mentornet.datasets.sources._own import IMAGE_SIZE, divide, fit, numbers
+
+
+@dataclasses.dataclass
+class Listing:
+    """Images by path (or array), with labels by name."""
+
+    paths: list[str]
+    labels: list[str]
+    clean: list[str | None]
+    is_test: list[bool]
+
+
+def _read_image(path: pathlib.Path, size: int) -> np.ndarray:
+    """uint8 [size, size, 3]: turned as its EXIF says, resized, cropped at the centre.
+
+    Raises:
+      OSError, ValueError, SyntaxError: it cannot be read, or claims more pixels than are allowed.
+    """
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels are too many")
+            return fit(ImageOps.exif_transpose(image), size)
+
+
+def read_listing(listing: Listing, root: pathlib.Path, options: Options) -> Source:
+    """Reads the images listed, from paths relative to `root`.
+
+    Raises:
+      InputError: images are unreadable and `skip_bad` is off, or none is left.
+    """
+    images, kept, bad = [], [], []
+    for i, name in enumerate(listing.paths):
+        try:
+            images.append(_read_image(root / name, options.image_size or IMAGE_SIZE))
+            kept.append(i)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            bad.append(f"{name}: {str(error).splitlines()[0] if str(error) else 'unreadable'}")
+    if bad and not options.skip_bad:
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        advice = "--skip_bad leaves such images out"
+        raise InputError(f"`source` {root} holds unreadable images ({advice}): {bad[0]}{more}.")
+    check(bool(images), f"`source` {root} holds no readable image.", unreadable=len(bad))
+    names = sorted({*listing.labels, *(name for name in listing.clean if name)})
+    paths = [listing.paths[i] for i in kept]
+    given = [listing.labels[i] for i in kept]
+    source = divide(
+        np.stack(images),
+        numbers(given, names),
+        numbers([listing.clean[i] for i in kept], names),
+        np.array([listing.is_test[i] for i in kept]),
+        names,
+        options,
+        np.array(paths),
+    )
+    conflicts = tuple(_conflicts(images, given, paths))
+    return dataclasses.replace(source, unreadable=tuple(bad), conflicts=conflicts)
+
+
+def _conflicts(
+    images: Sequence[np.ndarray], labels: Sequence[str], paths: Sequence[str]
+) -> Iterable[str]:
+    """Equal images under different labels, one line a pair."""
+    first: dict[str, int] = {}
+    for i, image in enumerate(images):
+        other = first.setdefault(hashlib.sha256(image.tobytes()).hexdigest(), i)
+        if labels[other] != labels[i]:
+            yield f"{paths[other]} ({labels[other]}) = {paths[i]} ({labels[i]})"

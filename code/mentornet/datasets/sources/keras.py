@@ -1,0 +1,28 @@
+"""Downloads CIFAR-10 or CIFAR-100 with keras.datasets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mentornet.core.errors import InputError
+from mentornet.datasets.catalog import CIFAR10_CLASSES
+from mentornet.datasets.sources import Options, Reader, Source, Split
+
+
+def _load(dataset: str, location: str, options: Options) -> Source:
+    del location, options
+    import keras
+
+    module = getattr(keras.datasets, dataset)
+    try:
+        (x_train, y_train), (x_test, y_test) = module.load_data()
+    except Exception as error:  # urllib, hash and disk errors alike: the user sees the reason.
+        raise InputError(f"source=keras could not download {dataset}: {error}") from None
+    splits = [
+        Split(x, y.reshape(-1).astype(np.int64)) for x, y in ((x_train, y_train), (x_test, y_test))
+    ]
+    names = CIFAR10_CLASSES if dataset == "cifar10" else tuple(map(str, range(100)))
+    return Source(splits[0], splits[1], names)
+
+
+reader = Reader(_load, provides=("cifar10", "cifar100"))

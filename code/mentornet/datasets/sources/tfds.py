@@ -1,0 +1,41 @@
+"""`tfds:<name>`, a data set of tensorflow_datasets, if that is installed."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from mentornet.core.errors import InputError, check
+from mentornet.datasets.sources import UNKNOWN, Options, Reader, Source
+from mentornet.datasets.sources._own import IMAGE_SIZE, divide, fit
+
+
+def _load(dataset: str, location: str, options: Options) -> Source:
+    del dataset
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError:
+        raise InputError("`source` tfds:... needs `pip install tensorflow-datasets`.") from None
+
+    try:
+        builder = tfds.builder(location)
+        builder.download_and_prepare()
+        info, parts = builder.info, {}
+        for split in ("train", "test"):
+            if split in info.splits:
+                data = builder.as_dataset(split=split, as_supervised=True)
+                parts[split] = list(tfds.as_numpy(data))
+    except Exception as error:  # Its own, and those of the network.
+        raise InputError(f"`source` tfds:{location} cannot be had: {error}") from None
+    check("train" in parts, f"tfds:{location} must have a split train.", found=sorted(info.splits))
+    size = options.image_size or IMAGE_SIZE
+    rows = [(row, split == "test") for split, part in parts.items() for row in part]
+    images = [fit(Image.fromarray(np.squeeze(image)), size) for (image, _), _ in rows]
+    labels = np.array([label for (_, label), _ in rows], np.int64)
+    is_test = np.array([test for _, test in rows])
+    names = tuple(map(str, info.features["label"].names))
+    unknown = np.full(len(labels), UNKNOWN)
+    return divide(np.stack(images), labels, unknown, is_test, names, options)
+
+
+reader = Reader(_load)

@@ -19,12 +19,82 @@ SCRIPTS = [
 ]
 
 
+# Flags that commands of users may hold: none may be lost.
+TRAINING = (
+    "augment batch_size cluster_timeout_secs data_dir dataset_name deterministic device_id "
+    "ema_decay jit_compile learning_rate learning_rate_boundaries learning_rate_decay_factor "
+    "log_every_steps master max_number_of_steps max_to_keep mixed_precision mixup_alpha momentum "
+    "num_devices num_epochs_per_decay overwrite ps_tasks recompute_gradients "
+    "record_sample_weights save_interval_secs save_interval_steps save_summaries_secs seed "
+    "steps_per_loop stop_after_step studentnet sync_batch_norm task train_log_dir weight_decay"
+)
+WEIGHTING = (
+    "burn_in_epoch example_dropout_rates fixed_epoch_after_burn_in loss_moving_average_decay "
+    "loss_p_percentile loss_p_precentile mentornet_update_epochs"
+)
+MENTORED = f"{TRAINING} {WEIGHTING} mentornet_label second_reweight trained_mentornet_dir"
+PREPARE = (
+    "dataset_name image_size noise_file noise_fraction noise_key noise_type num_train num_trusted "
+    "output_dir seed skip_bad source test_share"
+)
+PUBLISHED = {
+    "code/cifar_train_mentornet.py": MENTORED,
+    "code/cifar_train_mentormix.py": MENTORED,
+    "code/cifar_train_baseline.py": TRAINING,
+    "code/cifar_eval.py": (
+        "batch_size checkpoint_dir data_dir dataset_name device_id dump_num_samples dump_seed "
+        "eval_dir eval_interval_secs master output_csv_file run_once split_name studentnet "
+        "timeout_secs"
+    ),
+    "code/cifar_prepare_data.py": PREPARE,
+    "code/prepare_data.py": PREPARE,
+    "mentornet_learning/data_generator.py": (
+        "input_csv_filename outdir sample_size seed vstar_fn vstar_gamma"
+    ),
+    "mentornet_learning/train.py": (
+        "checkpoint_name data_path learning_rate max_step_train mini_batch_size seed train_dir"
+    ),
+    "mentornet_learning/visualizer.py": (
+        "epoch_ranges further_features loss_bound model_dir outdir vstar_fn vstar_gamma"
+    ),
+    "mentornet_learning/learn_curriculum.py": (
+        f"{TRAINING} {WEIGHTING} dump_num_samples eval_data_dir"
+    ),
+}
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_lists_the_flags(script):
     status, output = run(script, "--help")
     assert status in (0, 1)  # absl ends --help with 1.
     assert "Traceback" not in output
-    assert len(re.findall(r"^  --", output, re.MULTILINE)) >= 6
+    texts = dict(re.findall(r"^  --(?:\[no\])?(\w+):(.*)$", output, re.MULTILINE))
+    assert set(PUBLISHED[script].split()) <= texts.keys()
+    assert all(texts.values())  # Each has a text.
+
+
+def test_help_shows_the_defaults_of_the_script():
+    """MentorMix has the mentored script's flags with defaults of its own."""
+    shown = {}
+    for name in ("mentornet", "mentormix"):
+        _, output = run(f"code/cifar_train_{name}.py", "--help")
+        blocks = re.split(r"^  --(?:\[no\])?(?=\w+:)", output, flags=re.MULTILINE)
+        defaults = ((b.partition(":")[0], re.search(r"\(default: '(.*)'\)", b)) for b in blocks)
+        shown[name] = {flag: found[1] for flag, found in defaults if found}
+    assert shown["mentornet"]["example_dropout_rates"] == "0.5, 17, 0.05, 78, 1.0, 5"
+    assert shown["mentornet"]["learning_rate_boundaries"] == ""
+    own = {flag: v for flag, v in shown["mentormix"].items() if shown["mentornet"].get(flag) != v}
+    assert own == {
+        "dataset_name": "cifar100",
+        "studentnet": "resnet32",
+        "learning_rate_decay_factor": "0.9",
+        "num_epochs_per_decay": "3.0",
+        "max_number_of_steps": "100000",
+        "example_dropout_rates": "0.0,100",
+        "mixup_alpha": "8.0",
+        "second_reweight": "true",
+        "ema_decay": "0.9999",
+    }
 
 
 def test_flags_and_defaults_of_the_release():
@@ -107,7 +177,7 @@ GOOD = [f"--trained_mentornet_dir={MENTORNET}", "--data_dir=d", "--train_log_dir
         (SCRIPTS[0], GOOD, "`data_dir` must be an existing folder"),
         (SCRIPTS[1], ["--batch_size=0"], "must name a folder"),
         (SCRIPTS[1], [*GOOD[1:], "--batch_size=0"], "`batch_size` must be at least 1"),
-        (SCRIPTS[2], ["--data_dir=d"], "`checkpoint_dir` must not be empty"),
+        (SCRIPTS[2], ["--data_dir=d"], "`checkpoint_dir` must name a folder"),
         (SCRIPTS[3], ["--dataset_name=mnist"], "cifar10, cifar100, digits"),
         (SCRIPTS[3], ["--noise_fraction=40"], "`noise_fraction` must lie in 0..1"),
         (SCRIPTS[3], ["--noise_type=file"], "`noise_file` goes with noise_type='file'"),

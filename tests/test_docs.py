@@ -109,6 +109,23 @@ def test_commands_have_these_flags():
     assert seen > 50
 
 
+def test_flags_in_the_text_exist():
+    """Each `--flag` outside the commands is one of some script's."""
+    scripts = [*ROOT.glob("code/*.py"), *ROOT.glob("mentornet_learning/*.py")]
+    scripts += [*ROOT.glob("commands/*.py"), *ROOT.glob("benchmarks/*.py")]
+    known = {"help"}
+    for script in scripts:
+        if "script.run(main" in script.read_text():
+            known |= flags_of(str(script.relative_to(ROOT)))
+    seen = set()
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
+        named = set(re.findall(r"`[^`\n]*?--(\w+)[^`\n]*`", text))
+        assert named <= known, f"{page.name}: {named - known}"
+        seen |= named
+    assert len(seen) > 30
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links(page):
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)|src=\"([^\"]+)\"", page.read_text())

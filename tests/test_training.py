@@ -69,6 +69,9 @@ def test_what_a_run_writes(undisturbed):
     config = json.loads((undisturbed / "config.json").read_text())
     assert config["batch_size"] == 16
     assert config["num_examples"] == 200
+    # What ran, not what was left to the student (as released) and the data set.
+    assert (config["momentum"], config["weight_decay"], config["augment"]) == (0, 0, False)
+    assert config["learning_rate_schedule"] == {"boundaries": [], "values": [0.1]}
     assert len(config["data_sha256"]) == len(config["mentornet_sha256"]) == 64
     events = [
         value.tag
@@ -346,11 +349,13 @@ def test_other_ways_to_compute(digits, tmp_path, values, num_steps, tolerance):
 
 
 def test_a_run_of_an_earlier_version_goes_on(digits, tmp_path):
-    """Its config.json lacks what is younger; that had its default's effect."""
+    """Its config.json lacks what is younger, which had its default's effect, and holds nulls."""
     loop.train(config(digits, tmp_path, stop_after_step=2))
     saved = json.loads((tmp_path / "config.json").read_text())
     for name in ("mixup", "ema_decay", "mixed_precision", "jit_compile"):
         del saved[name]
+    del saved["learning_rate_schedule"]
+    saved |= {"momentum": None, "weight_decay": None, "augment": None}
     (tmp_path / "config.json").write_text(json.dumps(saved))
     assert loop.train(config(digits, tmp_path)) == 4
     del saved["batch_size"]

@@ -1,5 +1,8 @@
 """The MentorNet learned again while the student trains."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from helpers import MENTORNET, assert_same_state, latest_state
@@ -9,6 +12,7 @@ from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.learning import teaching
+from mentornet.runs import run_folder
 from mentornet.training import loop
 
 
@@ -64,6 +68,18 @@ def test_each_version_is_kept_beside_the_checkpoint(whole):
     assert np.abs(matrices[1] - matrices[2]).max() > 1e-3
     key = "state/mentornet.SVariable/.ATTRIBUTES/VARIABLE_VALUE"
     np.testing.assert_array_equal(latest_state(whole)[key], matrices[2])
+
+
+def test_overwriting_removes_all_that_the_run_wrote(trusting, whole, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(whole, folder)
+    (folder / "notes.txt").write_text("mine")
+    new = config(trusting, folder, overwrite=True)
+    run_folder.open_folder(new, {"new": True}, {})
+    left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert left == {"config.json", "notes.txt", ".lock"}
+    assert json.loads((folder / "config.json").read_text()) == {"new": True}
+    assert not (folder / "mentornet").exists()
 
 
 @pytest.mark.parametrize("step", [5, 6, 7])

@@ -1,0 +1,306 @@
+"""A field says everything about its flag, and what a run may be continued with."""
+
+import dataclasses
+import json
+import math
+import shutil
+
+import pytest
+from absl import flags
+from helpers import MENTORNET
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from mentornet import InputError
+from mentornet.cli import training_flags
+from mentornet.cli.config_flags import define_flags, read_flags
+from mentornet.config import options
+from mentornet.config.evaluation import EvalConfig
+from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import MixupConfig, WeightingConfig
+from mentornet.core.schedules import PiecewiseConstant
+from mentornet.runs import layout, run_folder
+from mentornet.training import recipe
+
+CONFIGS = (TrainConfig, WeightingConfig, MixupConfig, EvalConfig)
+# What could change when a run went on before fields said so themselves.
+MAY_CHANGE = (
+    "train_log_dir num_devices cluster_timeout_secs recompute_gradients save_summaries_secs "
+    "save_interval_secs save_interval_steps log_every_steps steps_per_loop max_to_keep "
+    "stop_after_step overwrite"
+)
+DEFAULTS = {"momentum": 0.9, "weight_decay": 0.0001, "augment": False}
+SCHEDULE = PiecewiseConstant((2, 3), (0.1, 0.01, 0.001))
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    folder: str = options.option(options.REQUIRED, "Where {things} lie.", check=options.folder)
+    size: int = options.option(3, "Of each.", check=options.at_least(1), may_change=True)
+    rate: float | None = options.option(None, "A share.", check=options.below(1), flag="the_rate")
+    steps: tuple[int, ...] = options.option((), "When.", check=options.increasing(1, 99))
+    kind: str = options.option("plain", "Which.", choices=("plain", "purl"))
+    fast: bool = options.option(False, "Whether.", group="speed")
+
+    def __post_init__(self) -> None:
+        options.check_fields(self)
+
+
+def parsed(*arguments, cls=Example):
+    values = flags.FlagValues()
+    define_flags(cls, flag_values=values, things="records")
+    values(["script", *arguments])
+    return values
+
+
+def test_a_field_says_all():
+    folder, size, rate, *_ = options.fields(Example)
+    assert (folder.default, folder.type, folder.flag) == (options.REQUIRED, str, "folder")
+    assert (size.default, size.type, size.option.help) == (3, int, "Of each.")
+    assert (rate.default, rate.type, rate.flag) == (None, float, "the_rate")
+    assert options.may_change(Example) == {"size"}
+    text = parsed().main_module_help() + str(parsed())
+    for part in ("Where records lie.", "--the_rate", "<plain|purl>", "(default: '3')", "a number"):
+        assert part in text
+    assert "--[no]fast" not in text  # Of another group.
+
+
+def test_flags_make_the_configuration():
+    values = parsed("--folder=f", "--size=5", "--the_rate=0.5", "--steps=1, 20", "--kind=purl")
+    assert Example(**read_flags(Example, values)) == Example("f", 5, 0.5, (1, 20), "purl")
+    assert read_flags(Example, parsed()) == {
+        "folder": "",
+        "size": 3,
+        "rate": None,
+        "steps": (),
+        "kind": "plain",
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"folder": ""}, "`folder` must name a folder. Received: folder=''"),
+        ({"size": 0}, "`size` must be at least 1. Received: size=0"),
+        ({"size": 2**31}, "`size` must be below 2**31. Received: size=2147483648"),
+        ({"rate": 1.0}, "`the_rate` must lie in 0..1, 1 not included. Received: the_rate=1.0"),
+        ({"rate": math.nan}, "`the_rate` must lie in 0..1, 1 not included. Received: the_rate=nan"),
+        (
+            {"steps": (2, 2)},
+            "`steps` must be increasing whole numbers in 1..99. Received: steps=(2, 2)",
+        ),
+        (
+            {"steps": (5, 100)},
+            "`steps` must be increasing whole numbers in 1..99. Received: steps=(5, 100)",
+        ),
+        ({"kind": "other"}, "`kind` must be one of plain, purl. Received: kind='other'"),
+    ],
+)
+def test_checks_name_the_flag(values, message):
+    with pytest.raises(InputError) as caught:
+        Example(**({"folder": "f"} | values))
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("argument", "part"),
+    [
+        ("--steps=1,b", "--steps=1,b: must be whole numbers"),
+        ("--size=1.5", "--size=1.5"),
+        ("--kind=other", "plain|purl"),
+    ],
+)
+def test_flags_of_another_type_are_refused(argument, part):
+    with pytest.raises(flags.Error) as caught:
+        parsed(argument)
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_every_field_has_a_help_text(cls):
+    for field in options.fields(cls):
+        text = field.option.help
+        assert len(text) > 12 and text[0].isupper() | text.startswith(("{", "0", "rate")), (
+            field.name
+        )
+        assert text.endswith("."), field.name
+
+
+def test_what_may_change_is_said_by_each_field():
+    assert options.may_change(TrainConfig) == set(MAY_CHANGE.split())
+
+
+# Values of one flag by its field: a strategy for the type, or for what the check leaves of it.
+BY_TYPE = {
+    bool: st.booleans(),
+    int: st.integers(1, 90),
+    float: st.floats(0.001, 0.999),
+    str: st.text(st.characters(categories=("L", "N"), include_characters="/_.-:"), min_size=1),
+    tuple[int, ...]: st.lists(st.integers(1, 99), unique=True).map(lambda v: tuple(sorted(v))),
+}
+SPECIAL = {"example_dropout_rates": st.sampled_from(["0.5, 17, 0.05, 83", "0,100", "1,1,0.25,99"])}
+
+
+def strategy(field):
+    if field.option.choices:
+        return st.sampled_from(field.option.choices)
+    return SPECIAL.get(field.name, BY_TYPE.get(field.type))
+
+
+def as_flag(name, value):
+    if isinstance(value, bool):
+        return f"--{'' if value else 'no'}{name}"
+    return f"--{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
+
+
+@st.composite
+def command_lines(draw):
+    given = {"data_dir": "d", "train_log_dir": "t", "trained_mentornet_dir": "m"}
+    for cls in (TrainConfig, WeightingConfig, MixupConfig):
+        for field in options.fields(cls):
+            if not field.is_nested and draw(st.booleans()):
+                given[field.flag] = draw(strategy(field))
+    return given
+
+
+@settings(max_examples=100, deadline=None)
+@given(command_lines(), st.booleans())
+def test_flags_to_json_and_back(asked, mentored):
+    """What the flags say is in the configuration, and config.json gives the configuration back."""
+    values = flags.FlagValues()
+    training_flags.define_training_flags(values)
+    training_flags.define_mentornet_flags(values)
+    values(["script", *(as_flag(*item) for item in asked.items())])
+    try:
+        config = training_flags.train_config(mentored, values)
+    except InputError as error:
+        assert "needs" in str(error) or "must be a multiple" in str(error)  # Contradictions.
+        assume(False)
+    saved = run_folder.describe(config, SCHEDULE, num_examples=3)
+    restored = options.from_json(TrainConfig, json.loads(json.dumps(saved)))
+    assert restored == config
+    assert config.weighting is not None if mentored else config.weighting is None
+    for part in (config, config.weighting, config.mixup):
+        for field in options.fields(type(part)) if part is not None else ():
+            if not field.is_nested and (mentored or field.name != "mentornet_update_epochs"):
+                assert getattr(part, field.name) == asked.get(field.flag, field.default), field.name
+
+
+def make_config(folder, **values):
+    values = {"data_dir": "d", "studentnet": "resnet8", "dataset_name": "digits"} | values
+    return recipe.resolve(TrainConfig(train_log_dir=str(folder), **values), DEFAULTS)
+
+
+def other_value(field, value):
+    """Another value of the field's type; the folder's check looks at no more."""
+    if field.is_nested or value is None:
+        return {"alpha": 1.0}
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, list):
+        return [*value, 1]
+    return value + (1 if isinstance(value, (int, float)) else "x")
+
+
+def test_each_field_is_compared_unless_it_may_change(tmp_path):
+    config = make_config(tmp_path)
+    description = run_folder.describe(config, SCHEDULE)
+    run_folder.open_folder(config, description, DEFAULTS)
+    for field in options.fields(TrainConfig):
+        changed = description | {field.name: other_value(field, description[field.name])}
+        if field.name in MAY_CHANGE.split():
+            run_folder.open_folder(config, changed, DEFAULTS)
+            run_folder.open_folder(config, description, DEFAULTS)
+            continue
+        with pytest.raises(InputError, match=f"another configuration: {field.name} was "):
+            run_folder.open_folder(config, changed, DEFAULTS)
+    changed = run_folder.describe(config, PiecewiseConstant((1,), (0.1, 0.01)))
+    with pytest.raises(InputError, match="learning_rate_schedule was"):
+        run_folder.open_folder(config, changed, DEFAULTS)
+
+
+def test_null_of_an_earlier_version_is_the_default(tmp_path):
+    """Its config.json says null for what the student or the data set decided, and no schedule."""
+    config = make_config(tmp_path)
+    description = run_folder.describe(config, SCHEDULE)
+    earlier = description | dict.fromkeys(DEFAULTS)
+    del earlier[run_folder.SCHEDULE]
+    path = tmp_path / layout.CONFIG_FILE
+    path.write_text(json.dumps(earlier))
+    for name, was, value in (("momentum", 0.9, 0.5), ("augment", False, True)):
+        other = make_config(tmp_path, **{name: value})
+        with pytest.raises(InputError, match=f"configuration: {name} was {was}, is {value}"):
+            run_folder.open_folder(other, run_folder.describe(other, SCHEDULE), DEFAULTS)
+    run_folder.open_folder(config, description, DEFAULTS)
+    assert json.loads(path.read_text()) == description
+
+
+def test_resolved_settings_are_written_down():
+    config = TrainConfig("d", "t", studentnet="inception", weight_decay=0.25)
+    resolved = recipe.resolve(config, recipe.defaults("inception", augment=True))
+    # Kept from the release: inception has no momentum; what was asked for stays.
+    assert (resolved.momentum, resolved.weight_decay, resolved.augment) == (0.0, 0.25, True)
+    saved = run_folder.describe(resolved, SCHEDULE)
+    assert saved["momentum"] == 0.0
+    assert saved["learning_rate_schedule"] == {"boundaries": [2, 3], "values": [0.1, 0.01, 0.001]}
+
+
+def test_removing_a_run_leaves_other_files(tmp_path):
+    own = [
+        layout.CONFIG_FILE,
+        layout.METRICS_FILE,
+        "checkpoint",
+        "model.ckpt-12.index",
+        "model.ckpt-12.data-00000-of-00001",
+        "events.out.tfevents.1.host.2.v2",
+        "mentornet/checkpoint",
+        "mentornet/mentornet-6.index",
+        "mentornet/mentornet-6.data-00000-of-00001",
+        "labels.csv",
+        "labels.html",
+        "eval.jsonl",
+        "summary.json",
+    ]
+    others = ["notes.txt", "my.ckpt-1.index", "mentornets/mentornet-6.index"]
+    for name in (*own, *others):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    kept = tmp_path / "kept"
+    shutil.copytree(tmp_path, kept, ignore=shutil.ignore_patterns("kept"))
+    (kept / "mentornet" / "mine").write_text("")
+    layout.remove(tmp_path)
+    layout.remove(kept)
+    left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+    expected = {f"kept/{name}" for name in (*others, "mentornet/mine")}
+    assert left == {*others, *expected}
+    assert not (tmp_path / "mentornet").exists()
+
+
+def test_dropout_rates_may_be_a_list():
+    rates = [0.5] * 17 + [0.05] * 83
+    config = WeightingConfig(example_dropout_rates=rates)
+    assert config.example_dropout_rates == tuple(rates)
+    saved = json.loads(json.dumps(dataclasses.asdict(config)))
+    assert options.from_json(WeightingConfig, saved) == config
+    for bad in (rates[:-1], [*rates[:-1], 1.5], [*rates[:-1], math.nan]):
+        with pytest.raises(InputError, match=r"must be 100 rates in 0\.\.1.*Received: "):
+            WeightingConfig(example_dropout_rates=bad)
+
+
+def test_a_list_of_rates_drops_the_same_samples():
+    import numpy as np
+    import tensorflow as tf
+
+    from mentornet import SampleWeighting, load_mentornet
+
+    mentor = load_mentornet(MENTORNET)
+    losses = tf.constant(np.linspace(0, 5, 40, dtype=np.float32)[:, None])
+    weights = [
+        SampleWeighting(mentor, example_dropout_rates=rates)(
+            losses, epoch_percentage=20, global_step=7
+        )
+        for rates in ("0.5,17,0.25,83", [0.5] * 17 + [0.25] * 83)
+    ]
+    np.testing.assert_array_equal(*weights)
+    assert np.sum(weights[0] == 0) == 10

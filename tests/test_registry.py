@@ -5,7 +5,7 @@ import re
 import sys
 
 import pytest
-from conftest import ROOT, run
+from helpers import ROOT, run
 
 from mentornet import InputError
 from mentornet.core.registry import Registry, import_object

@@ -177,6 +177,7 @@ def test_a_source_by_its_name(tmp_path):
         ("cifar10", "digits", "`source` digits holds digits: `dataset_name` must be digits"),
         ("mine", "keras", "keras holds cifar10 or cifar100: .* cifar10 or cifar100"),
         ("cifar10", "npz:a.npz", "npz holds data of your own: .* a name other than cifar10"),
+        ("digits", "digits:8x8", "`source` digits takes no location"),
         ("mine", __file__, "is of no kind that can hold mine: class_folders, csv, npz"),
     ):
         with pytest.raises(InputError, match=rule):

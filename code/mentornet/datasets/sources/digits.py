@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from mentornet.core.errors import check
 from mentornet.datasets.sources import Options, Reader, Source, Split
 
 
 def _load(dataset: str, location: str, options: Options) -> Source:
-    del dataset, location, options
+    del dataset, options
+    check(not location, "`source` digits takes no location.", location=location)
     import tensorflow as tf
     from sklearn import datasets, model_selection
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from mentornet.core.errors import InputError
+from mentornet.core.errors import InputError, check
 from mentornet.datasets.catalog import CIFAR10_CLASSES
 from mentornet.datasets.sources import Options, Reader, Source, Split
 
 
 def _load(dataset: str, location: str, options: Options) -> Source:
-    del location, options
+    del options
+    check(not location, "`source` keras takes no location.", location=location)
     import keras
 
     module = getattr(keras.datasets, dataset)

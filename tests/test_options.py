@@ -123,7 +123,7 @@ def test_every_field_has_a_help_text(cls):
         assert len(text) > 12 and text[0].isupper() | text.startswith(("{", "0", "rate")), (
             field.name
         )
-        assert text.endswith("."), field.name
+        assert text.endswith((".", "}")), field.name
 
 
 def test_what_may_change_is_said_by_each_field():

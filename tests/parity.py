@@ -40,21 +40,13 @@ class Comparison:
     def __init__(self) -> None:
         self.passed = True
 
-    def __call__(
-        self, name: str, ours: Any, theirs: Any, tolerance: float | None, relative: bool
-    ) -> None:
-        """Largest error; the relative one is relative to the largest magnitude of `theirs`.
-
-        A tolerance of None shows the errors without judging them.
-        """
+    def __call__(self, name: str, ours: Any, theirs: Any, tolerance: float, relative: bool) -> None:
+        """Largest error; the relative one is relative to the largest magnitude of `theirs`."""
         theirs = np.asarray(theirs, np.float64)
         ours = np.asarray(ours, np.float64).reshape(theirs.shape)
         absolute = float(np.max(np.abs(ours - theirs), initial=0))
         scale = float(np.max(np.abs(theirs), initial=0)) or 1.0
         errors = f"{name:<34} abs {absolute:.2e}  rel {absolute / scale:.2e}"
-        if tolerance is None:
-            print(f"{errors}  (not judged: the release races here)")
-            return
         error = absolute / scale if relative else absolute
         ok = bool(np.isfinite(ours).all()) and error <= tolerance
         self.passed &= ok
@@ -124,16 +116,13 @@ def _trainer(name: str, kind: str, mentornet: str, golden: Golden, num_classes: 
     return trainer
 
 
-def _step_tolerance(kind: str, i: int) -> float | None:
-    """Relative tolerance after i updates, None where the release has no reproducible result.
-
-    In the release's baseline a layer's weights are sometimes updated before the gradient that flows
-    on through them is computed, a race that TensorFlow 1 allows where gradients are not gated.
-    test_baseline_race.py shows it on the golden file.
-    """
-    if i == 0:
-        return 1e-3
-    return 1e-2 if kind == "mentornet" else None
+# The largest error of each of the four steps, and whether it is relative. 56 layers in float32
+# amplify rounding: a change of 1e-7 in the images moves the third step of `resnet101` by 1.7e-3.
+_STEP_TOLERANCES = {
+    "inception": ((1e-6, 1e-6, 1e-6, 1e-6), False),
+    "resnet101": ((1e-4, 1e-3, 1e-2, 1e-2), True),
+}
+_NORM_TOLERANCES = {"inception": 1e-6, "resnet101": 1e-3}
 
 
 def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
@@ -156,7 +145,7 @@ def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
             compare("eval_logits", logits, golden["eval_logits"], 1e-3, True)
         for i in range(len(golden[f"{kind}_total"])):
             outputs = trainer.step(images, tf.constant(labels))
-            tolerance = _step_tolerance(kind, i)
+            tolerances, relative = _STEP_TOLERANCES[name]
             for key, output in (
                 ("total", "mentornet/total_loss"),
                 ("loss", "losses"),
@@ -164,15 +153,15 @@ def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
                 ("weights", "sample_weights"),
             ):
                 expected = golden[f"{kind}_{key}"][i]
-                bound = 0.0 if kind == "baseline" and key == "weights" else tolerance
-                compare(f"{kind} step {i + 1} {key}", outputs[output], expected, bound, True)
+                bound = 0.0 if kind == "baseline" and key == "weights" else tolerances[i]
+                compare(f"{kind} step {i + 1} {key}", outputs[output], expected, bound, relative)
             rate = golden[f"{kind}_lr"][i]
             compare(f"{kind} step {i + 1} lr", outputs["learning_rate"], rate, 1e-6, True)
         names = json.loads(golden[f"{kind}_final_names"].item())
         norms = [np.linalg.norm(variables[n].numpy().astype(np.float64).ravel()) for n in names]
         expected = golden[f"{kind}_final_norm"]
         ratios = np.array(norms) / expected
-        bound = 1e-3 if kind == "mentornet" else None
+        bound = _NORM_TOLERANCES[name]
         compare(f"{kind} final norms (ratio to 1)", ratios, np.ones(len(ratios)), bound, True)
 
 

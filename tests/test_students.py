@@ -127,42 +127,6 @@ def test_unknown_student_lists_the_known():
         build_student("alexnet", 10)
 
 
-def save(prefix, values):
-    names = sorted(values)
-    tf.raw_ops.SaveV2(
-        prefix=str(prefix),
-        tensor_names=names,
-        shape_and_slices=[""] * len(names),
-        tensors=[tf.constant(values[name]) for name in names],
-    )
-    return str(prefix)
-
-
-def test_restore_tf1_student(tmp_path):
-    random = np.random.default_rng(0)
-    student = build_student("inception", 10)
-    values = {
-        name: random.normal(size=tuple(v.shape)).astype(np.float32)
-        for name, v in registry.tf1_variables("inception", student).items()
-    }
-    training = {"global_step": np.int64(7), "CifarNet/conv1/weights/Momentum": np.zeros(3)}
-    restore_tf1_student(student, save(tmp_path / "good", values | training))
-    for name, variable in registry.tf1_variables("inception", student).items():
-        np.testing.assert_array_equal(variable.numpy(), values[name])
-
-    lacking = {n: v for n, v in values.items() if n != "CifarNet/fc3/biases"}
-    with pytest.raises(InputError, match="lacks CifarNet/fc3/biases"):
-        restore_tf1_student(student, save(tmp_path / "lacking", lacking))
-    with pytest.raises(InputError, match="has CifarNet/fc5/biases left over"):
-        more = values | {"CifarNet/fc5/biases": np.zeros(3)}
-        restore_tf1_student(student, save(tmp_path / "more", more))
-    with pytest.raises(InputError, match=r"must have the shape \(384,\)"):
-        wrong = values | {"CifarNet/fc3/biases": np.zeros(3, np.float32)}
-        restore_tf1_student(student, save(tmp_path / "wrong", wrong))
-    with pytest.raises(InputError, match="cannot be read"):
-        restore_tf1_student(student, str(tmp_path / "none"))
-
-
 def test_he_resnets(inception):
     """Sizes of He et al. (2015), table 6: 0.27 and 0.46 million with the norms' parameters."""
     sizes = {name: num_parameters(build_student(name, 10)) for name in ("resnet20", "resnet32")}

@@ -1,4 +1,4 @@
-"""Reading checkpoints with TensorFlow 1 names."""
+"""Reading and writing checkpoints with TensorFlow 1 names."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from mentornet.core import files
 from mentornet.core.errors import InputError
 
 # What TensorFlow raises for a checkpoint that is gone, damaged or another's.
@@ -41,3 +42,29 @@ def read_tensor(reader: Any, prefix: str, name: str) -> np.ndarray:
 
 def is_prefix(path: str | pathlib.Path) -> bool:
     return os.path.isfile(f"{path}.index")
+
+
+def write_checkpoint(prefix: str | pathlib.Path, tensors: dict[str, tf.Tensor]) -> None:
+    """Writes a TensorFlow 1 checkpoint, and `checkpoint` beside it, which names it as the latest.
+
+    Args:
+      prefix: files `<prefix>.index` and `<prefix>.data-00000-of-00001` are made.
+      tensors: name -> value.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    path = pathlib.Path(prefix).absolute()  # TensorFlow joins a bare file name wrongly.
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tf.raw_ops.SaveV2(
+            prefix=str(path),
+            tensor_names=list(tensors),
+            shape_and_slices=[""] * len(tensors),
+            tensors=list(tensors.values()),
+        )
+        state = f'model_checkpoint_path: "{path.name}"\nall_model_checkpoint_paths: "{path.name}"\n'
+        files.write_text(path.with_name("checkpoint"), state)
+    except (OSError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"Checkpoint {prefix} cannot be written: {reason}") from None

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from mentornet.core.errors import InputError, check
-from mentornet.core.tf1_checkpoints import READ_ERRORS
+from mentornet.core.tf1_checkpoints import READ_ERRORS, is_prefix
 from mentornet.runs import layout
 from mentornet.students import registry
 
@@ -147,11 +147,13 @@ def _read_list(folder: str) -> list[str] | None:
 def checkpoint_paths(folder: str) -> list[str]:
     """The checkpoints of a run, oldest first: those its `checkpoint` file names.
 
-    Where that file is missing or damaged, those whose files lie in the folder.
+    Where that file is missing or damaged, those whose files lie in the folder. The release's names
+    absolute paths: in a folder that was moved, the files of the same names.
     """
     listed = _read_list(folder)
     if listed is not None:
-        return listed
+        moved = [str(pathlib.Path(folder, pathlib.Path(path).name)) for path in listed]
+        return [new if is_prefix(new) else old for new, old in zip(moved, listed, strict=True)]
     files = pathlib.Path(folder).glob(f"{layout.CHECKPOINT_NAME}-*.index")
     steps = [int(f.stem.rpartition("-")[2]) for f in files if f.stem.rpartition("-")[2].isdecimal()]
     return [str(layout.checkpoint_prefix(folder, step)) for step in sorted(steps)]

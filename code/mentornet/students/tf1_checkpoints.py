@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 import keras
+import tensorflow as tf
 
 from mentornet.core.errors import InputError, check
-from mentornet.core.tf1_checkpoints import open_checkpoint, read_tensor
+from mentornet.core.tf1_checkpoints import open_checkpoint, read_tensor, write_checkpoint
 from mentornet.students import registry
 
-# What a training checkpoint of the release holds besides the student's own variables.
-_TRAINING_ONLY = ("/Momentum", "/ExponentialMovingAverage", "/biased", "/local_step")
+_GLOBAL_STEP = "global_step"
 
 
-def _is_training_only(name: str) -> bool:
-    return name == "global_step" or name.startswith("mentornet/") or name.endswith(_TRAINING_ONLY)
+def _namespace(name: str) -> str:
+    """The outermost scope without its numbers: the units of a residual network share one."""
+    return re.sub(r"[0-9]+", "", name.partition("/")[0])
+
+
+def _left_over(names: Iterable[str], own: Iterable[str]) -> list[str]:
+    """The names that belong to a student of the same kind, but not to this one.
+
+    What else training keeps lies outside the student's scopes (the MentorNet, its inputs, counters)
+    or below one of its variables: `<variable>/Momentum`, or, for the zero-debiased moving mean,
+    `<scope>/<variable>/biased`.
+    """
+    own = set(own)
+    scopes = {_namespace(name) for name in own}
+
+    def is_helper(name: str) -> bool:
+        parent = name.rpartition("/")[0]
+        return any(parent == variable or parent.endswith(f"/{variable}") for variable in own)
+
+    foreign = (n for n in names if n not in own and _namespace(n) in scopes)
+    return sorted(name for name in foreign if not is_helper(name))
 
 
 def restore_tf1_student(student: keras.Model, prefix: str) -> None:
     """Loads a StudentNet from a checkpoint with the release's TensorFlow 1 names.
 
-    Momentum, moving averages' helpers, the global step and the MentorNet's variables, which a
-    training checkpoint holds besides, are passed over.
+    What a training checkpoint of the release holds besides (the MentorNet and its inputs, momentum,
+    moving averages, counters) is ignored.
 
     Args:
       student: a model of `build_student`.
       prefix: checkpoint prefix.
 
     Raises:
-      InputError: a variable is missing, left over or has another shape, or the student is none of
-        the release's.
+      InputError: a variable of the student is missing, left over or has another shape, or the
+        student is none of the release's.
     """
     variables = registry.tf1_variables(student.name, student)
     reader = open_checkpoint(prefix)
     shapes = reader.get_variable_to_shape_map()
     missing = sorted(variables.keys() - shapes.keys())
-    left_over = sorted(n for n in shapes.keys() - variables.keys() if not _is_training_only(n))
+    left_over = _left_over(shapes, variables)
     if missing or left_over:
         problems = [f"lacks {', '.join(missing)}"] if missing else []
         problems += [f"has {', '.join(left_over)} left over"] if left_over else []
@@ -48,3 +70,21 @@ def restore_tf1_student(student: keras.Model, prefix: str) -> None:
         values[name] = read_tensor(reader, prefix, name)
     for name, variable in variables.items():
         variable.assign(values[name])
+
+
+def save_tf1_student(student: keras.Model, prefix: str, global_step: int) -> None:
+    """Writes a checkpoint that the release's cifar_eval.py restores.
+
+    It holds what that restores: the variables of the evaluation graph and the global step.
+
+    Args:
+      student: a model of `build_student`.
+      prefix: checkpoint prefix; the release finds steps in names like `model.ckpt-<step>`.
+      global_step: number of updates that the student has seen.
+
+    Raises:
+      InputError: the student is none of the release's, or the folder cannot be written.
+    """
+    variables = registry.tf1_variables(student.name, student)
+    tensors = {name: tf.convert_to_tensor(variable.value) for name, variable in variables.items()}
+    write_checkpoint(prefix, tensors | {_GLOBAL_STEP: tf.constant(global_step, tf.int64)})

@@ -9,7 +9,7 @@ import pathlib
 import tensorflow as tf
 
 from mentornet.core.errors import InputError, check
-from mentornet.core.tf1_checkpoints import is_prefix, open_checkpoint, read_tensor
+from mentornet.core.tf1_checkpoints import is_prefix, open_checkpoint, read_tensor, write_checkpoint
 from mentornet.weighting import features
 from mentornet.weighting.mentor import VARIABLE_SHAPES, MentorNet
 
@@ -96,23 +96,11 @@ def save_mentornet(mentor: MentorNet, prefix: str) -> None:
       prefix: files `<prefix>.index` and `<prefix>.data-00000-of-00001` are made, and `checkpoint`
         beside them names them as the latest.
     """
-    os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)
-    names = sorted(mentor.tf1_variables)
-    tensors = [tf.convert_to_tensor(mentor.tf1_variables[name].value) for name in names]
+    variables = mentor.tf1_variables
+    tensors = {name: tf.convert_to_tensor(variables[name].value) for name in sorted(variables)}
     if mentor.further_features:
-        names.append(_FEATURES)
-        tensors.append(tf.constant(mentor.features))
-    # Absolute, since TensorFlow joins a bare file name to its temporary folder wrongly.
-    tf.raw_ops.SaveV2(
-        prefix=os.path.abspath(prefix),
-        tensor_names=names,
-        shape_and_slices=[""] * len(names),
-        tensors=tensors,
-    )
-    # The file by which TensorFlow 1 and 2 find a directory's latest checkpoint.
-    name = os.path.basename(prefix)
-    state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
-    pathlib.Path(os.path.abspath(prefix)).with_name("checkpoint").write_text(state)
+        tensors[_FEATURES] = tf.constant(mentor.features)
+    write_checkpoint(prefix, tensors)
 
 
 def mentornet_fingerprint(mentor: MentorNet) -> str:

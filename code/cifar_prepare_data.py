@@ -3,43 +3,22 @@
 
 import pathlib
 
-from absl import flags
-
-from mentornet.cli import script
+from mentornet.cli import config_flags, script
+from mentornet.datasets.catalog import KNOWN
 from mentornet.datasets.noise import NOISE_TYPES
-from mentornet.datasets.prepare import PrepareConfig
+from mentornet.datasets.prepare_config import PrepareConfig
 from mentornet.datasets.sources import SOURCES
 
-FLAGS = flags.FLAGS
-
-flags.DEFINE_string("dataset_name", "cifar10", "cifar10, cifar100, digits, or a name of your own.")
-flags.DEFINE_string(
-    "source",
-    None,
-    "A path, read as one of the following, or the name of one, a colon and what it reads; the "
-    f"digits need none.\n{SOURCES.help()}",
-)
-flags.DEFINE_string(
-    "noise_type",
-    "uniform",
-    f"What happens to a label, with probability noise_fraction.\n{NOISE_TYPES.help()}",
-)
-flags.DEFINE_float("noise_fraction", 0.0, "Probability 0..1 that a label is replaced.")
-flags.DEFINE_string("noise_file", None, "For noise_type=file: .npy or .npz of training labels.")
-flags.DEFINE_string("noise_key", None, "The array's name in an .npz file.")
-flags.DEFINE_integer("num_train", None, "Keep a random subset of so many training images.")
-flags.DEFINE_integer("num_trusted", 0, "Mark so many training images, at random, as trusted.")
-flags.DEFINE_integer("image_size", None, "Your own images: pixels a side, 32 by default.")
-flags.DEFINE_float("test_share", 0.2, "Your own data: share set aside if there is no test split.")
-flags.DEFINE_boolean("skip_bad", False, "Your own images: leave out (and list) unreadable ones.")
-flags.DEFINE_integer("seed", 0, "Of the noise, the subset, the test split, the trusted images.")
-flags.DEFINE_string(
-    "output_dir", "data", "Folder under which <dataset>/<noise> and <dataset>/val go."
+config_flags.define_flags(
+    PrepareConfig,
+    datasets=", ".join(KNOWN),
+    sources=SOURCES.help(),
+    noise_types=NOISE_TYPES.help(),
 )
 
 
 def main() -> None:
-    config = PrepareConfig(**{name: FLAGS[name].value for name in PrepareConfig.__annotations__})
+    config = PrepareConfig(**config_flags.read_flags(PrepareConfig))
     script.load_tensorflow()
     from mentornet.datasets import prepare
 

@@ -19,10 +19,11 @@ from mentornet.config.evaluation import EvalConfig
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import MixupConfig, WeightingConfig
 from mentornet.core.schedules import PiecewiseConstant
+from mentornet.datasets.prepare_config import PrepareConfig
 from mentornet.runs import layout, run_folder
 from mentornet.training import recipe
 
-CONFIGS = (TrainConfig, WeightingConfig, MixupConfig, EvalConfig)
+CONFIGS = (TrainConfig, WeightingConfig, MixupConfig, EvalConfig, PrepareConfig)
 # What could change when a run went on before fields said so themselves.
 MAY_CHANGE = (
     "train_log_dir num_devices cluster_timeout_secs recompute_gradients save_summaries_secs "

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import pathlib
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,79 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from mentornet.core.errors import InputError, check, check_count
+from mentornet.core.errors import InputError, check
 from mentornet.datasets import noise, sources
 from mentornet.datasets.catalog import FILES, KNOWN, MANIFEST, DatasetInfo, read_manifest
+from mentornet.datasets.prepare_config import PrepareConfig
 
 _OWN_ONLY = ("image_size", "test_share", "skip_bad")  # Settings of sources.Options.
-_RELEASED_TYPE = "uniform"  # Folders of the release's noise are named by its fraction alone.
-
-
-@dataclasses.dataclass(frozen=True)
-class PrepareConfig:
-    """What `cifar_prepare_data.py` is asked for; see its flags.
-
-    Raises:
-      InputError: a value lies outside its range.
-    """
-
-    dataset_name: str
-    output_dir: str
-    source: str | None = None
-    noise_type: str = "uniform"
-    noise_fraction: float = 0.0
-    noise_file: str | None = None
-    noise_key: str | None = None
-    num_train: int | None = None
-    num_trusted: int = 0
-    image_size: int | None = None
-    test_share: float = 0.2
-    skip_bad: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*(_[A-Za-z0-9.-]+)*", self.dataset_name)
-        rule = "`dataset_name` must consist of letters, digits, '-', '.' and single '_'."
-        check(plain is not None, rule, dataset_name=self.dataset_name)
-        rule = f"A `dataset_name` other than {', '.join(sorted(KNOWN))} needs a `source`."
-        known = self.dataset_name in KNOWN
-        check(known or self.source is not None, rule, dataset_name=self.dataset_name)
-        if not known:
-            self.own_options()
-        noise.NOISE_TYPES.check(self.noise_type)
-        rule = "`noise_fraction` must lie in 0..1."
-        check(0 <= self.noise_fraction <= 1, rule, noise_fraction=self.noise_fraction)
-        rule = "`noise_file` goes with noise_type='file', and only with it."
-        fits = (self.noise_type == "file") == (self.noise_file is not None)
-        check(fits, rule, noise_type=self.noise_type, noise_file=self.noise_file)
-        check_count("seed", self.seed, 0)
-        check_count("num_trusted", self.num_trusted, 0)
-        if self.num_train is not None:
-            check_count("num_train", self.num_train)
-
-    def own_options(self) -> sources.Options:
-        """How a data set of the user's own is read."""
-        return sources.Options(self.image_size, self.test_share, self.skip_bad, self.seed)
-
-    @property
-    def train_folder(self) -> pathlib.Path:
-        """<output_dir>/<dataset>/<noise>.
-
-        The noise is "0.4" for the release's, which is uniform, "pair_0.4" for another type, what
-        the file of labels is called, and "given" if none is added to the user's own data.
-        """
-        name = f"{self.noise_fraction:g}"
-        if self.noise_file is not None:
-            name = self.noise_key or pathlib.Path(self.noise_file).stem
-        elif self.noise_fraction == 0 and self.dataset_name not in KNOWN:
-            name = "given"
-        elif self.noise_type != _RELEASED_TYPE:
-            name = f"{self.noise_type}_{name}"
-        return pathlib.Path(self.output_dir) / self.dataset_name / name
-
-    @property
-    def test_folder(self) -> pathlib.Path:
-        return pathlib.Path(self.output_dir) / self.dataset_name / "val"
 
 
 def _noisy_labels(config: PrepareConfig, clean: np.ndarray, num_classes: int) -> np.ndarray:

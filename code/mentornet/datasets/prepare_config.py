@@ -1,0 +1,100 @@
+"""What is asked for when data are prepared."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+
+from mentornet.config.options import at_least, check_fields, option, within
+from mentornet.core.errors import check
+from mentornet.datasets import noise, sources
+from mentornet.datasets.catalog import KNOWN
+
+_RELEASED_TYPE = "uniform"  # Folders of the release's noise are named by its fraction alone.
+
+
+def _plain_name(name: str, value: str) -> None:
+    plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*(_[A-Za-z0-9.-]+)*", value)
+    rule = f"`{name}` must consist of letters, digits, '-', '.' and single '_'."
+    check(plain is not None, rule, **{name: value})
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareConfig:
+    """What `cifar_prepare_data.py` is asked for: each field is one of its flags.
+
+    Raises:
+      InputError: a value lies outside its range.
+    """
+
+    dataset_name: str = option("cifar10", "{datasets}, or a name of your own.", check=_plain_name)
+    output_dir: str = option("data", "Folder under which <dataset>/<noise> and <dataset>/val go.")
+    source: str | None = option(
+        None,
+        "A path, read as one of the following, or the name of one, a colon and what it reads; the "
+        "digits need none.\n{sources}",
+    )
+    noise_type: str = option(
+        "uniform",
+        "What happens to a label, with probability noise_fraction.\n{noise_types}",
+        check=lambda _, value: noise.NOISE_TYPES.check(value),
+    )
+    noise_fraction: float = option(
+        0.0, "Probability 0..1 that a label is replaced.", check=within(0, 1)
+    )
+    noise_file: str | None = option(None, "For noise_type=file: .npy or .npz of training labels.")
+    noise_key: str | None = option(None, "The array's name in an .npz file.")
+    num_train: int | None = option(
+        None,
+        "Keep a random subset of this many training images; by default all.",
+        check=at_least(1),
+    )
+    num_trusted: int = option(
+        0, "Mark this many training images, chosen at random, as trusted.", check=at_least(0)
+    )
+    image_size: int | None = option(None, "Your own images: pixels per side, by default 32.")
+    test_share: float = option(
+        0.2, "Your own data: share set aside as test split if there is none."
+    )
+    skip_bad: bool = option(False, "Your own images: leave out (and list) unreadable ones.")
+    seed: int = option(
+        0,
+        "Random seed of the noise, the subset, the test split and the trusted images.",
+        check=at_least(0),
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        rule = f"A `dataset_name` other than {', '.join(sorted(KNOWN))} needs a `source`."
+        known = self.dataset_name in KNOWN
+        check(known or self.source is not None, rule, dataset_name=self.dataset_name)
+        if not known:
+            self.own_options()
+        rule = "`noise_file` goes with noise_type='file', and only with it."
+        fits = (self.noise_type == "file") == (self.noise_file is not None)
+        check(fits, rule, noise_type=self.noise_type, noise_file=self.noise_file)
+
+    def own_options(self) -> sources.Options:
+        """How a data set of the user's own is read."""
+        return sources.Options(self.image_size, self.test_share, self.skip_bad, self.seed)
+
+    @property
+    def train_folder(self) -> pathlib.Path:
+        """<output_dir>/<dataset>/<noise>.
+
+        The noise is "0.4" for the release's, which is uniform, "pair_0.4" for another type, what
+        the file of labels is called, and "given" if none is added to the user's own data.
+        """
+        name = f"{self.noise_fraction:g}"
+        if self.noise_file is not None:
+            name = self.noise_key or pathlib.Path(self.noise_file).stem
+        elif self.noise_fraction == 0 and self.dataset_name not in KNOWN:
+            name = "given"
+        elif self.noise_type != _RELEASED_TYPE:
+            name = f"{self.noise_type}_{name}"
+        return pathlib.Path(self.output_dir) / self.dataset_name / name
+
+    @property
+    def test_folder(self) -> pathlib.Path:
+        return pathlib.Path(self.output_dir) / self.dataset_name / "val"

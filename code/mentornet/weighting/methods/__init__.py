@@ -1,0 +1,1 @@
+"""One file a weighting: `make(context, *, options)`, found by `mentornet.weighting.registry`."""

@@ -1,6 +1,8 @@
 """What every weighting of the registry must do, and each one against NumPy."""
 
+import dataclasses
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -13,6 +15,7 @@ from conftest import ROOT
 from weighting_runs import BATCH, CLASSES, OPTIONS, SAMPLES, STEPS, batches, make_trainer, train
 
 from mentornet import InputError, MentoredModel
+from mentornet.config.weighting import WeightingConfig
 from mentornet.learning import curricula
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.weighting import registry
@@ -244,6 +247,19 @@ def test_wrong_weightings():
         MentoredModel(weighting_runs.linear_student(), weighting="gce", burn_in_epoch=3)
     with pytest.raises(InputError, match="one weight a sample"):
         as_weighed(tf.ones([3]), a_batch([1.0, 2.0, 3.0]))
+
+
+def test_the_table_of_the_docs_is_the_registry():
+    page = (ROOT / "docs" / "weightings.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) ?\|$", page, re.M)
+    assert [(name, summary) for name, summary, _ in rows] == [
+        (name, registry.method(name).summary) for name in NAMES
+    ]
+    for name, _, text in rows:
+        if name != "mentornet":
+            settings = tuple(f.name for f in dataclasses.fields(WeightingConfig))
+            options = tuple(re.findall(r"`(\w+)`", text)) + settings * ("settings" in text)
+            assert options == registry.method(name).options
 
 
 def test_names_and_summaries_need_no_tensorflow():

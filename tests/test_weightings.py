@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import weighting_runs
-from conftest import ROOT
+from conftest import ROOT, run
 from weighting_runs import BATCH, CLASSES, OPTIONS, SAMPLES, STEPS, batches, make_trainer, train
 
 from mentornet import InputError, MentoredModel
-from mentornet.config.weighting import WeightingConfig
+from mentornet.config.weighting import NamedWeighting, WeightingConfig
 from mentornet.learning import curricula
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.weighting import registry
@@ -269,3 +269,53 @@ def test_names_and_summaries_need_no_tensorflow():
     code += "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"
     folder = pathlib.Path(registry.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "part"),
+    [
+        ("baseline", ["--weighting=mentornet"], "needs cifar_train_mentornet.py"),
+        ("baseline", ["--weighting=gcee"], "`weighting` must be one of"),
+        ("baseline", ["--weighting_options=q=1"], "does not go with --weighting=uniform"),
+        ("baseline", ["--weighting=gce", "--weighting_options=q"], "must be name=value"),
+        ("mentornet", ["--weighting=gce", "--burn_in_epoch=3"], "--burn_in_epoch does not go"),
+        (
+            "mentornet",
+            ["--weighting=self_paced", "--trained_mentornet_dir=mentornet_pd"],
+            "--trained_mentornet_dir does not go with --weighting=self_paced",
+        ),
+    ],
+)
+def test_flags_that_contradict(script, flags, part, train_flags, tmp_path):
+    flags = [*train_flags(train_log_dir=tmp_path / "train"), *flags]
+    status, output = run(f"code/cifar_train_{script}.py", *flags)
+    assert status == 2, output
+    assert part in output and "Traceback" not in output
+    assert not (tmp_path / "train").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--weighting=uniform"], None),
+        (["--weighting=gce"], NamedWeighting("gce")),
+        (["--weighting=elr", "--weighting_options=lambda=1,beta=0.9"], {"lambda": 1, "beta": 0.9}),
+        # The script's own default, and a flag that the weighting obeys.
+        (
+            ["--weighting=self_paced", "--burn_in_epoch=3"],
+            {"burn_in_epoch": 3, "example_dropout_rates": "0.0,100"},
+        ),
+    ],
+)
+def test_flags_of_mentormix(flags, expected):
+    """What the flags mean in the script whose defaults differ from the release's."""
+    code = "import sys, cifar_train_mentormix\nfrom mentornet.cli import training_flags\n"
+    code += "training_flags.FLAGS(sys.argv)\n"
+    code += "training_flags.FLAGS.second_reweight = False\n"
+    code += "print(training_flags.train_config(mentored=True).weighting)\n"
+    command = [sys.executable, "-c", code, "--data_dir=d", "--train_log_dir=t", *flags]
+    done = subprocess.run(command, cwd=ROOT / "code", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if isinstance(expected, dict):
+        expected = NamedWeighting(flags[0].partition("=")[2], expected)
+    assert done.stdout.strip() == str(expected)

@@ -39,6 +39,7 @@ def named(mentored: bool) -> NamedWeighting | None:
       InputError: flags contradict each other.
     """
     name, options = FLAGS.weighting, _weighting_options()
+    registry.check_name(name)
     rule = "--weighting=mentornet needs cifar_train_mentornet.py or cifar_train_mentormix.py."
     check(mentored or name != MENTORNET, rule, weighting=name)
     rule = f"--weighting_options does not go with --weighting={name}: it has flags, or no options."

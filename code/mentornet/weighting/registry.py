@@ -48,6 +48,12 @@ def method(name: str) -> Method:
     return Method(summary, tuple(options))
 
 
+def check_name(name: str) -> None:
+    """Raises InputError unless `name` is one of `names()`, or "module:factory"."""
+    rule = f"`weighting` must be one of {', '.join(names())}, or 'module:factory'."
+    check(name in names() or ":" in name, rule, weighting=name)
+
+
 def find(name: str) -> Callable[..., Weighting]:
     """The factory of a weighting.
 
@@ -58,9 +64,8 @@ def find(name: str) -> Callable[..., Weighting]:
       InputError: there is no such weighting.
     """
     module, _, factory = name.partition(":")
+    check_name(name)
     if not factory:
-        rule = f"`weighting` must be one of {', '.join(names())}, or 'module:factory'."
-        check(name in names(), rule, weighting=name)
         module, factory = f"{__package__}.methods.{name}", _FACTORY
     try:
         return getattr(importlib.import_module(module), factory)

@@ -8,8 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, start
-from test_training import latest_state
+from helpers import ROOT, latest_state, start
 
 from mentornet import InputError, MentoredModel
 from mentornet.evaluation.label_errors import score_labels

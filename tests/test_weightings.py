@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import weighting_runs
-from conftest import ROOT, run
+from helpers import ROOT, run
 from weighting_runs import BATCH, CLASSES, OPTIONS, SAMPLES, STEPS, batches, make_trainer, train
 
 from mentornet import InputError, MentoredModel
@@ -19,9 +19,10 @@ from mentornet.config.weighting import NamedWeighting, WeightingConfig
 from mentornet.learning import curricula
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.weighting import registry
+from mentornet.weighting.methods import WEIGHTINGS
 from mentornet.weighting.protocol import Batch, Context, as_weighed
 
-NAMES = registry.names()
+NAMES = WEIGHTINGS.names()
 every_weighting = pytest.mark.parametrize("name", NAMES)
 
 
@@ -249,23 +250,18 @@ def test_wrong_weightings():
         as_weighed(tf.ones([3]), a_batch([1.0, 2.0, 3.0]))
 
 
-def test_the_table_of_the_docs_is_the_registry():
-    page = (ROOT / "docs" / "weightings.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) ?\|$", page, re.M)
-    assert [(name, summary) for name, summary, _ in rows] == [
-        (name, registry.method(name).summary) for name in NAMES
-    ]
-    for name, _, text in rows:
+def test_descriptions_name_the_options():
+    settings = tuple(field.name for field in dataclasses.fields(WeightingConfig))
+    for name, description in WEIGHTINGS.descriptions().items():
         if name != "mentornet":
-            settings = tuple(f.name for f in dataclasses.fields(WeightingConfig))
-            options = tuple(re.findall(r"`(\w+)`", text)) + settings * ("settings" in text)
-            assert options == registry.method(name).options
+            own = tuple(re.findall(r"`(\w+)`", description))
+            assert registry.options_of(name) == own + settings * ("settings" in description)
 
 
-def test_names_and_summaries_need_no_tensorflow():
+def test_listing_needs_no_tensorflow():
     code = "import sys\nfrom mentornet.weighting import registry\n"
-    code += "assert all(registry.method(name).summary.endswith('.') for name in registry.names())\n"
-    code += "assert registry.method('elr').options == ('beta', 'lambda')\n"
+    code += "assert 'elr: Early-learning' in registry.WEIGHTINGS.help()\n"
+    code += "assert registry.options_of('elr') == ('beta', 'lambda')\n"
     code += "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"
     folder = pathlib.Path(registry.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)

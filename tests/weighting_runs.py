@@ -83,11 +83,11 @@ def main(path):
     cpu = tf.config.list_physical_devices("CPU")[0]
     logical = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(cpu, logical)
-    from mentornet.weighting import registry
+    from mentornet.weighting.methods import WEIGHTINGS
 
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     found = {}
-    for name in registry.names():
+    for name in WEIGHTINGS.names():
         trainer = make_trainer(name)
         train(trainer)
         found |= {f"{name} 1 {key}": value for key, value in state(trainer).items()}

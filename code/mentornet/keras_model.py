@@ -52,8 +52,8 @@ class MentoredModel(keras.Model):
         metrics are those of the samples as they were.
       second_reweight: whether the mixed samples are weighted again.
       seed: of the example drop-out, and of what is mixed.
-      weighting: another weighting than the MentorNet's: a name that
-        `mentornet.weighting.registry.names()` lists, "module:factory", or a factory itself (with
+      weighting: another weighting than the MentorNet's: a name in
+        `mentornet.weighting.methods`, "module:factory", or a factory itself (with
         which the model can be saved only if it can be imported).
       weighting_options: keyword arguments of its factory.
       num_examples: number of training samples, for weightings that keep a state of each.

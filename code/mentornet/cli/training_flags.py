@@ -82,6 +82,7 @@ def train_config(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> Train
     # Only scripts that choose by --weighting have the flag.
     name = flag_values["weighting"].value if "weighting" in flag_values else UNIFORM
     if mentored and name == MENTORNET:
+        weighting_flags.check_no_options(flag_values)
         values["weighting"] = weighting_config(flag_values)
     elif "weighting" in flag_values:
         values["weighting"] = weighting_flags.named(mentored, flag_values)

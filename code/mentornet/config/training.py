@@ -16,7 +16,13 @@ from mentornet.config.options import (
     option,
     positive,
 )
-from mentornet.config.weighting import MENTORNET, UNIFORM, MixupConfig, NamedWeighting, WeightingConfig
+from mentornet.config.weighting import (
+    MENTORNET,
+    UNIFORM,
+    MixupConfig,
+    NamedWeighting,
+    WeightingConfig,
+)
 from mentornet.core.errors import check
 
 # What students compute in; parameters, losses and weights are always float32.

@@ -69,9 +69,7 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
         updates = MentorUpdates(config, trainer, examples, relearn)
     description = run_folder.describe(
         config,
-        registry.learning_rate_schedule(
-            config, len(examples), mentored=config.is_mentored
-        ),
+        registry.learning_rate_schedule(config, len(examples), mentored=config.is_mentored),
         num_examples=len(examples),
         num_classes=info.num_classes,
         image_shape=list(examples.image_shape),

@@ -1,76 +1,42 @@
-"""Weightings by name: each is a file of `methods`, or a user's own factory.
-
-Nothing here imports TensorFlow before `make` is called, so that flags can list the names.
-"""
+"""Weightings by name, or as a user's own factory; TensorFlow is imported by `make` alone."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
-import importlib
+import importlib.util
 import inspect
 import keyword
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from mentornet.config.weighting import WeightingConfig
 from mentornet.core.errors import InputError, check
+from mentornet.core.registry import import_object
+from mentornet.weighting.methods import WEIGHTINGS
 
 if TYPE_CHECKING:
     from mentornet.weighting.protocol import Context, Weighting
 
-_METHODS = pathlib.Path(__file__).with_name("methods")
-_FACTORY = "make"
-
-
-class Method(NamedTuple):
-    """What a method's file says of it: the first line of its docstring, and `make`'s options."""
-
-    summary: str
-    options: tuple[str, ...]
-
-
-def names() -> list[str]:
-    """The names of the weightings that come with the project."""
-    return sorted(path.stem for path in _METHODS.glob("*.py") if not path.stem.startswith("_"))
-
-
-def method(name: str) -> Method:
-    """What is said of a weighting in its file, which is read and not imported."""
-    tree = ast.parse((_METHODS / f"{name}.py").read_text())
-    summary = (ast.get_docstring(tree) or "").partition("\n")[0]
-    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef))
-    arguments = next(function for function in functions if function.name == _FACTORY).args
-    options = [argument.arg.rstrip("_") for argument in arguments.kwonlyargs]
-    if arguments.kwarg is not None:  # **settings of a curriculum.
-        options += [field.name for field in dataclasses.fields(WeightingConfig)]
-    return Method(summary, tuple(options))
-
 
 def check_name(name: str) -> None:
-    """Raises InputError unless `name` is one of `names()`, or "module:factory"."""
-    rule = f"`weighting` must be one of {', '.join(names())}, or 'module:factory'."
-    check(name in names() or ":" in name, rule, weighting=name)
+    """Raises InputError unless `name` is a weighting's, or of the form "module:factory"."""
+    if ":" not in name:
+        WEIGHTINGS.check(name, ", or 'module:factory'")
 
 
-def find(name: str) -> Callable[..., Weighting]:
-    """The factory of a weighting.
-
-    Args:
-      name: one of `names()`, or "module:factory".
-
-    Raises:
-      InputError: there is no such weighting.
-    """
-    module, _, factory = name.partition(":")
-    check_name(name)
-    if not factory:
-        module, factory = f"{__package__}.methods.{name}", _FACTORY
-    try:
-        return getattr(importlib.import_module(module), factory)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"`weighting` {name} cannot be imported: {error}") from None
+def options_of(name: str) -> tuple[str, ...]:
+    """The options of a weighting of `methods`, read from its file, which is not imported."""
+    spec = importlib.util.find_spec(f"{WEIGHTINGS.package}.{name}")
+    assert spec is not None and spec.origin is not None
+    tree = ast.parse(pathlib.Path(spec.origin).read_text())
+    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef))
+    arguments = next(node for node in functions if node.name == WEIGHTINGS.attribute).args
+    found = [argument.arg.rstrip("_") for argument in arguments.kwonlyargs]
+    if arguments.kwarg is not None:  # **settings of Algorithm 1.
+        found += [field.name for field in dataclasses.fields(WeightingConfig)]
+    return tuple(found)
 
 
 def make(
@@ -79,7 +45,7 @@ def make(
     """Makes a weighting.
 
     Args:
-      weighting: its name (see `find`), or its factory.
+      weighting: the name of a weighting of `methods`, "module:factory", or a factory.
       context: of the training.
       options: the factory's keyword arguments; one that is a keyword of Python ("lambda") is handed
         over with "_" behind it.
@@ -87,11 +53,14 @@ def make(
     Raises:
       InputError: there is no such weighting, or the options are not the factory's.
     """
-    factory = find(weighting) if isinstance(weighting, str) else weighting
-    if isinstance(weighting, str) and ":" not in weighting:
-        known = method(weighting).options
+    factory: Any = weighting
+    if isinstance(weighting, str):
+        check_name(weighting)
+        is_own = ":" in weighting
+        factory = import_object("weighting", weighting) if is_own else WEIGHTINGS.find(weighting)
+        known = () if is_own else options_of(weighting)
         rule = f"`weighting_options` of {weighting} are: {', '.join(known) or 'none'}."
-        check(set(options) <= set(known), rule, **dict(options))
+        check(is_own or set(options) <= set(known), rule, **dict(options))
     arguments = {f"{k}_" if keyword.iskeyword(k) else k: v for k, v in options.items()}
     try:
         inspect.signature(factory).bind(context, **arguments)
@@ -105,7 +74,7 @@ def make(
 
 
 def name_of(weighting: str | Callable[..., Weighting]) -> str:
-    """The name by which `find` finds a factory again."""
+    """The name by which `make` finds a factory again."""
     if isinstance(weighting, str):
         return weighting
     return f"{weighting.__module__}:{weighting.__qualname__}"

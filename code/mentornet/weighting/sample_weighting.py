@@ -75,7 +75,7 @@ class SampleWeighting(tf.Module):
             burn_in_epoch,
             fixed_epoch_after_burn_in,
             loss_moving_average_decay,
-            example_dropout_rates,  # type: ignore[arg-type]  # It makes a tuple of numbers.
+            example_dropout_rates,
         )
         self.mentor: Any = mentor
         self.seed = seed

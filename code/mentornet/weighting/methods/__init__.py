@@ -1,1 +1,8 @@
-"""One file a weighting: `make(context, *, options)`, found by `mentornet.weighting.registry`."""
+"""The weightings, one file each; see `mentornet.core.registry` for what a file holds.
+
+A module of this package defines `make(context, *, options)`, a factory (`weighting.protocol`).
+"""
+
+from mentornet.core.registry import Registry
+
+WEIGHTINGS = Registry(__name__, attribute="make", argument="weighting")

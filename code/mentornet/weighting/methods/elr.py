@@ -1,4 +1,6 @@
-"""Early-learning regularisation: keeps predictions near their moving average of earlier steps."""
+"""Early-learning regularisation: keeps each prediction near the moving average of those before.
+Options `beta`, `lambda`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Focal loss: (1 - p) ** gamma, p the probability of the given label; hard samples count most."""
+"""Focal loss: (1 - p) ** gamma, p the probability of the given label; hard samples count most.
+Option `gamma`, and the settings.
+"""
 
 from __future__ import annotations
 

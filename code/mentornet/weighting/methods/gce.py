@@ -1,4 +1,6 @@
-"""Generalised cross entropy: a sample weighs p ** q, p the probability of its given label."""
+"""Generalised cross entropy: a sample weighs p ** q, p the probability of its given label.
+Option `q`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A MentorNet: a small network from a sample's loss to its weight (Jiang et al. 2018)."""
+"""A MentorNet: a small network from a sample's loss to its weight (Jiang et al. 2018).
+It has flags of its own.
+"""
 
 from __future__ import annotations
 

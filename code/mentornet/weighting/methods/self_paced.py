@@ -1,4 +1,6 @@
-"""Self-paced learning: 1 where the loss is at most its moving average, else 0."""
+"""Self-paced learning: 1 where the loss is at most its moving average, else 0. Options: the
+settings.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Linear self-paced learning: 1 minus (loss - its moving average) / gamma, clipped to 0..1."""
+"""Linear self-paced learning: 1 minus (loss - its moving average) / gamma, clipped to 0..1.
+Option `gamma`, and the settings.
+"""
 
 from __future__ import annotations
 

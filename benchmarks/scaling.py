@@ -120,7 +120,7 @@ def history(sizes: list[int], rounds: int) -> list[list[Any]]:
     def step(size: int) -> Any:
         memory, positions = SampleHistory(size), tf.range(BATCH, dtype=tf.int64) * (size // BATCH)
         losses, logits = tf.random.uniform([BATCH, 1]), tf.random.normal([BATCH, 10])
-        remember = tf.function(lambda: memory.update(positions, losses, losses, logits))
+        remember = tf.function(lambda: memory.update(positions, positions, losses, losses, logits))
         return lambda: remember()
 
     seconds = take_turns({str(size): step(size) for size in sizes}, 10 * rounds)

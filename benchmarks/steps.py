@@ -41,7 +41,7 @@ def trainer_step(
     )
     trainer = make_trainer(config, 50_000, num_classes, (32, 32, 3))
     images, labels = tf.random.normal([size, 32, 32, 3]), tf.zeros([size], tf.int64)
-    return lambda: trainer.step(images, labels)["mentornet/total_loss"].numpy()
+    return lambda: trainer.step(images, labels).total_loss.numpy()
 
 
 def plain_step(normalize: Callable[[Any], Any]) -> Step:

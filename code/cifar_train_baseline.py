@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Trains a StudentNet on the labels as given: every sample has weight 1."""
+"""Trains a StudentNet on the labels as given: every sample has weight 1, or --weighting's."""
 
-from mentornet.cli import script, training_flags
+from mentornet.cli import script, training_flags, weighting_flags
 
 training_flags.define_training_flags()
+weighting_flags.define_weighting_flag("uniform")
 
 
 def main() -> None:

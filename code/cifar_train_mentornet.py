@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Trains a StudentNet under a frozen MentorNet (Jiang et al. 2018, Algorithm 1)."""
 
-from mentornet.cli import script, training_flags
+from mentornet.cli import script, training_flags, weighting_flags
 
 training_flags.define_training_flags()
+weighting_flags.define_weighting_flag("mentornet")
 training_flags.define_mentornet_flags()
 
 

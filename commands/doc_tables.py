@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the tables of the documents that list students, noise types and sources.
+"""Writes the tables of the documents that list students, noise types, weightings
+and sources.
 
 A table stands in a page between `<!-- table: NAME -->` and `<!-- end of table -->`; its rows are
 the names and descriptions of a registry. A test compares pages and registries.
@@ -13,6 +14,7 @@ from mentornet.core.registry import Registry
 from mentornet.datasets.noise import NOISE_TYPES
 from mentornet.datasets.sources import SOURCES
 from mentornet.students.networks import STUDENTS
+from mentornet.weighting.methods import WEIGHTINGS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.S)
@@ -26,6 +28,7 @@ class _Table(NamedTuple):
 TABLES = {
     "students": _Table("| `--studentnet` | network; parameters for 10 classes |", STUDENTS),
     "noise_types": _Table("| `--noise_type` | with probability `--noise_fraction` |", NOISE_TYPES),
+    "weightings": _Table("| `--weighting` | what it is |", WEIGHTINGS),
     "sources": _Table("| `--source` | what it is |", SOURCES),
 }
 

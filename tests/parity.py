@@ -147,16 +147,16 @@ def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
             outputs = trainer.step(images, tf.constant(labels))
             tolerances, relative = _STEP_TOLERANCES[name]
             for key, output in (
-                ("total", "mentornet/total_loss"),
-                ("loss", "losses"),
-                ("logits", "logits"),
-                ("weights", "sample_weights"),
+                ("total", outputs.total_loss),
+                ("loss", outputs.samples.losses),
+                ("logits", outputs.samples.logits),
+                ("weights", outputs.samples.weights),
             ):
                 expected = golden[f"{kind}_{key}"][i]
                 bound = 0.0 if kind == "baseline" and key == "weights" else tolerances[i]
-                compare(f"{kind} step {i + 1} {key}", outputs[output], expected, bound, relative)
+                compare(f"{kind} step {i + 1} {key}", output, expected, bound, relative)
             rate = golden[f"{kind}_lr"][i]
-            compare(f"{kind} step {i + 1} lr", outputs["learning_rate"], rate, 1e-6, True)
+            compare(f"{kind} step {i + 1} lr", outputs.scalars["learning_rate"], rate, 1e-6, True)
         names = json.loads(golden[f"{kind}_final_names"].item())
         norms = [np.linalg.norm(variables[n].numpy().astype(np.float64).ravel()) for n in names]
         expected = golden[f"{kind}_final_norm"]

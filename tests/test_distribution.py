@@ -273,7 +273,7 @@ batches = in_replicas(lambda share: training_batches(
 for batch in batches:
     outputs = trainer.step(batch["images"], batch["labels"], batch["positions"])
 parameters = [np.ravel(v) for v in trainer.student.weights if v.dtype == "float32"]
-np.savez(path, weights=outputs["sample_weights"], parameters=np.concatenate(parameters))
+np.savez(path, weights=outputs.samples.weights, parameters=np.concatenate(parameters))
 """
 
 

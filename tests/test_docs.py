@@ -1,6 +1,7 @@
 """The documents' code runs, their flags exist, and their links and messages lead somewhere."""
 
 import functools
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,8 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 from helpers import ROOT, run
+
+from mentornet.core.files import read_json_lines
 
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("mentornet_models/*.md")])
 SOURCES = [path for part in ("code", "mentornet_learning") for path in (ROOT / part).rglob("*.py")]
@@ -82,6 +85,21 @@ def test_curriculum_commands(tmp_path):
     learning, _ = blocks(page, "bash")[0].split("python code/")
     run_bash(learning, tmp_path, ("/tmp", "."))
     assert (tmp_path / "steady" / "model" / "curriculum.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_weighting_commands(tmp_path):
+    """The weighting of docs/weightings.md from the command line, in two replicas; fewer steps."""
+    page = ROOT / "docs" / "weightings.md"
+    own = blocks(page, "python")[0]
+    assert len(own.splitlines()) <= 15
+    (tmp_path / "my_weighting.py").write_text(own)
+    run_bash(blocks(page, "bash")[0], tmp_path, ("/tmp", "."), ("steps=200", "steps=12"))
+    rows = read_json_lines(tmp_path / "steady" / "metrics.jsonl")
+    config = json.loads((tmp_path / "steady" / "config.json").read_text())
+    assert config["weighting"] == {"name": "my_weighting:steady", "options": {"decay": 0.8}}
+    # The first loss of each sample lies above its average of 0.
+    assert rows[-1]["step"] == 12 and rows[-1]["data_util/batch_sum_v"] == 16
 
 
 @functools.cache

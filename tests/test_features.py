@@ -61,7 +61,11 @@ def test_history_equals_numpy():
     means, variances = [], []
     for loss, weight in zip(losses, weights, strict=True):
         history.update(
-            tf.constant([2], tf.int64), tf.constant([[loss]]), tf.constant([[weight]]), logits
+            tf.constant([2], tf.int64),
+            tf.constant([0], tf.int64),
+            tf.constant([[loss]]),
+            tf.constant([[weight]]),
+            logits,
         )
         row = {name: float(value[0]) for name, value in history.read([2]).items()}
         means.append(row["mean_loss"])

@@ -71,7 +71,7 @@ def test_equals_the_scripts_loop(data, steps_per_execution):
     for i in range(0, len(labels), BATCH):
         batch = tf.constant(images[i : i + BATCH]), tf.constant(labels[i : i + BATCH])
         outputs = trainer.step(*batch)
-        weighted.append(float(outputs["mentornet/weighted_loss"]))
+        weighted.append(float(outputs.scalars["mentornet/weighted_loss"]))
     assert history.history["loss"][0] == pytest.approx(np.mean(weighted), rel=1e-5)
     average = float(trainer.weighting.loss_moving_average)
     assert float(model.weighting.loss_moving_average) == pytest.approx(average, rel=1e-6)
@@ -80,14 +80,25 @@ def test_equals_the_scripts_loop(data, steps_per_execution):
 
 
 def test_the_epoch_refers_to_the_whole_training(data):
-    seen = []
+    """What a weighting is told, over 5 epochs of 4 steps."""
+    seen, told = [], []
+
+    def factory(context):
+        epoch = context.variable("epoch", dtype="int64")
+        told.append(epoch)
+
+        def weigh(batch):
+            epoch.assign(batch.epoch_percentage)
+            return tf.ones_like(batch.losses)
+
+        return weigh
 
     class Spy(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            steps = self.model._steps.numpy()
-            seen.append(int(100 * (self.model.optimizer.iterations.numpy() - 1) // steps))
+            seen.append(int(told[0]))
 
-    model = small_model()
+    model = MentoredModel(small_student(), weighting=factory)
+    model.compile(keras.optimizers.SGD(0.05), LOGITS)
     model.fit(*data, batch_size=32, epochs=5, callbacks=[Spy()], verbose=0)
     assert seen == [5 * step for step in range(20)]
     batches = tf.data.Dataset.from_tensor_slices(data).batch(16).repeat()

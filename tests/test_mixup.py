@@ -11,11 +11,15 @@ from helpers import MENTORNET, assert_same_state, latest_state, run
 from mentornet import InputError, MentoredModel, load_mentornet
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import MixupConfig, WeightingConfig
+from mentornet.core.files import read_json_lines
 from mentornet.runs.checkpoints import load_student, variables_of
 from mentornet.training.optimizers import TF1Momentum
 from mentornet.training.step import Trainer
+from mentornet.training.wrappers import Averaged, OptimizerUpdate
+from mentornet.weighting import registry as weightings
 from mentornet.weighting.mixup import draw_partners, forward_without_trace
-from mentornet.weighting.sample_weighting import SampleWeighting, nearest_percentile
+from mentornet.weighting.protocol import Context
+from mentornet.weighting.sample_weighting import nearest_percentile
 
 BATCH, CLASSES, FEATURES = 12, 4, 6
 ALPHA, RATE = 2.0, 0.1
@@ -47,17 +51,20 @@ def reference_weights(mentor, losses, average, percentile, epoch):
     return tf.sigmoid(mentor(np.concatenate(columns, axis=1))).numpy()[:, 0], average
 
 
-def reference(kernel, steps, second, draws):
+def reference(kernel, steps, second, draws, mentored=True):
     """Algorithm 1 of MentorMix for a linear student: its kernel after each step of SGD.
 
-    `draws` gives partners and the shares of the Beta distribution, l, of each step.
+    `draws` gives partners and the shares of the Beta distribution, l, of each step. Without a
+    MentorNet all weights are 1, which is mixup.
     """
     mentor, averages = load_mentornet(MENTORNET), [0.0, 0.0]
     for step, (images, labels) in enumerate(batches(steps)):
         epoch = 100 * step // steps
         one_hot = np.eye(CLASSES)[labels]
         losses = -np.log(np.sum(softmax(images @ kernel) * one_hot, axis=1))
-        v, averages[0] = reference_weights(mentor, losses, averages[0], 0.7, epoch)
+        v = np.ones(BATCH)
+        if mentored:
+            v, averages[0] = reference_weights(mentor, losses, averages[0], 0.7, epoch)
         partners, drawn = draws(v, step)
         share = v * np.maximum(drawn, 1 - drawn) + (1 - v) * np.minimum(drawn, 1 - drawn)
         share = share[:, None]
@@ -74,11 +81,12 @@ def reference(kernel, steps, second, draws):
 
 
 def recorded_draws(v, step):
-    """The partners that the package draws, and l solved from its shares."""
-    partners = draw_partners(v[:, None], ALPHA, 5, step)
-    shares = partners.shares.numpy()
-    # share = v m + (1 - v)(1 - m) = (1 - v) + (2 v - 1) m
-    return partners.indices.numpy(), (shares - (1 - v)) / (2 * v - 1)
+    """The partners that the package draws, and l, which is the share of samples of weight 1.
+
+    What it makes of l for the weights of the batch is not asked for.
+    """
+    indices = draw_partners(v[:, None], ALPHA, 5, step).indices.numpy()
+    return indices, draw_partners(np.ones((len(v), 1)), ALPHA, 5, step).shares.numpy()
 
 
 @pytest.mark.parametrize("second", [False, True])
@@ -86,15 +94,19 @@ def test_steps_are_those_of_algorithm_1(second):
     steps, student = 5, linear_student()
     kernel = student.get_weights()[0]
     expected, averages = reference(kernel, steps, second, recorded_draws)
-    weighting = SampleWeighting(load_mentornet(MENTORNET), example_dropout_rates="0,100", seed=5)
+    context, options = Context(seed=5), {"mentor": MENTORNET, "example_dropout_rates": "0,100"}
+    weighting = weightings.make("mentornet", context, options)
+    mixed = context.for_mixed(weighting)
     trainer = Trainer(
         student,
-        keras.optimizers.SGD(RATE),
+        OptimizerUpdate(keras.optimizers.SGD(RATE), student),
         weight_decay=0,
         weighting=weighting,
+        context=context,
         max_number_of_steps=steps,
         seed=5,
         mixup=MixupConfig(ALPHA, second),
+        second=(weightings.make("mentornet", mixed, options), mixed) if second else None,
     )
     for images, labels in batches(steps):
         trainer.step(images, labels)
@@ -104,6 +116,25 @@ def test_steps_are_those_of_algorithm_1(second):
     assert ("mixed_loss_moving_average" in state) == second
     if second:
         np.testing.assert_allclose(state["mixed_loss_moving_average"], averages[1], rtol=1e-5)
+
+
+def test_plain_mixup_equals_numpy():
+    steps, student, context = 5, linear_student(), Context(seed=5)
+    expected, _ = reference(student.get_weights()[0], steps, False, recorded_draws, mentored=False)
+    trainer = Trainer(
+        student,
+        OptimizerUpdate(keras.optimizers.SGD(RATE), student),
+        weight_decay=0,
+        weighting=weightings.make("uniform", context, {}),
+        context=context,
+        max_number_of_steps=steps,
+        seed=5,
+        mixup=MixupConfig(ALPHA),
+    )
+    for images, labels in batches(steps):
+        weights = trainer.step(images, labels).samples.weights
+        assert (weights.numpy() == 1).all()
+    np.testing.assert_allclose(student.get_weights()[0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("second", [False, True])
@@ -176,13 +207,14 @@ def test_looking_at_a_batch_leaves_no_trace():
 def test_moving_average_of_the_parameters(tmp_path):
     """Against a worked average: decay min(0.9, (1 + n) / (10 + n)) after the n-th update."""
     student = linear_student()
+    context = Context()
     trainer = Trainer(
         student,
-        TF1Momentum(RATE),
+        Averaged(OptimizerUpdate(TF1Momentum(RATE), student), student, 0.25),
         weight_decay=0,
-        weighting=None,
+        weighting=weightings.make("uniform", context, {}),
+        context=context,
         max_number_of_steps=4,
-        ema_decay=0.25,
     )
     average = student.get_weights()[0]
     for n, (images, labels) in enumerate(batches(4), 1):
@@ -229,10 +261,18 @@ def test_the_average_is_what_is_evaluated(mixed_run):
         assert now.shape == saved.shape and not np.array_equal(now, saved), name
 
 
-def test_plain_mixup_is_the_baseline_with_shares(tmp_path, train_flags):
-    flags = train_flags(train_log_dir=tmp_path, **(MIX | {"max_number_of_steps": 2}))
-    status, output = run("code/cifar_train_baseline.py", *flags)
-    assert status == 0, output
+def test_plain_mixup_runs_under_the_baseline(tmp_path, train_flags):
+    """Other samples than the plain baseline's are learned from, all with weight 1."""
+    for name, values in (("mixed", MIX), ("plain", MIX | {"mixup_alpha": ""})):
+        values = {key: value for key, value in values.items() if value != ""}
+        flags = train_flags(train_log_dir=tmp_path / name, **(values | {"max_number_of_steps": 2}))
+        status, output = run("code/cifar_train_baseline.py", *flags, "--log_every_steps=1")
+        assert status == 0, output
+        rows = read_json_lines(tmp_path / name / "metrics.jsonl")
+        assert [row["data_util/batch_sum_v"] for row in rows] == [16, 16]
+        # Plain samples learn from the loss that they had; the mixed ones' is another.
+        plain, learned = rows[0]["mentornet/orig_loss"], rows[0]["mentornet/weighted_loss"]
+        assert (learned == pytest.approx(plain, rel=1e-6)) == (name == "plain")
 
 
 def test_settings_that_contradict():

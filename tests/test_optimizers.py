@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from mentornet.core.schedules import PiecewiseConstant
 from mentornet.training.optimizers import (
-    LossScale,
     PiecewiseConstantDecay,
     TF1Momentum,
     make_optimizer,
 )
+from mentornet.training.wrappers import LossScaled, OptimizerUpdate
 
 
 def test_worked_steps_across_a_change_of_the_rate():
@@ -64,11 +64,18 @@ def test_survives_keras_serialisation():
 
 
 def test_loss_scale():
-    scale = LossScale()
-    assert float(scale(tf.constant(2.0))) == 2 * 2**15
-    good, bad = [tf.constant([3.0 * 2**15])], [tf.constant([np.inf]), tf.constant([1.0])]
-    np.testing.assert_array_equal(scale.unscale(good)[0], [3.0])
-    assert [g.numpy().tolist() for g in scale.unscale(bad)] == [[0.0], [0.0]]
+    """One gradient at half the scale goes through, one that is not finite counts with 0."""
+    student = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    before = student.get_weights()
+    scale = LossScaled(OptimizerUpdate(keras.optimizers.SGD(0.5), student))
+    assert float(scale.scale_loss(tf.constant(2.0))) == 2 * 2**15
+    good = [tf.constant([[3.0 * 2**15]]), tf.constant([0.0])]
+    bad = [tf.constant([[np.inf]]), tf.constant([1.0])]
+    scale.apply(good)
+    np.testing.assert_allclose(student.get_weights()[0], before[0] - 1.5, rtol=1e-6)
+    scale.apply(bad)
+    np.testing.assert_allclose(student.get_weights()[0], before[0] - 1.5, rtol=1e-6)
+    assert int(scale.optimizer.iterations) == 2
     assert float(scale.state()["loss_scale"]) == 2**14
     for _ in range(2000):
         scale.unscale(good)

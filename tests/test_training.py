@@ -224,7 +224,7 @@ def test_given_labels_reach_the_mentornet(digits, tmp_path):
             mentornet_label=label,
         )
         trainer = make_trainer(settings, 200, 10, (32, 32, 3), dropout_rate=0.0)
-        weights.append(trainer.step(images, labels)["sample_weights"].numpy().ravel())
+        weights.append(trainer.step(images, labels).samples.weights.numpy().ravel())
     assert weights[0][0] == pytest.approx(weights[1][0])
     assert np.abs(weights[0] - weights[1])[1:].min() > 1e-4
 
@@ -237,8 +237,8 @@ def test_resnet_decay_scales_with_the_weights(digits):
     assert len(kernels) == 56
     norm = sum(float(np.square(k.numpy(), dtype=np.float64).sum()) / 2 for k in kernels)
     outputs = trainer.step(tf.zeros((2, 8, 8, 3)), tf.constant([1, 2], tf.int64))
-    loss = float(outputs["mentornet/orig_loss"])
-    assert float(outputs["mentornet/total_loss"]) == pytest.approx(loss + 0.0002 * norm, rel=1e-4)
+    loss = float(outputs.scalars["mentornet/orig_loss"])
+    assert float(outputs.total_loss) == pytest.approx(loss + 0.0002 * norm, rel=1e-4)
 
 
 def test_student_dropout_is_a_function_of_seed_and_step(digits):
@@ -248,7 +248,7 @@ def test_student_dropout_is_a_function_of_seed_and_step(digits):
         trainer = make_trainer(config(digits, "-", seed=0), 200, 10, (32, 32, 3))
         trainer._seed = seed
         trainer.global_step.assign(step)
-        return trainer.step(images, labels)["losses"].numpy()
+        return trainer.step(images, labels).samples.losses.numpy()
 
     np.testing.assert_array_equal(losses(0, 3), losses(0, 3))
     assert (losses(0, 3) != losses(0, 4)).any()

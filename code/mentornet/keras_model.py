@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from mentornet.config.weighting import MixupConfig, WeightingConfig
+from mentornet.config.weighting import MENTORNET, MixupConfig, WeightingConfig
 from mentornet.core import replicas
 from mentornet.core.errors import check
+from mentornet.weighting import keras_adapters, registry
+from mentornet.weighting.keras_adapters import class_labels, class_logits
 from mentornet.weighting.mentor import MentorNet
 from mentornet.weighting.mentor_checkpoints import load_mentornet
-from mentornet.weighting.mixup import Partners, draw_partners, forward_without_trace
-from mentornet.weighting.sample_weighting import SampleWeighting
+from mentornet.weighting.objective import Objective
+from mentornet.weighting.protocol import Context, Weighting
 
 _DEFAULTS = WeightingConfig()
 
 
 @keras.saving.register_keras_serializable("mentornet")
 class MentoredModel(keras.Model):
-    """Wraps a student so that compile() and fit() weigh each sample's loss by a MentorNet.
+    """Wraps a student so that compile() and fit() weigh each sample's loss.
 
     ```
     model = mentornet.MentoredModel(student, "mentornet_pd", loss_p_percentile=0.75)
@@ -32,24 +34,33 @@ class MentoredModel(keras.Model):
 
     evaluate() and predict() are the student's. The loss that fit() reports is the weighted one,
     the mean over the batch of weight times loss, as in the release; losses that layers add are
-    added as they are. Example drop-out and what the MentorNet sees as epoch depend on the
+    added as they are. Example drop-out and what the weighting sees as epoch depend on the
     optimizer's iterations.
+
+    A weighting that keeps a state of each sample (`elr`, say) must be told `num_examples`, and
+    which samples a batch holds: fit() then takes `{"inputs": x, "positions": positions}` in place
+    of x, positions being int [samples], 0..num_examples - 1; evaluate() and predict() take either.
 
     Args:
       student: any keras.Model.
-      mentor: a MentorNet, or what `mentornet.load_mentornet` takes.
-      loss_p_percentile: share in 0..1; this percentile of a batch's losses is averaged.
-      burn_in_epoch: epoch percentage before which every weight is 1.
-      fixed_epoch_after_burn_in: whether the MentorNet sees at most `burn_in_epoch` as epoch.
-      loss_moving_average_decay: in 0..1.
-      example_dropout_rates: "rate,epochs,rate,epochs,...", the epochs sum to 100; or 100 rates.
+      mentor: a MentorNet, or what `mentornet.load_mentornet` takes; not used with `weighting`.
+      loss_p_percentile, burn_in_epoch, fixed_epoch_after_burn_in, loss_moving_average_decay,
+      example_dropout_rates: of the MentorNet, see `mentornet.config.weighting.WeightingConfig`.
       total_steps: steps of the whole training, to which the epoch percentage refers; None takes
         epochs times steps of each fit(). Give it where several calls make one training.
       mixup_alpha: if given, samples are mixed as by MentorMix (Jiang et al. 2020, Algorithm 1);
         metrics are those of the samples as they were.
       second_reweight: whether the mixed samples are weighted again.
       seed: of the example drop-out, and of what is mixed.
+      weighting: another weighting than the MentorNet's: a name in
+        `mentornet.weighting.methods`, "module:factory", or a factory itself (with
+        which the model can be saved only if it can be imported).
+      weighting_options: keyword arguments of its factory.
+      num_examples: number of training samples, for weightings that keep a state of each.
       **kwargs: of keras.Model.
+
+    Attributes:
+      weighting: what weighs a batch (`mentornet.weighting.protocol.Weighting`).
 
     Raises:
       InputError: a setting lies outside its range, or the MentorNet has further features, which a
@@ -70,58 +81,99 @@ class MentoredModel(keras.Model):
         mixup_alpha: float | None = None,
         second_reweight: bool = False,
         seed: int = 0,
+        weighting: str | Callable[..., Weighting] | None = None,
+        weighting_options: Mapping[str, Any] | None = None,
+        num_examples: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         rule = "`total_steps` must be at least 1."
         check(total_steps is None or total_steps >= 1, rule, total_steps=total_steps)
         self.student = student
-        self.mentor = load_mentornet(mentor) if isinstance(mentor, str) else mentor
-        self.mentor.trainable = False
-        rule = "`mentor` must be a MentorNet without further features."
-        further = self.mentor.further_features
-        check(not further, rule, further_features=further)
         self._settings: dict[str, Any] = {
             "loss_p_percentile": loss_p_percentile,
             "burn_in_epoch": burn_in_epoch,
             "fixed_epoch_after_burn_in": fixed_epoch_after_burn_in,
             "loss_moving_average_decay": loss_moving_average_decay,
             "example_dropout_rates": example_dropout_rates,
-            "seed": seed,
         }
-        self.total_steps = total_steps
+        self._other = None if weighting == MENTORNET else weighting
+        self._options = dict(weighting_options or {})
+        self.mentor = self._find_mentor(mentor)
+        self.seed, self.num_examples, self.total_steps = seed, num_examples, total_steps
         self.mixup = None if mixup_alpha is None else MixupConfig(mixup_alpha, second_reweight)
         # Keras' own variables, so that backups and saved models hold them.
-        average = self._scalar("loss_moving_average", "float32")
-        self._steps = self._scalar("total_steps", "int64")
-        self.weighting = SampleWeighting(
-            self.mentor, loss_moving_average=average.value, **self._settings
-        )
-        self._second_weighting = None
+        shape = getattr(student, "output_shape", None)
+        classes = shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
+        context = Context(seed, num_examples, classes, self._make_variable)
+        self.weighting = self._make_weighting(context)
+        rule = "`weighting` must not need a history of each sample, which a fit() does not keep."
+        check(not context.needs_history, rule, weighting=weighting)
+        self._steps = self._make_variable("total_steps", (), "int64", False)
+        self._needs_positions = context.needs_positions
+        second = None
         if self.mixup is not None and second_reweight:
-            average = self._scalar("mixed_loss_moving_average", "float32")
-            self._second_weighting = self.weighting.second(average.value)
+            second = self._make_weighting(context.for_mixed(self.weighting))
+        self._objective = Objective(
+            self.weighting,
+            self._sample_loss,
+            lambda inputs: self.student(inputs, training=True),
+            student,
+            seed,
+            self.mixup,
+            second,
+            labels_of=class_labels,
+            logits_of=lambda outputs: class_logits(outputs, self._from_logits),
+        )
         self._sample_losses: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
+        self._from_logits = True
         self.built = student.built
 
-    def _scalar(self, name: str, dtype: str) -> keras.Variable:
+    def _find_mentor(self, mentor: MentorNet | str) -> MentorNet | None:
+        if self._other is not None:
+            changed = [k for k, v in self._settings.items() if v != getattr(_DEFAULTS, k)]
+            rule = f"{', '.join(changed)}: of the MentorNet; `weighting` has `weighting_options`."
+            check(not changed, rule, weighting=self._other)
+            return None
+        rule = "`weighting_options` needs `weighting`; a MentorNet has arguments of its own."
+        check(not self._options, rule, weighting_options=self._options)
+        found = load_mentornet(mentor) if isinstance(mentor, str) else mentor
+        found.trainable = False
+        further = found.further_features
+        rule = "`mentor` must be a MentorNet without further features."
+        check(not further, rule, further_features=further)
+        return found
+
+    def _make_weighting(self, context: Context) -> Weighting:
+        if self._other is not None:
+            return registry.make(self._other, context, self._options)
+        return registry.make(MENTORNET, context, {"mentor": self.mentor, **self._settings})
+
+    def _make_variable(
+        self, name: str, shape: tuple[int, ...], dtype: str, per_sample: bool
+    ) -> tf.Variable:
         return self.add_weight(
-            shape=(),
+            shape=shape,
             initializer="zeros",
             dtype=dtype,
             trainable=False,
             name=name,
-            aggregation="only_first_replica",
-        )
+            aggregation="none" if per_sample else "only_first_replica",
+        ).value
 
     def build(self, input_shape: Any) -> None:
         if not self.student.built:
-            self.student.build(input_shape)
+            self.student.build(self._split(input_shape)[0])
         self.built = True
 
+    def _split(self, inputs: Any) -> tuple[Any, Any]:
+        """The student's inputs, and the samples' positions, None if they are not given."""
+        return keras_adapters.split(inputs) if self._needs_positions else (inputs, None)
+
     def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
-        if training and self.mixup is not None:  # What is learned comes in compute_loss().
-            return forward_without_trace(self.student, inputs)
+        inputs, _ = self._split(inputs)
+        if training:  # With mixing, what is learned from comes in compute_loss().
+            return self._objective.outputs(inputs)
         return self.student(inputs, training=training)
 
     def compile(
@@ -145,7 +197,8 @@ class MentoredModel(keras.Model):
         """
         is_one = loss is not None and not isinstance(loss, (dict, list, tuple))
         check(is_one, "`loss` must be one loss.", loss=loss)
-        self._sample_losses = _without_reduction(loss)
+        self._sample_losses = keras_adapters.without_reduction(loss)
+        self._from_logits = keras_adapters.takes_logits(loss)
         super().compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
 
     def fit(self, *args: Any, callbacks: Any = None, **kwargs: Any) -> Any:
@@ -180,44 +233,37 @@ class MentoredModel(keras.Model):
         """The weighted loss in training; else keras.Model's own."""
         if not training:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        losses = self._sample_loss(y, y_pred)
-        step = tf.cast(self.optimizer.iterations, tf.int64)
-        epoch = 100 * step // tf.maximum(self._steps.value, 1)
-        batch = self.weighting.weigh(tf.stop_gradient(losses), epoch, step)
-        weights = batch.weights
-        given = tf.ones_like(weights)
+        inputs, positions = self._split(x)
+        if positions is not None:
+            positions = tf.reshape(tf.cast(positions, tf.int64), [-1])
+        rule = '`x` must be {"inputs": ..., "positions": ...} with this weighting.'
+        check(positions is not None or not self._needs_positions, rule, x=type(x).__name__)
+        given = None
         if sample_weight is not None:
             given = tf.reshape(tf.cast(sample_weight, tf.float32), [-1, 1])
-        if self.mixup is not None:
-            partners = draw_partners(weights, self.mixup.alpha, self.weighting.seed, step)
-            losses, weights = self._mix(x, y, partners, epoch, step)
-            given = partners.mix(given)
-        weights *= given
+        learned = self._objective(
+            inputs,
+            y,
+            y_pred,
+            step=tf.cast(self.optimizer.iterations, tf.int64),
+            total_steps=tf.maximum(self._steps, 1),
+            positions=positions,
+            given=given,
+        )
         # Divided by the size of the global batch: replicas' gradients are summed.
-        loss = tf.reduce_sum(weights * losses) / tf.cast(batch.global_size, tf.float32)
+        size = replicas.total(tf.cast(tf.size(learned.losses), tf.float32))
+        parts = [learned.weighted_loss(size)]
+        added = learned.added_loss(size)
+        if added is not None:
+            parts.append(added)
         extra = (tf.cast(loss, tf.float32) / replicas.number() for loss in self.losses)
-        return tf.add_n([loss, *extra])
+        return tf.add_n([*parts, *extra])
 
     def _sample_loss(self, y: Any, y_pred: Any) -> tf.Tensor:
         """The loss of each sample. float32 [batch, 1]."""
         assert self._sample_losses is not None  # compile() sets it.
         losses = tf.cast(self._sample_losses(y, y_pred), tf.float32)
         return tf.reduce_mean(tf.reshape(losses, [tf.shape(losses)[0], -1]), axis=1)[:, None]
-
-    def _mix(
-        self, x: Any, y: Any, partners: Partners, epoch: tf.Tensor, step: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Losses of the mixed samples, with gradient, and their weights. float32 [batch, 1]."""
-        outputs = self.student(tf.nest.map_structure(partners.mix, x), training=True)
-        other = tf.nest.map_structure(partners.of, y)
-        losses = partners.mix_losses(
-            self._sample_loss(y, outputs), self._sample_loss(other, outputs)
-        )
-        if self._second_weighting is None:
-            return losses, tf.ones_like(losses)
-        return losses, self._second_weighting(
-            tf.stop_gradient(losses), epoch_percentage=epoch, global_step=step
-        )
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model as it was."""
@@ -226,8 +272,13 @@ class MentoredModel(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
-        own = {"student": serialize(self.student), "mentor": serialize(self.mentor)}
-        own["total_steps"] = self.total_steps
+        own: dict[str, Any] = {"student": serialize(self.student)}
+        own |= {"total_steps": self.total_steps, "seed": self.seed}
+        if self._other is None:
+            own["mentor"] = serialize(self.mentor)
+        else:
+            own["weighting"] = registry.name_of(self._other)
+            own["weighting_options"], own["num_examples"] = self._options, self.num_examples
         if self.mixup is not None:
             own["mixup_alpha"] = self.mixup.alpha
             own["second_reweight"] = self.mixup.second_reweight
@@ -236,7 +287,7 @@ class MentoredModel(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> MentoredModel:
         config = dict(config)
-        for name in ("student", "mentor"):
+        for name in {"student", "mentor"} & config.keys():
             config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects)
         return cls(**config)
 
@@ -247,11 +298,3 @@ class _TotalSteps(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         steps = self.params.get("steps")
         self.model.set_total_steps(steps * self.params["epochs"] if steps else None)
-
-
-def _without_reduction(loss: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """A loss that returns one value a sample."""
-    loss = keras.losses.get(loss)
-    if isinstance(loss, keras.losses.Loss):
-        return type(loss).from_config({**loss.get_config(), "reduction": None})
-    return loss

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from absl import flags
 
-from mentornet.cli import script
+from mentornet.cli import script, weighting_flags
 from mentornet.cli.config_flags import define_flags, read_flags
 from mentornet.config.training import TrainConfig
-from mentornet.config.weighting import MixupConfig, WeightingConfig
+from mentornet.config.weighting import MENTORNET, UNIFORM, MixupConfig, WeightingConfig
 from mentornet.core.errors import check
 from mentornet.datasets.catalog import KNOWN
 from mentornet.students.networks import STUDENTS
@@ -79,9 +79,14 @@ def train_config(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> Train
     else:
         second = mixup.get("second_reweight", False)
         check(not second, "`second_reweight` needs mixup_alpha.", second_reweight=second)
-    if mentored:
+    # Only scripts that choose by --weighting have the flag.
+    name = flag_values["weighting"].value if "weighting" in flag_values else UNIFORM
+    if mentored and name == MENTORNET:
+        weighting_flags.check_no_options(flag_values)
         values["weighting"] = weighting_config(flag_values)
-    else:
+    elif "weighting" in flag_values:
+        values["weighting"] = weighting_flags.named(mentored, flag_values)
+    if not mentored:
         # learn_curriculum.py has the flag for its second stage alone.
         values.pop("mentornet_update_epochs", None)
     return TrainConfig(**values)

@@ -7,6 +7,7 @@ __getattr__ = exports(
     {
         "EvalConfig": "evaluation",
         "MixupConfig": "weighting",
+        "NamedWeighting": "weighting",
         "TrainConfig": "training",
         "WeightingConfig": "weighting",
     },

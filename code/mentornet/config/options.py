@@ -69,13 +69,18 @@ def option(
 class Field:
     """One option of a class: `type` is that of its value where it is not None.
 
-    `flag` is the flag's name; a field that holds another configuration has none.
+    `types` are all that a union such as `A | B | None` names. `flag` is the flag's name; a field
+    that holds another configuration has none.
     """
 
     name: str
-    type: Any
+    types: tuple[Any, ...]
     default: Any
     option: Option
+
+    @property
+    def type(self) -> Any:
+        return self.types[0]
 
     @property
     def flag(self) -> str:
@@ -90,15 +95,24 @@ def fields(cls: type) -> tuple[Field, ...]:
     """The options of a configuration's class, in its order."""
     hints = typing.get_type_hints(cls)
     return tuple(
-        Field(field.name, _value_type(hints[field.name]), field.default, field.metadata["option"])
+        Field(field.name, _value_types(hints[field.name]), field.default, field.metadata["option"])
         for field in dataclasses.fields(cls)
     )
 
 
-def _value_type(hint: Any) -> Any:
-    """The first type of a union such as `int | None`; other types are themselves."""
+def _value_types(hint: Any) -> tuple[Any, ...]:
+    """The types of a union such as `int | None` but for None; another type alone."""
     is_union = typing.get_origin(hint) in (types.UnionType, typing.Union)
-    return typing.get_args(hint)[0] if is_union else hint
+    found = typing.get_args(hint) if is_union else (hint,)
+    return tuple(each for each in found if each is not types.NoneType)
+
+
+def _class_of(values: dict[str, Any], classes: tuple[Any, ...]) -> Any:
+    """The first of some configurations that has all of these fields, or else the first."""
+    for cls in classes:
+        if values.keys() <= {field.name for field in fields(cls)}:
+            return cls
+    return classes[0]
 
 
 def check_fields(config: Any) -> None:
@@ -137,7 +151,7 @@ def from_json(cls: type, values: dict[str, Any]) -> Any:
             continue
         value = values[field.name]
         if field.is_nested and value is not None:
-            value = from_json(field.type, value)
+            value = from_json(_class_of(value, field.types), value)
         found[field.name] = tuple(value) if isinstance(value, list) else value
     return cls(**found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 from mentornet.config.options import (
     REQUIRED,
@@ -15,7 +16,13 @@ from mentornet.config.options import (
     option,
     positive,
 )
-from mentornet.config.weighting import MixupConfig, WeightingConfig
+from mentornet.config.weighting import (
+    MENTORNET,
+    UNIFORM,
+    MixupConfig,
+    NamedWeighting,
+    WeightingConfig,
+)
 from mentornet.core.errors import check
 
 # What students compute in; parameters, losses and weights are always float32.
@@ -89,8 +96,10 @@ class TrainConfig:
         choices=("zero", "given"),
         group="mentornet",
     )
-    weighting: WeightingConfig | None = option(
-        None, "How losses become sample weights; None weights every sample with 1 (the baseline)."
+    weighting: WeightingConfig | NamedWeighting | None = option(
+        None,
+        "How losses become sample weights: the settings of a MentorNet, another weighting with its "
+        "options, or None, which weights every sample with 1 (the baseline).",
     )
     mixup: MixupConfig | None = option(None, "How samples are mixed; None mixes none.")
     ema_decay: float | None = option(
@@ -189,12 +198,35 @@ class TrainConfig:
         rule = "`mentornet_update_epochs` needs steps_per_loop=1."
         check(size == 1 or not updates, rule, steps_per_loop=size)
         # What is learned at one epoch says nothing of the embeddings of others.
-        fixed = self.weighting is not None and self.weighting.fixed_epoch_after_burn_in
+        own = self.weighting if isinstance(self.weighting, WeightingConfig) else None
+        fixed = own is not None and own.fixed_epoch_after_burn_in
         rule = "`mentornet_update_epochs` needs fixed_epoch_after_burn_in."
         check(not updates or fixed, rule, mentornet_update_epochs=updates)
         mentor = self.trained_mentornet_dir
         rule = "`trained_mentornet_dir` must name a MentorNet checkpoint."
-        check(self.weighting is None or bool(mentor), rule, trained_mentornet_dir=mentor)
+        check(not self.is_mentored or bool(mentor), rule, trained_mentornet_dir=mentor)
         second = self.mixup is not None and self.mixup.second_reweight
-        rule = "`second_reweight` needs a MentorNet."
+        rule = "`second_reweight` needs a MentorNet, or another weighting."
         check(not second or self.weighting is not None, rule, second_reweight=second)
+
+    @property
+    def is_mentored(self) -> bool:
+        """Whether a MentorNet weighs the samples; for some students this decides the schedule."""
+        return isinstance(self.weighting, WeightingConfig)
+
+    @property
+    def weighting_name(self) -> str:
+        """The name of the weighting in `mentornet.weighting.methods`."""
+        if isinstance(self.weighting, NamedWeighting):
+            return self.weighting.name
+        return UNIFORM if self.weighting is None else MENTORNET
+
+    @property
+    def weighting_options(self) -> dict[str, Any]:
+        """The options of the weighting's factory."""
+        if self.weighting is None:
+            return {}
+        if isinstance(self.weighting, NamedWeighting):
+            return dict(self.weighting.options or {})
+        own = {"mentor": self.trained_mentornet_dir, "label": self.mentornet_label}
+        return own | vars(self.weighting)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mentornet.config.options import (
@@ -14,7 +14,9 @@ from mentornet.config.options import (
     within,
 )
 from mentornet.core import schedules
-from mentornet.core.errors import InputError
+from mentornet.core.errors import InputError, check
+
+UNIFORM, MENTORNET = "uniform", "mentornet"
 
 
 def _dropout_rates(name: str, value: Any) -> None:
@@ -27,7 +29,7 @@ def _dropout_rates(name: str, value: Any) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class WeightingConfig:
-    """How losses become sample weights; defaults are those of the 2018 release.
+    """How a MentorNet makes sample weights of losses; defaults are those of the 2018 release.
 
     Attributes:
       loss_p_percentile: share in 0..1; this percentile of a batch's losses enters the moving
@@ -69,6 +71,27 @@ class WeightingConfig:
             rates = tuple(map(float, self.example_dropout_rates))
             object.__setattr__(self, "example_dropout_rates", rates)
         check_fields(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedWeighting:
+    """A weighting other than a MentorNet's.
+
+    Attributes:
+      name: a weighting of `mentornet.weighting.methods`, or "module:factory".
+      options: keyword arguments of the factory, JSON values; None is none.
+
+    Raises:
+      InputError: the name is one that a configuration expresses otherwise.
+    """
+
+    name: str = option(REQUIRED, "Name of the weighting, or module:factory.")
+    options: Mapping[str, Any] | None = option(None, "Options of the weighting's factory.")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", dict(self.options or {}))
+        rule = "`name` must not be uniform (which is None) or mentornet (a WeightingConfig)."
+        check(self.name not in ("", UNIFORM, MENTORNET), rule, name=self.name)
 
 
 @dataclasses.dataclass(frozen=True)

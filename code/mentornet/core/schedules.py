@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 NUM_EPOCHS = 100  # The MentorNet's epoch is a percentage of training: 0..99.
 
@@ -12,8 +13,13 @@ NUM_EPOCHS = 100  # The MentorNet's epoch is a percentage of training: 0..99.
 RESNET_BOUNDARIES = (19531, 25000, 30000)
 
 
-def epoch_percentage(global_step: int, max_number_of_steps: int) -> int:
-    """floor(100 * global_step / max_number_of_steps), the epoch that the MentorNet sees."""
+def epoch_percentage(global_step: Any, max_number_of_steps: Any) -> Any:
+    """floor(100 * global_step / max_number_of_steps), the epoch that a weighting sees.
+
+    Args:
+      global_step: int, or an integer tensor.
+      max_number_of_steps: likewise, at least 1.
+    """
     return 100 * global_step // max_number_of_steps
 
 

@@ -9,16 +9,16 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from mentornet.core.errors import check
 from mentornet.datasets import records
 from mentornet.datasets.catalog import FILES, DatasetInfo, dataset_info
-from mentornet.runs.checkpoints import find_latest
+from mentornet.runs.checkpoints import find_latest, read_state
 from mentornet.runs.layout import CONFIG_FILE, TRAIN_FOLDER
-from mentornet.weighting.history import COLUMNS
+from mentornet.weighting import history
 
-_HISTORY_KEY = "state/sample_history/.ATTRIBUTES/VARIABLE_VALUE"
+# The columns of the history from which labels are scored.
+_NEEDED = ("mean_loss", "mean_weight", "prediction")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +71,13 @@ def _read_run(run_dir: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Configuration of a run, and its history's columns."""
     folder = train_folder(run_dir)
     config = json.loads((folder / CONFIG_FILE).read_text())
-    reader = tf.train.load_checkpoint(find_latest(str(folder)))
+    saved = read_state(find_latest(str(folder)), (history.VALUES, history.NAMES))
     rule = "The run must have been trained with --record_sample_weights."
-    check(reader.has_tensor(_HISTORY_KEY), rule, RUN_DIR=run_dir)
-    values = reader.get_tensor(_HISTORY_KEY).astype(np.float64)
-    return config, dict(zip(COLUMNS, values.T, strict=True))
+    check(history.VALUES in saved, rule, RUN_DIR=run_dir)
+    columns = {name: v.astype(np.float64) for name, v in history.saved_columns(saved).items()}
+    missing = [name for name in _NEEDED if name not in columns]
+    check(not missing, "The run's history must have every column.", RUN_DIR=run_dir, lacks=missing)
+    return config, columns
 
 
 def estimate_noise_rate(examples: records.Examples, mean_loss: np.ndarray) -> float:
@@ -123,12 +125,12 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
     examples = records.read_examples(folder, info, "train")
     rule = "`data_dir` must hold the records that the runs were trained on."
     check(examples.fingerprint() in hashes, rule, data_dir=folder)
-    histories = [history for _, history in runs]
+    histories = [columns for _, columns in runs]
     mean_loss, mean_weight = (
-        np.mean([history[name] for history in histories], axis=0)
+        np.mean([columns[name] for columns in histories], axis=0)
         for name in ("mean_loss", "mean_weight")
     )
-    score = np.mean([1 - np.exp(-history["mean_loss"]) for history in histories], axis=0)
+    score = np.mean([1 - np.exp(-columns["mean_loss"]) for columns in histories], axis=0)
     suggested = histories[0]["prediction"].astype(np.int64)
     rate = estimate_noise_rate(examples, mean_loss)
     paths = _read_paths(pathlib.Path(folder) / FILES)

@@ -6,9 +6,11 @@ import collections
 import json
 import pathlib
 import re
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from mentornet.core.errors import InputError, check
@@ -67,6 +69,16 @@ class MovingAverage:
         return {name: self._average.average(v) for name, v in self._variables.items()}
 
 
+class Versioned(Protocol):
+    """State that may have been saved by another version."""
+
+    def state(self) -> Mapping[str, tf.Variable]:
+        """What is saved, by name."""
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> None:
+        """Goes on from what was saved, of which names may be missing; InputError if it cannot."""
+
+
 class RunCheckpoint:
     """The checkpoints of a training run: everything that the next step depends on.
 
@@ -77,6 +89,7 @@ class RunCheckpoint:
         student.
       state: further variables by name.
       max_to_keep: older checkpoints are deleted.
+      versioned: of `state`, the parts that know how to go on from what another version saved.
     """
 
     def __init__(
@@ -86,12 +99,16 @@ class RunCheckpoint:
         config: dict[str, Any],
         state: dict[str, tf.Variable],
         max_to_keep: int,
+        versioned: Sequence[Versioned] = (),
     ) -> None:
-        self._checkpoint = tf.train.Checkpoint(
-            student=variables_of(student),
-            config=tf.Variable(json.dumps(config), trainable=False),
-            state=state,
-        )
+        self._config = tf.Variable(json.dumps(config), trainable=False)
+        parts = {"student": variables_of(student), "config": self._config}
+        self._checkpoint = tf.train.Checkpoint(**parts, state=state)
+        self._versioned = versioned
+        own = {name for part in versioned for name in part.state()}
+        same = {name: variable for name, variable in state.items() if name not in own}
+        self._restored = tf.train.Checkpoint(**parts, state=same)
+        self._names = frozenset(state)
         if _read_list(folder) is None:  # Absent, or damaged so that the manager stumbles over it.
             pathlib.Path(folder, layout.CHECKPOINT_LIST).unlink(missing_ok=True)
         self._manager = tf.train.CheckpointManager(
@@ -116,6 +133,19 @@ class RunCheckpoint:
                 f"{reason} The last good checkpoint is {kept}."
             ) from None
 
+    def _restore(self, path: str) -> None:
+        saved = tf.train.load_checkpoint(path).get_variable_to_shape_map()
+        unknown = {key for key in saved if key.startswith("state/")}
+        unknown -= {state_key(name) for name in self._names}
+        if unknown:
+            raise ValueError(f"It holds what this run does not have: {', '.join(sorted(unknown))}")
+        config = self._config.numpy()
+        status = self._restored.restore(path)
+        status.assert_existing_objects_matched().expect_partial()
+        self._config.assign(config)  # What runs now, not what an older version wrote of it.
+        for part in self._versioned:
+            part.restore(read_state(path, part.state()))
+
     def restore_latest(self) -> str | None:
         """Restores the newest readable checkpoint and returns its path; None if there is none.
 
@@ -125,14 +155,33 @@ class RunCheckpoint:
         paths = checkpoint_paths(self._manager.directory)[::-1]
         for path in paths:
             try:
-                self._checkpoint.restore(path).assert_consumed()
+                self._restore(path)
                 return path
+            except InputError:  # It can be read, but this version cannot go on from it.
+                raise
             except READ_ERRORS as error:
                 reason = str(error).splitlines()[0]
                 print(f"WARNING: checkpoint {path} is passed over: {reason}", flush=True)
         if paths:
             raise InputError(f"No checkpoint in {self._manager.directory} can be read.")
         return None
+
+
+def state_key(name: str) -> str:
+    """The key in a checkpoint of a run's state of this name."""
+    escaped = name.replace(".", "..").replace("/", ".S")  # As TensorFlow does it.
+    return f"state/{escaped}/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def read_state(prefix: str, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Those of a checkpoint's state that it holds, by name.
+
+    Raises:
+      One of `READ_ERRORS`: it is gone or damaged.
+    """
+    reader = tf.train.load_checkpoint(prefix)
+    keys = {name: state_key(name) for name in names}
+    return {name: reader.get_tensor(key) for name, key in keys.items() if reader.has_tensor(key)}
 
 
 def _read_list(folder: str) -> list[str] | None:

@@ -36,6 +36,9 @@ class Result:
         weighting, is_mixed = self.config["weighting"], self.config.get("mixup") is not None
         if weighting is None:
             return "mixup" if is_mixed else "baseline"
+        if "name" in weighting:
+            options = "".join(f", {k} {v}" for k, v in weighting["options"].items())
+            return ("mixup, " if is_mixed else "") + weighting["name"] + options
         if is_mixed:
             return f"mentormix, percentile {weighting['loss_p_percentile']:g}"
         name = pathlib.PurePath(self.config["trained_mentornet_dir"]).name

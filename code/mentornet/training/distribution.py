@@ -133,6 +133,25 @@ def same_everywhere(strategy: tf.distribute.Strategy, value: int) -> bool:
     return bool((gather(tf.constant(value, tf.int64)).numpy() == value).all())
 
 
+class AnyWorker:
+    """Tells whether something is so in any worker; all of them must call it at the same time."""
+
+    def __init__(self, strategy: tf.distribute.Strategy, cluster: Cluster) -> None:
+        self._is_alone = len(cluster) == 1
+
+        @tf.function
+        def gather(own: tf.Tensor) -> tf.Tensor:
+            values = strategy.run(lambda: replicas.gather(own[None]))
+            return strategy.experimental_local_results(values)[0]
+
+        self._gather = gather
+
+    def __call__(self, value: bool) -> bool:
+        if self._is_alone:
+            return value
+        return bool(self._gather(tf.constant(int(value), tf.int64)).numpy().any())
+
+
 def _devices(num_devices: int) -> str:
     """Makes sure that there are devices enough, and returns what they are: "GPU" or "CPU"."""
     gpus = tf.config.list_physical_devices("GPU")

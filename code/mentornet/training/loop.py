@@ -1,19 +1,15 @@
-"""The loop around the training step: data, logs, checkpoints, signals."""
+"""The loop around the training step."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import signal
-import time
 from collections.abc import Iterable, Iterator
-from types import FrameType
-from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import UNIFORM
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.datasets import records
@@ -25,16 +21,13 @@ from mentornet.datasets.pipeline import (
     in_replicas,
     training_batches,
 )
-from mentornet.runs import run_folder, statistics, writers
+from mentornet.runs import run_folder, writers
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.students import registry
-from mentornet.training import distribution, recipe
+from mentornet.training import distribution, hooks, recipe
 from mentornet.training.build import make_trainer
-from mentornet.training.step import Outputs, Trainer
+from mentornet.training.step import StepResult, Trainer
 from mentornet.training.updates import MentorUpdates, Relearn
-from mentornet.weighting.mentor_checkpoints import mentornet_fingerprint
-
-_NOT_LOGGED = {"logits", "losses", "sample_weights", "positions", "stop"}
 
 
 def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
@@ -61,7 +54,7 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     info = dataset_info(config.dataset_name, config.data_dir)
-    for name in registry.ignored_flags(config, mentored=config.weighting is not None):
+    for name in registry.ignored_flags(config, mentored=config.is_mentored):
         reason = f"{config.studentnet} with a MentorNet has a schedule of its own (as released)."
         print(f"WARNING: --{name} has no effect: {reason}", flush=True)
     defaults = recipe.defaults(config.studentnet, info.augment)
@@ -74,17 +67,14 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
     if config.mentornet_update_epochs:
         assert relearn is not None
         updates = MentorUpdates(config, trainer, examples, relearn)
-    mentor = trainer.weighting.mentor if trainer.weighting else None
     description = run_folder.describe(
         config,
-        registry.learning_rate_schedule(
-            config, len(examples), mentored=config.weighting is not None
-        ),
+        registry.learning_rate_schedule(config, len(examples), mentored=config.is_mentored),
         num_examples=len(examples),
         num_classes=info.num_classes,
         image_shape=list(examples.image_shape),
         data_sha256=examples.fingerprint(),
-        mentornet_sha256=mentornet_fingerprint(mentor) if mentor else None,
+        **trainer.facts,
     )
     with contextlib.ExitStack() as stack:
         stack.enter_context(cluster.watched())
@@ -93,7 +83,12 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
             run_folder.open_folder(config, description, defaults)
         distribution.meet(strategy)
         checkpoint = RunCheckpoint(
-            config.train_log_dir, trainer.student, description, trainer.state(), config.max_to_keep
+            config.train_log_dir,
+            trainer.student,
+            description,
+            trainer.state(),
+            config.max_to_keep,
+            versioned=[trainer.history] if trainer.history else [],
         )
         run = _Run(config, cluster, strategy, examples, trainer, checkpoint, updates)
         return run.go_on()
@@ -146,68 +141,49 @@ class _Run:
         return step
 
     def _loop(self, batches: Iterable[Batch], step: int, last_step: int) -> int:
-        """Steps, logs and saves until the last step or a signal; returns the last step done."""
-        config, trainer, is_chief = self.config, self.trainer, self.cluster.is_chief
-        label = "mentornet" if trainer.weighting else "baseline"
-        writer = writers.MultiWriter()
-        if is_chief:
-            writer = run_folder.open_writers(config, step, last_step, label)
-        recent: list[Outputs] = []  # Since the last row was written.
-        saved_at = logged_at = time.monotonic()
-        with contextlib.closing(writer), _stop_on_signals() as received:
+        """Steps until the last step or a signal; returns the last step done."""
+        stop = hooks.Stop(distribution.AnyWorker(self.strategy, self.cluster))
+        with self._writer(step, last_step) as writer, stop.on_signals():
+            actions = self._hooks(writer)
             for batch in _read(batches):
-                if received:
-                    trainer.stop()
-                if config.steps_per_loop == 1:
-                    outputs = trainer.step(batch["images"], batch["labels"], batch["positions"])
-                else:
-                    outputs = trainer.steps(batch)
-                recent.append(outputs)
-                step += outputs["mentornet/total_loss"].shape.num_elements()  # Waits for no value.
-                stopped = bool(received)
-                if len(self.cluster) > 1:
-                    stopped = bool(np.any(outputs["stop"]))  # All workers after the same step.
-                last = step == last_step or stopped
-                save = last or time.monotonic() - saved_at >= config.save_interval_secs
-                if config.save_interval_steps:
-                    save = save or step % config.save_interval_steps == 0
-                log = step % config.log_every_steps == 0 or step == config.max_number_of_steps
-                if save or log:
-                    _check_finite(recent, step)
-                if log:
-                    row, seconds = self._row(recent), time.monotonic() - logged_at
-                    images = sum(outputs["losses"].shape.num_elements() for outputs in recent)
-                    writer.write_scalars(step, row | {"images_per_second": images / seconds})
-                    recent.clear()
-                    logged_at = time.monotonic()
-                if self.updates and step in self.updates.steps:
-                    self.updates(step, save=is_chief)
-                if save and is_chief:
-                    self.checkpoint.save()
-                if save:
-                    saved_at = time.monotonic()
-                if last:
+                result = self._step(batch)
+                step += result.num_steps
+                stopped = stop.asked()
+                moment = hooks.Moment(step, result, is_last=stopped or step == last_step)
+                for act in actions:
+                    act(moment)
+                if moment.is_last:
                     break
         if stopped and step < last_step:
-            by = received[0] if received else "a signal to another worker"
             advice = "start the same command again to go on."
-            print(f"Stopped by {by} after step {step}, which is saved; {advice}", flush=True)
+            by = f"Stopped by {stop.reason} after step {step}"
+            print(f"{by}, which is saved; {advice}", flush=True)
         return step
 
-    def _row(self, recent: list[Outputs]) -> writers.Scalars:
-        """The last step's scalars, and statistics of all samples since the row before."""
-        last = recent[-1]
-        scalars = {k: float(np.ravel(v)[-1]) for k, v in last.items() if k not in _NOT_LOGGED}
-        positions, weights = (
-            np.concatenate([np.ravel(outputs[name]) for outputs in recent])
-            for name in ("positions", "sample_weights")
-        )
-        predictions = np.concatenate(
-            [np.ravel(np.argmax(outputs["logits"], axis=-1)) for outputs in recent]
-        )
-        labels = self.examples.labels[positions], self.examples.clean_labels[positions]
-        scalars |= statistics.prediction_statistics(predictions, *labels)
-        return scalars | statistics.weight_statistics(weights, *labels)
+    def _step(self, batch: Batch) -> StepResult:
+        if self.config.steps_per_loop > 1:
+            return self.trainer.steps(batch)
+        return self.trainer.step(batch["images"], batch["labels"], batch["positions"])
+
+    def _hooks(self, writer: writers.MultiWriter) -> list[hooks.Hook]:
+        """What happens after each step, in this order."""
+        is_chief, finite = self.cluster.is_chief, hooks.FiniteLosses()
+        found: list[hooks.Hook] = [finite, hooks.Log(self.config, writer, self.examples, finite)]
+        if self.updates is not None:
+            found.append(hooks.UpdateMentorNet(self.updates, save=is_chief))
+        checkpoint = self.checkpoint if is_chief else None
+        return [*found, hooks.Save(self.config, checkpoint, finite)]
+
+    @contextlib.contextmanager
+    def _writer(self, step: int, last_step: int) -> Iterator[writers.MultiWriter]:
+        """Where rows go: nowhere, unless this is the chief."""
+        name = self.config.weighting_name
+        label = "baseline" if name == UNIFORM else name
+        writer = writers.MultiWriter()
+        if self.cluster.is_chief:
+            writer = run_folder.open_writers(self.config, step, last_step, label)
+        with contextlib.closing(writer):
+            yield writer
 
 
 def _read(batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -224,37 +200,3 @@ def _read(batches: Iterable[Batch]) -> Iterator[Batch]:
         if batch is None:
             return
         yield batch
-
-
-def _check_finite(recent: list[Outputs], step: int) -> None:
-    totals = np.concatenate([np.ravel(outputs["mentornet/total_loss"]) for outputs in recent])
-    bad = np.flatnonzero(~np.isfinite(totals))
-    if bad.size:
-        number = step - len(totals) + int(bad[0]) + 1
-        raise InputError(
-            f"The loss of step {number} is {totals[bad[0]]}: nothing of it was saved, the last "
-            "checkpoint stays. A lower `learning_rate` may help."
-        )
-
-
-@contextlib.contextmanager
-def _stop_on_signals() -> Iterator[list[str]]:
-    """Collects the names of SIGTERM and SIGINT; a second one acts as it would without us."""
-    received: list[str] = []
-    before: dict[int, Any] = {}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def note(number: int, frame: FrameType | None) -> None:
-        del frame
-        received.append(signal.Signals(number).name)
-        restore()
-
-    for caught in (signal.SIGTERM, signal.SIGINT):
-        before[caught] = signal.signal(caught, note)
-    try:
-        yield received
-    finally:
-        restore()

@@ -7,7 +7,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mentornet.core import replicas
 from mentornet.core.schedules import PiecewiseConstant
 
 
@@ -72,40 +71,6 @@ class PiecewiseConstantDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         return {"boundaries": self.boundaries, "values": self.values}
-
-
-class LossScale:
-    """A factor of the loss that keeps its gradient within what float16 can hold.
-
-    Unlike Keras' LossScaleOptimizer a step whose gradient overflows counts, with a gradient of 0,
-    so that the global step remains the number of batches seen.
-    """
-
-    _STEPS_TO_DOUBLE = 2000
-
-    def __init__(self) -> None:
-        self._scale = tf.Variable(2.0**15, trainable=False, name="loss_scale")
-        self._num_finite = tf.Variable(0, trainable=False, name="num_finite")
-
-    def state(self) -> dict[str, tf.Variable]:
-        return {"loss_scale": self._scale, "num_finite": self._num_finite}
-
-    def __call__(self, loss: tf.Tensor) -> tf.Tensor:
-        """The loss to be differentiated, float32."""
-        return loss * self._scale
-
-    def unscale(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-        """The gradients of the loss itself; all 0 if one is not finite."""
-        bad = tf.add_n([tf.math.count_nonzero(~tf.math.is_finite(g)) for g in gradients])
-        finite = replicas.total(tf.cast(bad, tf.float32)) == 0
-        unscaled = [tf.where(finite, g / self._scale, tf.zeros_like(g)) for g in gradients]
-        num_finite = tf.where(finite, self._num_finite + 1, 0)
-        doubled = num_finite == self._STEPS_TO_DOUBLE
-        factor = tf.where(finite, tf.where(doubled, 2.0, 1.0), 0.5)
-        with tf.control_dependencies(unscaled):
-            self._scale.assign(self._scale * factor)
-            self._num_finite.assign(tf.where(doubled, 0, num_finite))
-        return unscaled
 
 
 def make_optimizer(momentum: float, schedule: PiecewiseConstant) -> keras.optimizers.Optimizer:

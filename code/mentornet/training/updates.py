@@ -14,6 +14,7 @@ from mentornet.evaluation import dump
 from mentornet.evaluation.predictor import Predictor
 from mentornet.runs import layout
 from mentornet.training.step import Trainer
+from mentornet.weighting.curriculum import CurriculumWeighting
 from mentornet.weighting.mentor import MentorNet
 from mentornet.weighting.mentor_checkpoints import save_mentornet
 
@@ -42,7 +43,7 @@ class MentorUpdates:
     ) -> None:
         rule = "`mentornet_update_epochs` needs trusted samples (cifar_prepare_data --num_trusted)."
         check(bool(examples.trusted.any()), rule, trusted=int(examples.trusted.sum()))
-        assert trainer.weighting is not None  # TrainConfig checks it.
+        assert isinstance(trainer.weighting, CurriculumWeighting)  # TrainConfig checks it.
         further = trainer.weighting.mentor.further_features
         rule = "`mentornet_update_epochs` needs a MentorNet without further features."
         check(not further, rule, further_features=further)

@@ -1,10 +1,21 @@
-"""What a run remembers of each sample."""
+"""Per-sample training statistics.
+
+The one place to add a statistic: an entry in `COLUMNS`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
 import tensorflow as tf
 
-COLUMNS = (
+from mentornet.core.errors import check
+
+_SMALLEST_RATE = 0.05
+# The columns of runs whose checkpoints do not name them.
+_UNNAMED = (
     "num_seen",
     "mean_loss",
     "loss_variance",
@@ -12,15 +23,71 @@ COLUMNS = (
     "prediction",
     "probability",
 )
-_SMALLEST_RATE = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What a step knows of the samples that it saw, float32 [batch] unless said otherwise.
+
+    Attributes:
+      old: the columns before, by name.
+      labels: int64, as given.
+      losses: nats.
+      weights: before example drop-out.
+      logits: float32 [batch, classes].
+      count: how often each sample has been seen, this time included.
+      rate: share of this time in a running mean: 1 / count, at least 5 %.
+    """
+
+    old: Mapping[str, tf.Tensor]
+    labels: tf.Tensor
+    losses: tf.Tensor
+    weights: tf.Tensor
+    logits: tf.Tensor
+    count: tf.Tensor
+    rate: tf.Tensor
+
+    @property
+    def deviation(self) -> tf.Tensor:
+        """The losses' distances from their running means before."""
+        return self.losses - self.old["mean_loss"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A statistic.
+
+    Attributes:
+      update: from what a step saw to the new value, [batch].
+      absent: the value with which a run of an older version, that did not have the column, goes on;
+        None if it cannot.
+    """
+
+    update: Callable[[Seen], tf.Tensor]
+    absent: float | None = None
+
+
+COLUMNS = {
+    # The number of steps that saw the sample.
+    "num_seen": Column(lambda seen: seen.count),
+    # Running means: plain over the first 20 times, from then on with 5 % for the newest. Nats.
+    "mean_loss": Column(lambda seen: seen.old["mean_loss"] + seen.rate * seen.deviation),
+    "loss_variance": Column(
+        lambda seen: (1 - seen.rate) * (seen.old["loss_variance"] + seen.rate * seen.deviation**2)
+    ),
+    "mean_weight": Column(
+        lambda seen: seen.old["mean_weight"] + seen.rate * (seen.weights - seen.old["mean_weight"])
+    ),
+    # The class predicted last, and the probability that the student gave it.
+    "prediction": Column(lambda seen: tf.cast(tf.argmax(seen.logits, axis=1), tf.float32)),
+    "probability": Column(lambda seen: tf.reduce_max(tf.nn.softmax(seen.logits), axis=1)),
+}
+
+VALUES, NAMES = "sample_history", "sample_history_columns"
 
 
 class SampleHistory(tf.Module):
-    """Decayed statistics of each training sample over the steps that saw it.
-
-    Columns: the number of those steps; mean and variance of the loss in nats, and mean of the
-    weight before example drop-out, plain over the first 20 times and from then on with 5 % for the
-    newest; the class predicted last, and the probability that the student gave it.
+    """The statistics `COLUMNS` of each training sample over the steps that saw it.
 
     Args:
       num_examples: size of the training split; a sample's place in it is its position.
@@ -32,8 +99,36 @@ class SampleHistory(tf.Module):
     def __init__(self, num_examples: int) -> None:
         super().__init__("sample_history")
         self.values = tf.Variable(
-            tf.zeros([num_examples, len(COLUMNS)]), trainable=False, name="sample_history"
+            tf.zeros([num_examples, len(COLUMNS)]), trainable=False, name=VALUES
         )
+        self._names = tf.Variable(list(COLUMNS), trainable=False, name=NAMES)
+
+    def state(self) -> dict[str, tf.Variable]:
+        """What a checkpoint holds: the values and their columns' names."""
+        return {VALUES: self.values, NAMES: self._names}
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> None:
+        """Goes on from a checkpoint, also from one of a version with other columns.
+
+        Args:
+          saved: the checkpoint's arrays by name, those of `state()`.
+
+        Raises:
+          InputError: see `saved_columns`; or a column is missing that cannot be filled, or one is
+            there that this version does not know.
+        """
+        columns = saved_columns(saved)
+        unknown = [name for name in columns if name not in COLUMNS]
+        rule = "The history of the run in `train_log_dir` has columns that this version lacks."
+        check(not unknown, rule, columns=unknown)
+        absent = {name: column.absent for name, column in COLUMNS.items() if name not in columns}
+        missing = [name for name, value in absent.items() if value is None]
+        rule = "The history of the run in `train_log_dir` lacks columns that cannot be filled."
+        check(not missing, rule, columns=missing)
+        rows = self.values.shape[0]
+        filled = columns | {name: np.full(rows, value) for name, value in absent.items()}
+        values = np.stack([filled[name] for name in COLUMNS], axis=1)
+        self.values.assign(values.astype(np.float32))
 
     def read(self, positions: tf.Tensor) -> dict[str, tf.Tensor]:
         """The columns of some samples, by name.
@@ -48,28 +143,42 @@ class SampleHistory(tf.Module):
         return dict(zip(COLUMNS, tf.unstack(rows, axis=1), strict=True))
 
     def update(
-        self, positions: tf.Tensor, losses: tf.Tensor, weights: tf.Tensor, logits: tf.Tensor
+        self,
+        positions: tf.Tensor,
+        labels: tf.Tensor,
+        losses: tf.Tensor,
+        weights: tf.Tensor,
+        logits: tf.Tensor,
     ) -> None:
         """Takes in one step; of a sample that is twice in a batch, the later place counts.
 
         Args:
           positions: int64 [batch].
+          labels: int64 [batch].
           losses: float32 [batch, 1].
-          weights: float32 [batch, 1].
+          weights: float32 [batch, 1], before example drop-out.
           logits: float32 [batch, classes].
         """
         old = self.read(positions)
         count = old["num_seen"] + 1
         rate = tf.maximum(1 / count, _SMALLEST_RATE)
-        deviation = losses[:, 0] - old["mean_loss"]
-        variance = (1 - rate) * (old["loss_variance"] + rate * deviation**2)
-        mean_weight = old["mean_weight"] + rate * (weights[:, 0] - old["mean_weight"])
-        rows = (
-            count,
-            old["mean_loss"] + rate * deviation,
-            variance,
-            mean_weight,
-            tf.cast(tf.argmax(logits, axis=1), tf.float32),
-            tf.reduce_max(tf.nn.softmax(logits), axis=1),
-        )
-        self.values.scatter_update(tf.IndexedSlices(tf.stack(rows, axis=1), positions))
+        seen = Seen(old, labels, losses[:, 0], weights[:, 0], logits, count, rate)
+        rows = tf.stack([column.update(seen) for column in COLUMNS.values()], axis=1)
+        self.values.scatter_update(tf.IndexedSlices(rows, positions))
+
+
+def saved_columns(saved: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns of a checkpoint's history by name, of this version or another.
+
+    Args:
+      saved: the checkpoint's arrays `VALUES` and, unless it is older, `NAMES`.
+
+    Raises:
+      InputError: the columns are not named, and are not those of the versions that did not.
+    """
+    values, names = saved[VALUES], _UNNAMED
+    if NAMES in saved:
+        names = tuple(name.decode() for name in saved[NAMES])
+    rule = "The history in the checkpoint must name its columns."
+    check(values.shape[1] == len(names), rule, columns=values.shape[1])
+    return dict(zip(names, values.T, strict=True))

@@ -118,6 +118,10 @@ class MentorNet(keras.Model):
         hidden = tf.tanh(features @ variables["Variable"] + variables["Variable_1"])
         return hidden @ (variables["Variable_2"] + variables["Variable_3"])
 
+    def sample_weights(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Sigmoid of the logits of `inputs`, float32 [batch, 1] in 0..1."""
+        return tf.sigmoid(self(inputs))
+
 
 def _cell_state(inputs: tf.Tensor, variables: dict[str, tf.Tensor], way: str) -> tf.Tensor:
     """sigmoid(i) * tanh(j) of one time step from a zero state, [batch, 1].

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -42,12 +42,9 @@ class SampleWeighting(tf.Module):
     ```
 
     Args:
-      mentor: the MentorNet.
-      loss_p_percentile: share in 0..1; this percentile of a batch's losses is averaged.
-      burn_in_epoch: epoch percentage before which every weight is 1.
-      fixed_epoch_after_burn_in: whether the MentorNet sees at most `burn_in_epoch` as epoch.
-      loss_moving_average_decay: in 0..1.
-      example_dropout_rates: "rate,epochs,rate,epochs,...", the epochs sum to 100; or 100 rates.
+      mentor: the MentorNet (or a `mentornet.weighting.curriculum.ClosedForm`).
+      loss_p_percentile, burn_in_epoch, fixed_epoch_after_burn_in, loss_moving_average_decay,
+      example_dropout_rates: see `mentornet.config.weighting.WeightingConfig`.
       seed: of the example drop-out; which samples a step drops depends on (seed, global_step).
       loss_moving_average: the variable to use, by default a new one.
       dropout_stream: of the example drop-out's random numbers.
@@ -62,7 +59,7 @@ class SampleWeighting(tf.Module):
 
     def __init__(
         self,
-        mentor: MentorNet,
+        mentor: MentorNet | Any,
         loss_p_percentile: float = 0.7,
         burn_in_epoch: int = 0,
         fixed_epoch_after_burn_in: bool = False,
@@ -80,7 +77,7 @@ class SampleWeighting(tf.Module):
             loss_moving_average_decay,
             example_dropout_rates,
         )
-        self.mentor = mentor
+        self.mentor: Any = mentor
         self.seed = seed
         self._stream = dropout_stream
         self._dropout_rates = schedules.dropout_rates(example_dropout_rates)
@@ -163,7 +160,7 @@ class SampleWeighting(tf.Module):
         epoch_column = zeros + tf.cast(epoch, tf.float32)
         columns = [losses, losses - average, label_column, epoch_column]
         columns += self._further_columns(further or {})
-        weights = tf.sigmoid(self.mentor(tf.concat(columns, axis=1)))
+        weights = self.mentor.sample_weights(tf.concat(columns, axis=1))
         # Kept from the release: burn-in ends one epoch early.
         weights = tf.where(epoch < config.burn_in_epoch - 1, tf.ones_like(weights), weights)
         rate = tf.gather(tf.constant(self._dropout_rates, tf.float64), epoch)

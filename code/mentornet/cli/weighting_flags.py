@@ -1,0 +1,81 @@
+"""--weighting: which one, and its options."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from absl import flags
+
+from mentornet.config.weighting import MENTORNET, UNIFORM, NamedWeighting, WeightingConfig
+from mentornet.core.errors import check
+from mentornet.weighting import registry
+from mentornet.weighting.methods import WEIGHTINGS
+
+FLAGS = flags.FLAGS
+flags.disclaim_key_flags()  # The flags belong to the script that calls these functions.
+
+_SETTINGS = {field.name: field.default for field in dataclasses.fields(WeightingConfig)}
+# Those that only some weightings obey.
+_MENTORNET_FLAGS = ("trained_mentornet_dir", "mentornet_label", *_SETTINGS)
+
+
+def define_weighting_flag(default: str, flag_values: flags.FlagValues = FLAGS) -> None:
+    """Which weighting, with `default` in place of none, and its options."""
+    text = f"How samples are weighted, by name or as module:factory.\n{WEIGHTINGS.help()}"
+    flags.DEFINE_string("weighting", default, text, flag_values=flag_values)
+    flags.DEFINE_list(
+        "weighting_options",
+        [],
+        "Options of --weighting as name=value,...; a value with commas has to be quoted.",
+        flag_values=flag_values,
+    )
+
+
+def named(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> NamedWeighting | None:
+    """The weighting that the flags name; None for `uniform`.
+
+    Args:
+      mentored: whether the script has the flags of a MentorNet.
+      flag_values: the flags that were defined and parsed; they do not name `mentornet`, unless
+        the script does not have its flags.
+
+    Raises:
+      InputError: flags contradict each other.
+    """
+    name, options = flag_values["weighting"].value, _options(flag_values)
+    registry.check_name(name)
+    rule = "--weighting=mentornet needs cifar_train_mentornet.py or cifar_train_mentormix.py."
+    check(name != MENTORNET, rule, weighting=name)
+    rule = f"--weighting_options does not go with --weighting={name}, which has none."
+    check(not options or name != UNIFORM, rule, weighting_options=options)
+    known = () if ":" in name else registry.options_of(name)
+    for flag in _MENTORNET_FLAGS if mentored else ():
+        given = flag_values[flag]
+        rule = f"--{flag} does not go with --weighting={name}."
+        check(flag in known or not given.present, rule, **{flag: given.value})
+        # A script's own default counts as well.
+        if flag in known and flag not in options and given.value != _SETTINGS[flag]:
+            options[flag] = given.value
+    return None if name == UNIFORM else NamedWeighting(name, options)
+
+
+def check_no_options(flag_values: flags.FlagValues = FLAGS) -> None:
+    """Raises InputError if options are given to the MentorNet, which has flags."""
+    rule = "--weighting_options does not go with --weighting=mentornet, which has flags."
+    options = flag_values["weighting_options"].value
+    check(not options, rule, weighting_options=options)
+
+
+def _options(flag_values: flags.FlagValues) -> dict[str, Any]:
+    """The options as JSON values; what is no JSON is a text."""
+    options: dict[str, Any] = {}
+    for item in flag_values["weighting_options"].value:
+        name, equals, value = item.partition("=")
+        check(bool(equals), "`weighting_options` must be name=value,...", weighting_options=item)
+        try:
+            options[name.strip()] = json.loads(value)
+        except ValueError:
+            options[name.strip()] = value
+    return options

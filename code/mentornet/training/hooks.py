@@ -1,0 +1,194 @@
+"""What happens beside the steps of a run: logging, saving, checking, learning the MentorNet."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+
+from mentornet.config.training import TrainConfig
+from mentornet.core.errors import InputError
+from mentornet.datasets.records import Examples
+from mentornet.runs import statistics, writers
+from mentornet.runs.checkpoints import RunCheckpoint
+from mentornet.training.distribution import AnyWorker
+from mentornet.training.step import StepResult
+from mentornet.training.updates import MentorUpdates
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """After a call of the step.
+
+    Attributes:
+      step: the global step.
+      result: of the one or several steps of the call.
+      is_last: whether the run ends here, for whatever reason.
+    """
+
+    step: int
+    result: StepResult
+    is_last: bool
+
+
+class Hook(Protocol):
+    """Is told of every moment, one hook after the other."""
+
+    def __call__(self, moment: Moment) -> None: ...
+
+
+class FiniteLosses:
+    """Notes the losses; those who log or save ask it first, since looking at them costs time."""
+
+    def __init__(self) -> None:
+        self._recent: list[StepResult] = []
+
+    def __call__(self, moment: Moment) -> None:
+        self._recent.append(moment.result)
+
+    def check(self, step: int) -> None:
+        """Checks all losses since the check before.
+
+        Raises:
+          InputError: one of them is not finite; the message names its step.
+        """
+        if not self._recent:
+            return
+        totals = np.concatenate([np.ravel(result.total_loss) for result in self._recent])
+        self._recent.clear()
+        bad = np.flatnonzero(~np.isfinite(totals))
+        if bad.size:
+            number = step - len(totals) + int(bad[0]) + 1
+            raise InputError(
+                f"The loss of step {number} is {totals[bad[0]]}: nothing of it was saved, the last "
+                "checkpoint stays. A lower `learning_rate` may help."
+            )
+
+
+class Log:
+    """Writes a row every `log_every_steps` steps, and at the end of training.
+
+    The row holds the last step's scalars, and statistics of all samples since the row before.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        writer: writers.MultiWriter,
+        examples: Examples,
+        finite: FiniteLosses,
+    ) -> None:
+        self._config, self._writer, self._finite = config, writer, finite
+        self._labels, self._clean_labels = examples.labels, examples.clean_labels
+        self._recent: list[StepResult] = []
+        self._logged_at = time.monotonic()
+
+    def __call__(self, moment: Moment) -> None:
+        self._recent.append(moment.result)
+        config, step = self._config, moment.step
+        if step % config.log_every_steps and step != config.max_number_of_steps:
+            return
+        self._finite.check(step)
+        row, seconds = self._row(), time.monotonic() - self._logged_at
+        images = sum(result.samples.losses.shape.num_elements() for result in self._recent)
+        self._writer.write_scalars(step, row | {"images_per_second": images / seconds})
+        self._recent.clear()
+        self._logged_at = time.monotonic()
+
+    def _row(self) -> writers.Scalars:
+        scalars = {k: float(np.ravel(v)[-1]) for k, v in self._recent[-1].scalars.items()}
+        samples = [result.samples for result in self._recent]
+        positions = np.concatenate([np.ravel(np.asarray(each.positions)) for each in samples])
+        weights = np.concatenate([np.ravel(each.weights) for each in samples])
+        predictions = np.concatenate([np.ravel(np.argmax(e.logits, axis=-1)) for e in samples])
+        labels = self._labels[positions], self._clean_labels[positions]
+        scalars |= statistics.prediction_statistics(predictions, *labels)
+        return scalars | statistics.weight_statistics(weights, *labels)
+
+
+class UpdateMentorNet:
+    """Learns the MentorNet further after the steps that the configuration names."""
+
+    def __init__(self, updates: MentorUpdates, save: bool) -> None:
+        self._updates, self._save = updates, save
+
+    def __call__(self, moment: Moment) -> None:
+        if moment.step in self._updates.steps:
+            self._updates(moment.step, save=self._save)
+
+
+class Save:
+    """Saves a checkpoint as often as the configuration says, and at the end.
+
+    Args:
+      config: of the run.
+      checkpoint: what to save; None in workers other than the chief, which check all the same.
+      finite: asked before.
+    """
+
+    def __init__(
+        self, config: TrainConfig, checkpoint: RunCheckpoint | None, finite: FiniteLosses
+    ) -> None:
+        self._config, self._checkpoint, self._finite = config, checkpoint, finite
+        self._saved_at = time.monotonic()
+
+    def __call__(self, moment: Moment) -> None:
+        if not self._is_due(moment):
+            return
+        self._finite.check(moment.step)
+        if self._checkpoint is not None:
+            self._checkpoint.save()
+        self._saved_at = time.monotonic()
+
+    def _is_due(self, moment: Moment) -> bool:
+        config = self._config
+        late = time.monotonic() - self._saved_at >= config.save_interval_secs
+        interval = config.save_interval_steps
+        return moment.is_last or late or bool(interval and moment.step % interval == 0)
+
+
+class Stop:
+    """Whether the run must end before its last step: a signal came, to this worker or another.
+
+    Args:
+      any_worker: tells whether something is so in any worker.
+    """
+
+    def __init__(self, any_worker: AnyWorker) -> None:
+        self._any_worker = any_worker
+        self._received: list[str] = []
+
+    def asked(self) -> bool:
+        """Whether a signal came; all workers must ask after the same step, and hear the same."""
+        return self._any_worker(bool(self._received))
+
+    @property
+    def reason(self) -> str:
+        return self._received[0] if self._received else "a signal to another worker"
+
+    @contextlib.contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Notes SIGTERM and SIGINT; a second one acts as it would without us."""
+        before: dict[int, Any] = {}
+
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+        def note(number: int, frame: FrameType | None) -> None:
+            del frame
+            self._received.append(signal.Signals(number).name)
+            restore()
+
+        for caught in (signal.SIGTERM, signal.SIGINT):
+            before[caught] = signal.signal(caught, note)
+        try:
+            yield
+        finally:
+            restore()

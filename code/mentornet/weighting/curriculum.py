@@ -1,0 +1,106 @@
+"""Weightings whose weight is a function of a sample's features: MentorNets and closed forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from mentornet.config.weighting import WeightingConfig
+from mentornet.weighting import features
+from mentornet.weighting.protocol import Batch, Context, Weighed
+from mentornet.weighting.sample_weighting import SampleWeighting
+
+
+class ClosedForm:
+    """A curriculum as a formula, in place of a MentorNet that has learned it.
+
+    Args:
+      formula: of loss, loss minus its moving average and epoch percentage, float32 [batch, 1] each,
+        to weights of that shape.
+    """
+
+    further_features: tuple[str, ...] = ()
+
+    def __init__(self, formula: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]) -> None:
+        self._formula = formula
+
+    def sample_weights(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Of the release's four features, float32 [batch, 4]: weights [batch, 1]."""
+        loss, difference, _, epoch = tf.split(inputs, 4, axis=1)
+        return self._formula(loss, difference, epoch)
+
+
+class CurriculumWeighting:
+    """`SampleWeighting` as a weighting of the registry.
+
+    Args:
+      sample_weighting: what it calls.
+      label_is_given: whether the MentorNet sees the given label instead of 0.
+    """
+
+    def __init__(self, sample_weighting: SampleWeighting, label_is_given: bool = False) -> None:
+        self.sample_weighting = sample_weighting
+        self._label_is_given = label_is_given
+
+    @property
+    def mentor(self) -> Any:
+        return self.sample_weighting.mentor
+
+    @property
+    def config(self) -> WeightingConfig:
+        return self.sample_weighting.config
+
+    @property
+    def loss_moving_average(self) -> tf.Variable:
+        return self.sample_weighting.loss_moving_average
+
+    def __call__(self, batch: Batch) -> Weighed:
+        """Weights, and the scalars that the release logs under these names."""
+        names = self.mentor.further_features
+        found = self.sample_weighting.weigh(
+            batch.losses,
+            batch.epoch_percentage,
+            batch.global_step,
+            batch.labels if self._label_is_given else None,
+            {name: features.FURTHER[name].compute(batch.past) for name in names},
+        )
+        scalars = {
+            "debug/percentile_loss": found.percentile_loss,
+            "debug/dropout_rate": found.dropout_rate,
+            "debug/epoch_step": tf.cast(found.epoch, tf.float32),
+            "debug/loss_moving_percentile": tf.identity(self.loss_moving_average),
+        }
+        return Weighed(found.weights, found.before_dropout, scalars=scalars)
+
+
+def make_curriculum(
+    context: Context, mentor: Any, label_is_given: bool, settings: dict[str, Any]
+) -> CurriculumWeighting:
+    """A weighting by a MentorNet or a closed form.
+
+    Args:
+      context: of the training; that of a second weighting makes one with the first's settings.
+      mentor: a MentorNet or a `ClosedForm`.
+      label_is_given: whether the MentorNet sees the given label instead of 0.
+      settings: see `mentornet.config.weighting.WeightingConfig`.
+
+    Raises:
+      InputError: a setting lies outside its range.
+    """
+    average = context.variable("loss_moving_average")
+    if isinstance(context.first, CurriculumWeighting):
+        made = context.first.sample_weighting.second(average)
+    else:
+        made = SampleWeighting(mentor, **settings, seed=context.seed, loss_moving_average=average)
+    return CurriculumWeighting(made, label_is_given)
+
+
+def make_closed_form(
+    context: Context,
+    formula: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
+    settings: dict[str, Any],
+) -> CurriculumWeighting:
+    """A weighting by a formula; see `ClosedForm` and `make_curriculum`."""
+    return make_curriculum(context, ClosedForm(formula), False, settings)

@@ -1,0 +1,59 @@
+"""What the labels, outputs and losses of a fit() say to a weighting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+_SMALLEST_PROBABILITY = 1e-7
+# The parts of an input that says which samples it holds.
+_INPUTS, _POSITIONS = "inputs", "positions"
+
+
+def split(inputs: Any) -> tuple[Any, Any]:
+    """`{"inputs": ..., "positions": ...}` as a pair; of anything else the positions are None."""
+    if isinstance(inputs, Mapping) and set(inputs) == {_INPUTS, _POSITIONS}:
+        return inputs[_INPUTS], inputs[_POSITIONS]
+    return inputs, None
+
+
+def without_reduction(loss: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """A loss that returns one value a sample."""
+    loss = keras.losses.get(loss)
+    if isinstance(loss, keras.losses.Loss):
+        return type(loss).from_config({**loss.get_config(), "reduction": None})
+    return loss
+
+
+def takes_logits(loss: Any) -> bool:
+    """Whether a loss takes logits; of a function it is assumed."""
+    loss = keras.losses.get(loss)
+    if isinstance(loss, keras.losses.Loss):
+        return bool(loss.get_config().get("from_logits", False))
+    return not getattr(loss, "__module__", "").startswith("keras.")
+
+
+def class_labels(y: Any) -> tf.Tensor | None:
+    """Labels int64 [batch], from whole numbers or one-hot rows; None if they are neither."""
+    if not tf.is_tensor(y):
+        return None
+    if y.shape.rank == 2 and y.shape[1] is not None and y.shape[1] > 1:
+        return tf.argmax(y, axis=1)
+    single = y.shape.rank == 1 or (y.shape.rank == 2 and y.shape[1] == 1)
+    return tf.cast(tf.reshape(y, [-1]), tf.int64) if single else None
+
+
+def class_logits(outputs: Any, are_logits: bool) -> tf.Tensor | None:
+    """Logits, float32 [batch, classes], of a model that classifies; else None.
+
+    Args:
+      outputs: of the model.
+      are_logits: whether they are logits, or else probabilities.
+    """
+    if not tf.is_tensor(outputs) or outputs.shape.rank != 2 or outputs.shape[1] == 1:
+        return None
+    outputs = tf.cast(outputs, tf.float32)
+    return outputs if are_logits else tf.math.log(tf.maximum(outputs, _SMALLEST_PROBABILITY))

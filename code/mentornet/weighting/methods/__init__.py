@@ -1,0 +1,8 @@
+"""The weightings, one file each; see `mentornet.core.registry` for what a file holds.
+
+A module of this package defines `make(context, *, options)`, a factory (`weighting.protocol`).
+"""
+
+from mentornet.core.registry import Registry
+
+WEIGHTINGS = Registry(__name__, attribute="make", argument="weighting")

@@ -1,0 +1,33 @@
+"""Focal loss: (1 - p) ** gamma, p the probability of the given label; hard samples count most.
+Option `gamma`, and the settings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from mentornet.core.errors import check
+from mentornet.weighting.curriculum import make_closed_form
+from mentornet.weighting.protocol import Context, Weighting
+
+
+def make(context: Context, *, gamma: float = 2.0, **settings: Any) -> Weighting:
+    """What the shipped curriculum `focal_loss` approximates by a network (Lin et al. 2017).
+
+    Args:
+      context: of the training.
+      gamma: positive.
+      **settings: see `mentornet.config.weighting.WeightingConfig`.
+
+    Raises:
+      InputError: `gamma` is not positive, or a setting lies outside its range.
+    """
+    check(gamma > 0, "`gamma` must be positive.", gamma=gamma)
+
+    def formula(loss: tf.Tensor, difference: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+        del difference, epoch
+        return (1 - tf.exp(-loss)) ** gamma
+
+    return make_closed_form(context, formula, settings)

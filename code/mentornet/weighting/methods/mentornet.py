@@ -1,0 +1,49 @@
+"""A MentorNet: a small network from a sample's loss to its weight (Jiang et al. 2018).
+It has flags of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mentornet.core.errors import check
+from mentornet.weighting import features
+from mentornet.weighting.curriculum import CurriculumWeighting, make_curriculum
+from mentornet.weighting.mentor import MentorNet
+from mentornet.weighting.mentor_checkpoints import load_mentornet, mentornet_fingerprint
+from mentornet.weighting.protocol import Context, Weighting
+
+
+def make(
+    context: Context, *, mentor: MentorNet | str, label: str = "zero", **settings: Any
+) -> Weighting:
+    """The weighting of the paper's Algorithm 1.
+
+    Args:
+      context: of the training.
+      mentor: a MentorNet, or what `load_mentornet` takes.
+      label: what the MentorNet sees as label, "zero" or "given".
+      **settings: see `mentornet.config.weighting.WeightingConfig`.
+
+    Raises:
+      InputError: no readable MentorNet, its labels or features do not fit, or a setting lies
+        outside its range.
+    """
+    if isinstance(context.first, CurriculumWeighting):
+        mentor = context.first.mentor  # It may be learned again during the run.
+    if isinstance(mentor, str):
+        mentor = load_mentornet(mentor)
+    classes = context.num_classes
+    rule = f"mentornet_label='given' needs a MentorNet with {classes} labels."
+    known = label == "zero" or classes is None or mentor.num_labels >= classes
+    check(known, rule, labels_in_the_checkpoint=mentor.num_labels)
+    further = mentor.further_features
+    rule = f"The MentorNet's further features must be among {', '.join(features.FURTHER)}."
+    check(set(further) <= features.FURTHER.keys(), rule, features=further)
+    context.needs_history = bool(further)
+    weighting = make_curriculum(context, mentor, label == "given", settings)
+    if context.first is None:
+        # It may be learned again during the run.
+        context.keep({name: v.value for name, v in mentor.tf1_variables.items()})
+        context.facts["mentornet_sha256"] = mentornet_fingerprint(mentor)
+    return weighting

@@ -1,0 +1,145 @@
+"""What a step learns from: samples weighed, mixed, and weighed again.
+
+The one place for the order of these, shared by the scripts' step and `MentoredModel`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from mentornet.config.weighting import MixupConfig
+from mentornet.core import schedules
+from mentornet.core.errors import check
+from mentornet.weighting.mixup import draw_partners, forward_without_trace
+from mentornet.weighting.protocol import Batch, Weighed, Weighting, as_weighed
+
+# (labels, outputs) -> float32 [batch, 1].
+SampleLosses = Callable[[Any, Any], tf.Tensor]
+
+
+class Learned(NamedTuple):
+    """What a step learns from a batch; arrays are float32 [batch, 1].
+
+    Attributes:
+      losses: of the samples as they were before they were mixed.
+      weighed: what the weighting says of these.
+      learned_losses: the losses to learn from, with gradient.
+      weights: theirs.
+    """
+
+    losses: tf.Tensor
+    weighed: Weighed
+    learned_losses: tf.Tensor
+    weights: tf.Tensor
+
+    def weighted_loss(self, size: tf.Tensor) -> tf.Tensor:
+        """Sum of weight times loss over `size`, float32 scalars."""
+        return tf.reduce_sum(self.weights * self.learned_losses) / size
+
+    def added_loss(self, size: tf.Tensor) -> tf.Tensor | None:
+        """Sum of the terms that the weighting adds over `size`, if it adds some."""
+        if self.weighed.added is None:
+            return None
+        return tf.reduce_sum(self.weighed.added) / size
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """Weighs a batch, mixes it, and weighs the mixed samples, as far as that is asked for.
+
+    Args:
+      weighting: of the samples as they are.
+      sample_losses: the loss of each sample.
+      forward: inputs -> outputs in training mode, with gradient.
+      student: whose outputs decide how samples are mixed.
+      seed: of what is mixed.
+      mixup: how samples are mixed, if they are.
+      second: the weighting of mixed samples; None weighs them with 1.
+      labels_of: labels as the loss takes them -> int64 [batch], or None.
+      logits_of: outputs -> float32 [batch, classes], or None.
+    """
+
+    weighting: Weighting
+    sample_losses: SampleLosses
+    forward: Callable[[Any], Any]
+    student: keras.Model
+    seed: int = 0
+    mixup: MixupConfig | None = None
+    second: Weighting | None = None
+    labels_of: Callable[[Any], tf.Tensor | None] = tf.convert_to_tensor
+    logits_of: Callable[[Any], tf.Tensor | None] = tf.convert_to_tensor
+
+    def outputs(self, inputs: Any) -> Any:
+        """The outputs from which samples are weighed: with gradient, unless they will be mixed."""
+        if self.mixup is None:
+            return self.forward(inputs)
+        return forward_without_trace(self.student, inputs)
+
+    def __call__(
+        self,
+        inputs: Any,
+        labels: Any,
+        outputs: Any,
+        *,
+        step: tf.Tensor,
+        total_steps: tf.Tensor | int,
+        positions: tf.Tensor | None = None,
+        past: Mapping[str, tf.Tensor] | None = None,
+        given: tf.Tensor | None = None,
+    ) -> Learned:
+        """What to learn from a batch.
+
+        Args:
+          inputs: [batch, ...], or a structure of such.
+          labels: as `sample_losses` takes them.
+          outputs: those of `self.outputs(inputs)`.
+          step: int64 scalar, the number of updates done.
+          total_steps: of the whole training, to which the epoch percentage refers.
+          positions: int64 [batch], the samples' places in the training split.
+          past: see `Batch`.
+          given: float32 [batch, 1], further weights that are multiplied to the weighting's.
+
+        Raises:
+          InputError: the weighting returns no weight a sample, or adds a term where samples are
+            mixed.
+        """
+        losses = self.sample_losses(labels, outputs)
+        batch = Batch(
+            losses=tf.stop_gradient(losses),
+            epoch_percentage=schedules.epoch_percentage(step, total_steps),
+            global_step=step,
+            logits=self.logits_of(outputs),
+            labels=self.labels_of(labels),
+            positions=positions,
+            past=past or {},
+        )
+        weighed = as_weighed(self.weighting(batch), batch)
+        learned, weights = losses, weighed.weights
+        if self.mixup is not None:
+            rule = "`mixup_alpha` does not go with a weighting that adds a term to the loss."
+            check(weighed.added is None, rule, mixup_alpha=self.mixup.alpha)
+            partners = draw_partners(weights, self.mixup.alpha, self.seed, step)
+            outputs = self.forward(tf.nest.map_structure(partners.mix, inputs))
+            others = tf.nest.map_structure(partners.of, labels)
+            learned = partners.mix_losses(
+                self.sample_losses(labels, outputs), self.sample_losses(others, outputs)
+            )
+            weights = self._weigh_again(batch, learned, outputs)
+            given = None if given is None else partners.mix(given)
+        if given is not None:
+            weights = weights * given
+            if weighed.added is not None:
+                weighed = weighed._replace(added=weighed.added * given)
+        return Learned(losses, weighed, learned, weights)
+
+    def _weigh_again(self, batch: Batch, losses: tf.Tensor, outputs: Any) -> tf.Tensor:
+        if self.second is None:
+            return tf.ones_like(losses)
+        losses = tf.stop_gradient(losses)
+        batch = batch._replace(losses=losses, logits=self.logits_of(outputs))
+        return as_weighed(self.second(batch), batch).weights

@@ -1,0 +1,80 @@
+"""Weightings by name, or as a user's own factory; TensorFlow is imported by `make` alone."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib.util
+import inspect
+import keyword
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mentornet.config.weighting import WeightingConfig
+from mentornet.core.errors import InputError, check
+from mentornet.core.registry import import_object
+from mentornet.weighting.methods import WEIGHTINGS
+
+if TYPE_CHECKING:
+    from mentornet.weighting.protocol import Context, Weighting
+
+
+def check_name(name: str) -> None:
+    """Raises InputError unless `name` is a weighting's, or of the form "module:factory"."""
+    if ":" not in name:
+        WEIGHTINGS.check(name, ", or 'module:factory'")
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """The options of a weighting of `methods`, read from its file, which is not imported."""
+    spec = importlib.util.find_spec(f"{WEIGHTINGS.package}.{name}")
+    assert spec is not None and spec.origin is not None
+    tree = ast.parse(pathlib.Path(spec.origin).read_text())
+    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef))
+    arguments = next(node for node in functions if node.name == WEIGHTINGS.attribute).args
+    found = [argument.arg.rstrip("_") for argument in arguments.kwonlyargs]
+    if arguments.kwarg is not None:  # **settings of Algorithm 1.
+        found += [field.name for field in dataclasses.fields(WeightingConfig)]
+    return tuple(found)
+
+
+def make(
+    weighting: str | Callable[..., Weighting], context: Context, options: Mapping[str, Any]
+) -> Weighting:
+    """Makes a weighting.
+
+    Args:
+      weighting: the name of a weighting of `methods`, "module:factory", or a factory.
+      context: of the training.
+      options: the factory's keyword arguments; one that is a keyword of Python ("lambda") is handed
+        over with "_" behind it.
+
+    Raises:
+      InputError: there is no such weighting, or the options are not the factory's.
+    """
+    factory: Any = weighting
+    if isinstance(weighting, str):
+        check_name(weighting)
+        is_own = ":" in weighting
+        factory = import_object("weighting", weighting) if is_own else WEIGHTINGS.find(weighting)
+        known = () if is_own else options_of(weighting)
+        rule = f"`weighting_options` of {weighting} are: {', '.join(known) or 'none'}."
+        check(is_own or set(options) <= set(known), rule, **dict(options))
+    arguments = {f"{k}_" if keyword.iskeyword(k) else k: v for k, v in options.items()}
+    try:
+        inspect.signature(factory).bind(context, **arguments)
+    except TypeError as error:
+        raise InputError(
+            f"`weighting_options` do not suit `weighting`: {error}. Received: {dict(options)!r}"
+        ) from None
+    made = factory(context, **arguments)
+    check(callable(made), f"`weighting` {weighting} must return a function.", returned=made)
+    return made
+
+
+def name_of(weighting: str | Callable[..., Weighting]) -> str:
+    """The name by which `make` finds a factory again."""
+    if isinstance(weighting, str):
+        return weighting
+    return f"{weighting.__module__}:{weighting.__qualname__}"

@@ -1,0 +1,143 @@
+"""Runs and models that an earlier version wrote go on under this one (tests/fixtures)."""
+
+import dataclasses
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import ROOT, latest_state, start
+
+from mentornet import InputError, MentoredModel
+from mentornet.evaluation.label_errors import score_labels
+from mentornet.weighting import history
+from mentornet.weighting.history import COLUMNS, Column, SampleHistory
+
+EARLIER = ROOT / "tests" / "fixtures" / "earlier_run"
+NAMES = "state/sample_history_columns/.ATTRIBUTES/VARIABLE_VALUE"
+# On the machine that wrote the fixture they are the same bit for bit; others round otherwise.
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+@pytest.fixture(scope="module")
+def earlier(digits, tmp_path_factory):
+    """A copy of the run of an earlier version, with its data in place."""
+    folder = tmp_path_factory.mktemp("earlier") / "train"
+    shutil.copytree(EARLIER, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["data_dir"] = str(digits / "0.4")
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_a_run_goes_on(earlier, digits, tmp_path):
+    """Weights, mixing, both moving averages, statistics: as if the version had not changed."""
+    folder = tmp_path / "train"
+    shutil.copytree(earlier, folder)
+    flags = {
+        "dataset_name": "digits",
+        "data_dir": digits / "0.4",
+        "studentnet": "tiny_student:build",
+        "batch_size": 16,
+        "max_number_of_steps": 20,
+        "learning_rate": 0.02,
+        "log_every_steps": 5,
+        "trained_mentornet_dir": "mentornet_pd",
+        "burn_in_epoch": 20,
+        "example_dropout_rates": "0.5,17,0.1,83",
+        "ema_decay": 0.9,
+        "record_sample_weights": True,
+        "train_log_dir": folder,
+    }
+    flags = [f"--{name}={value}" for name, value in flags.items()]
+    process = start("code/cifar_train_mentormix.py", *flags, PYTHONPATH=str(EARLIER))
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert "Going on from" in output
+    state = latest_state(folder)
+    with np.load(EARLIER / "end.npz") as file:
+        expected = {key.replace("|", "/"): file[key] for key in file.files}
+    assert state.keys() - expected.keys() == {NAMES}
+    assert expected.keys() <= state.keys()
+    for key, value in expected.items():
+        np.testing.assert_allclose(state[key], value, err_msg=key, **CLOSE)
+    assert [name.decode() for name in state[NAMES]] == list(COLUMNS)
+    before, after = score_labels([str(earlier)]), score_labels([str(folder)])
+    assert before.score.max() > 0 and not np.array_equal(before.score, after.score)
+
+
+def test_a_saved_model_goes_on():
+    model = keras.models.load_model(EARLIER / "fit.keras")
+    assert isinstance(model, MentoredModel)  # Importing it registers it with Keras.
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(64, 6)).astype("float32")
+    labels = generator.integers(0, 3, 64)
+    how = {"batch_size": 8, "shuffle": False, "verbose": 0}
+    model.fit(inputs, labels, epochs=2, initial_epoch=1, **how)
+    with np.load(EARLIER / "fit_end.npz") as file:
+        expected = [file[name] for name in file.files]
+    for ours, theirs in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, **CLOSE)
+
+
+@pytest.fixture
+def saved():
+    """Statistics as an earlier checkpoint holds them: six columns without names."""
+    values = np.random.default_rng(0).uniform(size=(5, 6)).astype(np.float32)
+    return {history.VALUES: values}
+
+
+def test_columns_that_are_younger_than_the_run(saved, monkeypatch):
+    """Filled with what they say, or refused by name."""
+    weights = Column(lambda seen: seen.weights, absent=0.5)
+    monkeypatch.setattr(history, "COLUMNS", {"last_weight": weights} | COLUMNS)
+    values = SampleHistory(5)
+    values.restore(saved)
+    np.testing.assert_array_equal(values.values[:, 0], 0.5)
+    np.testing.assert_array_equal(values.values[:, 1:], saved[history.VALUES])
+    one = tf.constant([[1.0]])
+    values.update([2], [0], one, 0.25 * one, tf.zeros([1, 3]))
+    assert float(values.read([2])["last_weight"][0]) == 0.25
+    needed = dataclasses.replace(weights, absent=None)
+    monkeypatch.setattr(history, "COLUMNS", {"last_weight": needed} | COLUMNS)
+    with pytest.raises(InputError, match=r"lacks columns .* Received: columns=.'last_weight'"):
+        SampleHistory(5).restore(saved)
+
+
+def test_columns_that_are_older_or_unknown(saved):
+    names = np.array([*COLUMNS, "visits"]).astype(bytes)
+    values = np.concatenate([saved[history.VALUES], np.ones((5, 1), np.float32)], axis=1)
+    newer = {history.VALUES: values, history.NAMES: names}
+    with pytest.raises(InputError, match=r"this version lacks. Received: columns=.'visits'"):
+        SampleHistory(5).restore(newer)
+    assert history.saved_columns(newer)["visits"].tolist() == [1] * 5
+    with pytest.raises(InputError, match="must name its columns. Received: columns=7"):
+        history.saved_columns({history.VALUES: values})
+
+
+def test_a_report_of_other_columns(earlier, tmp_path):
+    """Columns in another order and further ones are read; a missing one is named."""
+    from mentornet.runs import checkpoints
+
+    read = checkpoints.read_state(
+        checkpoints.find_latest(str(earlier)), (history.VALUES, history.NAMES)
+    )
+    columns = history.saved_columns(read)
+    expected = score_labels([str(earlier)]).score
+    for number, names in enumerate(([*list(columns)[::-1], "visits"], ["num_seen", "mean_loss"])):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        shutil.copy(earlier / "config.json", folder)
+        values = [columns.get(name, np.ones(200, np.float32)) for name in names]
+        state = {
+            history.VALUES: tf.Variable(np.stack(values, axis=1)),
+            history.NAMES: tf.Variable(names),
+        }
+        tf.train.Checkpoint(state=state).write(str(folder / "model.ckpt-10"))
+        if number == 0:
+            np.testing.assert_array_equal(score_labels([str(folder)]).score, expected)
+        else:
+            with pytest.raises(InputError, match=r"lacks=.'mean_weight', 'prediction'"):
+                score_labels([str(folder)])

@@ -1,0 +1,317 @@
+"""What every weighting of the registry must do, and each one against NumPy."""
+
+import dataclasses
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import weighting_runs
+from helpers import ROOT, run
+from weighting_runs import BATCH, CLASSES, OPTIONS, SAMPLES, STEPS, batches, make_trainer, train
+
+from mentornet import InputError, MentoredModel
+from mentornet.config.weighting import NamedWeighting, WeightingConfig
+from mentornet.learning import curricula
+from mentornet.runs.checkpoints import RunCheckpoint
+from mentornet.weighting import registry
+from mentornet.weighting.methods import WEIGHTINGS
+from mentornet.weighting.protocol import Batch, Context, as_weighed
+
+NAMES = WEIGHTINGS.names()
+every_weighting = pytest.mark.parametrize("name", NAMES)
+
+
+def a_batch(losses, **values):
+    losses = tf.constant(losses, tf.float32)[:, None]
+    return Batch(losses, **({"epoch_percentage": 60, "global_step": 3} | values))
+
+
+@every_weighting
+def test_weights_are_finite_and_one_a_sample(name):
+    """From tiny to huge losses, with logits to match, twice in a row."""
+    context = Context(0, num_examples=20, num_classes=CLASSES)
+    weighting = registry.make(name, context, OPTIONS.get(name, {}))
+    logits = tf.constant([[0.0, 0, 0, 0], [100, 0, 0, 0], [-100, 0, 0, 0], [1, 2, 3, 4]])
+    labels = tf.zeros([4], tf.int64)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    positions = tf.constant([3, 19, 0, 7], tf.int64)
+    for _ in range(2):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            batch = a_batch(losses, logits=logits, labels=labels, positions=positions)
+            weighed = as_weighed(weighting(batch), batch)
+            # A constant for those that add nothing, so that there is a gradient.
+            added = 0 * logits if weighed.added is None else weighed.added
+        assert weighed.weights.shape == weighed.before_dropout.shape == (4, 1)
+        assert weighed.weights.dtype == tf.float32
+        for values in (weighed.weights, weighed.before_dropout):
+            assert np.all((values.numpy() >= 0) & (values.numpy() <= 1))
+        assert np.isfinite(added.numpy()).all()
+        assert np.isfinite(tape.gradient(added, logits).numpy()).all()
+
+
+@every_weighting
+def test_a_run_goes_on_from_its_checkpoint(name, tmp_path):
+    """Bit for bit, statistics and state of each sample included."""
+    whole, first, second = (make_trainer(name) for _ in range(3))
+    train(whole)
+    train(first, range(STEPS // 2))
+    for trainer, use in ((first, RunCheckpoint.save), (second, RunCheckpoint.restore_latest)):
+        parts = trainer.student, {}, trainer.state(), 1, [trainer.history]
+        use(RunCheckpoint(str(tmp_path), *parts))
+    train(second, range(STEPS // 2, STEPS))
+    a, b = weighting_runs.state(whole), weighting_runs.state(second)
+    assert a.keys() == b.keys()
+    for key, value in a.items():
+        np.testing.assert_array_equal(value, b[key], err_msg=key)
+    start = weighting_runs.linear_student().get_weights()[0]
+    assert np.abs(a["kernel"] - start).max() > 1e-3
+
+
+@pytest.fixture(scope="module")
+def replicas(tmp_path_factory):
+    path = tmp_path_factory.mktemp("replicas") / "states.npz"
+    command = [sys.executable, str(ROOT / "tests" / "weighting_runs.py"), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return dict(np.load(path))
+
+
+@every_weighting
+def test_two_replicas_are_one_device(name, replicas):
+    keys = {key.split(" ")[2] for key in replicas if key.startswith(f"{name} 1 ")}
+    assert {"kernel", "sample_history", "num_used"} <= keys
+    for key in keys:
+        one, two = (replicas[f"{name} {count} {key}"] for count in (1, 2))
+        np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-6, err_msg=key)
+
+
+LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def fitted(name, model=None, epochs=2, initial_epoch=0, **values):
+    if model is None:
+        model = MentoredModel(
+            weighting_runs.linear_student(),
+            weighting=name,
+            weighting_options=OPTIONS.get(name, {}) if name != "mentornet" else None,
+            num_examples=SAMPLES,
+            **values,
+        )
+        model.compile(keras.optimizers.SGD(0.1), LOGITS, metrics=["accuracy"])
+    inputs, labels = weighting_runs.data()
+    x = {"inputs": inputs, "positions": np.arange(SAMPLES)} if name == "elr" else inputs
+    how = {"epochs": epochs, "initial_epoch": initial_epoch, "shuffle": False, "verbose": 0}
+    history = model.fit(x, labels, BATCH, **how)
+    assert np.isfinite(history.history["loss"]).all()
+    return model
+
+
+@every_weighting
+def test_fit_and_saving(name, tmp_path):
+    """A model that is saved, loaded and trained further ends as one that was not."""
+    whole = fitted(name, epochs=2, total_steps=6)
+    half = fitted(name, epochs=1, total_steps=6)
+    half.save(tmp_path / "half.keras")
+    loaded = keras.models.load_model(tmp_path / "half.keras")
+    fitted(name, loaded, initial_epoch=1)
+    for a, b in zip(whole.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    inputs, labels = weighting_runs.data()
+    plain = loaded.student(inputs).numpy()
+    np.testing.assert_allclose(loaded.predict(inputs, verbose=0), plain, rtol=1e-5)
+    assert len(loaded.evaluate(inputs, labels, verbose=0)) == 2
+
+
+def softmax(logits):
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponents / exponents.sum(axis=1, keepdims=True)
+
+
+def test_gce_has_the_gradient_of_its_loss():
+    """Of (1 - p ** q) / q, by differences of NumPy's."""
+    logits = np.random.default_rng(0).normal(size=(1, CLASSES))
+    labels, q, h = [2], 0.6, 1e-5
+    weighting = registry.make("gce", Context(), {"q": q})
+    x = tf.constant(logits, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, x)
+        weights = as_weighed(weighting(a_batch(losses)), a_batch(losses)).weights
+        total = tf.reduce_sum(weights[:, 0] * losses)
+    expected = []
+    for change in h * np.eye(CLASSES):
+        up, down = ((1 - softmax(logits + c)[0, 2] ** q) / q for c in (change, -change))
+        expected.append((up - down) / (2 * h))
+    np.testing.assert_allclose(tape.gradient(total, x)[0], expected, rtol=1e-4)
+
+
+def elr_reference(kernel, steps, beta=0.7, strength=3.0):
+    """Steps of TensorFlow 1's momentum on ELR's loss, from its two formulas."""
+    targets, velocity = np.zeros((SAMPLES, CLASSES)), np.zeros_like(kernel)
+    for inputs, labels, positions in batches(steps):
+        p = softmax(inputs @ kernel)
+        t = beta * targets[positions] + (1 - beta) * p
+        targets[positions] = t
+        agreement = np.sum(p * t, axis=1, keepdims=True)
+        of_loss = p - np.eye(CLASSES)[labels]
+        # d/dlogits of log(1 - <p, t>), t held: -p (t - <p, t>) / (1 - <p, t>).
+        of_term = -p * (t - agreement) / (1 - agreement)
+        gradient = inputs.T @ (of_loss + strength * of_term) / BATCH + 0.01 * kernel
+        velocity = 0.9 * velocity + gradient
+        kernel = kernel - 0.1 * velocity
+    return kernel, targets
+
+
+def test_elr_equals_numpy():
+    trainer = make_trainer("elr")
+    kernel = trainer.student.get_weights()[0].astype(np.float64)
+    results = train(trainer)
+    expected, targets = elr_reference(kernel, range(STEPS))
+    np.testing.assert_allclose(trainer.student.get_weights()[0], expected, atol=2e-5)
+    np.testing.assert_allclose(trainer.state()["elr_targets"], targets, atol=2e-5)
+    scalars = results[-1].scalars
+    decay = 0.01 * 0.5 * np.sum(np.square(elr_reference(kernel, range(STEPS - 1))[0]))
+    total = scalars["mentornet/weighted_loss"] + scalars["mentornet/added_loss"] + decay
+    assert float(scalars["mentornet/total_loss"]) == pytest.approx(float(total), rel=1e-4)
+    assert float(scalars["mentornet/added_loss"]) < 0
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "gamma"),
+    [
+        ("self_paced", {}, None),
+        ("focal_loss", {}, None),
+        ("focal_loss", {"gamma": 3.0}, 3.0),
+        ("spcl_linear", {"gamma": 0.5}, 0.5),
+    ],
+)
+def test_closed_forms_are_the_curricula(name, options, gamma):
+    """The NumPy curricula from which the shipped MentorNets were learned."""
+    losses = np.random.default_rng(1).exponential(size=30).astype(np.float32)
+    more = {"example_dropout_rates": [0.0] * 100, "loss_p_percentile": 0.75}
+    weighting = registry.make(name, Context(), options | more)
+    weights = weighting(a_batch(losses)).weights.numpy()[:, 0]
+    average = 0.5 * np.sort(losses)[::-1][round(29 * 0.25)]
+    features = np.stack([losses, losses - np.float32(average), 0 * losses, 0 * losses + 60], 1)
+    np.testing.assert_allclose(weights, curricula.CURRICULA[name](features, gamma), atol=1e-6)
+    assert len(np.unique(weights)) > 1
+
+
+def test_self_paced_is_the_shipped_curriculum_but_for_its_approximation():
+    """Same moving average and drop-out; weights within the learned network's error."""
+    options = {"example_dropout_rates": "0.5,50,0.1,50"}
+    closed = registry.make("self_paced", Context(7), options)
+    learned = registry.make("mentornet", Context(7), {"mentor": "self_paced", **options})
+    differences = []
+    for step in range(20):
+        losses = np.random.default_rng(step).exponential(size=64)
+        batch = a_batch(losses, epoch_percentage=5 * step, global_step=step)
+        ours, theirs = closed(batch), learned(batch)
+        assert float(closed.loss_moving_average) == float(learned.loss_moving_average)
+        dropped = (ours.weights.numpy() == 0) & (ours.before_dropout.numpy() > 0)
+        assert (theirs.weights.numpy()[dropped] == 0).all()
+        differences.append(np.abs(ours.before_dropout - theirs.before_dropout))
+    assert 0 < np.mean(differences) < 0.05
+
+
+def test_uniform_is_one():
+    weighting = registry.make("uniform", Context(), {})
+    assert (weighting(a_batch([0.0, 1.0, 9.0])).numpy() == 1).all()
+
+
+def test_wrong_weightings():
+    for name, options, part in (
+        ("gcee", {}, "`weighting` must be one of elr, focal_loss, gce"),
+        ("nowhere:factory", {}, "`weighting` nowhere:factory cannot be imported"),
+        ("gce", {"p": 0.7}, "`weighting_options` of gce are: q"),
+        ("gce", {"q": 2}, "`q` must lie in 0..1"),
+        ("elr", {"lambda": -1}, "`lambda` must not be negative"),
+        ("elr", {}, "`num_classes` must be known"),
+        ("mentornet", {}, "do not suit `weighting`: missing a required argument: 'mentor'"),
+        ("self_paced", {"burn_in_epoch": 101}, "`burn_in_epoch` must lie in"),
+    ):
+        with pytest.raises(InputError, match=part.replace("(", r"\(")):
+            registry.make(name, Context(), options)
+    with pytest.raises(InputError, match="`num_examples` must be given"):
+        MentoredModel(weighting_runs.linear_student(), weighting="elr")
+    model = MentoredModel(weighting_runs.linear_student(), weighting="elr", num_examples=SAMPLES)
+    model.compile("sgd", LOGITS)
+    with pytest.raises(InputError, match="with this weighting"):
+        model.fit(*weighting_runs.data(), verbose=0)
+    with pytest.raises(InputError, match="burn_in_epoch: of the MentorNet"):
+        MentoredModel(weighting_runs.linear_student(), weighting="gce", burn_in_epoch=3)
+    with pytest.raises(InputError, match="one weight a sample"):
+        as_weighed(tf.ones([3]), a_batch([1.0, 2.0, 3.0]))
+
+
+def test_descriptions_name_the_options():
+    settings = tuple(field.name for field in dataclasses.fields(WeightingConfig))
+    for name, description in WEIGHTINGS.descriptions().items():
+        if name != "mentornet":
+            own = tuple(re.findall(r"`(\w+)`", description))
+            assert registry.options_of(name) == own + settings * ("settings" in description)
+
+
+def test_listing_needs_no_tensorflow():
+    code = "import sys\nfrom mentornet.weighting import registry\n"
+    code += "assert 'elr: Early-learning' in registry.WEIGHTINGS.help()\n"
+    code += "assert registry.options_of('elr') == ('beta', 'lambda')\n"
+    code += "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"
+    folder = pathlib.Path(registry.__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "part"),
+    [
+        ("baseline", ["--weighting=mentornet"], "needs cifar_train_mentornet.py"),
+        ("baseline", ["--weighting=gcee"], "`weighting` must be one of"),
+        ("baseline", ["--weighting_options=q=1"], "does not go with --weighting=uniform"),
+        ("baseline", ["--weighting=gce", "--weighting_options=q"], "must be name=value"),
+        ("mentornet", ["--weighting=gce", "--burn_in_epoch=3"], "--burn_in_epoch does not go"),
+        (
+            "mentornet",
+            ["--weighting=self_paced", "--trained_mentornet_dir=mentornet_pd"],
+            "--trained_mentornet_dir does not go with --weighting=self_paced",
+        ),
+    ],
+)
+def test_flags_that_contradict(script, flags, part, train_flags, tmp_path):
+    flags = [*train_flags(train_log_dir=tmp_path / "train"), *flags]
+    status, output = run(f"code/cifar_train_{script}.py", *flags)
+    assert status == 2, output
+    assert part in output and "Traceback" not in output
+    assert not (tmp_path / "train").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--weighting=uniform"], None),
+        (["--weighting=gce"], NamedWeighting("gce")),
+        (["--weighting=elr", "--weighting_options=lambda=1,beta=0.9"], {"lambda": 1, "beta": 0.9}),
+        # The script's own default, and a flag that the weighting obeys.
+        (
+            ["--weighting=self_paced", "--burn_in_epoch=3"],
+            {"burn_in_epoch": 3, "example_dropout_rates": "0.0,100"},
+        ),
+    ],
+)
+def test_flags_of_mentormix(flags, expected):
+    """What the flags mean in the script whose defaults differ from the release's."""
+    code = "import sys, cifar_train_mentormix\nfrom mentornet.cli import training_flags\n"
+    code += "training_flags.FLAGS(sys.argv)\n"
+    code += "training_flags.FLAGS.second_reweight = False\n"
+    code += "print(training_flags.train_config(mentored=True).weighting)\n"
+    command = [sys.executable, "-c", code, "--data_dir=d", "--train_log_dir=t", *flags]
+    done = subprocess.run(command, cwd=ROOT / "code", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if isinstance(expected, dict):
+        expected = NamedWeighting(flags[0].partition("=")[2], expected)
+    assert done.stdout.strip() == str(expected)

@@ -1,0 +1,112 @@
+"""A few steps of a small student under every weighting of the registry.
+
+Run as a script, it trains on one device and in two replicas, and writes both results.
+"""
+
+import sys
+
+import numpy as np
+
+SAMPLES, BATCH, FEATURES, CLASSES, STEPS = 24, 8, 6, 4, 6
+# Half of the samples are dropped at first, none later on.
+DROPOUT = {"example_dropout_rates": "0.5,50,0,50"}
+OPTIONS = {
+    "mentornet": {"mentor": "mentornet_pd", **DROPOUT},
+    "self_paced": DROPOUT,
+    "focal_loss": DROPOUT,
+    "spcl_linear": DROPOUT,
+}
+
+
+def data():
+    """Inputs float32 [SAMPLES, FEATURES] and labels int64 [SAMPLES]."""
+    generator = np.random.default_rng(3)
+    inputs = generator.normal(size=(SAMPLES, FEATURES)).astype(np.float32)
+    return inputs, generator.integers(0, CLASSES, SAMPLES)
+
+
+def linear_student(seed=0):
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    layer = keras.layers.Dense(CLASSES, use_bias=False, name="dense")
+    return keras.Sequential([keras.Input((FEATURES,)), layer], name="linear")
+
+
+def make_trainer(name, **options):
+    """The scripts' trainer of a linear student, with statistics of each sample."""
+    from mentornet.training.optimizers import TF1Momentum
+    from mentornet.training.step import Trainer
+    from mentornet.training.wrappers import OptimizerUpdate
+    from mentornet.weighting import registry
+    from mentornet.weighting.history import SampleHistory
+    from mentornet.weighting.protocol import Context
+
+    student, context = linear_student(), Context(5, SAMPLES, CLASSES)
+    return Trainer(
+        student,
+        OptimizerUpdate(TF1Momentum(0.1, 0.9), student),
+        weight_decay=0.01,
+        weighting=registry.make(name, context, {**OPTIONS.get(name, {}), **options}),
+        context=context,
+        max_number_of_steps=STEPS,
+        seed=5,
+        history=SampleHistory(SAMPLES),
+    )
+
+
+def batches(steps=range(STEPS)):
+    """Inputs, labels and positions of each step; three steps are a pass over the samples."""
+    inputs, labels = data()
+    for step in steps:
+        order = np.random.default_rng(step // 3).permutation(SAMPLES)
+        positions = order[step % 3 * BATCH :][:BATCH]
+        yield inputs[positions], labels[positions], positions
+
+
+def train(trainer, steps=range(STEPS)):
+    """The results of some steps."""
+    import tensorflow as tf
+
+    return [trainer.step(*map(tf.constant, batch)) for batch in batches(steps)]
+
+
+def state(trainer):
+    """Every number that a checkpoint of the trainer would hold."""
+    found = {name: np.asarray(v.numpy()) for name, v in trainer.state().items()}
+    return found | {"kernel": trainer.student.get_weights()[0]}
+
+
+def main(path):
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    logical = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(cpu, logical)
+    from mentornet.weighting.methods import WEIGHTINGS
+
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    found = {}
+    for name in WEIGHTINGS.names():
+        trainer = make_trainer(name)
+        train(trainer)
+        found |= {f"{name} 1 {key}": value for key, value in state(trainer).items()}
+        with strategy.scope():
+            trainer = make_trainer(name)
+        for batch in batches():
+            # Each replica gets one half of the batch.
+            halves = [
+                strategy.experimental_distribute_values_from_function(
+                    lambda context, part=part: tf.constant(
+                        np.split(part, 2)[context.replica_id_in_sync_group]
+                    )
+                )
+                for part in batch
+            ]
+            trainer.step(*halves)
+        found |= {f"{name} 2 {key}": value for key, value in state(trainer).items()}
+    np.savez(path, **{key: v for key, v in found.items() if v.dtype.kind in "fiu"})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -7,7 +7,7 @@ import json
 import shutil
 
 import pytest
-from conftest import ROOT, run
+from helpers import ROOT, run
 
 STUDENT = '''"""One dense layer on the pixels."""
 

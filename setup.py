@@ -21,7 +21,6 @@ class BuildWithModels(build_py):
 
 setup(
     packages=[*find_packages("code"), "mentornet_learning"],
-    package_dir={"mentornet": "code/mentornet"},
     scripts=sorted(map(str, pathlib.Path("code").glob("*.py"))),
     cmdclass={"build_py": BuildWithModels},
 )

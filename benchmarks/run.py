@@ -179,7 +179,7 @@ def data_rates(data: pathlib.Path, rounds: int, samples: dict[str, Any]) -> dict
     info = dataset_info("random", data)
     examples = records.read_examples(str(data), info, "train")
     num_steps = 20 * rounds
-    settings = {"batch_size": BATCH, "seed": 0, "first_step": 0, "padding": 8}
+    settings: dict[str, Any] = {"batch_size": BATCH, "seed": 0, "first_step": 0, "padding": 8}
     batches = iter(pipeline.training_batches(examples, last_step=num_steps, **settings))
     next(batches)
     start = time.perf_counter()

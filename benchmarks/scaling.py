@@ -150,8 +150,11 @@ def reading(folder: pathlib.Path, pixels: int, count: int, copies: int) -> list[
     records.MAX_IN_MEMORY = 0
     examples = records.read_examples(str(folder), DatasetInfo("own", 10), "train")
     seconds = time.perf_counter() - start
-    settings = {"batch_size": 64, "seed": 0, "first_step": 0, "last_step": 60, "padding": 8}
-    batches = iter(pipeline.training_batches(examples, **settings))
+    batches = iter(
+        pipeline.training_batches(
+            examples, batch_size=64, seed=0, first_step=0, last_step=60, padding=8
+        )
+    )
     next(batches)
     start = time.perf_counter()
     rate = 64 * sum(1 for _ in batches) / (time.perf_counter() - start)

@@ -11,12 +11,10 @@ training_flags.define_mentornet_flags()
 def main() -> None:
     config = training_flags.train_config(mentored=True)
     script.load_tensorflow()
+    from mentornet.learning import teaching
     from mentornet.training import loop
 
-    relearn = None
-    if config.mentornet_update_epochs:
-        from mentornet.learning.teaching import relearn
-    loop.train(config, relearn)
+    loop.train(config, teaching.relearn if config.mentornet_update_epochs else None)
 
 
 if __name__ == "__main__":

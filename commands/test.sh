@@ -8,5 +8,5 @@ ruff format --check .
 mypy
 site=$(mktemp -d)
 trap 'rm -rf "$site"' EXIT
-mkdocs build --quiet --strict --site-dir "$site"
+NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict --site-dir "$site"
 python -m pytest -n 2 --dist loadfile "$@"

@@ -88,7 +88,7 @@ def config(digits: pathlib.Path, folder: pathlib.Path | str, **values: Any) -> T
     """A baseline of four steps on the digits, logged at each; keywords take precedence."""
     from mentornet.config.training import TrainConfig
 
-    defaults = {
+    defaults: dict[str, Any] = {
         "dataset_name": "digits",
         "studentnet": "inception",
         "batch_size": 16,

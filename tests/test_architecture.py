@@ -60,7 +60,8 @@ def imported(module, path):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            whole = str(node.module)
+            names = [whole, *(f"{whole}.{alias.name}" for alias in node.names)]
         scripts = {f"{module.split('.')[0]}.{name}" for name in names}  # They lie side by side.
         yield from (name for name in {*names, *scripts} if name in MODULES and name != module)
 
@@ -99,4 +100,5 @@ def test_functions_and_files_are_short(folder):
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 first = node.body[0].end_lineno if ast.get_docstring(node) else node.lineno
+                assert first and node.end_lineno
                 assert node.end_lineno - first < 50, f"{path}: {node.name}"

@@ -274,7 +274,7 @@ def test_subset_keeps_the_labels_of_the_whole(tmp_path):
     assert [len(e) for e in examples] == [1437, 100]
     np.testing.assert_array_equal(examples[0].labels[examples[1].ids], examples[1].labels)
     np.testing.assert_array_equal(
-        examples[0].images.numpy()[examples[1].ids], examples[1].images.numpy()
+        np.asarray(examples[0].images)[examples[1].ids], np.asarray(examples[1].images)
     )
 
 

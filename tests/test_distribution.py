@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -223,10 +224,11 @@ def test_a_cluster_may_have_a_chief(monkeypatch, kind, number, index):
 def test_what_is_refused(monkeypatch):
     with pytest.raises(InputError, match="`batch_size` must be a multiple of the 3 replicas"):
         check_batch_size(16, 200, 3)
-    for values, message in (
+    refused: tuple[tuple[dict[str, Any], str], ...] = (
         ({"num_devices": 0}, "`num_devices` must be at least 1"),
         ({"num_devices": 2, "jit_compile": True, "deterministic": False}, "needs num_devices=1"),
-    ):
+    )
+    for values, message in refused:
         with pytest.raises(InputError, match=message):
             TrainConfig("data", "train", **values)
     with pytest.raises(InputError, match="needs a student with batch normalisation"):

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+from typing import Any
 
 import imageio.v3 as imageio
 import numpy as np
@@ -24,7 +25,7 @@ def blocks(page, language):
 def run_python(page, tmp_path, monkeypatch):
     """The names that a page's Python leaves, run as one program."""
     monkeypatch.chdir(tmp_path)
-    names = {}
+    names: dict[str, Any] = {}
     exec(compile("\n".join(blocks(page, "python")), page.name, "exec"), names)
     return names
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from helpers import GOLDEN, MENTORNET, ROOT
 
+PARITY = (sys.executable, ROOT / "tests" / "parity.py", "--mentornet", MENTORNET, "--golden")
+
 
 @pytest.mark.parametrize(
     "name",
@@ -19,8 +21,7 @@ from helpers import GOLDEN, MENTORNET, ROOT
     ],
 )
 def test_agrees_with_the_release(name):
-    command = [sys.executable, ROOT / "tests" / "parity.py", "--mentornet", MENTORNET, "--golden"]
-    result = subprocess.run([*command, GOLDEN / f"{name}.npz"], capture_output=True, text=True)
+    result = subprocess.run([*PARITY, GOLDEN / f"{name}.npz"], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     assert " ok\n" in result.stdout
 
@@ -30,7 +31,6 @@ def test_parity_fails_on_a_wrong_golden_file(tmp_path):
         golden = dict(file)
     golden["logits"] = golden["logits"] + 1e-3
     np.savez(tmp_path / "wrong.npz", **golden)
-    command = [sys.executable, ROOT / "tests" / "parity.py", "--mentornet", MENTORNET, "--golden"]
-    result = subprocess.run([*command, tmp_path / "wrong.npz"], capture_output=True, text=True)
+    result = subprocess.run([*PARITY, tmp_path / "wrong.npz"], capture_output=True, text=True)
     assert result.returncode == 1
     assert "FAILED" in result.stdout

@@ -123,7 +123,9 @@ class Page(html.parser.HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.pictures, self.cells, self.open = [], [], []
+        self.pictures: list[np.ndarray] = []
+        self.cells: list[str] = []
+        self.open: list[str] = []
         self.feed(text)
         assert not self.open
 

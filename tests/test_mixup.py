@@ -1,6 +1,7 @@
 """MentorMix against its Algorithm 1 in NumPy, and what it leaves alone."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -276,7 +277,7 @@ def test_plain_mixup_runs_under_the_baseline(tmp_path, train_flags):
 
 
 def test_settings_that_contradict():
-    good = {"data_dir": "d", "train_log_dir": "t"}
+    good: dict[str, Any] = {"data_dir": "d", "train_log_dir": "t"}
     with pytest.raises(InputError, match="`mixup_alpha` must be a positive"):
         MixupConfig(0.0)
     with pytest.raises(InputError, match="`second_reweight` needs a MentorNet"):

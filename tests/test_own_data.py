@@ -4,6 +4,7 @@ import csv
 import json
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_a_folder_of_class_folders(tmp_path, folder):
     assert (examples.clean_labels == -1).all()
     with (settings.train_folder / "files.csv").open() as file:
         paths = [row["path"] for row in csv.DictReader(file)]
-    for image, label, path in zip(examples.images.numpy(), examples.labels, paths, strict=True):
+    for image, label, path in zip(np.asarray(examples.images), examples.labels, paths, strict=True):
         kind = ("narrow", "wide")[label]
         assert path.startswith(f"{kind}/") and kind in path
         changes = np.abs(np.diff(image.mean(axis=(0, 2)))) > 15
@@ -137,13 +138,14 @@ def test_arrays(tmp_path):
     assert source.class_names == tuple(map(str, range(11)))
     assert len(source.test.labels) == 11  # One of each class.
     assert source.train.images.shape == (39, 16, 16, 3)
-    assert (source.train.clean_labels == 0).all()
-    for arrays, message in (
+    np.testing.assert_array_equal(source.train.clean_labels, 0)
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"images": images}, "labels"),
         ({"images": images.astype(float), "labels": labels}, "uint8"),
         ({"images": images, "labels": labels[:9]}, "must hold"),
         ({"images": images, "labels": np.zeros(50)}, "at least 2 classes"),
-    ):
+    )
+    for arrays, message in cases:
         np.savez(tmp_path / "b.npz", **arrays)
         with pytest.raises(InputError, match=message):
             sources.load("stripes", str(tmp_path / "b.npz"))

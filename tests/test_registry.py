@@ -83,6 +83,7 @@ def test_objects_by_module_and_name():
 def doc_tables():
     """The script that writes the documents' tables, as a module."""
     spec = importlib.util.spec_from_file_location("doc_tables", ROOT / "commands/doc_tables.py")
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

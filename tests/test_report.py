@@ -67,7 +67,7 @@ def test_shortened_runs_stand_apart(report, tmp_path):
     write_run(tmp_path / "short", 0, [0.6], steps=3900)
     write_run(tmp_path / "small", 0, [0.5], num_examples=10_000)
     write_run(tmp_path / "unfinished", 0, [0.4], done=False)
-    titles = {}
+    titles: dict[str, list[str]] = {}
     for title, _, (_, lines), _ in report.sections(read_results(tmp_path)):
         titles.setdefault(title.partition(":")[0], []).append(str(lines))
     assert {title: len(parts) for title, parts in titles.items()} == {

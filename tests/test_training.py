@@ -174,10 +174,10 @@ def test_a_folder_belongs_to_one_process(train_flags, tmp_path):
         assert status == 2
         assert "`train_log_dir` must not be used by two processes at once" in output
         assert f"in use by process {first.pid}" in output
-        folders = [str(tmp_path / name) for name in ("train", "eval", "")]
+        train, results, data = (str(tmp_path / name) for name in ("train", "eval", ""))
         refused = pytest.raises(InputError, match=f"in use by process {os.getpid()}")
         with files.held(tmp_path / "eval", "eval_dir"), refused:
-            job.run(EvalConfig(*folders))
+            job.run(EvalConfig(train, results, data))
     finally:
         first.kill()
         first.communicate()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def relearn(mentor, dump, percentile, seed):
 
 
 def config(data_dir, folder, **values):
-    defaults = {
+    defaults: dict[str, Any] = {
         "dataset_name": "digits",
         "studentnet": "inception",
         "batch_size": 16,

@@ -9,6 +9,8 @@ import zipfile
 import pytest
 from helpers import ROOT
 
+import mentornet
+
 PARTS = ("code", "mentornet_learning", "mentornet_models")
 FILES = ("setup.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE")
 CODE = """
@@ -34,8 +36,10 @@ def test_curricula_come_along(tmp_path):
     subprocess.run([*command, "-w", str(tmp_path), str(source)], check=True)
     (wheel,) = tmp_path.glob("*.whl")
     site = tmp_path / "site"
+    assert wheel.name.startswith(f"mentornet-{mentornet.__version__}-")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
+        assert "mentornet/py.typed" in archive.namelist()
         brought = {p.rpartition("/")[2] for p in archive.namelist() if "data/scripts/" in p}
     assert brought == {path.name for path in ROOT.glob("code/*.py")}
     shipped = ROOT.glob("mentornet_models/models/*/*.index")

@@ -66,6 +66,7 @@ def server(tmp_path_factory):
         text=True,
     ) as process:
         yield process
+        assert process.stdin is not None
         process.stdin.close()
 
 
@@ -130,7 +131,7 @@ def test_random_command_lines(server, digits, tmp_path):
         status, _, output = ask(server, script, [flag for part in scripts[script] for flag in part])
         assert status == 0, output
     names = {script: flag_names(script) for script in scripts}
-    seen = {}
+    seen: dict[int, int] = {}
     for number in range(LINES):
         script = choice.choice(sorted(scripts))
         first, last = good_flags(digits, tmp_path, tmp_path / str(number))[script]

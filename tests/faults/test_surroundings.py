@@ -60,8 +60,7 @@ def test_a_full_disk_while_evaluating(whole, digits, tmp_path):
     folders = {"checkpoint_dir": whole, "eval_dir": tmp_path, "data_dir": digits / "val"}
     flags = [f"--{name}={folder}" for name, folder in folders.items()]
     limited("code/cifar_eval.py", 100, *flags, "--run_once", "--studentnet=inception")
-    folders = str(whole), str(tmp_path), str(digits / "val")
-    job.run(EvalConfig(*folders, run_once=True))
+    job.run(EvalConfig(str(whole), str(tmp_path), str(digits / "val"), run_once=True))
     rows = read_json_lines(tmp_path / "eval.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
 

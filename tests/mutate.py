@@ -1,0 +1,218 @@
+"""Mutation testing: python tests/mutate.py [--max=N] [MODULE ...].
+
+Changes the code of a module in one place at a time (another comparison, operator, constant, order of
+arguments, ...) and runs the tests that should notice, each mutant in a fork of a process that has
+imported TensorFlow. Prints the mutants that survive. Files are never touched. Only tests that run in
+the process itself can notice, so `TARGETS` names these.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import importlib.abc
+import importlib.util
+import os
+import pathlib
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+
+CODE = pathlib.Path(__file__).resolve().parents[1] / "code"
+
+# Module of `mentornet` -> arguments of pytest; the fastest tests first, since they stop at a failure.
+TARGETS = {
+    "core.schedules": ["test_schedules.py"],
+    "core.seeds": ["test_seeds.py"],
+    "training.optimizers": ["test_optimizers.py"],
+    "weighting.sample_weighting": ["test_weighting.py"],
+    "weighting.history": ["test_features.py"],
+    "weighting.mixup": ["test_mixup.py"],
+}
+
+_COMPARISONS: dict[type, type] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+_OPERATORS: dict[type, type] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.FloorDiv,
+    ast.Pow: ast.Mult,
+    ast.BitOr: ast.BitAnd,
+    ast.BitAnd: ast.BitOr,
+}
+_NAMES = {
+    "min": "max",
+    "minimum": "maximum",
+    "reduce_min": "reduce_max",
+    "argmin": "argmax",
+    "any": "all",
+    "reduce_any": "reduce_all",
+    "reduce_sum": "reduce_mean",
+    "zeros": "ones",
+    "zeros_like": "ones_like",
+    "floor": "ceil",
+}
+_NAMES |= {b: a for a, b in _NAMES.items()}
+
+
+def variants(node: ast.AST) -> Iterator[ast.AST]:
+    """Copies of a node with one change each."""
+    changed = copy.deepcopy(node)
+    match changed:
+        case ast.Compare(ops=[op]) if type(op) in _COMPARISONS:
+            changed.ops = [_COMPARISONS[type(op)]()]
+            yield changed
+            if type(op) in (ast.Lt, ast.LtE, ast.Gt, ast.GtE):
+                yield ast.UnaryOp(ast.Not(), copy.deepcopy(node))
+        case ast.BinOp(op=op) if type(op) in _OPERATORS:
+            changed.op = _OPERATORS[type(op)]()
+            yield changed
+        case ast.BoolOp(op=op):
+            changed.op = ast.Or() if isinstance(op, ast.And) else ast.And()
+            yield changed
+        case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.Invert(), operand=operand):
+            yield operand
+        case ast.Constant(value=bool(value)):
+            yield ast.Constant(not value)
+        case ast.Constant(value=int(value) | float(value)):
+            yield ast.Constant(value + 1)
+        case ast.Attribute(attr=name) if name in _NAMES:
+            changed.attr = _NAMES[name]
+            yield changed
+        case ast.Name(id=name) if name in _NAMES:
+            changed.id = _NAMES[name]
+            yield changed
+        case ast.IfExp(body=body, orelse=orelse):
+            changed.body, changed.orelse = orelse, body
+            yield changed
+        case ast.If(test=test) if "TYPE_CHECKING" not in ast.unparse(test):
+            changed.test = ast.UnaryOp(ast.Not(), test)
+            yield changed
+        case ast.Call(args=[first, second, *rest]):
+            changed.args = [second, first, *rest]
+            yield changed
+
+
+def _replacements(tree: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST, ast.AST]]:
+    """(parent, field, index, node, variant); annotations and decorators stay as they are."""
+    for parent in ast.walk(tree):
+        for field, value in ast.iter_fields(parent):
+            if field in ("annotation", "returns", "decorator_list"):
+                continue
+            several = isinstance(value, list)
+            for index, node in enumerate(value if several else [value]):
+                if isinstance(node, ast.AST):
+                    for variant in variants(node):
+                        yield parent, field, index if several else None, node, variant
+
+
+def _put(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
+    if index is None:
+        setattr(parent, field, node)
+    else:
+        getattr(parent, field)[index] = node
+
+
+def _first_line(node: ast.AST) -> str:
+    return ast.unparse(node).partition("\n")[0]
+
+
+def mutants(source: str) -> Iterator[tuple[str, str]]:
+    """Descriptions and sources of all mutants of a module."""
+    tree = ast.parse(source)
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        for name, part in ast.iter_fields(node)
+        if name in ("annotation", "returns")
+        for inner in (ast.walk(part) if isinstance(part, ast.AST) else ())
+    }
+    for parent, field, index, node, variant in list(_replacements(tree)):
+        if id(parent) in skipped:
+            continue
+        _put(parent, field, index, ast.copy_location(variant, node))
+        ast.fix_missing_locations(tree)
+        line = getattr(node, "lineno", 0)
+        yield f"{line}: {_first_line(node)}  ->  {_first_line(variant)}", ast.unparse(tree)
+        _put(parent, field, index, node)
+
+
+class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports one module from a source of its own."""
+
+    def __init__(self, module: str, path: pathlib.Path, source: str) -> None:
+        self._module, self._path, self._source = module, path, source
+
+    def find_spec(self, name: str, path: object, target: object = None):  # noqa: ANN201
+        if name != self._module:
+            return None
+        return importlib.util.spec_from_loader(name, self, origin=str(self._path))
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__file__ = str(self._path)
+        exec(compile(self._source, str(self._path), "exec"), module.__dict__)
+
+
+def is_noticed(module: str, path: pathlib.Path, source: str, tests: list[str], limit: int) -> bool:
+    """Whether the tests fail, or take longer than `limit` seconds, with another source."""
+    child = os.fork()
+    if child == 0:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            os.dup2(nowhere.fileno(), 2)
+        signal.alarm(limit)
+        sys.meta_path.insert(0, _Mutated(f"mentornet.{module}", path, source))
+        os._exit(pytest.main(["-qx", "-p", "no:cacheprovider", *tests]))
+    return os.waitpid(child, 0)[1] != 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("modules", nargs="*", default=list(TARGETS), metavar="MODULE")
+    parser.add_argument("--max", type=int, default=0, help="mutants a module; 0 is all")
+    parser.add_argument("--seconds", type=int, default=300, help="limit of a mutant's tests")
+    arguments = parser.parse_args()
+    import keras  # noqa: F401
+    import tensorflow  # noqa: F401
+
+    os.chdir(pathlib.Path(__file__).parent)
+    for module in arguments.modules:
+        path = CODE.joinpath("mentornet", *module.split(".")).with_suffix(".py")
+        tests, source = TARGETS[module], path.read_text()
+        if is_noticed(module, path, source, tests, arguments.seconds):
+            sys.exit(f"{module}: {tests} fail without a change.")
+        found = list(mutants(source))
+        if arguments.max and arguments.max < len(found):
+            found = random.Random(0).sample(found, arguments.max)
+        start = time.monotonic()
+        survivors = []
+        for description, mutant in found:
+            if not is_noticed(module, path, mutant, tests, arguments.seconds):
+                survivors.append(description)
+                print(f"survived: {module}:{description}", flush=True)
+        seconds = time.monotonic() - start
+        killed = len(found) - len(survivors)
+        print(f"{module}: {killed} of {len(found)} noticed, {seconds:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,9 @@
 """Mutation testing: python tests/mutate.py [--max=N] [MODULE ...].
 
-Changes the code of a module in one place at a time (another comparison, operator, constant, order of
-arguments, ...) and runs the tests that should notice, each mutant in a fork of a process that has
-imported TensorFlow. Prints the mutants that survive. Files are never touched. Only tests that run in
-the process itself can notice, so `TARGETS` names these.
+Changes the code of a module in one place at a time (another comparison, operator, constant, order
+of arguments, ...) and runs the tests that should notice, each mutant in a fork of a process that
+has imported TensorFlow. Prints the mutants that survive. Files are never touched. Only tests that
+run in the process itself can notice, so `TARGETS` names these.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import sys
 import time
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 CODE = pathlib.Path(__file__).resolve().parents[1] / "code"
 
-# Module of `mentornet` -> arguments of pytest; the fastest tests first, since they stop at a failure.
+# Module of `mentornet` -> arguments of pytest; the fastest tests first: the first failure ends.
 TARGETS = {
     "core.schedules": ["test_schedules.py"],
     "core.seeds": ["test_seeds.py"],
@@ -74,7 +75,7 @@ _NAMES = {
 _NAMES |= {b: a for a, b in _NAMES.items()}
 
 
-def variants(node: ast.AST) -> Iterator[ast.AST]:
+def variants(node: Any) -> Iterator[ast.AST]:
     """Copies of a node with one change each."""
     changed = copy.deepcopy(node)
     match changed:

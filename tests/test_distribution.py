@@ -40,7 +40,9 @@ def differences(a, b):
     seeds = "seed_generator_state"
     found = {n: np.abs(a[n].astype(float) - b[n]) for n in a if a[n].size and seeds not in n}
     # MentorNet's curve is steep: of the losses' rounding it makes ten times that of the weights.
-    found["state/sample_history/.ATTRIBUTES/VARIABLE_VALUE"][:, COLUMNS.index("mean_weight")] /= 10
+    found["state/sample_history/.ATTRIBUTES/VARIABLE_VALUE"][
+        :, list(COLUMNS).index("mean_weight")
+    ] /= 10
     return {name: values.max() for name, values in found.items()}
 
 

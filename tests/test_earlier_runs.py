@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ from mentornet.weighting.history import COLUMNS, Column, SampleHistory
 EARLIER = ROOT / "tests" / "fixtures" / "earlier_run"
 NAMES = "state/sample_history_columns/.ATTRIBUTES/VARIABLE_VALUE"
 # On the machine that wrote the fixture they are the same bit for bit; others round otherwise.
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+CLOSE: Any = {"rtol": 1e-4, "atol": 1e-5}
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +52,8 @@ def test_a_run_goes_on(earlier, digits, tmp_path):
         "record_sample_weights": True,
         "train_log_dir": folder,
     }
-    flags = [f"--{name}={value}" for name, value in flags.items()]
-    process = start("code/cifar_train_mentormix.py", *flags, PYTHONPATH=str(EARLIER))
+    arguments = [f"--{name}={value}" for name, value in flags.items()]
+    process = start("code/cifar_train_mentormix.py", *arguments, PYTHONPATH=str(EARLIER))
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert "Going on from" in output

@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import sys
+from typing import Any
 
 import keras
 import numpy as np
@@ -44,7 +45,7 @@ def test_weights_are_finite_and_one_a_sample(name):
         with tf.GradientTape() as tape:
             tape.watch(logits)
             batch = a_batch(losses, logits=logits, labels=labels, positions=positions)
-            weighed = as_weighed(weighting(batch), batch)
+            weighed: Any = as_weighed(weighting(batch), batch)
             # A constant for those that add nothing, so that there is a gradient.
             added = 0 * logits if weighed.added is None else weighed.added
         assert weighed.weights.shape == weighed.before_dropout.shape == (4, 1)
@@ -62,7 +63,7 @@ def test_a_run_goes_on_from_its_checkpoint(name, tmp_path):
     train(whole)
     train(first, range(STEPS // 2))
     for trainer, use in ((first, RunCheckpoint.save), (second, RunCheckpoint.restore_latest)):
-        parts = trainer.student, {}, trainer.state(), 1, [trainer.history]
+        parts: Any = trainer.student, {}, trainer.state(), 1, [trainer.history]
         use(RunCheckpoint(str(tmp_path), *parts))
     train(second, range(STEPS // 2, STEPS))
     a, b = weighting_runs.state(whole), weighting_runs.state(second)
@@ -206,8 +207,8 @@ def test_closed_forms_are_the_curricula(name, options, gamma):
 def test_self_paced_is_the_shipped_curriculum_but_for_its_approximation():
     """Same moving average and drop-out; weights within the learned network's error."""
     options = {"example_dropout_rates": "0.5,50,0.1,50"}
-    closed = registry.make("self_paced", Context(7), options)
-    learned = registry.make("mentornet", Context(7), {"mentor": "self_paced", **options})
+    closed: Any = registry.make("self_paced", Context(7), options)
+    learned: Any = registry.make("mentornet", Context(7), {"mentor": "self_paced", **options})
     differences = []
     for step in range(20):
         losses = np.random.default_rng(step).exponential(size=64)

@@ -4,6 +4,7 @@ Run as a script, it trains on one device and in two replicas, and writes both re
 """
 
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -86,7 +87,7 @@ def main(path):
     from mentornet.weighting.methods import WEIGHTINGS
 
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    found = {}
+    found: dict[str, Any] = {}
     for name in WEIGHTINGS.names():
         trainer = make_trainer(name)
         train(trainer)

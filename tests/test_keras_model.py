@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import keras
 import numpy as np
@@ -73,8 +74,8 @@ def test_equals_the_scripts_loop(data, steps_per_execution):
         outputs = trainer.step(*batch)
         weighted.append(float(outputs.scalars["mentornet/weighted_loss"]))
     assert history.history["loss"][0] == pytest.approx(np.mean(weighted), rel=1e-5)
-    assert trainer.weighting is not None
-    average = float(trainer.weighting.loss_moving_average)
+    weighting: Any = trainer.weighting
+    average = float(weighting.loss_moving_average)
     assert float(model.weighting.loss_moving_average) == pytest.approx(average, rel=1e-6)
     for ours, theirs in zip(student.get_weights(), trainer.student.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)

@@ -12,7 +12,6 @@ from mentornet.config.weighting import MENTORNET, MixupConfig, WeightingConfig
 from mentornet.core import replicas
 from mentornet.core.errors import check
 from mentornet.weighting import keras_adapters, registry
-from mentornet.weighting.keras_adapters import class_labels, class_logits
 from mentornet.weighting.mentor import MentorNet
 from mentornet.weighting.mentor_checkpoints import load_mentornet
 from mentornet.weighting.objective import Objective
@@ -102,32 +101,35 @@ class MentoredModel(keras.Model):
         self.mentor = self._find_mentor(mentor)
         self.seed, self.num_examples, self.total_steps = seed, num_examples, total_steps
         self.mixup = None if mixup_alpha is None else MixupConfig(mixup_alpha, second_reweight)
-        # Keras' own variables, so that backups and saved models hold them.
-        shape = getattr(student, "output_shape", None)
-        classes = shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
-        context = Context(seed, num_examples, classes, self._make_variable)
-        self.weighting = self._make_weighting(context)
-        rule = "`weighting` must not need a history of each sample, which a fit() does not keep."
-        check(not context.needs_history, rule, weighting=weighting)
-        self._steps = self._make_variable("total_steps", (), "int64", False)
-        self._needs_positions = context.needs_positions
-        second = None
-        if self.mixup is not None and second_reweight:
-            second = self._make_weighting(context.for_mixed(self.weighting))
-        self._objective = Objective(
-            self.weighting,
-            self._sample_loss,
-            lambda inputs: self.student(inputs, training=True),
-            student,
-            seed,
-            self.mixup,
-            second,
-            labels_of=class_labels,
-            logits_of=lambda outputs: class_logits(outputs, self._from_logits),
-        )
+        self._objective = self._make_objective()
         self._sample_losses: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
         self._from_logits = True
         self.built = student.built
+
+    def _make_objective(self) -> Objective:
+        shape = getattr(self.student, "output_shape", None)
+        classes = shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
+        # Keras' own variables, so that backups and saved models hold them.
+        context = Context(self.seed, self.num_examples, classes, self._make_variable)
+        self.weighting = self._make_weighting(context)
+        rule = "`weighting` must not need a history of each sample, which a fit() does not keep."
+        check(not context.needs_history, rule, weighting=self._other)
+        self._steps = self._make_variable("total_steps", (), "int64", False)
+        self._needs_positions = context.needs_positions
+        second = None
+        if self.mixup is not None and self.mixup.second_reweight:
+            second = self._make_weighting(context.for_mixed(self.weighting))
+        return Objective(
+            self.weighting,
+            self._sample_loss,
+            lambda inputs: self.student(inputs, training=True),
+            self.student,
+            self.seed,
+            self.mixup,
+            second,
+            labels_of=keras_adapters.class_labels,
+            logits_of=lambda y: keras_adapters.class_logits(y, self._from_logits),
+        )
 
     def _find_mentor(self, mentor: MentorNet | str) -> MentorNet | None:
         if self._other is not None:
@@ -203,7 +205,7 @@ class MentoredModel(keras.Model):
 
     def fit(self, *args: Any, callbacks: Any = None, **kwargs: Any) -> Any:
         """As keras.Model's."""
-        own = _TotalSteps()
+        own = keras_adapters.TotalSteps()
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(own)
         else:
@@ -290,11 +292,3 @@ class MentoredModel(keras.Model):
         for name in {"student", "mentor"} & config.keys():
             config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects)
         return cls(**config)
-
-
-class _TotalSteps(keras.callbacks.Callback):
-    """Tells the model, when training begins, how many steps it will have."""
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        steps = self.params.get("steps")
-        self.model.set_total_steps(steps * self.params["epochs"] if steps else None)

@@ -7,7 +7,7 @@ from absl import flags
 from mentornet.cli import script, weighting_flags
 from mentornet.cli.config_flags import define_flags, read_flags
 from mentornet.config.training import TrainConfig
-from mentornet.config.weighting import MENTORNET, UNIFORM, MixupConfig, WeightingConfig
+from mentornet.config.weighting import MENTORNET, MixupConfig, WeightingConfig
 from mentornet.core.errors import check
 from mentornet.datasets.catalog import KNOWN
 from mentornet.students.networks import STUDENTS
@@ -62,7 +62,7 @@ def train_config(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> Train
     """The configuration that the flags ask for.
 
     Args:
-      mentored: whether a MentorNet weights the samples.
+      mentored: whether the script has the flags of a MentorNet.
       flag_values: the flags that were defined and parsed.
 
     Raises:
@@ -79,12 +79,13 @@ def train_config(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> Train
     else:
         second = mixup.get("second_reweight", False)
         check(not second, "`second_reweight` needs mixup_alpha.", second_reweight=second)
-    # Only scripts that choose by --weighting have the flag.
-    name = flag_values["weighting"].value if "weighting" in flag_values else UNIFORM
-    if mentored and name == MENTORNET:
-        weighting_flags.check_no_options(flag_values)
+    has_choice = "weighting" in flag_values  # Not in learn_curriculum.py.
+    if mentored and (not has_choice or flag_values["weighting"].value == MENTORNET):
+        options = flag_values["weighting_options"].value if has_choice else []
+        rule = "--weighting_options does not go with --weighting=mentornet, which has flags."
+        check(not options, rule, weighting_options=options)
         values["weighting"] = weighting_config(flag_values)
-    elif "weighting" in flag_values:
+    elif has_choice:
         values["weighting"] = weighting_flags.named(mentored, flag_values)
     if not mentored:
         # learn_curriculum.py has the flag for its second stage alone.

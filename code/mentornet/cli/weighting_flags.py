@@ -61,13 +61,6 @@ def named(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> NamedWeighti
     return None if name == UNIFORM else NamedWeighting(name, options)
 
 
-def check_no_options(flag_values: flags.FlagValues = FLAGS) -> None:
-    """Raises InputError if options are given to the MentorNet, which has flags."""
-    rule = "--weighting_options does not go with --weighting=mentornet, which has flags."
-    options = flag_values["weighting_options"].value
-    check(not options, rule, weighting_options=options)
-
-
 def _options(flag_values: flags.FlagValues) -> dict[str, Any]:
     """The options as JSON values; what is no JSON is a text."""
     options: dict[str, Any] = {}

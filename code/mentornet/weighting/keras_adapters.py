@@ -57,3 +57,11 @@ def class_logits(outputs: Any, are_logits: bool) -> tf.Tensor | None:
         return None
     outputs = tf.cast(outputs, tf.float32)
     return outputs if are_logits else tf.math.log(tf.maximum(outputs, _SMALLEST_PROBABILITY))
+
+
+class TotalSteps(keras.callbacks.Callback):
+    """Tells the model, when training begins, how many steps it will have."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        steps = self.params.get("steps")
+        self.model.set_total_steps(steps * self.params["epochs"] if steps else None)

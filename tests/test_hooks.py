@@ -1,0 +1,88 @@
+"""What happens beside the steps, without a training around it."""
+
+import os
+import signal
+
+import pytest
+import tensorflow as tf
+
+from mentornet import InputError
+from mentornet.config.training import TrainConfig
+from mentornet.training import hooks
+from mentornet.training.step import Samples, StepResult
+
+
+def moment(step, *losses, is_last=False):
+    """After a call of as many steps as there are losses."""
+    empty = Samples(*[tf.zeros([0, 1])] * 4, tf.zeros([0]), None)
+    total = tf.constant(losses[0] if len(losses) == 1 else losses)
+    return hooks.Moment(step, StepResult({"mentornet/total_loss": total}, empty), is_last)
+
+
+@pytest.mark.parametrize("calls", [([1.0, 2.0], [3.0, float("nan")]), ([1.0], [2.0], [3.0])])
+def test_the_step_of_a_loss_that_is_not_finite(calls):
+    finite, step = hooks.FiniteLosses(), 0
+    for losses in calls:
+        step += len(losses)
+        last = moment(step, *losses)
+        finite(last)
+        assert last.result.num_steps == len(losses)
+    if len(calls) == 2:
+        with pytest.raises(InputError, match="The loss of step 4 is nan"):
+            finite.check(step)
+        return
+    finite.check(3)
+    finite(moment(4, 1.0))
+    finite(moment(5, float("inf")))
+    with pytest.raises(InputError, match="The loss of step 5 is inf"):
+        finite.check(5)
+
+
+class Saved(list):
+    """Stands for a checkpoint; notes that it was asked to save."""
+
+    def save(self):
+        self.append("saved")
+
+
+def config(**values):
+    return TrainConfig("d", "t", max_number_of_steps=20, **values)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"save_interval_steps": 4}, [4, 8, 10]),
+        ({"save_interval_secs": 0}, list(range(1, 11))),
+        ({}, [10]),
+    ],
+)
+def test_when_a_checkpoint_is_saved(values, expected):
+    saved, finite, seen = Saved(), hooks.FiniteLosses(), []
+    save = hooks.Save(config(**values), saved, finite)
+    hooks.Save(config(**values), None, finite)(moment(10, 1.0, is_last=True))  # Another worker.
+    for step in range(1, 11):
+        before = len(saved)
+        save(moment(step, 1.0, is_last=step == 10))
+        seen += [step] * (len(saved) - before)
+    assert seen == expected
+    finite(moment(11, float("nan")))
+    with pytest.raises(InputError, match="step 11"):
+        save(moment(11, float("nan"), is_last=True))
+    assert len(saved) == len(expected)
+
+
+def test_signals_to_this_worker_and_to_another():
+    for here, elsewhere, reason in (
+        (True, False, "SIGTERM"),
+        (False, True, "a signal to another worker"),
+    ):
+        stop = hooks.Stop(lambda own, elsewhere=elsewhere: own or elsewhere)
+        before = signal.getsignal(signal.SIGTERM)
+        with stop.on_signals():
+            if here:
+                assert not stop.asked()
+                os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.asked()
+        assert stop.reason == reason
+        assert signal.getsignal(signal.SIGTERM) is before

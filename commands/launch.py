@@ -91,7 +91,9 @@ def _scaled(row: dict[str, str], scale: float) -> dict[str, str]:
     steps = max(1, round(int(row["max_number_of_steps"]) * scale))
     row = row | {"max_number_of_steps": str(steps)}
     epochs = row.get("num_epochs_per_decay")
-    if row["studentnet"] == "resnet101" and row["method"] != "baseline":
+    # The column `weighting` is the flag: other weightings have the baseline's schedule.
+    mentored = row["method"] != "baseline" and row.get("weighting", "") in ("", "mentornet")
+    if row["studentnet"] == "resnet101" and mentored:
         boundaries = sorted({max(1, round(step * scale)) for step in RESNET_BOUNDARIES})
         row["learning_rate_boundaries"] = ",".join(map(str, boundaries))
     elif epochs or row["studentnet"] in ("resnet101", "inception"):

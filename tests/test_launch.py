@@ -88,6 +88,23 @@ def test_scale_and_percentile():
         assert "loss_p_precentile" not in flags
 
 
+def test_a_weighting_is_a_column(tmp_path):
+    """It becomes the flag, and resnet101 then has the baseline's schedule to scale."""
+    row = {"dataset_name": "cifar10", "studentnet": "resnet101", "noise_fraction": "0.4"}
+    row |= {"max_number_of_steps": "39000", "train_log_dir": "runs/a/train", "method": "elr"}
+    row |= {"weighting": "elr", "weighting_options": "beta=0.9,lambda=1"}
+    with (tmp_path / "runs.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, row)
+        table.writeheader()
+        table.writerow(row)
+    status, output = run(SCRIPT, f"--table={tmp_path / 'runs.csv'}", "--dry_run", "--scale=0.1")
+    assert status == 0, output
+    script, flags = parse(output.splitlines()[0])
+    assert script == "code/cifar_train_mentornet.py"
+    assert flags["weighting"] == "elr" and flags["weighting_options"] == "beta=0.9,lambda=1"
+    assert flags["num_epochs_per_decay"] == "5" and "learning_rate_boundaries" not in flags
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -7,7 +7,7 @@ import pytest
 from helpers import ROOT
 
 from mentornet import InputError
-from mentornet.runs.reader import read_results
+from mentornet.runs.reader import Result, read_results
 
 
 @pytest.fixture
@@ -92,3 +92,10 @@ def test_the_kept_results_are_whole(report):
     for title, _, table, _ in report.sections(results):
         assert title in kept
         assert report.pages.markdown_table(*table) in kept
+
+
+def test_names_of_other_weightings():
+    config = {"weighting": {"name": "gce", "options": {"q": 0.5}}, "mixup": None}
+    assert Result("run", config, [], []).method == "gce, q 0.5"
+    mixed = config | {"mixup": {"alpha": 2.0, "second_reweight": False}}
+    assert Result("run", mixed, [], []).method == "mixup, gce, q 0.5"

@@ -11,9 +11,7 @@ from mentornet.core.errors import check
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string(
-    "checkpoint_dir", "", "A run's train_log_dir (its latest checkpoint) or prefix."
-)
+flags.DEFINE_string("checkpoint_dir", "", "A run's train_log_dir, or a checkpoint's prefix.")
 flags.DEFINE_enum(
     "format",
     None,

@@ -117,11 +117,14 @@ def _trainer(name: str, kind: str, mentornet: str, golden: Golden, num_classes: 
 
 
 # The largest error of each of the four steps, and whether it is relative. 56 layers in float32
-# amplify rounding: a change of 1e-7 in the images moves the third step of `resnet101` by 1.7e-3.
+# amplify rounding from step to step.
 _STEP_TOLERANCES = {
     "inception": ((1e-6, 1e-6, 1e-6, 1e-6), False),
     "resnet101": ((1e-4, 1e-3, 1e-2, 1e-2), True),
 }
+# The baseline's updates are the larger ones: a change of 1e-7 in the images moves the losses of its
+# samples by 1.1e-3 at step 2 and 3.1e-2 at step 3, relative, so that they get a wider bound.
+_BASELINE_SAMPLES = {"inception": 1, "resnet101": 5}
 _NORM_TOLERANCES = {"inception": 1e-6, "resnet101": 1e-3}
 
 
@@ -146,14 +149,14 @@ def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
         for i in range(len(golden[f"{kind}_total"])):
             outputs = trainer.step(images, tf.constant(labels))
             tolerances, relative = _STEP_TOLERANCES[name]
-            for key, output in (
-                ("total", "mentornet/total_loss"),
-                ("loss", "losses"),
-                ("logits", "logits"),
-                ("weights", "sample_weights"),
+            wider = _BASELINE_SAMPLES[name] if kind == "baseline" else 1
+            for key, output, bound in (
+                ("total", "mentornet/total_loss", tolerances[i]),
+                ("loss", "losses", wider * tolerances[i]),
+                ("logits", "logits", wider * tolerances[i]),
+                ("weights", "sample_weights", tolerances[i] if kind == "mentornet" else 0.0),
             ):
                 expected = golden[f"{kind}_{key}"][i]
-                bound = 0.0 if kind == "baseline" and key == "weights" else tolerances[i]
                 compare(f"{kind} step {i + 1} {key}", outputs[output], expected, bound, relative)
             rate = golden[f"{kind}_lr"][i]
             compare(f"{kind} step {i + 1} lr", outputs["learning_rate"], rate, 1e-6, True)

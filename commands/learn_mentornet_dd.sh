@@ -21,5 +21,5 @@ python code/cifar_eval.py --checkpoint_dir="$out/student" --data_dir="$out/data/
   --split_name=train --batch_size=100 --output_csv_file="$csv"
 python mentornet_learning/data_generator.py --vstar_fn=data_driven \
   --input_csv_filename="$csv" --outdir="$out/rows"
-python mentornet_learning/train.py --data_path="$out/rows/percentile_90" \
+python mentornet_learning/train.py --data_path="$out/rows/nl_0.2_inception_5k_percentile_90" \
   --train_dir=mentornet_models/models/nl_0.2_percentile_90 --checkpoint_name=mentornet_dd

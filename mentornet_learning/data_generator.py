@@ -5,6 +5,8 @@ A predefined curriculum:
     python mentornet_learning/data_generator.py --vstar_fn=mentornet_pd --vstar_gamma=1 \\
         --outdir=DIR
 
+(or --vstar_fn=vstar_mentornet_pd, as the release calls it)
+
 writes DIR/tr.npz (80 %) and DIR/ts.npz (20 %), each with `features` float32 [n, 4] (loss, loss
 minus moving average, label, epoch percentage), `feature_names`, and `targets` float32 [n].
 
@@ -13,7 +15,7 @@ A curriculum from data, dumped from a student by cifar_eval.py --output_csv_file
     python mentornet_learning/data_generator.py --vstar_fn=data_driven \\
         --input_csv_filename=dump.csv --outdir=DIR
 
-writes the same two files into DIR/percentile_40, ..., DIR/percentile_90.
+writes the same two files into DIR/dump_percentile_40, ..., DIR/dump_percentile_90.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def main() -> None:
         return
     dump = np.random.default_rng(FLAGS.seed).permutation(training_rows.read_dump(source))
     for percentile in training_rows.PERCENTILES:
-        folder = os.path.join(FLAGS.outdir, f"percentile_{percentile}")
+        folder = os.path.join(FLAGS.outdir, training_rows.dump_folder(source, percentile))
         training_rows.write(*training_rows.data_driven(dump, percentile), folder, vstar_fn)
 
 

@@ -1,7 +1,7 @@
 """Learns a curriculum from a data set's trusted samples, and trains a student under it.
 
     python mentornet_learning/learn_curriculum.py --dataset_name=cifar10 --studentnet=inception \\
-        --data_dir=data/cifar10/0.4 --eval_data_dir=data/cifar10/val --train_log_dir=runs/dd \\
+        --data_dir=data/cifar10/0.4 --train_log_dir=runs/dd \\
         --max_number_of_steps=39000
 
 Burn-in on the labels as given, dump of the trusted samples' losses, learning, training under the
@@ -144,15 +144,30 @@ def define_flags() -> None:
     training_flags.define_weighting_flags()
     for name, value in _DEFAULTS.items():
         FLAGS.set_default(name, value)
-    flags.DEFINE_string("eval_data_dir", "", "Folder of the test records.")
+    flags.DEFINE_string(
+        "eval_data_dir", "", "Folder of the test records; by default `val` beside data_dir."
+    )
     flags.DEFINE_integer(
         "dump_num_samples", None, "Size of the dump, a class-balanced subset; by default all."
     )
 
 
+def eval_records(data_dir: str, eval_data_dir: str) -> str:
+    """The folder of the test records: as given, else `val` beside the training's.
+
+    Raises:
+      InputError: none is given, and there is no such folder.
+    """
+    beside = pathlib.Path(data_dir).absolute().parent / "val"
+    if not eval_data_dir and data_dir and beside.is_dir():
+        return str(beside)
+    rule = "`eval_data_dir` must name a folder: there is no `val` beside `data_dir`."
+    check(bool(eval_data_dir), rule, eval_data_dir=eval_data_dir)
+    return eval_data_dir
+
+
 def main() -> None:
-    path = FLAGS.eval_data_dir
-    check(bool(path), "`eval_data_dir` must name a folder.", eval_data_dir=path)
+    path = eval_records(FLAGS.data_dir, FLAGS.eval_data_dir)
     config, weighting = (
         training_flags.train_config(mentored=False),
         training_flags.weighting_config(),

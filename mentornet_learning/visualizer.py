@@ -1,6 +1,6 @@
 """Pictures of a learned curriculum: the weight over loss and loss difference, by epoch.
 
-    python mentornet_learning/visualizer.py --model_dir=mentornet_pd --outdir=DIR
+    python mentornet_learning/visualizer.py --model_dir=DIR
 
 writes DIR/epoch_NN.png for each epoch, DIR/plot.gif of them, and DIR/curriculum.png, one still
 picture of all; with --vstar_fn the target stands below what was learned.
@@ -165,7 +165,7 @@ def further_values(further: Sequence[str], texts: Sequence[str]) -> list[float]:
 def define_flags() -> None:
     """Defines the flags; only the script does, so that the functions can be imported."""
     flags.DEFINE_string("model_dir", "", "MentorNet: checkpoint prefix, folder or shipped name.")
-    flags.DEFINE_string("outdir", "", "Folder of the pictures; by default model_dir.")
+    flags.DEFINE_string("outdir", "", "Folder of the pictures; by default the model's.")
     flags.DEFINE_float("loss_bound", 15, "Largest loss and loss difference shown, in nats.")
     flags.DEFINE_string("epoch_ranges", "0,10,20,30,40,50,60,70,80,90,99", "Epochs shown.")
     flags.DEFINE_list("further_features", [], "Values of features beyond the release's four.")
@@ -179,6 +179,8 @@ def main() -> None:
     check(0 < bound < float("inf"), "`loss_bound` must be positive.", loss_bound=bound)
     epochs = parse_epochs(FLAGS.epoch_ranges)
     folder = pathlib.Path(FLAGS.outdir or FLAGS.model_dir)
+    if not FLAGS.outdir and pathlib.Path(f"{folder}.index").is_file():
+        folder = folder.parent  # A checkpoint's prefix; a shipped name is a folder in this one.
     script.load_tensorflow()
     import matplotlib
 

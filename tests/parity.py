@@ -117,11 +117,14 @@ def _trainer(name: str, kind: str, mentornet: str, golden: Golden, num_classes: 
 
 
 # The largest error of each of the four steps, and whether it is relative. 56 layers in float32
-# amplify rounding: a change of 1e-7 in the images moves the third step of `resnet101` by 1.7e-3.
+# amplify rounding from step to step.
 _STEP_TOLERANCES = {
     "inception": ((1e-6, 1e-6, 1e-6, 1e-6), False),
     "resnet101": ((1e-4, 1e-3, 1e-2, 1e-2), True),
 }
+# The baseline's updates are the larger ones: a change of 1e-7 in the images moves the losses of its
+# samples by 1.1e-3 at step 2 and 3.1e-2 at step 3, relative; hence a wider bound there.
+_BASELINE_FACTOR = {"inception": 1, "resnet101": 5}
 _NORM_TOLERANCES = {"inception": 1e-6, "resnet101": 1e-3}
 
 
@@ -143,17 +146,17 @@ def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
             predictor = Predictor(trainer.student)
             _, logits = predictor.forward(images, tf.constant(labels))
             compare("eval_logits", logits, golden["eval_logits"], 1e-3, True)
+        wider = _BASELINE_FACTOR[name] if kind == "baseline" else 1
         for i in range(len(golden[f"{kind}_total"])):
             outputs = trainer.step(images, tf.constant(labels))
             tolerances, relative = _STEP_TOLERANCES[name]
-            for key, output in (
-                ("total", outputs.total_loss),
-                ("loss", outputs.samples.losses),
-                ("logits", outputs.samples.logits),
-                ("weights", outputs.samples.weights),
+            for key, output, bound in (
+                ("total", outputs.total_loss, tolerances[i]),
+                ("loss", outputs.samples.losses, wider * tolerances[i]),
+                ("logits", outputs.samples.logits, wider * tolerances[i]),
+                ("weights", outputs.samples.weights, 0.0 if kind == "baseline" else tolerances[i]),
             ):
                 expected = golden[f"{kind}_{key}"][i]
-                bound = 0.0 if kind == "baseline" and key == "weights" else tolerances[i]
                 compare(f"{kind} step {i + 1} {key}", output, expected, bound, relative)
             rate = golden[f"{kind}_lr"][i]
             compare(f"{kind} step {i + 1} lr", outputs.scalars["learning_rate"], rate, 1e-6, True)
@@ -161,7 +164,7 @@ def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
         norms = [np.linalg.norm(variables[n].numpy().astype(np.float64).ravel()) for n in names]
         expected = golden[f"{kind}_final_norm"]
         ratios = np.array(norms) / expected
-        bound = _NORM_TOLERANCES[name]
+        bound = wider * _NORM_TOLERANCES[name]
         compare(f"{kind} final norms (ratio to 1)", ratios, np.ones(len(ratios)), bound, True)
 
 

@@ -1,6 +1,9 @@
 """Command lines: every published one runs unchanged, a bad one ends in one line and status 2."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from helpers import MENTORNET, ROOT, run
@@ -195,3 +198,16 @@ def test_bad_command_lines_end_in_one_line(script, flags, part, tmp_path):
     assert part in errors[0]
     assert "Traceback" not in output
     assert not (ROOT / "t").exists()
+
+
+@pytest.mark.parametrize("level,quiet", [(None, True), ("2", True), ("3", True), ("0", False)])
+def test_noise_of_tensorflows_start(level, quiet, tmp_path):
+    """Hidden, also where a user's environment hides the rest; 0 brings it back."""
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    if level is not None:
+        environment["TF_CPP_MIN_LOG_LEVEL"] = level
+    flags = ["--model_dir=mentornet_pd", "--epoch_ranges=7", f"--outdir={tmp_path}"]
+    command = [sys.executable, ROOT / "mentornet_learning/visualizer.py", *flags]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert (result.stderr == "") == quiet

@@ -43,7 +43,7 @@ def test_readme(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
 def test_python_runs(page, tmp_path, monkeypatch):
-    if page.name not in ("README.md", "your_project.md"):  # Which have tests of their own.
+    if page.name not in ("README.md", "your_project.md", "export.md"):  # Have their own tests.
         run_python(page, tmp_path, monkeypatch)
 
 

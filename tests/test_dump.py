@@ -92,7 +92,7 @@ def test_from_dump_to_training(trusting, tmp_path):
     )
     output = call(
         "mentornet_learning/train.py",
-        f"--data_path={tmp_path}/rows/percentile_60",
+        f"--data_path={tmp_path}/rows/dump_percentile_60",
         f"--train_dir={tmp_path}/dd",
         "--max_step_train=200",
     )

@@ -26,10 +26,13 @@ def test_agrees_with_the_release(name):
     assert " ok\n" in result.stdout
 
 
-def test_parity_fails_on_a_wrong_golden_file(tmp_path):
-    with np.load(GOLDEN / "mentornet_forward.npz") as file:
+@pytest.mark.parametrize(
+    "name,quantity", [("mentornet_forward", "logits"), ("student_inception", "baseline_total")]
+)
+def test_parity_fails_on_a_wrong_golden_file(name, quantity, tmp_path):
+    with np.load(GOLDEN / f"{name}.npz") as file:
         golden = dict(file)
-    golden["logits"] = golden["logits"] + 1e-3
+    golden[quantity][-1] += 1e-3
     np.savez(tmp_path / "wrong.npz", **golden)
     result = subprocess.run([*PARITY, tmp_path / "wrong.npz"], capture_output=True, text=True)
     assert result.returncode == 1

@@ -8,8 +8,10 @@ import pytest
 import tensorflow as tf
 from helpers import run, start
 
+from mentornet import InputError
 from mentornet.core.files import read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
+from mentornet_learning import learn_curriculum
 
 SCRIPT = "mentornet_learning/learn_curriculum.py"
 
@@ -57,3 +59,15 @@ def test_from_burn_in_to_summary_with_a_kill_between(tmp_path):
     summary = json.loads((out / "summary.json").read_text())
     assert summary["last_accuracy"] > 0.5
     assert summary["quality"]["MentorNet"]["auc"] > 0.8
+
+
+def test_test_records_by_default(tmp_path):
+    """`val` beside the training's folder, unless another is given."""
+    train, val = tmp_path / "0.4", tmp_path / "val"
+    train.mkdir()
+    with pytest.raises(InputError, match="there is no `val` beside `data_dir`"):
+        learn_curriculum.eval_records(str(train), "")
+    val.mkdir()
+    for data_dir in (str(train), f"{train}/"):
+        assert learn_curriculum.eval_records(data_dir, "") == str(val)
+    assert learn_curriculum.eval_records(str(train), "other") == "other"

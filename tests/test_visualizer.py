@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers import run
 
-from mentornet import InputError, load_mentornet
+from mentornet import InputError, load_mentornet, save_mentornet
 from mentornet_learning import visualizer
 
 
@@ -50,3 +50,17 @@ def test_the_released_command(tmp_path):
 def test_epochs_out_of_range(text):
     with pytest.raises(InputError, match=r"whole numbers in 0..99"):
         visualizer.parse_epochs(text)
+
+
+def test_pictures_lie_beside_the_model(tmp_path):
+    """Where --outdir is not given: in the model's folder, also where a prefix names the model."""
+    prefix = tmp_path / "model" / "focal"
+    save_mentornet(load_mentornet("focal_loss"), str(prefix))
+    for model_dir in (prefix, prefix.parent):
+        flags = [f"--model_dir={model_dir}", "--epoch_ranges=7"]
+        status, output = run("mentornet_learning/visualizer.py", *flags)
+        assert status == 0, output
+        picture = prefix.parent / "epoch_07.png"
+        assert picture.is_file()
+        picture.unlink()
+    assert not prefix.is_dir()

@@ -92,14 +92,17 @@ CURRICULA: dict[str, Curriculum] = {
 def find(name: str) -> Curriculum:
     """A predefined curriculum, or a user's own as "module:function".
 
+    The release calls its functions `vstar_<curriculum>`, which is understood, too.
+
     Raises:
       InputError: the name is unknown, or there is no such module or function.
     """
     module, _, function = name.partition(":")
     if not function:
         rule = f"`vstar_fn` must be one of {', '.join(CURRICULA)}, or 'module:function'."
-        check(name in CURRICULA, rule, vstar_fn=name)
-        return CURRICULA[name]
+        curriculum = name.removeprefix("vstar_")
+        check(curriculum in CURRICULA, rule, vstar_fn=name)
+        return CURRICULA[curriculum]
     try:
         return getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:

@@ -108,6 +108,11 @@ def data_driven(dump: np.ndarray, percentile: float) -> tuple[np.ndarray, np.nda
     return features.astype(np.float32), (dump[:, 2] == dump[:, 3]).astype(np.float32)
 
 
+def dump_folder(csv: str, percentile: int) -> str:
+    """The folder of a dump's rows, `<csv's name>_percentile_<p>`, as the release calls it."""
+    return f"{pathlib.Path(csv).stem}_percentile_{percentile}"
+
+
 def write(
     features: np.ndarray,
     targets: np.ndarray,

@@ -67,6 +67,16 @@ class BatchNormalization(layers.Layer):
         self.moving_variance.assign_add(rate * (variance - self.moving_variance))
         return outputs
 
+    def stock(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """See `students.stock`."""
+        layer = layers.BatchNormalization(
+            momentum=_BATCH_NORM_DECAY, epsilon=_EPSILON, name=f"{self.name}_stock"
+        )
+        outputs = layer(inputs)
+        values = (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+        layer.set_weights([value.numpy() for value in values])
+        return outputs
+
     def _normalize_globally(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Outputs, mean and biased variance; replicas must have equally many samples."""
         x = tf.cast(inputs, tf.float32)

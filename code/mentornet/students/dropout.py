@@ -21,3 +21,7 @@ class Dropout(layers.Dropout):
         ones = tf.ones([number * size, *inputs.shape[1:]], inputs.dtype)
         first = replicas.place() * size
         return inputs * super().call(ones, training=True)[first : first + size]
+
+    def stock(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """See `students.stock`."""
+        return layers.Dropout(self.rate, seed=self.seed, name=f"{self.name}_stock")(inputs)

@@ -1,0 +1,217 @@
+"""Trained students in formats that other programs read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mentornet.core import files
+from mentornet.core.errors import InputError, check
+from mentornet.core.tf1_checkpoints import READ_ERRORS, is_prefix
+from mentornet.datasets.catalog import KNOWN, dataset_info
+from mentornet.datasets.pipeline import standardize
+from mentornet.runs import layout
+from mentornet.runs.checkpoints import (
+    checkpoint_step,
+    find_latest,
+    load_student,
+    read_run_config,
+)
+from mentornet.students import registry
+from mentornet.students.stock import stock_model
+from mentornet.students.tf1_checkpoints import restore_tf1_student, save_tf1_student
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedStudent:
+    """A student, restored, and what is known of its training.
+
+    Attributes:
+      model: float32 [batch, height, width, channels], images as `preprocess` returns them, to
+        float32 logits [batch, classes].
+      image_shape: (height, width, channels).
+      class_names: one a class; their numbers where nothing names them.
+      global_step: number of updates.
+    """
+
+    model: keras.Model
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    global_step: int
+
+    def preprocess(self, images: tf.Tensor) -> tf.Tensor:
+        """What the evaluation job does to uint8 images before the student sees them."""
+        return standardize(images)
+
+
+def load_trained(
+    checkpoint: str,
+    *,
+    studentnet: str | None = None,
+    dataset_name: str | None = None,
+    data_dir: str | None = None,
+) -> TrainedStudent:
+    """Restores the student of a run, ours or the release's; its moving average if the run has one.
+
+    Args:
+      checkpoint: a checkpoint's prefix, or a run's train_log_dir (its latest checkpoint).
+      studentnet, dataset_name: what a checkpoint of the release holds; ours say it themselves.
+      data_dir: records whose manifest names the classes; by default the run's.
+
+    Raises:
+      InputError: there is no checkpoint, it cannot be read, or the release's is not described.
+    """
+    prefix = checkpoint if is_prefix(checkpoint) else find_latest(checkpoint)
+    step = checkpoint_step(prefix)
+    try:
+        run = read_run_config(prefix)
+    except KeyError:
+        names = {"studentnet": studentnet, "dataset_name": dataset_name}
+        rule = f"{prefix} holds no configuration: `studentnet` and `dataset_name` must describe it."
+        check(None not in names.values(), rule, **names)
+        return _load_of_release(prefix, step, str(studentnet), str(dataset_name), data_dir)
+    except READ_ERRORS as error:
+        raise _unreadable(prefix, error) from None
+    try:
+        model = load_student(prefix)
+    except InputError:
+        raise
+    except READ_ERRORS as error:
+        raise _unreadable(prefix, error) from None
+    shape = tuple(run["image_shape"])
+    return TrainedStudent(model, shape, _class_names(run, data_dir), step)
+
+
+def _unreadable(prefix: str, error: Exception) -> InputError:
+    return InputError(f"Checkpoint {prefix} cannot be read: {str(error).splitlines()[0]}")
+
+
+def _load_of_release(
+    prefix: str, step: int, studentnet: str, dataset_name: str, data_dir: str | None
+) -> TrainedStudent:
+    info = dataset_info(dataset_name, data_dir or "")
+    shape = (32, 32, 3)
+    model = registry.build_student(studentnet, info.num_classes, image_shape=shape)
+    restore_tf1_student(model, prefix)
+    names = info.class_names or tuple(map(str, range(info.num_classes)))
+    return TrainedStudent(model, shape, names, step)
+
+
+def _class_names(run: dict[str, Any], data_dir: str | None) -> tuple[str, ...]:
+    """The classes' names by the manifest, else by what is known of the data set, else numbers."""
+    name, num_classes = run["dataset_name"], run["num_classes"]
+    try:
+        names = dataset_info(name, data_dir or run["data_dir"]).class_names
+    except InputError:
+        if data_dir is not None:
+            raise
+        # The run's records are gone or lie on another machine.
+        names = KNOWN[name].class_names if name in KNOWN else ()
+    if not names:
+        print("WARNING: nothing names the classes; they are called by their numbers.", flush=True)
+        return tuple(map(str, range(num_classes)))
+    rule = f"The classes of `data_dir` must be the {num_classes} of the student."
+    check(len(names) == num_classes, rule, data_dir=data_dir or run["data_dir"], classes=len(names))
+    return names
+
+
+def _classifier(trained: TrainedStudent) -> tuple[keras.Model, Callable[..., Any], Any]:
+    """The network, and a function from uint8 images to probabilities with its signature."""
+    network = stock_model(trained.model)
+
+    def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = network(trained.preprocess(images), training=False)
+        return {"probabilities": tf.nn.softmax(tf.cast(logits, tf.float32))}
+
+    return network, classify, tf.TensorSpec([None, *trained.image_shape], tf.uint8, "images")
+
+
+def _write_tf1(trained: TrainedStudent, output: pathlib.Path) -> None:
+    rule = "`output` must not be the folder of a run, whose checkpoints have the same names."
+    check(not (output / layout.CONFIG_FILE).exists(), rule, output=str(output))
+    prefix = layout.checkpoint_prefix(output, trained.global_step)
+    save_tf1_student(trained.model, str(prefix), trained.global_step)
+
+
+def _write_keras(trained: TrainedStudent, output: pathlib.Path) -> None:
+    _whole(output, lambda path: stock_model(trained.model).save(path))
+
+
+def _write_saved_model(trained: TrainedStudent, output: pathlib.Path) -> None:
+    network, classify, signature = _classifier(trained)
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    archive.add_endpoint("serve", classify, input_signature=[signature])
+    archive.write_out(str(output), verbose=False)
+
+
+def _write_onnx(trained: TrainedStudent, output: pathlib.Path) -> None:
+    try:
+        import onnx
+        import tf2onnx
+    except ImportError as error:
+        raise InputError(
+            f"`format` onnx needs further packages: pip install 'mentornet[onnx]'. ({error})"
+        ) from None
+    _, classify, signature = _classifier(trained)
+    model, _ = tf2onnx.convert.from_function(
+        tf.function(classify), input_signature=[signature], opset=_OPSET
+    )
+    _whole(output, lambda path: onnx.save(model, path))
+
+
+def _whole(output: pathlib.Path, write: Callable[[str], None]) -> None:
+    """Writes a file under a temporary name of the same ending beside it, then renames it."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_name(f".{os.getpid()}.{output.name}")
+    write(str(temporary))
+    os.replace(temporary, output)
+
+
+_OPSET = 17
+_WRITERS = {
+    "tf1": _write_tf1,
+    "keras": _write_keras,
+    "saved_model": _write_saved_model,
+    "onnx": _write_onnx,
+}
+_ENDINGS = {"keras": ".keras", "onnx": ".onnx"}  # The others are folders.
+
+
+def export(trained: TrainedStudent, output: str, file_format: str) -> None:
+    """Writes a student in another format.
+
+    Args:
+      trained: see `load_trained`.
+      output: a folder for "tf1" and "saved_model", a file for the others. The classes' names are
+        written beside what is not "tf1": `class_names.json` in the folder, or
+        `<file without its ending>.class_names.json`.
+      file_format: "tf1", a checkpoint that the release's cifar_eval.py restores; "keras", the
+        network from preprocessed images to logits, of Keras' own layers; "saved_model" and "onnx",
+        from uint8 images [n, height, width, channels] to float32 probabilities [n, classes].
+
+    Raises:
+      InputError: the format is unknown, `output` does not end as it must or cannot be written,
+        the release does not have the student, or a package is missing.
+    """
+    rule = f"`format` must be one of {', '.join(_WRITERS)}."
+    check(file_format in _WRITERS, rule, format=file_format)
+    path, ending = pathlib.Path(output), _ENDINGS.get(file_format, "")
+    check(path.suffix == ending or not ending, f"`output` must end in {ending}.", output=output)
+    rule = "`output` must not be an existing file." if not ending else "`output` must be a file."
+    check(not (path.is_dir() if ending else path.is_file()), rule, output=output)
+    try:
+        _WRITERS[file_format](trained, path)
+        if file_format != "tf1":
+            names = f"{path.stem}.class_names.json" if ending else "class_names.json"
+            names_path = path.with_name(names) if ending else path / names
+            files.write_text(names_path, json.dumps(trained.class_names) + "\n")
+    except OSError as error:
+        raise InputError(f"`output` {output} cannot be written: {error}") from None

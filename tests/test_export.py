@@ -1,0 +1,261 @@
+"""Students in other formats, each used in a process without this package."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import ROOT, config, run, saving_config, small_student
+
+from mentornet import InputError, build_student, restore_tf1_student
+from mentornet.evaluation import export
+from mentornet.students import registry
+from mentornet.students.stock import stock_model
+from mentornet.training import loop
+
+CLASSES = [str(i) for i in range(10)]
+NO_PACKAGE = "import sys; sys.modules['mentornet'] = None\n"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, digits):
+    """A run of `inception`, a few steps with a moving average."""
+    folder = tmp_path_factory.mktemp("export") / "runs" / "pd" / "train"
+    loop.train(config(digits, folder, ema_decay=0.9))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Images of which no two give the same probabilities, one of them plain."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (6, 32, 32, 3), np.uint8)
+    images[:, :20] //= np.arange(1, 7, dtype=np.uint8)[:, None, None, None]
+    images[5] = 7
+    return images
+
+
+def logits_of(model, images):
+    """The student's logits, standardised by NumPy: mean 0, deviation 1, at least 1 / sqrt(n)."""
+    x = images.astype(np.float64)
+    axes = (1, 2, 3)
+    deviation = np.maximum(x.std(axes, keepdims=True), 1 / np.sqrt(x[0].size))
+    standard = (x - x.mean(axes, keepdims=True)) / deviation
+    return model(tf.constant(standard, tf.float32), training=False).numpy()
+
+
+def softmax(logits):
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def blocks(language):
+    page = (ROOT / "docs" / "export.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.S | re.M)
+
+
+def in_another_process(program, folder):
+    """Runs a page's Python where `mentornet` cannot be imported; returns what it printed."""
+    command = [sys.executable, "-c", NO_PACKAGE + program]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def exported(trained, images):
+    """The folder in which the commands of docs/export.md were run."""
+    folder = trained.parents[2]
+    np.save(folder / "images.npy", images)
+    script = blocks("bash")[0].replace("python code/", f"{sys.executable} {ROOT}/code/")
+    commands = [c for c in script.splitlines() if "onnx" not in c or onnx_is_here()]
+    assert len(commands) >= 3
+    for command in commands:
+        result = subprocess.run(command.split(), cwd=folder, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        assert "Wrote the student of step 4 to exported/" in result.stdout
+        assert not result.stderr
+    return folder
+
+
+def onnx_is_here():
+    try:
+        import onnxruntime  # noqa: F401
+        import tf2onnx  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+SAVE = "\nnp.save('{name}.npy', {name})\n"
+
+
+def test_saved_model_as_the_page_shows_it(exported, trained, images):
+    """Also: it is the moving average, and not the last step's parameters, that is exported."""
+    program = blocks("python")[0]
+    printed = in_another_process(program + SAVE.format(name="probabilities"), exported)
+    found = np.load(exported / "probabilities.npy")
+    student = export.load_trained(str(trained)).model
+    np.testing.assert_allclose(found, softmax(logits_of(student, images)), rtol=0, atol=1e-5)
+    best = found[:3].argmax(axis=1)
+    assert [line.split()[0] for line in printed.splitlines()] == [CLASSES[c] for c in best]
+    assert json.loads((exported / "exported/pd/class_names.json").read_text()) == CLASSES
+
+    reader = tf.train.load_checkpoint(str(trained / "model.ckpt-4"))
+    name = next(n for n in reader.get_variable_to_shape_map() if "average" in n and "fc3" in n)
+    average = reader.get_tensor(name)
+    layer = student.get_layer("fc3")
+    value = layer.kernel if average.ndim == 2 else layer.bias
+    np.testing.assert_array_equal(value.numpy(), average)
+
+
+def test_keras_as_the_page_shows_it(exported, trained, images):
+    program = blocks("python")[2]
+    in_another_process(program + SAVE.format(name="logits"), exported)
+    student = export.load_trained(str(trained)).model
+    expected = logits_of(student, images)
+    np.testing.assert_allclose(np.load(exported / "logits.npy"), expected, rtol=0, atol=1e-5)
+    names = json.loads((exported / "exported/pd.class_names.json").read_text())
+    assert names == CLASSES
+
+
+@pytest.mark.skipif(not onnx_is_here(), reason="tf2onnx or onnxruntime is not installed")
+def test_onnx_as_the_page_shows_it(exported, trained, images):
+    program = blocks("python")[1]
+    in_another_process(program + SAVE.format(name="probabilities"), exported)
+    student = export.load_trained(str(trained)).model
+    found = np.load(exported / "probabilities.npy")
+    np.testing.assert_allclose(found, softmax(logits_of(student, images)), rtol=0, atol=1e-4)
+
+
+def test_onnx_without_its_packages(trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    student = export.load_trained(str(trained))
+    with pytest.raises(InputError, match=r"pip install 'mentornet\[onnx\]'"):
+        export.export(student, str(tmp_path / "x.onnx"), "onnx")
+
+
+def test_a_checkpoint_of_the_release_and_back(exported, trained):
+    """What the release's evaluation graph has, and the global step; bit for bit."""
+    prefix = tf.train.latest_checkpoint(str(exported / "exported/release"))
+    assert prefix.endswith("exported/release/model.ckpt-4")
+    student = export.load_trained(str(trained)).model
+    golden = np.load(ROOT / "tests/golden/student_inception.npz")
+    names = dict(json.loads(golden["variables"].item()))
+    reader = tf.train.load_checkpoint(prefix)
+    assert reader.get_variable_to_shape_map() == {**names, "global_step": []}
+    step = reader.get_tensor("global_step")
+    assert (step.dtype, step) == (np.int64, 4)
+    again = build_student("inception", 10, seed=9)
+    restore_tf1_student(again, prefix)
+    for ours, theirs in zip(student.weights, again.weights, strict=True):
+        if "seed" not in ours.path:
+            np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    described = {"studentnet": "inception", "dataset_name": "cifar10"}
+    loaded = export.load_trained(str(exported / "exported/release"), **described)
+    assert loaded.global_step == 4 and loaded.class_names[6] == "frog"
+    with pytest.raises(InputError, match="`studentnet` and `dataset_name` must describe it"):
+        export.load_trained(prefix)
+
+
+@pytest.mark.slow
+def test_resnet101_for_the_release(tmp_path):
+    """The names of the release's evaluation graph, all of its 277 variables."""
+    from mentornet.students.tf1_checkpoints import save_tf1_student
+
+    save_tf1_student(build_student("resnet101", 10), str(tmp_path / "model.ckpt-3"), 3)
+    golden = np.load(ROOT / "tests/golden/student_resnet101.npz")
+    names = dict(json.loads(golden["variables"].item()))
+    reader = tf.train.load_checkpoint(str(tmp_path / "model.ckpt-3"))
+    assert reader.get_variable_to_shape_map() == {**names, "global_step": []}
+
+
+def test_every_layer_of_the_package_has_a_stock_form():
+    import keras
+
+    registered = keras.saving.get_custom_objects()
+    layers = {
+        name: cls
+        for name, cls in registered.items()
+        if name.startswith("mentornet>") and issubclass(cls, keras.Layer)
+    }
+    layers = {n: cls for n, cls in layers.items() if not issubclass(cls, keras.Model)}
+    assert len(layers) >= 3
+    assert [name for name, cls in layers.items() if not hasattr(cls, "stock")] == []
+
+
+@pytest.mark.parametrize("name", ["resnet8", "coteaching_cnn"])
+def test_stock_models_compute_the_same(name, images):
+    student = build_student(name, 10, seed=1)
+    random = np.random.default_rng(0)
+    for variable in student.weights:
+        if variable.name in ("gamma", "beta", "moving_mean"):
+            variable.assign(variable + 0.3 * random.normal(size=variable.shape))
+        elif variable.name == "moving_variance":
+            variable.assign(random.uniform(0.5, 2, variable.shape))
+    stock = stock_model(student)
+    assert not [layer for layer in stock.layers if type(layer).__module__.startswith("mentornet")]
+    expected = logits_of(student, images)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(logits_of(stock, images) / scale, expected / scale, atol=1e-5)
+
+
+def test_a_network_of_ones_own(digits, images, tmp_path):
+    """It has no layers of this package, and no names in the release."""
+    loop.train(saving_config(digits, tmp_path / "train"))
+    trained = export.load_trained(str(tmp_path / "train" / "model.ckpt-2"))
+    assert (trained.global_step, trained.class_names) == (2, tuple(CLASSES))
+    assert stock_model(small_student(10)).layers
+    export.export(trained, str(tmp_path / "own"), "saved_model")
+    classifier = tf.saved_model.load(str(tmp_path / "own"))
+    found = classifier.serve(images)["probabilities"]
+    np.testing.assert_allclose(found, softmax(logits_of(trained.model, images)), atol=1e-5)
+    export.export(trained, str(tmp_path / "own.keras"), "keras")
+    with pytest.raises(InputError, match="`student` must be one of inception, resnet101"):
+        export.export(trained, str(tmp_path / "tf1"), "tf1")
+
+
+@pytest.mark.parametrize(
+    "file_format,output,match",
+    [
+        ("keras", "x.h5", "`output` must end in .keras"),
+        ("onnx", "x", "`output` must end in .onnx"),
+        ("tf1", "train", "`output` must not be the folder of a run"),
+        ("saved_model", "train/config.json", "`output` must not be an existing file"),
+        ("pickle", "x", "`format` must be one of tf1, keras, saved_model, onnx"),
+    ],
+)
+def test_what_is_refused(file_format, output, match, trained):
+    with pytest.raises(InputError, match=match):
+        student = export.load_trained(str(trained))
+        export.export(student, str(trained.parent / output), file_format)
+
+
+def test_the_script_ends_in_one_line(tmp_path):
+    status, output = run("code/export.py", f"--checkpoint_dir={tmp_path}", "--format=keras")
+    assert (status, output.count("\n")) == (2, 1) and "error: `output` must be given." in output
+    flags = ["--format=keras", f"--output={tmp_path}/x.keras"]
+    status, output = run("code/export.py", f"--checkpoint_dir={tmp_path}", *flags)
+    assert (status, output.count("\n")) == (2, 1) and "must hold a checkpoint" in output
+
+
+def test_the_classes_names(trained, tmp_path, capsys):
+    """Of another folder's manifest, which must have as many; numbers where nothing names them."""
+    manifest = {"config": {"dataset_name": "digits"}, "classes": list("abcdefghij")}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    loaded = export.load_trained(str(trained), data_dir=str(tmp_path))
+    assert loaded.class_names == tuple("abcdefghij")
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"classes": ["a", "b"]}))
+    with pytest.raises(InputError, match="must be the 10 of the student"):
+        export.load_trained(str(trained), data_dir=str(tmp_path))
+    gone = {"dataset_name": "mine", "num_classes": 2, "data_dir": str(tmp_path / "gone")}
+    assert export._class_names(gone, None) == ("0", "1")
+    assert "nothing names the classes" in capsys.readouterr().out
+
+
+def test_registry_names_what_the_release_has():
+    with pytest.raises(InputError, match="`student` must be one of"):
+        registry.tf1_variables("resnet8", small_student(10))

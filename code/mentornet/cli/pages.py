@@ -11,7 +11,8 @@ from collections.abc import Sequence
 Row = Sequence[object]
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #8886; --soft: #8882; }
+:root { color-scheme: light dark; --line: #8886; --soft: #8882;
+  background: light-dark(#fff, #17181b); color: light-dark(#1b1c1f, #e8eaed); }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 72rem; }
 h1, h2, h3 { line-height: 1.2; overflow-wrap: anywhere; }
 p, li { overflow-wrap: anywhere; }

@@ -72,16 +72,16 @@ def correct(config: CorrectConfig) -> dict[str, Any]:
     """
     from mentornet.datasets import records
 
-    manifest = read_manifest(config.records) or {}
-    name = manifest.get("config", {}).get("dataset_name", config.dataset_name)
-    info = dataset_info(name, config.records)
-    examples = records.read_examples(config.records, info, "train")
-    known = Known(info, examples.ids, examples.labels, read_paths(config.records))
     try:
         data = pathlib.Path(config.corrections).read_bytes()
     except OSError as error:
         text = f"`corrections` {config.corrections} cannot be read: {error.strerror}"
         raise InputError(text) from None
+    manifest = read_manifest(config.records) or {}
+    name = manifest.get("config", {}).get("dataset_name", config.dataset_name)
+    info = dataset_info(name, config.records)
+    examples = records.read_examples(config.records, info, "train")
+    known = Known(info, examples.ids, examples.labels, read_paths(config.records))
     decided = read_corrections(data, config.corrections, known, config.accept_above)
     labels = examples.labels.copy()
     labels[decided[:, 0]] = decided[:, 1]

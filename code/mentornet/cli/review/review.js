@@ -33,8 +33,7 @@ class Review {
     this.fillClassFilter();
     this.listen();
     this.refilter();
-    const undecided = this.listed.find((place) => !this.decisionAt(place));
-    this.current = undecided ?? this.current;
+    this.toUndecided();
     $("review").hidden = false;
     this.show();
     const made = this.numDecided();
@@ -136,6 +135,11 @@ class Review {
     this.go(this.listed[Math.min(Math.max(position, 0), this.listed.length - 1)]);
   }
 
+  /** Makes the first undecided sample of the list the current one, if there is one. */
+  toUndecided() {
+    this.current = this.listed.find((place) => !this.decisionAt(place)) ?? this.current;
+  }
+
   go(place) {
     const inList = $("list").contains(document.activeElement);
     this.current = place;
@@ -167,7 +171,8 @@ class Review {
       const text = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
       const entries = readCorrections(this.samples, text);
       if (entries.length) this.store.change(entries);
-      this.refilter(this.current ?? 0);
+      this.refilter();
+      this.toUndecided();
       this.show();
       this.say(`${entries.length} decisions loaded from ${file.name}.`);
     } catch (error) {

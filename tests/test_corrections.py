@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import run
+from helpers import run
 
 from mentornet import InputError
 from mentornet.core.safe_csv import to_csv

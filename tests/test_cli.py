@@ -207,7 +207,7 @@ def test_noise_of_tensorflows_start(level, quiet, tmp_path):
     if level is not None:
         environment["TF_CPP_MIN_LOG_LEVEL"] = level
     flags = ["--model_dir=mentornet_pd", "--epoch_ranges=7", f"--outdir={tmp_path}"]
-    command = [sys.executable, ROOT / "mentornet_learning/visualizer.py", *flags]
+    command = [sys.executable, str(ROOT / "mentornet_learning/visualizer.py"), *flags]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert (result.stderr == "") == quiet

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -14,7 +15,8 @@ from mentornet.training.step import Samples, StepResult
 
 def moment(step, *losses, is_last=False):
     """After a call of as many steps as there are losses."""
-    empty = Samples(*[tf.zeros([0, 1])] * 4, tf.zeros([0]), None)
+    columns: Any = [tf.zeros([0, 1])] * 4
+    empty = Samples(*columns, tf.zeros([0]), None)
     total = tf.constant(losses[0] if len(losses) == 1 else losses)
     return hooks.Moment(step, StepResult({"mentornet/total_loss": total}, empty), is_last)
 
@@ -58,7 +60,8 @@ def config(**values):
     ],
 )
 def test_when_a_checkpoint_is_saved(values, expected):
-    saved, finite, seen = Saved(), hooks.FiniteLosses(), []
+    saved: Any = Saved()
+    finite, seen = hooks.FiniteLosses(), []
     save = hooks.Save(config(**values), saved, finite)
     hooks.Save(config(**values), None, finite)(moment(10, 1.0, is_last=True))  # Another worker.
     for step in range(1, 11):
@@ -77,7 +80,8 @@ def test_signals_to_this_worker_and_to_another():
         (True, False, "SIGTERM"),
         (False, True, "a signal to another worker"),
     ):
-        stop = hooks.Stop(lambda own, elsewhere=elsewhere: own or elsewhere)
+        any_worker: Any = lambda own, elsewhere=elsewhere: own or elsewhere  # noqa: E731
+        stop = hooks.Stop(any_worker)
         before = signal.getsignal(signal.SIGTERM)
         with stop.on_signals():
             if here:

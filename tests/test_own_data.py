@@ -200,5 +200,5 @@ def test_from_a_folder_to_a_label_report(tmp_path, folder, train_flags, monkeypa
         rows = list(csv.DictReader(file))
     assert len(rows) == 48
     for row in rows:
-        assert row["path"].startswith(f"{row['given']}/")
+        assert row["path"].startswith(f"{row['given_label']}/")
     assert "narrow/" in (tmp_path / "run" / "labels.html").read_text()

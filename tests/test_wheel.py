@@ -42,6 +42,8 @@ def test_curricula_come_along(tmp_path):
         assert "mentornet/py.typed" in archive.namelist()
         brought = {p.rpartition("/")[2] for p in archive.namelist() if "data/scripts/" in p}
     assert brought == {path.name for path in ROOT.glob("code/*.py")}
+    parts = {path.name for path in (ROOT / "code/mentornet/cli/review").iterdir()}
+    assert {path.name for path in (site / "mentornet/cli/review").iterdir()} == parts
     shipped = ROOT.glob("mentornet_models/models/*/*.index")
     names = {path.stem.removesuffix("_mentornet") for path in shipped}
     assert len(names) == 7

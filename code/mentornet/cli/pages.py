@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
+import json
 from collections.abc import Sequence
 
 Row = Sequence[object]
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #8886; --soft: #8882; }
+:root { color-scheme: light dark; --line: #8886; --soft: #8882;
+  background: light-dark(#fff, #17181b); color: light-dark(#1b1c1f, #e8eaed); }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 72rem; }
 h1, h2, h3 { line-height: 1.2; overflow-wrap: anywhere; }
 p, li { overflow-wrap: anywhere; }
@@ -38,12 +41,13 @@ def plain(value: object) -> str:
 
 def html_table(header: Row, rows: Sequence[Row]) -> str:
     """A table that scrolls inside its own box where the window is narrow."""
-    head = "".join(f"<th>{text(cell)}</th>" for cell in header)
+    head = "".join(f'<th scope="col">{text(cell)}</th>' for cell in header)
     body = "".join(
         "<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>\n" for row in rows
     )
     table = f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
-    return f'<div class="scroll">{table}</div>\n'
+    # Who has no mouse scrolls it by arrow keys, for which it must take the focus.
+    return f'<div class="scroll" role="group" aria-label="Table" tabindex="0">{table}</div>\n'
 
 
 def markdown_table(header: Row, rows: Sequence[Row]) -> str:
@@ -59,12 +63,30 @@ def picture(png: bytes, description: str, attributes: str = "") -> str:
     return f'<img src="data:image/png;base64,{data}" alt="{text(description)}" {attributes}>'
 
 
-def page(title: str, body: str, style: str = "") -> str:
-    """A whole page that loads nothing from elsewhere."""
+def page(title: str, body: str, style: str = "", script: str = "") -> str:
+    """A whole page that loads nothing from elsewhere, and runs no script but its own.
+
+    Args:
+      title: of the window, and the page's heading.
+      body: HTML.
+      style: CSS besides that of every page.
+      script: JavaScript, run at the end.
+    """
+    program = f"\n{script}"
+    digest = base64.b64encode(hashlib.sha256(program.encode()).digest()).decode()
+    allowed = f"'sha256-{digest}'" if script else "'none'"
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}"
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<link rel="icon" href="data:,">\n<title>{text(title)}</title>\n'
-        f"<style>{_STYLE}{style}</style>\n</head>\n<body>\n<h1>{text(title)}</h1>\n"
-        f"{body}</body>\n</html>\n"
+        f"<style>{_STYLE}{style}</style>\n</head>\n<body>\n<main>\n<h1>{text(title)}</h1>\n"
+        f"{body}</main>\n{f'<script>{program}</script>' if script else ''}\n</body>\n</html>\n"
     )
+
+
+def json_block(name: str, value: object) -> str:
+    """JSON in a page, for its script; nothing in it ends the block."""
+    data = json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+    return f'<script type="application/json" id="{name}">{data}</script>\n'

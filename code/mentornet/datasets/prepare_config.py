@@ -29,7 +29,11 @@ class PrepareConfig:
     """
 
     dataset_name: str = option("cifar10", "{datasets}, or a name of your own.", check=_plain_name)
-    output_dir: str = option("data", "Folder under which <dataset>/<noise> and <dataset>/val go.")
+    output_dir: str = option(
+        "data",
+        "Folder under which <dataset>/<noise> and <dataset>/val go; with --records the folder "
+        "itself.",
+    )
     source: str | None = option(
         None,
         "A path, read as one of the following, or the name of one, a colon and what it reads; the "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import pathlib
@@ -12,7 +11,8 @@ import numpy as np
 
 from mentornet.core.errors import check
 from mentornet.datasets import records
-from mentornet.datasets.catalog import FILES, DatasetInfo, dataset_info
+from mentornet.datasets.catalog import DatasetInfo, dataset_info
+from mentornet.datasets.corrections import read_paths
 from mentornet.runs.checkpoints import find_latest, read_state
 from mentornet.runs.layout import CONFIG_FILE, TRAIN_FOLDER
 from mentornet.weighting import history
@@ -133,15 +133,8 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
     score = np.mean([1 - np.exp(-columns["mean_loss"]) for columns in histories], axis=0)
     suggested = histories[0]["prediction"].astype(np.int64)
     rate = estimate_noise_rate(examples, mean_loss)
-    paths = _read_paths(pathlib.Path(folder) / FILES)
+    paths = read_paths(folder)
     return LabelScores(info, examples, score, suggested, mean_weight, mean_loss, rate, paths)
-
-
-def _read_paths(path: pathlib.Path) -> dict[int, str]:
-    if not path.is_file():
-        return {}
-    with path.open(newline="") as file:
-        return {int(row["id"]): row["path"] for row in csv.DictReader(file)}
 
 
 def detection_quality(scores: LabelScores) -> list[dict[str, Any]]:

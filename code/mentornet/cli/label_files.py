@@ -1,0 +1,133 @@
+"""What `label_report.py` writes: the ranking as CSV, and the page to review it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.resources
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mentornet.cli import pages
+from mentornet.core import safe_csv
+from mentornet.datasets.images import reader
+from mentornet.evaluation import label_errors
+from mentornet.evaluation.label_errors import LabelScores
+
+CHUNK = 200  # Images in one of the page's blocks, which are decoded one at a time.
+_LARGEST = 256  # Pixels a side of the images in the page.
+_LARGEST_PNG = 64  # Larger ones are photographs for people to judge, for which JPEG does.
+
+
+def to_csv(scores: LabelScores) -> str:
+    """One line a sample, the most suspicious first; with its path, if it was made from a file.
+
+    The columns `is_label_issue`, `label_score` (0..1, low is bad), `given_label` and
+    `predicted_label` are named as in cleanlab's Datalab.
+    """
+    columns = ("id", "is_label_issue", "label_score", "given_label", "predicted_label")
+    columns += ("mean_weight", "mean_loss", *(("path",) if scores.paths else ()))
+    rows: list[Sequence[object]] = [columns]
+    name, suspects = scores.info.class_name, {*scores.suspects.tolist()}
+    for i in scores.order.tolist():
+        number = int(scores.examples.ids[i])
+        row = [number, i in suspects, f"{1 - scores.score[i]:.5f}"]
+        row += [name(scores.examples.labels[i]), name(scores.suggested[i])]
+        row += [f"{scores.mean_weight[i]:.5f}", f"{scores.mean_loss[i]:.5f}"]
+        rows.append(row + ([scores.paths[number]] if scores.paths else []))
+    return safe_csv.to_csv(rows)
+
+
+def to_html(scores: LabelScores, count: int) -> str:
+    """The page in which the `count` most suspicious samples are reviewed."""
+    shown = scores.order[:count]
+    number = len(scores.suspects)
+    body = [
+        f"<p>{len(scores.score)} training samples; the labels of about {number} of them, "
+        f"{scores.noise_rate:.1%}, are estimated to be wrong. Below are the {len(shown)} most "
+        "suspicious.</p>\n",
+        _part("review.html"),
+        _tables(scores),
+        pages.json_block("review-data", _data(scores, shown)),
+    ]
+    starts = range(0, len(shown), CHUNK)
+    for block, start in enumerate(starts):
+        images = list(_images(scores, shown[start : start + CHUNK]))
+        body.append(pages.json_block(f"images-{block}", images))
+    program = "\n".join(map(_part, ("csv.js", "store.js", "samples.js", "review.js")))
+    style = _part("review.css")
+    program = f'"use strict";\n{program}'
+    return pages.page("Labels that may be wrong", "".join(body), style, program)
+
+
+def _part(name: str) -> str:
+    return (importlib.resources.files("mentornet.cli") / "review" / name).read_text("utf-8")
+
+
+def _data(scores: LabelScores, shown: np.ndarray) -> dict[str, Any]:
+    """What samples.js reads; ids and scores as text, since they go into a file as they are."""
+    examples, info = scores.examples, scores.info
+    ids = [str(number) for number in examples.ids[shown].tolist()]
+    return {
+        "key": _key(scores),
+        "classes": [info.class_name(label) for label in range(info.num_classes)],
+        "ids": ids,
+        "given": examples.labels[shown].tolist(),
+        "predicted": scores.suggested[shown].tolist(),
+        "scores": [f"{score:.5f}" for score in scores.score[shown]],
+        "losses": [f"{loss:.2f}" for loss in scores.mean_loss[shown]],
+        "paths": [scores.paths[int(number)] for number in ids] if scores.paths else None,
+        "chunk": CHUNK,
+        "image_type": "image/jpeg" if _is_large(examples.image_shape) else "image/png",
+        "image_size": max(examples.image_shape[:2]),
+    }
+
+
+def _key(scores: LabelScores) -> str:
+    """Names data and labels: reports of several runs on them share the decisions in a browser."""
+    examples = scores.examples
+    digest = hashlib.sha256(examples.fingerprint().encode())
+    names = map(scores.info.class_name, range(scores.info.num_classes))
+    digest.update("\0".join((scores.info.name, *names)).encode())
+    first = np.arange(min(16, len(examples)))  # Other images may have the same ids and labels.
+    digest.update(np.asarray(reader(examples.images)(first)).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _is_large(shape: tuple[int, int, int]) -> bool:
+    return max(shape[:2]) > _LARGEST_PNG
+
+
+def _images(scores: LabelScores, chosen: np.ndarray) -> Iterator[str]:
+    """Images in base64, reduced to what a person needs."""
+    large = _is_large(scores.examples.image_shape)
+    for pixels in reader(scores.examples.images)(chosen):
+        height, width = pixels.shape[:2]
+        if (most := max(height, width)) > _LARGEST:
+            size = [max(1, round(side * _LARGEST / most)) for side in (height, width)]
+            small = tf.image.resize(pixels, size, "area")
+            pixels = tf.cast(tf.round(small), tf.uint8)
+        encoded = tf.io.encode_jpeg(pixels, quality=90) if large else tf.io.encode_png(pixels)
+        yield base64.b64encode(encoded.numpy()).decode()
+
+
+def _tables(scores: LabelScores) -> str:
+    """How well wrong labels are found, where that is known, and the estimated confusion."""
+    body = ""
+    if rows := label_errors.detection_quality(scores):
+        body += "<h2>How well wrong labels are found</h2>\n<p>Against the clean labels on record; "
+        body += (
+            "precision and recall of as many suspects as labels are estimated to be wrong.</p>\n"
+        )
+        header = [key.replace("_", " ") for key in rows[0]]
+        body += pages.html_table(header, [list(row.values()) for row in rows])
+    names = [scores.info.class_name(c) for c in range(scores.info.num_classes)]
+    body += "<h2>Estimated confusion</h2>\n<p>Of each given class, the share that seems to be of "
+    body += "another; samples that are not suspects count as right.</p>\n"
+    matrix = [
+        [n, *map(float, row)] for n, row in zip(names, label_errors.confusion(scores), strict=True)
+    ]
+    return body + pages.html_table(("given", *names), matrix)

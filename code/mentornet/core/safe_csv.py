@@ -1,0 +1,81 @@
+"""CSV that no spreadsheet runs: cells that look like formulas are neutralised, and read back.
+
+Class and file names may come from strangers, and a spreadsheet evaluates a cell that begins with
+"=" (https://owasp.org/www-community/attacks/CSV_Injection). Such a cell gets an apostrophe first;
+reading takes it off again. Cells that begin with apostrophes before such a character get one more,
+so every text comes back as it was. `cli/review/csv.js` follows the same rule.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+
+from mentornet.core.errors import InputError, check
+
+# The full-width forms count, too: spreadsheets take them for the plain characters.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+
+
+def safe_cell(text: str) -> str:
+    """The text with an apostrophe in front if a spreadsheet might take it for a formula."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def original_cell(text: str) -> str:
+    """The text of which `safe_cell` made this one."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def to_csv(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV (RFC 4180, but lines end in a line feed), every cell neutralised."""
+    file = io.StringIO()
+    for row in rows:
+        file.write(",".join(map(_quoted, row)) + "\n")
+    return file.getvalue()
+
+
+def _quoted(value: object) -> str:
+    """The csv module of Python 3.11 leaves a lone carriage return bare, which then ends the row."""
+    text = safe_cell(str(value))
+    return '"' + text.replace('"', '""') + '"' if re.search('[",\r\n]', text) else text
+
+
+def read_table(data: bytes, name: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header and rows of a CSV file, neutralised cells as they were; blank lines are left out.
+
+    Args:
+      data: the file's bytes: UTF-8, with or without a byte order mark.
+      name: what the file is called in messages.
+
+    Returns:
+      The header, empty if there is none, and of each row its line's number and its cells.
+
+    Raises:
+      InputError: another encoding, broken quotes, or a row with other than the header's cells.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError(f"{name}, line {line}: must be UTF-8. Received: {error.reason}") from None
+    check("\0" not in text, f"{name} must be UTF-8 text.", found="a null character")
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] = []
+    rows = []
+    try:
+        for cells in lines:
+            if not any(cells):
+                continue
+            cells = [original_cell(cell) for cell in cells]
+            if not header:
+                header = cells
+                continue
+            rule = f"{name}, line {lines.line_num}: must have {len(header)} cells, as the header."
+            check(len(cells) == len(header), rule, cells=len(cells))
+            rows.append((lines.line_num, cells))
+    except csv.Error as error:
+        raise InputError(f"{name}, line {lines.line_num}: is no valid CSV: {error}") from None
+    return header, rows

@@ -1,0 +1,223 @@
+"""Corrected records: a file of corrections applied to a folder of records."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mentornet.config.options import REQUIRED, check_fields, option, within
+from mentornet.core.errors import InputError, check
+from mentornet.datasets.catalog import FILES, MANIFEST, DatasetInfo, dataset_info, read_manifest
+from mentornet.datasets.corrections import NOT_USABLE, Known, read_corrections, read_paths
+
+if TYPE_CHECKING:
+    from mentornet.datasets.records import Examples
+
+
+FLAGS_GROUP = "correct"  # Of the flags that PrepareConfig does not have.
+
+
+@dataclasses.dataclass(frozen=True)
+class CorrectConfig:
+    """What `prepare_data.py --records` is asked for: each field is one of its flags.
+
+    Raises:
+      InputError: `accept_above` lies outside 0..1.
+    """
+
+    records: str = option(
+        REQUIRED, "Correct the labels of the training records in this folder.", group=FLAGS_GROUP
+    )
+    corrections: str = option(
+        REQUIRED,
+        "With --records: corrections.csv, saved by labels.html; with --accept_above a labels.csv.",
+        group=FLAGS_GROUP,
+    )
+    output_dir: str = option(REQUIRED, "The folder to make.")
+    accept_above: float | None = option(
+        None,
+        "Accept the prediction of labels.csv wherever 1 - label_score, the report's confidence "
+        "that the given label is wrong, lies above this.",
+        check=within(0, 1),
+        group=FLAGS_GROUP,
+    )
+    dataset_name: str = option("cifar10", "Of records without a manifest.")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+def correct(config: CorrectConfig) -> dict[str, Any]:
+    """Writes corrected records in the layout of those that they come from, whole or not at all.
+
+    Labels are replaced, samples that are not usable left out; everything else in the records
+    (image bytes, ids, clean labels, trusted marks) stays. Samples that the file does not mention
+    keep their given label.
+
+    Returns:
+      The manifest of `output_dir`; a folder that holds the same data already is kept.
+
+    Raises:
+      InputError: the records or the corrections cannot be used, or the folder holds other data.
+    """
+    from mentornet.datasets import records
+
+    try:
+        data = pathlib.Path(config.corrections).read_bytes()
+    except OSError as error:
+        text = f"`corrections` {config.corrections} cannot be read: {error.strerror}"
+        raise InputError(text) from None
+    manifest = read_manifest(config.records) or {}
+    name = manifest.get("config", {}).get("dataset_name", config.dataset_name)
+    info = dataset_info(name, config.records)
+    examples = records.read_examples(config.records, info, "train")
+    known = Known(info, examples.ids, examples.labels, read_paths(config.records))
+    decided = read_corrections(data, config.corrections, known, config.accept_above)
+    labels = examples.labels.copy()
+    labels[decided[:, 0]] = decided[:, 1]
+    before = examples.labels[decided[:, 0]]
+    facts = {
+        "file": pathlib.Path(config.corrections).name,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "accept_above": config.accept_above,
+        "records_fingerprint": examples.fingerprint(),
+        "kept": int((decided[:, 1] == before).sum()),
+        "replaced": int(((decided[:, 1] != before) & (decided[:, 1] != NOT_USABLE)).sum()),
+        "left_out": int((decided[:, 1] == NOT_USABLE).sum()),
+        "undecided": len(labels) - len(decided),
+        "share_of_wrong_labels_before": _share_wrong(examples.labels, examples.clean_labels),
+    }
+    if "corrections" in manifest:  # Of the round before.
+        facts["previous"] = manifest["corrections"]
+    rule = "`corrections` must leave at least one usable sample."
+    check((labels != NOT_USABLE).any(), rule, left_out=facts["left_out"])
+    made = {**manifest, **_contents(info, examples, labels), "corrections": facts}
+    made = {"config": {"dataset_name": name}, "split": "train", **made}
+    return _write(config, info, examples.ids, labels, made)
+
+
+def _share_wrong(labels: np.ndarray, clean: np.ndarray) -> float | None:
+    """None where no clean label is known."""
+    known = clean >= 0
+    return float(np.mean(labels[known] != clean[known])) if known.any() else None
+
+
+def _contents(info: DatasetInfo, examples: Examples, labels: np.ndarray) -> dict[str, Any]:
+    """What a manifest says of the samples that stay."""
+    from mentornet.datasets.noise import transition_matrix
+
+    used = labels != NOT_USABLE
+    labels, clean = labels[used], examples.clean_labels[used]
+    known = clean >= 0
+    return {
+        "num_examples": len(labels),
+        "examples_per_label": np.bincount(labels, minlength=info.num_classes).tolist(),
+        "num_classes": info.num_classes,
+        "classes": [info.class_name(label) for label in range(info.num_classes)],
+        "image_shape": list(examples.image_shape),
+        "num_known_clean_labels": int(known.sum()),
+        "share_of_wrong_labels": _share_wrong(labels, clean),
+        "transition_matrix": transition_matrix(
+            clean[known], labels[known], info.num_classes
+        ).tolist(),
+    }
+
+
+def _is_there(folder: pathlib.Path, facts: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest of a folder that these corrections made already; None if there is no folder."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        rule = "`output_dir` exists and has no manifest; it is left as it is."
+        check(not folder.exists(), rule, output_dir=str(folder))
+        return None
+    same = ("sha256", "accept_above", "records_fingerprint")
+    old = manifest.get("corrections") or {}
+    rule = "`output_dir` holds other data; remove it or choose another folder."
+    check(all(old.get(key) == facts[key] for key in same), rule, output_dir=str(folder))
+    return manifest
+
+
+def _write(
+    config: CorrectConfig,
+    info: DatasetInfo,
+    ids: np.ndarray,
+    labels: np.ndarray,
+    manifest: dict[str, Any],
+) -> dict[str, Any]:
+    """Writes the folder under a temporary name, then renames it; returns its manifest."""
+    from mentornet.datasets import records
+
+    folder = pathlib.Path(config.output_dir).absolute()
+    existing = _is_there(folder, manifest["corrections"])
+    if existing is not None:
+        return existing
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        files = records.find_files(config.records, info.name, "train")
+        _relabel(files, temporary, info.label_key, ids, labels)
+        left_out = {str(number) for number in ids[labels == NOT_USABLE].tolist()}
+        _write_paths(pathlib.Path(config.records), temporary, left_out)
+        manifest["sha256"] = {
+            pathlib.Path(file).name: _sha256(temporary / pathlib.Path(file).name) for file in files
+        }
+        text = json.dumps(manifest, indent=1) + "\n"
+        (temporary / MANIFEST).write_text(text)
+        temporary.chmod(0o755)
+        os.replace(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return manifest
+
+
+def _relabel(
+    files: Sequence[str], target: pathlib.Path, key: str, ids: np.ndarray, labels: np.ndarray
+) -> None:
+    """Copies records file by file with other labels, without those that are NOT_USABLE.
+
+    Raises:
+      InputError: the disk is full or the folder cannot be written.
+    """
+    import tensorflow as tf
+
+    place = 0
+    for file in files:
+        try:
+            with tf.io.TFRecordWriter(str(target / pathlib.Path(file).name)) as writer:
+                for serialized in tf.data.TFRecordDataset(file).as_numpy_iterator():
+                    if labels[place] != NOT_USABLE:
+                        example = tf.train.Example.FromString(serialized)
+                        feature = example.features.feature
+                        feature[key].int64_list.value[:] = [labels[place]]
+                        # Where no id is recorded it is the position, which others may now have.
+                        feature["image/id"].int64_list.value[:] = [ids[place]]
+                        writer.write(example.SerializeToString(deterministic=True))
+                    place += 1
+        except tf.errors.OpError as error:
+            raise InputError(f"`output_dir` {target} cannot be written: {error.message}") from None
+
+
+def _sha256(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_paths(source: pathlib.Path, target: pathlib.Path, left_out: Iterable[str]) -> None:
+    """The list of files without those that are left out."""
+    if not (source / FILES).is_file():
+        return
+    with (source / FILES).open(newline="", encoding="utf-8") as file:
+        rows: list[Sequence[str]] = [row for row in csv.reader(file) if row[0] not in left_out]
+    with (target / FILES).open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)

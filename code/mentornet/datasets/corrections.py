@@ -1,0 +1,138 @@
+"""Files of corrections: a reviewer's decisions, or a report's own, checked against the records."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from mentornet.core.errors import check
+from mentornet.core.safe_csv import read_table
+from mentornet.datasets.catalog import FILES, DatasetInfo
+
+REVIEWED = ("id", "path", "given_label", "corrected_label", "score")  # Columns of corrections.csv.
+_NEEDED = ("id", "given_label", "corrected_label")
+_REPORTED = ("id", "given_label", "predicted_label", "label_score")  # Needed of labels.csv.
+NOT_USABLE = -1  # In place of a corrected label: the sample is left out.
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What a file of corrections is checked against.
+
+    Attributes:
+      info: the data set.
+      ids, labels: int64 [n], of the records.
+      paths: id -> file, where the data were made from files.
+    """
+
+    info: DatasetInfo
+    ids: np.ndarray
+    labels: np.ndarray
+    paths: dict[int, str]
+
+
+def read_paths(folder: str | pathlib.Path) -> dict[int, str]:
+    """Id -> file of a folder of records; empty if they were not made from files."""
+    path = pathlib.Path(folder) / FILES
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        return {int(row["id"]): row["path"] for row in csv.DictReader(file)}
+
+
+def read_corrections(
+    data: bytes, name: str, known: Known, accept_above: float | None = None
+) -> np.ndarray:
+    """The decisions in a file's bytes, checked against the records that they are about.
+
+    A reviewed file (`REVIEWED`) has a row for each sample decided; an empty corrected label means
+    that it is not usable. With `accept_above` the file is labels.csv of a report: rows whose
+    1 - label_score, rounded to the five decimals in the file, lies above it are decisions.
+
+    Args:
+      data: the file.
+      name: what it is called in messages.
+      known: the records.
+      accept_above: None for a reviewed file.
+
+    Returns:
+      int64 [n, 2]: positions of the decided samples among the records, in ascending order, and
+      their labels or NOT_USABLE.
+
+    Raises:
+      InputError: the file's form, an unknown id or class, another data set's file, or an id that
+        is decided in two ways.
+    """
+    needed = _NEEDED if accept_above is None else _REPORTED
+    header, rows = read_table(data, name)
+    rule = f"`corrections` {name} must have the columns {', '.join(needed)}"
+    if accept_above is None and {*_REPORTED} <= {*header}:
+        rule += "; a report's labels.csv goes with `accept_above`"
+    whole = len({*header}) == len(header) and {*needed} <= {*header}
+    check(whole, f"{rule}.", columns=",".join(header)[:200])
+    parser = _Rows(name, known)
+    decided: dict[int, int] = {}
+    for line, cells in rows:
+        row = dict(zip(header, cells, strict=True))
+        position = parser.position(line, row)
+        if accept_above is None:
+            text = row["corrected_label"]
+            label = parser.label(line, row, "corrected_label") if text else NOT_USABLE
+        else:
+            label = parser.label(line, row, "predicted_label")
+            if parser.confidence(line, row) <= accept_above:
+                continue
+        rule = f"{name}, line {line}: `id` {row['id']} must not be decided in two ways."
+        check(decided.setdefault(position, label) == label, rule, corrected_label=row[needed[2]])
+    return np.array(sorted(decided.items()), np.int64).reshape(-1, 2)
+
+
+class _Rows:
+    """Looks up what the cells of one file stand for."""
+
+    def __init__(self, name: str, known: Known) -> None:
+        self._name, self._known = name, known
+        self._positions = {str(number): i for i, number in enumerate(known.ids.tolist())}
+        names = [known.info.class_name(label) for label in range(known.info.num_classes)]
+        self._labels = {text: label for label, text in enumerate(names)}
+        rule = "The records' {} must be distinct for corrections to be assigned."
+        check(len(self._positions) == len(known.ids), rule.format("ids"), ids=len(known.ids))
+        check(len(self._labels) == len(names), rule.format("classes"), classes=names)
+
+    def label(self, line: int, row: dict[str, str], column: str) -> int:
+        """The label whose name stands in a column."""
+        rule = f"{self._name}, line {line}: `{column}` must be a class of the records"
+        names = ", ".join(list(self._labels)[:10])
+        rule += f" ({names}{', ...' if len(self._labels) > 10 else ''})."
+        check(row[column] in self._labels, rule, **{column: row[column]})
+        return self._labels[row[column]]
+
+    def position(self, line: int, row: dict[str, str]) -> int:
+        """Where the row's sample stands among the records, which must agree on what it is."""
+        where = f"{self._name}, line {line}"
+        rule = f"{where}: `id` must be that of a record."
+        check(row["id"].strip() in self._positions, rule, id=row["id"])
+        position = self._positions[row["id"].strip()]
+        number = int(self._known.ids[position])
+        given = self.label(line, row, "given_label")
+        other = "the file belongs to another data set or to other labels."
+        expected = self._known.info.class_name(self._known.labels[position])
+        rule = f"{where}: `given_label` of id {number} is {expected!r} in the records; {other}"
+        check(given == self._known.labels[position], rule, given_label=row["given_label"])
+        path, text = self._known.paths.get(number), row.get("path")
+        rule = f"{where}: `path` of id {number} is {path!r} in the records; {other}"
+        check(path is None or not text or text == path, rule, path=text)
+        return position
+
+    def confidence(self, line: int, row: dict[str, str]) -> float:
+        """How sure the report is that the given label is wrong: 1 - label_score."""
+        try:
+            score = float(row["label_score"])
+        except ValueError:
+            score = float("nan")
+        rule = f"{self._name}, line {line}: `label_score` must lie in 0..1."
+        check(0 <= score <= 1, rule, label_score=row["label_score"])
+        return round(1 - score, 5)

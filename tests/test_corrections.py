@@ -1,0 +1,228 @@
+"""Corrections: what a file decides, what it makes of the records, and what is refused."""
+
+import hashlib
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import run
+
+from mentornet import InputError
+from mentornet.core.safe_csv import to_csv
+from mentornet.datasets import records
+from mentornet.datasets.catalog import dataset_info
+from mentornet.datasets.corrected import CorrectConfig, correct
+from mentornet.datasets.prepare import PrepareConfig, prepare
+
+HEADER = ("id", "path", "given_label", "corrected_label", "score")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """300 digits, of which some are trusted."""
+    folder = tmp_path_factory.mktemp("data")
+    config = PrepareConfig("digits", str(folder), noise_fraction=0.4, num_train=300, num_trusted=20)
+    prepare(config)
+    return config.train_folder
+
+
+def read(folder, name="digits"):
+    return records.read_examples(str(folder), dataset_info(name, folder), "train")
+
+
+def features_of(folder):
+    """What the records hold, as TensorFlow's own classes read them."""
+    rows = tf.data.TFRecordDataset(str(next(folder.glob("digits_train-*"))))
+    return [tf.train.Example.FromString(row.numpy()).features.feature for row in rows]
+
+
+def write(path, rows, header=HEADER):
+    path.write_text(to_csv([header, *rows]), encoding="utf-8")
+    return str(path)
+
+
+def test_kept_replaced_left_out(tmp_path, prepared):
+    """By hand: ten kept, ten replaced, five left out; all else as it was, to the byte."""
+    before = read(prepared)
+    rows, labels = [], before.labels.copy()
+    for i in range(25):
+        corrected = (before.labels[i] + 1) % 10 if 10 <= i < 20 else before.labels[i]
+        labels[i] = corrected
+        rows.append((before.ids[i], "", before.labels[i], corrected if i < 20 else "", "0.9"))
+    rows.append(rows[3])  # A duplicate that agrees.
+    path = write(tmp_path / "corrections.csv", rows)
+    target = tmp_path / "made" / "corrected"
+    manifest = correct(CorrectConfig(str(prepared), path, str(target)))
+    facts = manifest["corrections"]
+    counts = {name: facts[name] for name in ("kept", "replaced", "left_out", "undecided")}
+    assert counts == {"kept": 10, "replaced": 10, "left_out": 5, "undecided": 275}
+    assert facts["sha256"] == hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+    used = np.r_[0:20, 25:300]
+    after = read(target)
+    for name in ("ids", "clean_labels", "trusted"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name)[used])
+    np.testing.assert_array_equal(after.labels, labels[used])
+    np.testing.assert_array_equal(after.images, before.images.numpy()[used])
+    wrong = np.mean(labels[used] != before.clean_labels[used])
+    assert manifest["share_of_wrong_labels"] == pytest.approx(wrong)
+    share = np.mean(before.labels != before.clean_labels)
+    assert facts["share_of_wrong_labels_before"] == pytest.approx(share)
+    assert manifest["num_examples"] == sum(manifest["examples_per_label"]) == 295
+    assert json.loads((target / "manifest.json").read_text()) == manifest
+    old = json.loads((prepared / "manifest.json").read_text())
+    assert {*manifest} - {*old} == {"corrections"} and manifest["config"] == old["config"]
+    features = [
+        [
+            tf.train.Example.FromString(x.numpy()).features.feature
+            for x in tf.data.TFRecordDataset(f)
+        ]
+        for f in (next(prepared.glob("digits_train-*")), next(target.glob("digits_train-*")))
+    ]
+    for i, new in zip(used, features[1], strict=True):
+        for key in {*features[0][i]} - {"image/class/label"}:
+            assert new[key] == features[0][i][key]
+    # The same again is kept; other corrections do not overwrite it.
+    stamp = (target / "manifest.json").stat().st_mtime_ns
+    assert correct(CorrectConfig(str(prepared), path, str(target))) == manifest
+    assert (target / "manifest.json").stat().st_mtime_ns == stamp
+    other = write(tmp_path / "other.csv", rows[:4])
+    with pytest.raises(InputError, match="`output_dir` holds other data"):
+        correct(CorrectConfig(str(prepared), other, str(target)))
+    # Round two: a label of the first is taken back; the manifest remembers both rounds.
+    again = [(before.ids[10], "", labels[10], before.labels[10], "0.5")]
+    path = write(tmp_path / "second.csv", again)
+    second = correct(CorrectConfig(str(target), path, str(tmp_path / "second")))
+    assert second["corrections"]["previous"] == facts
+    assert read(tmp_path / "second").labels[10] == before.labels[10]
+    with pytest.raises(InputError, match="belongs to another data set or to other labels"):
+        correct(CorrectConfig(str(prepared), path, str(tmp_path / "third")))
+
+
+def test_of_a_report(tmp_path, prepared):
+    """The command, with labels.csv: replaced where the confidence lies above the threshold."""
+    before = read(prepared)
+    confidence = np.random.default_rng(0).integers(0, 100_001, len(before)) / 1e5
+    confidence[:4] = [0.95, 0.95001, 1, 0]
+    rows = [
+        (number, True, f"{1 - sure:.5f}", given, clean)
+        for number, sure, given, clean in zip(
+            before.ids, confidence, before.labels, before.clean_labels, strict=True
+        )
+    ]
+    header = ("id", "is_label_issue", "label_score", "given_label", "predicted_label")
+    path = write(tmp_path / "labels.csv", rows, header)
+    flags = [f"--records={prepared}", f"--corrections={path}", "--accept_above=0.95"]
+    status, output = run("code/prepare_data.py", *flags, f"--output_dir={tmp_path / 'auto'}")
+    assert status == 0, output
+    accepted = confidence > 0.95
+    assert not accepted[0] and accepted[1]
+    labels = np.where(accepted, before.clean_labels, before.labels)
+    np.testing.assert_array_equal(read(tmp_path / "auto").labels, labels)
+    replaced = int((accepted & (before.labels != before.clean_labels)).sum())
+    counts = f"{accepted.sum() - replaced} kept, {replaced} replaced, 0 left out, "
+    assert f"{counts}{(~accepted).sum()} undecided" in output
+    share = np.mean(labels != before.clean_labels)
+    assert f"{tmp_path / 'auto'}: 300 images, 10 classes, {share:.2%} of the labels wrong" in output
+
+
+def test_records_of_the_release(tmp_path, prepared):
+    """In two files, without ids and manifest: positions stay the ids of those that are left."""
+    source = tmp_path / "released"
+    source.mkdir()
+    rows = [x.numpy() for x in tf.data.TFRecordDataset(str(next(prepared.glob("digits_train-*"))))]
+    for number, part in enumerate((rows[:7], rows[7:20])):
+        with tf.io.TFRecordWriter(str(source / f"digits_train-0000{number}-of-00002")) as writer:
+            for row in part:
+                example = tf.train.Example.FromString(row)
+                for key in ("image/id", "image/class/clean_label", "image/trusted"):
+                    example.features.feature.pop(key, None)
+                writer.write(example.SerializeToString())
+    given = read(source).labels
+    decided = [(2, "", given[2], "", 1), (9, "", given[9], (given[9] + 5) % 10, 1)]
+    path = write(tmp_path / "c.csv", decided)
+    target = tmp_path / "corrected"
+    manifest = correct(CorrectConfig(str(source), path, str(target), dataset_name="digits"))
+    assert manifest["share_of_wrong_labels"] is None and len(manifest["sha256"]) == 2
+    after = read(target)
+    assert after.ids.tolist() == [0, 1, *range(3, 20)]
+    assert after.labels[after.ids == 9] == (given[9] + 5) % 10
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("{id}", "", "{given}", "{given}", 1), (5000, "", "1", "1", 1)], "line 3: `id` must be"),
+        ([("{id}", "", "{other}", "1", 1)], "`given_label` of id .* another data set"),
+        ([("{id}", "", "cat", "1", 1)], "`given_label` must be a class of the records"),
+        ([("{id}", "", "{given}", "dog", 1)], "`corrected_label` must be a class of .*dog"),
+        ([("{id}", "", "{given}", "1", 1), ("{id}", "", "{given}", "", 1)], "in two ways"),
+        ([("{id}", "", "{given}")], "must have 5 cells"),
+        (["no table"], "must have 5 cells"),
+    ],
+)
+def test_files_that_are_refused(tmp_path, prepared, rows, message):
+    before = read(prepared)
+    given = int(before.labels[0])
+    facts = {"id": before.ids[0], "given": given, "other": (given + 1) % 10}
+    rows = [[str(cell).format(**facts) for cell in row] for row in rows]
+    path = write(tmp_path / "c.csv", rows)
+    with pytest.raises(InputError, match=message):
+        correct(CorrectConfig(str(prepared), path, str(tmp_path / "made")))
+    assert [file.name for file in tmp_path.iterdir()] == ["c.csv"]
+
+
+def test_what_else_is_refused(tmp_path, prepared):
+    """One line each, and nothing half written."""
+    before = read(prepared)
+    good = write(tmp_path / "c.csv", [(before.ids[0], "", before.labels[0], "", 1)])
+    everything = [(i, "", label, "", 1) for i, label in zip(before.ids, before.labels, strict=True)]
+    everything = write(tmp_path / "all.csv", everything)
+    report = ("id", "label_score", "given_label", "predicted_label")
+    report = write(tmp_path / "labels.csv", [(before.ids[0], "x", before.labels[0], "1")], report)
+    encoded = tmp_path / "cp1252.csv"
+    encoded.write_bytes(b"id,path,given_label,corrected_label,score\n1,\xe9")
+    (tmp_path / "there").mkdir()
+    made = str(tmp_path / "made")
+    for path, output_dir, above, message in (
+        (tmp_path / "none.csv", made, None, "none.csv cannot be read: No such file"),
+        (report, made, None, "a report's labels.csv goes with `accept_above`"),
+        (report, made, 0.5, "`label_score` must lie in 0..1"),
+        (good, made, 0.9, "must have the columns id, given_label, predicted_label, label_score"),
+        (good, made, 95, "`accept_above` must lie in 0..1"),
+        (encoded, made, None, "line 2: must be UTF-8"),
+        (good, str(tmp_path / "there"), None, "`output_dir` exists and has no manifest"),
+        (good, str(prepared), None, "`output_dir` holds other data"),
+        (everything, made, None, "must leave at least one usable sample"),
+    ):
+        with pytest.raises(InputError, match=message):
+            correct(CorrectConfig(str(prepared), str(path), output_dir, above))
+    names = {"c.csv", "labels.csv", "cp1252.csv", "all.csv", "there"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    for flags, message in (
+        ([f"--output_dir={made}"], "`records` and `corrections` go together"),
+        ([f"--corrections={good}"], "with an `output_dir` that is named"),
+        ([f"--corrections={good}", f"--output_dir={made}", "--seed=3"], "`seed` does not go with"),
+    ):
+        status, output = run("code/prepare_data.py", f"--records={prepared}", *flags)
+        assert status == 2 and output.startswith("error: ") and message in output
+        assert output.count("\n") == 1
+
+
+def test_paths_are_compared(tmp_path, prepared):
+    """And the list of files follows the samples that are left."""
+    source = tmp_path / "source"
+    shutil.copytree(prepared, source)
+    before = read(source)
+    listed = ["id,path", *(f'{i},"{i % 10}/{i}, x.png"' for i in before.ids)]
+    (source / "files.csv").write_text("\n".join(listed) + "\n")
+    first, given = before.ids[0], before.labels[0]
+    path = write(tmp_path / "c.csv", [(first, "elsewhere.png", given, "", 1)])
+    with pytest.raises(InputError, match="`path` of id .* another data set"):
+        correct(CorrectConfig(str(source), path, str(tmp_path / "made")))
+    path = write(tmp_path / "c.csv", [(first, f"{first % 10}/{first}, x.png", given, "", 1)])
+    correct(CorrectConfig(str(source), path, str(tmp_path / "made")))
+    lines = (tmp_path / "made" / "files.csv").read_text().splitlines()
+    assert len(lines) == 300 and not any(line.startswith(f"{first},") for line in lines)

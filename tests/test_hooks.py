@@ -15,8 +15,8 @@ from mentornet.training.step import Samples, StepResult
 
 def moment(step, *losses, is_last=False):
     """After a call of as many steps as there are losses."""
-    columns: Any = [tf.zeros([0, 1])] * 4
-    empty = Samples(*columns, tf.zeros([0]), None)
+    column = tf.zeros([0, 1])
+    empty = Samples(column, column, column, column, tf.zeros([0]), None)
     total = tf.constant(losses[0] if len(losses) == 1 else losses)
     return hooks.Moment(step, StepResult({"mentornet/total_loss": total}, empty), is_last)
 

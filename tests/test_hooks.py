@@ -2,7 +2,7 @@
 
 import os
 import signal
-from typing import Any
+from unittest import mock
 
 import pytest
 import tensorflow as tf
@@ -40,13 +40,6 @@ def test_the_step_of_a_loss_that_is_not_finite(calls):
         finite.check(5)
 
 
-class Saved(list):
-    """Stands for a checkpoint; notes that it was asked to save."""
-
-    def save(self):
-        self.append("saved")
-
-
 def config(**values):
     return TrainConfig("d", "t", max_number_of_steps=20, **values)
 
@@ -60,19 +53,18 @@ def config(**values):
     ],
 )
 def test_when_a_checkpoint_is_saved(values, expected):
-    saved: Any = Saved()
-    finite, seen = hooks.FiniteLosses(), []
-    save = hooks.Save(config(**values), saved, finite)
+    saved, finite = mock.Mock(), hooks.FiniteLosses()
+    save, seen = hooks.Save(config(**values), saved, finite), []
     hooks.Save(config(**values), None, finite)(moment(10, 1.0, is_last=True))  # Another worker.
     for step in range(1, 11):
-        before = len(saved)
+        before = saved.save.call_count
         save(moment(step, 1.0, is_last=step == 10))
-        seen += [step] * (len(saved) - before)
+        seen += [step] * (saved.save.call_count - before)
     assert seen == expected
     finite(moment(11, float("nan")))
     with pytest.raises(InputError, match="step 11"):
         save(moment(11, float("nan"), is_last=True))
-    assert len(saved) == len(expected)
+    assert saved.save.call_count == len(expected)
 
 
 def test_signals_to_this_worker_and_to_another():
@@ -80,7 +72,7 @@ def test_signals_to_this_worker_and_to_another():
         (True, False, "SIGTERM"),
         (False, True, "a signal to another worker"),
     ):
-        any_worker: Any = lambda own, elsewhere=elsewhere: own or elsewhere  # noqa: E731
+        any_worker = mock.Mock(side_effect=lambda own, other=elsewhere: own or other)
         stop = hooks.Stop(any_worker)
         before = signal.getsignal(signal.SIGTERM)
         with stop.on_signals():

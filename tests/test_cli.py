@@ -19,6 +19,7 @@ SCRIPTS = [
     "mentornet_learning/learn_curriculum.py",
     "code/cifar_train_mentormix.py",
     "code/prepare_data.py",
+    "code/export.py",
 ]
 
 
@@ -51,6 +52,7 @@ PUBLISHED = {
     ),
     "code/cifar_prepare_data.py": PREPARE,
     "code/prepare_data.py": PREPARE,
+    "code/export.py": "checkpoint_dir data_dir dataset_name format output studentnet",
     "mentornet_learning/data_generator.py": (
         "input_csv_filename outdir sample_size seed vstar_fn vstar_gamma"
     ),

@@ -20,14 +20,14 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
 
 import pytest
 
 CODE = pathlib.Path(__file__).resolve().parents[1] / "code"
 
-# Module of `mentornet` -> arguments of pytest; the fastest tests first: the first failure ends.
+# Module of `mentornet` -> arguments of pytest, the fastest tests first: the first failure ends it.
 TARGETS = {
     "core.schedules": ["test_schedules.py"],
     "core.seeds": ["test_seeds.py"],
@@ -75,15 +75,22 @@ _NAMES = {
 _NAMES |= {b: a for a, b in _NAMES.items()}
 
 
-def variants(node: Any) -> Iterator[ast.AST]:
+def _commutes(function: ast.expr) -> bool:
+    return ast.unparse(function).rpartition(".")[2] in ("min", "max", "minimum", "maximum")
+
+
+def variants(node: ast.AST) -> Iterator[ast.AST]:
     """Copies of a node with one change each."""
     changed = copy.deepcopy(node)
     match changed:
-        case ast.Compare(ops=[op]) if type(op) in _COMPARISONS:
-            changed.ops = [_COMPARISONS[type(op)]()]
-            yield changed
-            if type(op) in (ast.Lt, ast.LtE, ast.Gt, ast.GtE):
-                yield ast.UnaryOp(ast.Not(), copy.deepcopy(node))
+        case ast.Compare(ops=ops):
+            for index, op in enumerate(ops):
+                if type(op) in _COMPARISONS:
+                    other = copy.deepcopy(changed)
+                    other.ops[index] = _COMPARISONS[type(op)]()
+                    yield other
+            if isinstance(ops[0], ast.Lt | ast.LtE | ast.Gt | ast.GtE):
+                yield ast.UnaryOp(ast.Not(), changed)
         case ast.BinOp(op=op) if type(op) in _OPERATORS:
             changed.op = _OPERATORS[type(op)]()
             yield changed
@@ -108,7 +115,7 @@ def variants(node: Any) -> Iterator[ast.AST]:
         case ast.If(test=test) if "TYPE_CHECKING" not in ast.unparse(test):
             changed.test = ast.UnaryOp(ast.Not(), test)
             yield changed
-        case ast.Call(args=[first, second, *rest]):
+        case ast.Call(func=function, args=[first, second, *rest]) if not _commutes(function):
             changed.args = [second, first, *rest]
             yield changed
 
@@ -163,7 +170,7 @@ class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, module: str, path: pathlib.Path, source: str) -> None:
         self._module, self._path, self._source = module, path, source
 
-    def find_spec(self, name: str, path: object, target: object = None):  # noqa: ANN201
+    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
         if name != self._module:
             return None
         return importlib.util.spec_from_loader(name, self, origin=str(self._path))

@@ -32,11 +32,28 @@ TARGETS = {
     "core.schedules": ["test_schedules.py"],
     "core.seeds": ["test_seeds.py"],
     "training.optimizers": ["test_optimizers.py"],
-    "weighting.sample_weighting": ["test_weighting.py"],
-    "weighting.history": ["test_features.py"],
-    "weighting.mixup": ["test_mixup.py"],
+    "training.wrappers": [
+        "test_optimizers.py",
+        "test_mixup.py::test_moving_average_of_the_parameters",
+    ],
+    "weighting.sample_weighting": [
+        "test_weighting.py",
+        "test_features.py::test_weighting_wants_every_feature",
+    ],
+    "weighting.history": [
+        "test_features.py",
+        "test_earlier_runs.py",
+        "-khistory or columns and not report",
+    ],
+    "weighting.mixup": ["test_mixup.py", "-knot run and not fit and not evaluated"],
+    "weighting.methods.elr": ["test_weightings.py::test_elr_equals_numpy"],
+    "weighting.methods.gce": ["test_weightings.py::test_gce_has_the_gradient_of_its_loss"],
+    "weighting.methods.self_paced": ["test_weightings.py::test_closed_forms_are_the_curricula"],
+    "weighting.methods.spcl_linear": ["test_weightings.py::test_closed_forms_are_the_curricula"],
+    "weighting.methods.focal_loss": ["test_weightings.py::test_closed_forms_are_the_curricula"],
 }
 
+_SKIPPED = ("annotation", "returns", "decorator_list")
 _COMPARISONS: dict[type, type] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -124,7 +141,7 @@ def _replacements(tree: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast
     """(parent, field, index, node, variant); annotations and decorators stay as they are."""
     for parent in ast.walk(tree):
         for field, value in ast.iter_fields(parent):
-            if field in ("annotation", "returns", "decorator_list"):
+            if field in _SKIPPED:
                 continue
             several = isinstance(value, list)
             for index, node in enumerate(value if several else [value]):
@@ -151,8 +168,9 @@ def mutants(source: str) -> Iterator[tuple[str, str]]:
         id(inner)
         for node in ast.walk(tree)
         for name, part in ast.iter_fields(node)
-        if name in ("annotation", "returns")
-        for inner in (ast.walk(part) if isinstance(part, ast.AST) else ())
+        if name in _SKIPPED
+        for each in (part if isinstance(part, list) else [part])
+        for inner in (ast.walk(each) if isinstance(each, ast.AST) else ())
     }
     for parent, field, index, node, variant in list(_replacements(tree)):
         if id(parent) in skipped:

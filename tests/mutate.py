@@ -217,6 +217,7 @@ def main() -> None:
     parser.add_argument("--max", type=int, default=0, help="mutants a module; 0 is all")
     parser.add_argument("--seconds", type=int, default=300, help="limit of a mutant's tests")
     arguments = parser.parse_args()
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # Loading them takes a second a mutant.
     import keras  # noqa: F401
     import tensorflow  # noqa: F401
 

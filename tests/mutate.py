@@ -20,23 +20,40 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
 
 import pytest
 
 CODE = pathlib.Path(__file__).resolve().parents[1] / "code"
 
-# Module of `mentornet` -> arguments of pytest; the fastest tests first: the first failure ends.
+# Module of `mentornet` -> arguments of pytest, the fastest tests first: the first failure ends it.
 TARGETS = {
     "core.schedules": ["test_schedules.py"],
     "core.seeds": ["test_seeds.py"],
     "training.optimizers": ["test_optimizers.py"],
-    "weighting.sample_weighting": ["test_weighting.py"],
-    "weighting.history": ["test_features.py"],
-    "weighting.mixup": ["test_mixup.py"],
+    "training.wrappers": [
+        "test_optimizers.py",
+        "test_mixup.py::test_moving_average_of_the_parameters",
+    ],
+    "weighting.sample_weighting": [
+        "test_weighting.py",
+        "test_features.py::test_weighting_wants_every_feature",
+    ],
+    "weighting.history": [
+        "test_features.py",
+        "test_earlier_runs.py",
+        "-khistory or columns and not report",
+    ],
+    "weighting.mixup": ["test_mixup.py", "-knot run and not fit and not evaluated"],
+    "weighting.methods.elr": ["test_weightings.py::test_elr_equals_numpy"],
+    "weighting.methods.gce": ["test_weightings.py::test_gce_has_the_gradient_of_its_loss"],
+    "weighting.methods.self_paced": ["test_weightings.py::test_closed_forms_are_the_curricula"],
+    "weighting.methods.spcl_linear": ["test_weightings.py::test_closed_forms_are_the_curricula"],
+    "weighting.methods.focal_loss": ["test_weightings.py::test_closed_forms_are_the_curricula"],
 }
 
+_SKIPPED = ("annotation", "returns", "decorator_list")
 _COMPARISONS: dict[type, type] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -75,15 +92,22 @@ _NAMES = {
 _NAMES |= {b: a for a, b in _NAMES.items()}
 
 
-def variants(node: Any) -> Iterator[ast.AST]:
+def _commutes(function: ast.expr) -> bool:
+    return ast.unparse(function).rpartition(".")[2] in ("min", "max", "minimum", "maximum")
+
+
+def variants(node: ast.AST) -> Iterator[ast.AST]:
     """Copies of a node with one change each."""
     changed = copy.deepcopy(node)
     match changed:
-        case ast.Compare(ops=[op]) if type(op) in _COMPARISONS:
-            changed.ops = [_COMPARISONS[type(op)]()]
-            yield changed
-            if type(op) in (ast.Lt, ast.LtE, ast.Gt, ast.GtE):
-                yield ast.UnaryOp(ast.Not(), copy.deepcopy(node))
+        case ast.Compare(ops=ops):
+            for index, op in enumerate(ops):
+                if type(op) in _COMPARISONS:
+                    other = copy.deepcopy(changed)
+                    other.ops[index] = _COMPARISONS[type(op)]()
+                    yield other
+            if isinstance(ops[0], ast.Lt | ast.LtE | ast.Gt | ast.GtE):
+                yield ast.UnaryOp(ast.Not(), changed)
         case ast.BinOp(op=op) if type(op) in _OPERATORS:
             changed.op = _OPERATORS[type(op)]()
             yield changed
@@ -108,7 +132,7 @@ def variants(node: Any) -> Iterator[ast.AST]:
         case ast.If(test=test) if "TYPE_CHECKING" not in ast.unparse(test):
             changed.test = ast.UnaryOp(ast.Not(), test)
             yield changed
-        case ast.Call(args=[first, second, *rest]):
+        case ast.Call(func=function, args=[first, second, *rest]) if not _commutes(function):
             changed.args = [second, first, *rest]
             yield changed
 
@@ -117,7 +141,7 @@ def _replacements(tree: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast
     """(parent, field, index, node, variant); annotations and decorators stay as they are."""
     for parent in ast.walk(tree):
         for field, value in ast.iter_fields(parent):
-            if field in ("annotation", "returns", "decorator_list"):
+            if field in _SKIPPED:
                 continue
             several = isinstance(value, list)
             for index, node in enumerate(value if several else [value]):
@@ -144,8 +168,9 @@ def mutants(source: str) -> Iterator[tuple[str, str]]:
         id(inner)
         for node in ast.walk(tree)
         for name, part in ast.iter_fields(node)
-        if name in ("annotation", "returns")
-        for inner in (ast.walk(part) if isinstance(part, ast.AST) else ())
+        if name in _SKIPPED
+        for each in (part if isinstance(part, list) else [part])
+        for inner in (ast.walk(each) if isinstance(each, ast.AST) else ())
     }
     for parent, field, index, node, variant in list(_replacements(tree)):
         if id(parent) in skipped:
@@ -163,7 +188,7 @@ class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, module: str, path: pathlib.Path, source: str) -> None:
         self._module, self._path, self._source = module, path, source
 
-    def find_spec(self, name: str, path: object, target: object = None):  # noqa: ANN201
+    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
         if name != self._module:
             return None
         return importlib.util.spec_from_loader(name, self, origin=str(self._path))
@@ -192,6 +217,7 @@ def main() -> None:
     parser.add_argument("--max", type=int, default=0, help="mutants a module; 0 is all")
     parser.add_argument("--seconds", type=int, default=300, help="limit of a mutant's tests")
     arguments = parser.parse_args()
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # Loading them takes a second a mutant.
     import keras  # noqa: F401
     import tensorflow  # noqa: F401
 

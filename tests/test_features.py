@@ -85,6 +85,30 @@ def test_history_equals_numpy():
     assert not history.values.numpy()[[0, 1, 3]].any()
 
 
+def test_a_batch_of_several_samples():
+    """Each row takes in its own sample; of one that is twice in the batch, the later counts."""
+    history = SampleHistory(5)
+    assert not history.trainable_variables
+    losses = np.array([[1.0], [2.0], [4.0], [8.0]], np.float32)
+    weights = np.array([[0.1], [0.2], [0.4], [0.8]], np.float32)
+    logits = np.log(np.array([[0.6, 0.4], [0.3, 0.7], [0.9, 0.1], [0.2, 0.8]], np.float32))
+    for _ in range(2):
+        history.update(
+            tf.constant([3, 0, 3, 1], tf.int64),
+            tf.zeros(4, tf.int64),
+            tf.constant(losses),
+            tf.constant(weights),
+            tf.constant(logits),
+        )
+    rows = {name: value.numpy() for name, value in history.read([0, 1, 2, 3, 4]).items()}
+    np.testing.assert_array_equal(rows["num_seen"], [2, 2, 0, 2, 0])
+    np.testing.assert_allclose(rows["mean_loss"], [2, 8, 0, 4, 0], rtol=1e-6)
+    np.testing.assert_allclose(rows["loss_variance"], 0, atol=1e-6)
+    np.testing.assert_allclose(rows["mean_weight"], [0.2, 0.8, 0, 0.4, 0], rtol=1e-6)
+    np.testing.assert_array_equal(rows["prediction"], [1, 1, 0, 0, 0])
+    np.testing.assert_allclose(rows["probability"], [0.7, 0.8, 0, 0.9, 0], rtol=1e-6)
+
+
 def test_active_bias_target():
     features = np.zeros((4, 5))
     features[:, 4] = (0, 0.25, 1, 9)

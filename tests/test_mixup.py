@@ -18,9 +18,8 @@ from mentornet.training.optimizers import TF1Momentum
 from mentornet.training.step import Trainer
 from mentornet.training.wrappers import Averaged, OptimizerUpdate
 from mentornet.weighting import registry as weightings
-from mentornet.weighting.mixup import draw_partners, forward_without_trace
+from mentornet.weighting.mixup import Partners, draw_partners, forward_without_trace
 from mentornet.weighting.protocol import Context
-from mentornet.weighting.sample_weighting import nearest_percentile
 
 BATCH, CLASSES, FEATURES = 12, 4, 6
 ALPHA, RATE = 2.0, 0.1
@@ -47,7 +46,9 @@ def softmax(logits):
 def reference_weights(mentor, losses, average, percentile, epoch):
     """Weights and the new moving average (Jiang et al. 2018), without drop-out."""
     losses = losses.astype(np.float32)[:, None]
-    average = 0.5 * average + 0.5 * float(nearest_percentile(losses, percentile))
+    # The rank is counted from the largest loss.
+    nearest = np.sort(losses.ravel())[::-1][round((len(losses) - 1) * (1 - percentile))]
+    average = 0.5 * average + 0.5 * float(nearest)
     columns = [losses, losses - np.float32(average), 0 * losses, 0 * losses + epoch]
     return tf.sigmoid(mentor(np.concatenate(columns, axis=1))).numpy()[:, 0], average
 
@@ -182,6 +183,33 @@ def test_partners_and_shares_are_distributed_as_in_the_paper():
     again = draw_partners(weights, 0.5, 0, 7)
     np.testing.assert_array_equal(again.indices, indices)
     assert not np.array_equal(draw_partners(weights, 0.5, 0, 8).indices, indices)
+
+
+def test_draws_keep_their_values():
+    """A run of version 0.1.0 goes on with the partners and shares that it would have drawn."""
+    partners = draw_partners(np.linspace(0, 1, 6)[:, None], 0.75, seed=3, global_step=11)
+    assert partners.indices.numpy().tolist() == [1, 4, 4, 4, 5, 4]
+    expected = [0.3297625, 0.2000458, 0.4913465, 0.5222705, 0.7895613, 0.5641052]
+    np.testing.assert_allclose(partners.shares, expected, atol=2e-7)
+
+
+def test_mixing_images_and_losses():
+    partners = Partners(tf.constant([1, 0]), tf.constant([0.75, 1.0]))
+    images = np.arange(2 * 2 * 2 * 3, dtype=np.float32).reshape(2, 2, 2, 3)
+    mixed = partners.mix(tf.constant(images)).numpy()
+    np.testing.assert_allclose(mixed[0], 0.75 * images[0] + 0.25 * images[1])
+    np.testing.assert_array_equal(mixed[1], images[1])
+    own, others = tf.constant([[1.0], [2.0]]), tf.constant([[5.0], [7.0]])
+    np.testing.assert_allclose(partners.mix_losses(own, others), [[2.0], [2.0]])
+    np.testing.assert_array_equal(partners.of(tf.constant([3, 4])), [4, 3])
+
+
+def test_no_gradient_flows_through_the_shares():
+    weights = tf.constant([[0.3], [0.6]])
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        shares = draw_partners(weights, 1.0, 0, 0).shares
+    assert tape.gradient(shares, weights) is None
 
 
 @pytest.mark.parametrize("alpha", [1e-4, 1e-2, 1e4])

@@ -54,6 +54,25 @@ def test_momentum_zero_is_plain_gradient_descent():
     optimizer = make_optimizer(0.0, PiecewiseConstant((), (0.1,)))
     assert isinstance(optimizer, keras.optimizers.SGD)
     assert optimizer.momentum == 0
+    other = make_optimizer(0.5, PiecewiseConstant((3,), (0.1, 0.01)))
+    assert isinstance(other, TF1Momentum)
+    assert (other.momentum, other._learning_rate.boundaries) == (0.5, (3,))
+
+
+def test_defaults():
+    optimizer = TF1Momentum()
+    assert (float(optimizer.learning_rate), optimizer.momentum) == (pytest.approx(0.1), 0.9)
+    assert optimizer.name == "tf1_momentum"
+
+
+def test_variables_of_a_custom_loop():
+    """Plain TensorFlow variables, and a second build(), which must not reset the state."""
+    variable = tf.Variable([1.0])
+    optimizer = TF1Momentum(0.1, 0.5)
+    for expected in (0.9, 0.75):
+        optimizer.build([variable])
+        optimizer.apply([tf.constant([1.0])], [variable])
+        assert float(variable[0]) == pytest.approx(expected)
 
 
 def test_survives_keras_serialisation():
@@ -61,6 +80,7 @@ def test_survives_keras_serialisation():
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert copy.momentum == 0.7
     assert copy._learning_rate.values == (0.1, 0.01)
+    assert copy._learning_rate.boundaries == (5,)
 
 
 def test_loss_scale():

@@ -74,6 +74,32 @@ def test_dropout_rates():
     assert [rates[i] for i in (0, 16, 17, 94, 95, 99)] == [0.5, 0.5, 0.05, 0.05, 1.0, 1.0]
 
 
+def test_dropout_rates_one_by_one():
+    """A list of rates, the bounds 0 and 1 included, is taken as it is."""
+    rates = [0.0, 1.0, *(0.01 * k for k in range(98))]
+    assert schedules.dropout_rates(rates) == rates
+    for wrong in (rates[:99], [*rates, 0.5], [*rates[:99], 1.01], [-0.01, *rates[1:]]):
+        with pytest.raises(ValueError, match="must be 100 rates in 0..1") as caught:
+            schedules.dropout_rates(wrong)
+        assert f"{len(wrong)} values" in str(caught.value)
+    assert schedules.dropout_rates("1,0,0,100") == [0.0] * 100
+    assert schedules.dropout_rates("1,100") == [1.0] * 100
+    for text in ("0.5,50,1.01,50", "0.5,50.5,0.5,50", "0.5,-1,0.5,100,0.5,1", "0.5,100,0.5"):
+        with pytest.raises(ValueError, match=f'Received: example_dropout_rates="{text}"'):
+            schedules.dropout_rates(text)
+
+
+def test_decays_of_small_data():
+    """The batch is larger than the data: a decay at each step, not division by zero."""
+    assert schedules.steps_per_decay(100, 128, 50) == 1
+    assert schedules.steps_per_decay(256, 128, 0.5) == 1
+    assert schedules.steps_per_decay(256, 128, 1.5) == 3
+    rates = schedules.staircase(1.0, 0.5, 2, 6)
+    assert rates.boundaries == (1, 3, 5)
+    assert [rates(step) for step in range(7)] == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125]
+    assert schedules.staircase(1.0, 0.5, 2, 5).boundaries == (1, 3)
+
+
 @pytest.mark.parametrize(
     ("values", "part"),
     [

@@ -38,12 +38,16 @@ def reference(mentor, loss, average, epoch, label=0):
     return sigmoid(hidden @ (v["Variable_2"] + v["Variable_3"]))
 
 
-def test_against_numpy(mentor):
-    weighting = SampleWeighting(mentor, 0.7, example_dropout_rates="0,100")
+@pytest.mark.parametrize("decay", [0.5, 0.9])
+def test_against_numpy(mentor, decay):
+    weighting = SampleWeighting(
+        mentor, 0.7, loss_moving_average_decay=decay, example_dropout_rates="0,100"
+    )
     average = 0.0
     for step in range(5):
         loss = losses(seed=step)
-        average = 0.5 * average + 0.5 * np.sort(loss.numpy().ravel())[round(0.7 * 19)]
+        percentile = np.sort(loss.numpy().ravel())[round(0.7 * 19)]
+        average = decay * average + (1 - decay) * percentile
         weights = weighting(loss, epoch_percentage=step * 30, global_step=step)
         assert float(weighting.loss_moving_average) == pytest.approx(average, rel=1e-6)
         expected = reference(mentor, loss.numpy(), average, step * 30)
@@ -75,6 +79,17 @@ def test_fixed_epoch_freezes_epoch_and_dropout(mentor):
     assert int(batch.epoch) == 10
     assert float(batch.dropout_rate) == 0
     assert (batch.weights.numpy() > 0).all()
+    early = weighting.weigh(losses(), 5, 0)
+    assert int(early.epoch) == 5
+    np.testing.assert_array_equal(early.weights, 1)
+
+
+def test_epochs_are_held_to_the_plan(mentor):
+    weighting = SampleWeighting(mentor, example_dropout_rates="0,1,0.5,98,1,1")
+    epochs = [-1, 0, 1, 98, 99, 100, 250]
+    batches = [weighting.weigh(losses(), epoch, 0) for epoch in epochs]
+    assert [int(batch.epoch) for batch in batches] == [0, 0, 1, 98, 99, 99, 99]
+    assert [float(batch.dropout_rate) for batch in batches] == [0, 0, 0.5, 0.5, 1, 1, 1]
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.05, 0.3, 0.5, 0.9, 1.0])
@@ -98,6 +113,43 @@ def test_example_dropout_is_uniform_and_a_function_of_seed_and_step(mentor):
     assert np.abs(counts - 1000).max() < 5 * np.sqrt(2000 * 0.25)
     np.testing.assert_array_equal(kept(3, 17), kept(3, 17))
     assert (kept(3, np.arange(20)) != kept(4, np.arange(20))).any()
+    # The third stream of (seed, step), as in earlier versions, whose runs go on.
+    uniforms = tf.random.stateless_uniform([10], tf.random.fold_in([3, 17], 3))
+    np.testing.assert_array_equal(kept(3, 17)[0], np.argsort(uniforms) < 5)
+
+
+def test_what_example_dropout_leaves_out(mentor):
+    weighting = SampleWeighting(mentor, example_dropout_rates="0.5,100")
+    batch = weighting.weigh(losses(), 0, 0)
+    kept = batch.weights.numpy() != 0
+    assert kept.sum() == 10
+    assert (batch.before_dropout.numpy() > 0).all()
+    np.testing.assert_array_equal(batch.weights[kept], batch.before_dropout[kept])
+    assert int(batch.global_size) == 20
+
+
+def test_a_second_weighting_has_its_own_average_and_draws(mentor):
+    first = SampleWeighting(mentor, 0.6, 100, False, 0.8, "0.5,100", seed=9)
+    second = first.second()
+    assert (second.config, second.seed, second.mentor) == (first.config, 9, mentor)
+    weights = [w(losses(64), epoch_percentage=0, global_step=0).numpy() for w in (first, second)]
+    assert weights[0].sum() == weights[1].sum() == 32
+    assert (weights[0] != weights[1]).any()
+    uniforms = tf.random.stateless_uniform([64], tf.random.fold_in([9, 0], 8))
+    np.testing.assert_array_equal(weights[1][:, 0], np.argsort(uniforms) < 32)
+    second(losses(), epoch_percentage=0, global_step=0)
+    assert float(first.loss_moving_average) != float(second.loss_moving_average)
+
+
+def test_defaults_are_the_releases(mentor):
+    weighting = SampleWeighting(mentor)
+    settings = weighting.config
+    assert (settings.loss_p_percentile, settings.loss_moving_average_decay) == (0.7, 0.5)
+    assert (settings.burn_in_epoch, settings.fixed_epoch_after_burn_in) == (0, False)
+    assert settings.example_dropout_rates == "0.5, 17, 0.05, 78, 1.0, 5"
+    assert weighting.seed == 0
+    assert not weighting.trainable_variables
+    assert weighting.loss_moving_average.name.startswith("loss_moving_average")
 
 
 def test_no_gradient_flows_through_the_weights(mentor):

@@ -45,7 +45,6 @@ _FACTS = (
     "loss_p_percentile_as_written",
     "train_log_dir",
 )
-_RELEASE_PERCENTILE = "0.7"  # What the release used, whatever its commands said.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +126,7 @@ def make_run(
     values = {name: value for name, value in row.items() if value and name not in _FACTS}
     if written := row.get("loss_p_percentile_as_written"):
         if percentile == "release":
-            values["loss_p_percentile"] = _RELEASE_PERCENTILE
+            values["loss_p_percentile"] = "0.7"  # Whatever its commands said.
         else:
             values["loss_p_precentile"] = written
     test = str(pathlib.Path(data, records).with_name("val"))
@@ -275,16 +274,9 @@ def main() -> None:
     check(FLAGS.scale > 0, "`scale` must be positive.", scale=FLAGS.scale)
     # Scripts and shipped MentorNets are named from the top of the repository.
     os.chdir(pathlib.Path(__file__).resolve().parents[1])
-    runs = [
-        make_run(
-            row,
-            data=FLAGS.data_dir,
-            runs=FLAGS.runs_dir,
-            scale=FLAGS.scale,
-            percentile=FLAGS.percentile,
-        )
-        for row in read_table(FLAGS.table)
-    ]
+    rows, folders = read_table(FLAGS.table), {"data": FLAGS.data_dir, "runs": FLAGS.runs_dir}
+    how = {"scale": FLAGS.scale, "percentile": FLAGS.percentile}
+    runs = [make_run(row, **folders, **how) for row in rows]
     runs = [run for run in runs if all(re.search(part, run.name) for part in FLAGS.filter)]
     check(bool(runs), "`filter` must leave a run.", filter=FLAGS.filter)
     if FLAGS.dry_run:

@@ -59,6 +59,7 @@ def out_of_fold(config: TrainConfig, examples: Any, num_classes: int, augment: b
     folds = np.random.default_rng(config.seed).permutation(len(examples)) % _FOLDS
     probabilities = np.zeros((len(examples), num_classes))
     config = recipe.resolve(config, recipe.defaults(config, augment))
+    assert config.batch_size is not None
     standardization = registry.find_student(config.studentnet).recipe.standardization
     for fold in range(_FOLDS):
         seen = examples.take(np.flatnonzero(folds != fold))

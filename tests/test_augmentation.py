@@ -54,7 +54,7 @@ def is_mirrored(batch):
 
 def test_alternating_flips_change_with_each_sample_and_pass():
     # Ten samples in batches of 4: every other batch but one straddles two passes.
-    seen = {sample: [] for sample in range(10)}
+    seen: dict[int, list[bool]] = {sample: [] for sample in range(10)}
     for batch in batches(examples(), Augmentation(0, flip="alternating"), last_step=20):
         for sample, flipped in zip(batch["positions"], is_mirrored(batch), strict=True):
             seen[sample].append(bool(flipped))

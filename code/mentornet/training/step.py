@@ -73,7 +73,8 @@ class Trainer:
     Args:
       student: model from images to logits.
       update: how the student is changed; the global step is its optimizer's `iterations`.
-      weight_decay: factor of half the squared norm of what `decayed` names; scaled by the mean weight.
+      weight_decay: factor of half the squared norm of what `decayed` names; scaled by the mean
+        weight.
       weighting: of the samples.
       context: the weighting's, whose state goes into checkpoints.
       max_number_of_steps: what the epoch percentage refers to.

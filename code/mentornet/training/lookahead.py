@@ -63,6 +63,7 @@ class Lookahead:
         decay = tf.where(is_last, 1.0, _DECAY**self._every * share**3)
         for name, slow in self._slow.items():
             fast = self._fast[name]
-            slow.assign(decay * slow + (1 - decay) * fast)
+            # In this form what never changes, the whitening kernel, stays what it is.
+            slow.assign_add((1 - decay) * (fast - slow))
             fast.assign(slow)
         return tf.no_op()

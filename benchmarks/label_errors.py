@@ -53,25 +53,30 @@ def out_of_fold(config: TrainConfig, examples: Any, num_classes: int, augment: b
     from mentornet.datasets import pipeline
     from mentornet.evaluation.predictor import Predictor
     from mentornet.students import registry
+    from mentornet.training import recipe
     from mentornet.training.build import make_trainer
 
     folds = np.random.default_rng(config.seed).permutation(len(examples)) % _FOLDS
     probabilities = np.zeros((len(examples), num_classes))
-    padding = registry.find_student(config.studentnet).recipe.padding if augment else None
+    config = recipe.resolve(config, recipe.defaults(config, augment))
+    assert config.batch_size is not None
+    standardization = registry.find_student(config.studentnet).recipe.standardization
     for fold in range(_FOLDS):
         seen = examples.take(np.flatnonzero(folds != fold))
-        model = make_trainer(config, len(seen), num_classes, examples.image_shape)
+        shape = examples.image_shape
+        model = make_trainer(config, len(seen), num_classes, shape, examples=seen)
         for batch in pipeline.training_batches(
             seen,
             batch_size=config.batch_size,
             seed=config.seed,
             first_step=0,
             last_step=config.max_number_of_steps,
-            padding=padding,
+            augmentation=recipe.augmentation(config),
+            standardization=standardization,
         ):
             model.step(batch["images"], batch["labels"])
         held_out = np.flatnonzero(folds == fold)
-        logits = Predictor(model.student)(examples.take(held_out), 100).logits
+        logits = Predictor(model.student, standardization)(examples.take(held_out), 100).logits
         probabilities[held_out] = tf.nn.softmax(logits).numpy()
         print(f"fold {fold + 1} of {_FOLDS}", flush=True)
     return probabilities

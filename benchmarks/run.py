@@ -173,13 +173,19 @@ def data_rates(data: pathlib.Path, rounds: int, samples: dict[str, Any]) -> dict
 
     from mentornet import build_student
     from mentornet.datasets import pipeline, records
+    from mentornet.datasets.augmentation import Augmentation
     from mentornet.datasets.catalog import dataset_info
     from mentornet.evaluation.predictor import Predictor
 
     info = dataset_info("random", data)
     examples = records.read_examples(str(data), info, "train")
     num_steps = 20 * rounds
-    settings: dict[str, Any] = {"batch_size": BATCH, "seed": 0, "first_step": 0, "padding": 8}
+    settings: dict[str, Any] = {
+        "batch_size": BATCH,
+        "seed": 0,
+        "first_step": 0,
+        "augmentation": Augmentation(8),
+    }
     batches = iter(pipeline.training_batches(examples, last_step=num_steps, **settings))
     next(batches)
     start = time.perf_counter()

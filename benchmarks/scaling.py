@@ -134,6 +134,7 @@ def history(sizes: list[int], rounds: int) -> list[list[Any]]:
 def reading(folder: pathlib.Path, pixels: int, count: int, copies: int) -> list[list[Any]]:
     """Start-up and images/s of records that are not kept in memory; photograph-like images."""
     from mentornet.datasets import pipeline, records
+    from mentornet.datasets.augmentation import Augmentation
     from mentornet.datasets.catalog import DatasetInfo
 
     folder = folder / str(pixels)
@@ -152,7 +153,12 @@ def reading(folder: pathlib.Path, pixels: int, count: int, copies: int) -> list[
     seconds = time.perf_counter() - start
     batches = iter(
         pipeline.training_batches(
-            examples, batch_size=64, seed=0, first_step=0, last_step=60, padding=8
+            examples,
+            batch_size=64,
+            seed=0,
+            first_step=0,
+            last_step=60,
+            augmentation=Augmentation(8),
         )
     )
     next(batches)

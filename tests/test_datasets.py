@@ -13,6 +13,7 @@ from helpers import ROOT, run
 
 from mentornet import InputError
 from mentornet.datasets import noise, pipeline, records, sources
+from mentornet.datasets.augmentation import Augmentation, Augmenter
 from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.images import EncodedImages
 from mentornet.datasets.prepare import PrepareConfig, prepare
@@ -412,7 +413,7 @@ def batches(examples, padding=None, first_step=0, last_step=8, batch_size=4, see
         seed=seed,
         first_step=first_step,
         last_step=last_step,
-        padding=padding,
+        augmentation=None if padding is None else Augmentation(padding),
     )
 
 
@@ -448,10 +449,10 @@ def test_batch_larger_than_the_data_set(release):
 
 def test_augmentation_is_a_crop_of_the_padded_image_perhaps_mirrored():
     images = np.random.default_rng(0).integers(1, 256, (64, 8, 8, 3), dtype=np.uint8)
-    function = tf.function(lambda step: pipeline.augment(tf.constant(images), 2, 0, step))
-    step = tf.constant(5, tf.int64)
-    augmented = function(step).numpy()
-    np.testing.assert_array_equal(augmented, pipeline.augment(tf.constant(images), 2, 0, step))
+    augmenter = Augmenter(Augmentation(2), 64, (8, 8, 3), 64, 0)
+    arguments = tf.constant(images), tf.range(64, dtype=tf.int64), tf.constant(5, tf.int64)
+    augmented = tf.function(augmenter.crop_and_flip)(*arguments).numpy()
+    np.testing.assert_array_equal(augmented, augmenter.crop_and_flip(*arguments))
     padded = np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)])
     seen = set()
     for before, after in zip(padded, augmented, strict=True):

@@ -249,6 +249,7 @@ import numpy as np
 import tensorflow as tf
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
+from mentornet.datasets.augmentation import Augmentation
 from mentornet.datasets.pipeline import in_replicas, training_batches
 from mentornet.datasets.records import Examples
 from mentornet.training import distribution
@@ -272,7 +273,8 @@ for layer in trainer.student.layers:
     if name == "resnet101" and hasattr(layer, "negative_slope"):
         layer.negative_slope = 1.0
 batches = in_replicas(lambda share: training_batches(
-    examples, batch_size=8, seed=0, first_step=0, last_step=int(num_steps), padding=2, share=share,
+    examples, batch_size=8, seed=0, first_step=0, last_step=int(num_steps),
+    augmentation=Augmentation(2), share=share,
 ), strategy)
 for batch in batches:
     outputs = trainer.step(batch["images"], batch["labels"], batch["positions"])

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mentornet.core.schedules import PiecewiseConstant
+from mentornet.core.schedules import PiecewiseConstant, PiecewiseLinear
 from mentornet.training.optimizers import (
     PiecewiseConstantDecay,
+    PiecewiseLinearDecay,
     TF1Momentum,
     make_optimizer,
 )
@@ -50,6 +51,38 @@ def test_differs_from_keras_sgd_when_the_rate_changes():
     assert values == pytest.approx([-0.119, -0.2], abs=1e-6)
 
 
+def test_nesterov_rates_and_freezing_against_numpy():
+    """torch.optim.SGD(nesterov=True): a = m a + g; w = w - rate (g + m a)."""
+    random, schedule = np.random.default_rng(0), PiecewiseLinear((0, 4, 10), (0.02, 0.1, 0.0))
+    names, factors = ("kernel", "beta", "bias"), (1.0, 64.0, 1.0)
+    values = [random.normal(size=3) for _ in names]
+    momenta = [np.zeros(3) for _ in names]
+    variables = [
+        keras.Variable(w.astype(np.float32), name=name)
+        for w, name in zip(values, names, strict=True)
+    ]
+    frozen = {variables[2].path: 3}
+    optimizer = make_optimizer(0.85, schedule, True, {"beta": 64.0}, frozen)
+    optimizer.build(variables)
+    for step in range(10):
+        rate = 0.02 + 0.02 * step if step < 4 else 0.1 * (10 - step) / 6
+        gradients = [random.normal(size=3) for _ in names]
+        for k, g in enumerate(gradients):
+            momenta[k] = 0.85 * momenta[k] + g
+            own = 0 if k == 2 and step >= 3 else rate * factors[k]
+            values[k] = values[k] - own * (g + 0.85 * momenta[k])
+        optimizer.apply([tf.constant(g, tf.float32) for g in gradients])
+        for variable, expected in zip(variables, values, strict=True):
+            np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_linear_rates_are_those_of_the_plain_schedule():
+    schedule = PiecewiseLinear((2, 5, 9), (0.2, 1.0, 0.07))
+    rates = PiecewiseLinearDecay(schedule.steps, schedule.values)
+    for step in range(12):
+        assert float(rates(tf.constant(step, tf.int64))) == pytest.approx(schedule(step), abs=1e-6)
+
+
 def test_momentum_zero_is_plain_gradient_descent():
     optimizer = make_optimizer(0.0, PiecewiseConstant((), (0.1,)))
     assert isinstance(optimizer, keras.optimizers.SGD)
@@ -76,9 +109,11 @@ def test_variables_of_a_custom_loop():
 
 
 def test_survives_keras_serialisation():
-    optimizer = TF1Momentum(PiecewiseConstantDecay((5,), (0.1, 0.01)), 0.7)
+    schedule = PiecewiseConstantDecay((5,), (0.1, 0.01))
+    optimizer = TF1Momentum(schedule, 0.7, True, {"beta": 2.0}, {"a/b": 3})
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
-    assert copy.momentum == 0.7
+    assert (copy.momentum, copy.nesterov) == (0.7, True)
+    assert (copy.rate_factors, copy.frozen_after) == ({"beta": 2.0}, {"a/b": 3})
     assert copy._learning_rate.values == (0.1, 0.01)
     assert copy._learning_rate.boundaries == (5,)
 

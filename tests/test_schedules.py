@@ -7,10 +7,12 @@ from mentornet.config.weighting import WeightingConfig
 from mentornet.core import schedules
 from mentornet.core.errors import InputError
 from mentornet.students import registry
+from mentornet.training import recipe
 
 
 def make_config(**values):
-    return TrainConfig(data_dir="-", train_log_dir="-", **values)
+    config = TrainConfig(data_dir="-", train_log_dir="-", **values)
+    return recipe.resolve(config, recipe.defaults(config, augment=True))
 
 
 def schedule(mentored, **values):
@@ -139,3 +141,27 @@ def test_weighting_config_rejects(values, part):
 def test_train_config_rejects(values):
     with pytest.raises(InputError, match="Received"):
         make_config(**values)
+
+
+def test_rate_by_share_of_the_steps():
+    """airbench94 at 489 steps, worked by hand: the peak is at step int(0.23 * 489) = 112."""
+    rate = schedules.follow_shape("0:0.2,0.23:1,1:0.07", 1.5, 489)
+    assert rate.steps == (0, 112, 489)
+    expected = {
+        0: 0.3,
+        56: 0.9,
+        112: 1.5,
+        300: 1.5 * (1 - 0.93 * 188 / 377),
+        489: 0.105,
+        600: 0.105,
+    }
+    for step, value in (expected | {600: 0.105}).items():
+        assert rate(step) == pytest.approx(value)
+    assert schedules.follow_shape("0:0.2,0.23:1,1:0.07", 1.0, 4)(0) == 1  # No step before the peak.
+    assert schedules.PiecewiseLinear((3, 4), (1.0, 2.0))(1) == 1
+
+
+@pytest.mark.parametrize("spec", ["", "0", "0:1,0:2", "0.5:1,0.2:1", "0:1,1.5:1", "0:-1", "0:x"])
+def test_rate_shapes_that_are_none(spec):
+    with pytest.raises(ValueError, match="`learning_rate_shape` must be"):
+        schedules.rate_shape(spec)

@@ -39,6 +39,11 @@ class EvalConfig:
     batch_size: int = option(
         25, "Images per forward pass; does not change the results.", check=at_least(1)
     )
+    test_time_augmentation: bool | None = option(
+        None,
+        "Average the logits over an image, its mirror image and shifts by a pixel; by default what "
+        "suits the student.",
+    )
     eval_interval_secs: float = option(
         600.0, "Seconds between two looks for new checkpoints.", check=not_negative
     )

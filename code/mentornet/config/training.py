@@ -23,9 +23,11 @@ from mentornet.config.weighting import (
     NamedWeighting,
     WeightingConfig,
 )
-from mentornet.core.errors import check
+from mentornet.core import schedules
+from mentornet.core.errors import InputError, check
 
 # What students compute in; parameters, losses and weights are always float32.
+AUTO = "auto"  # bfloat16 if the processor has instructions for it, else float32.
 PRECISIONS = {
     "float32": "float32",
     "bfloat16": "mixed_bfloat16",
@@ -33,12 +35,21 @@ PRECISIONS = {
 }  # Flag -> Keras' name of the policy.
 
 
+def _shape(name: str, value: str) -> None:
+    del name
+    try:
+        schedules.rate_shape(value)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """Everything that a training run depends on.
 
     Each field is a flag of the training scripts: its help, its check, and whether a run may be
-    continued with another value (`may_change`) stand here and nowhere else.
+    continued with another value (`may_change`) stand here and nowhere else. What is None "by
+    default the student's" is filled in by `training.recipe`.
 
     Raises:
       InputError: a value lies outside its range, or two contradict each other.
@@ -54,9 +65,19 @@ class TrainConfig:
         "The network, by name or as module:function (number of classes -> keras.Model). Numbers of "
         "parameters are for 10 classes.\n{students}",
     )
-    batch_size: int = option(128, "Samples per step, of all devices.", check=at_least(1))
+    batch_size: int | None = option(
+        None,
+        "Samples per step, of all devices; by default the student's, 1,024 for airbench93, "
+        "airbench94 and airbench96, 128 for others.",
+        check=at_least(1),
+    )
     max_number_of_steps: int = option(39000, "Number of training steps.", check=at_least(1))
-    learning_rate: float = option(0.1, "Initial learning rate.", check=positive)
+    learning_rate: float | None = option(
+        None,
+        "Learning rate before decays; by default the student's: 0.1, or in proportion to the batch "
+        "size 1.5 (airbench96: 1.17) per 1,024 samples for airbench93 and airbench94.",
+        check=positive,
+    )
     learning_rate_decay_factor: float = option(
         0.1, "Factor of the learning rate at each decay.", check=positive
     )
@@ -72,6 +93,12 @@ class TrainConfig:
         "of the student's own schedule.",
         check=increasing(1),
     )
+    learning_rate_shape: str | None = option(
+        None,
+        "Learning rate by share of the steps, linear between: share:factor,share:factor,..., e.g. "
+        "0:0.2,0.23:1,1:0.07; by default the student's, if it has one.",
+        check=_shape,
+    )
     momentum: float | None = option(
         None, "0 is plain gradient descent; by default the student's.", check=below(1)
     )
@@ -80,8 +107,54 @@ class TrainConfig:
         "Factor of half the squared norm of the kernels; by default the student's.",
         check=below(math.inf),
     )
+    nesterov: bool | None = option(None, "Nesterov momentum; by default the student's.")
+    shift_rate_factor: float | None = option(
+        None,
+        "Factor of the learning rate for batch normalisation's shifts; by default the student's.",
+        check=positive,
+    )
+    batch_norm_decay: float | None = option(
+        None,
+        "Share that batch normalisation's moving averages keep at a step; by default the "
+        "student's.",
+        check=below(1),
+    )
+    label_smoothing: float | None = option(
+        None,
+        "Share of each label that is spread over all classes in the loss that is minimised, not in "
+        "the losses that are weighted; by default the student's.",
+        check=below(1),
+    )
+    lookahead_steps: int | None = option(
+        None,
+        "Steps between two updates of slow parameters that the student returns to; 0 is without, "
+        "by default the student's.",
+        check=at_least(0),
+    )
     augment: bool | None = option(
         None, "Random crops and flips; by default what suits the data set."
+    )
+    crop_padding: int | None = option(
+        None,
+        "Pixels added on each side before the random crop; by default the student's.",
+        check=at_least(0),
+    )
+    crop_mode: str | None = option(
+        None,
+        "What these pixels are: black, or the image's own reflected; by default the student's.",
+        choices=("zero", "reflect"),
+    )
+    flip: str | None = option(
+        None,
+        "Mirror each image at random each time, or at random once and then in every other pass "
+        "over the data; by default the student's.",
+        choices=("random", "alternating"),
+    )
+    cutout: int | None = option(
+        None,
+        "Side in pixels of a square that is blanked out of each image; 0 is without, by default "
+        "the student's.",
+        check=at_least(0),
     )
     seed: int = option(0, "Random seed of the whole run.", check=at_least(0))
     deterministic: bool = option(True, "Use deterministic operations (may be slower on GPUs).")
@@ -117,10 +190,11 @@ class TrainConfig:
         False,
         "Record weight, loss and prediction of each sample, for code/label_report.py.",
     )
-    mixed_precision: str = option(
-        "float32",
-        "What the student computes in; its parameters stay float32.",
-        choices=tuple(PRECISIONS),
+    mixed_precision: str | None = option(
+        None,
+        "What the student computes in; its parameters stay float32. auto is bfloat16 if the "
+        "processor has instructions for it. By default float32, auto for airbench students.",
+        choices=(*PRECISIONS, AUTO),
     )
     jit_compile: bool = option(False, "Compile the step with XLA (slower on CPUs).")
     sync_batch_norm: bool = option(
@@ -190,6 +264,9 @@ class TrainConfig:
         check(not (self.jit_compile and self.deterministic), rule, jit_compile=True)
         rule = "`jit_compile` needs num_devices=1."
         check(not self.jit_compile or self.num_devices == 1, rule, num_devices=self.num_devices)
+        shape, boundaries = self.learning_rate_shape, self.learning_rate_boundaries
+        rule = "Give `learning_rate_shape` or learning_rate_boundaries, not both."
+        check(shape is None or not boundaries, rule, learning_rate_shape=shape)
         size, updates = self.steps_per_loop, self.mentornet_update_epochs
         for name in ("log_every_steps", "save_interval_steps"):
             value = getattr(self, name)

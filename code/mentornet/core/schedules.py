@@ -75,6 +75,62 @@ class PiecewiseConstant:
         return self.values[sum(step > boundary for boundary in self.boundaries)]
 
 
+@dataclasses.dataclass(frozen=True)
+class PiecewiseLinear:
+    """A rate that is values[k] at steps[k], linear between, and constant outside."""
+
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+    def __call__(self, step: int) -> float:
+        if step >= self.steps[-1]:
+            return self.values[-1]
+        for k in range(len(self.steps) - 1, -1, -1):
+            if step >= self.steps[k]:
+                share = (step - self.steps[k]) / (self.steps[k + 1] - self.steps[k])
+                return self.values[k] + share * (self.values[k + 1] - self.values[k])
+        return self.values[0]
+
+
+RateSchedule = PiecewiseConstant | PiecewiseLinear
+
+
+def rate_shape(spec: str) -> tuple[tuple[float, float], ...]:
+    """Reads "share:factor,share:factor,...".
+
+    Args:
+      spec: e.g. "0:0.2,0.23:1,1:0.07": from 0.2 to 1 of the rate over the first 23 % of the
+        steps, then down to 0.07.
+
+    Returns:
+      Pairs (share of the steps in 0..1, factor of the learning rate), shares increasing.
+
+    Raises:
+      ValueError: `spec` is something else.
+    """
+    rule = "`learning_rate_shape` must be 'share:factor,...', shares increasing in 0..1, no factor"
+    received = f'negative. Received: learning_rate_shape="{spec}"'
+    try:
+        pairs = [tuple(map(float, pair.split(":"))) for pair in spec.split(",")]
+        points = tuple((share, factor) for share, factor in pairs)
+    except ValueError:
+        raise ValueError(f"{rule} {received}") from None
+    shares = [share for share, _ in points]
+    inside = all(0 <= share <= 1 and 0 <= factor < math.inf for share, factor in points)
+    if not inside or shares != sorted(set(shares)):
+        raise ValueError(f"{rule} {received}")
+    return points
+
+
+def follow_shape(spec: str, rate: float, num_steps: int) -> PiecewiseLinear:
+    """The rate of each step of a training with `num_steps` steps; see `rate_shape`.
+
+    A share stands for the step int(share * num_steps); of two shares of one step the last counts.
+    """
+    points = {int(share * num_steps): rate * factor for share, factor in rate_shape(spec)}
+    return PiecewiseLinear(tuple(points), tuple(points.values()))
+
+
 def decay_at(boundaries: tuple[int, ...], rate: float, factor: float) -> PiecewiseConstant:
     """`rate`, multiplied by `factor` after each of `boundaries`."""
     values = tuple(rate * factor**k for k in range(len(boundaries) + 1))

@@ -18,6 +18,8 @@ class Stream(enum.IntEnum):
     MIXUP_PARTNER = 6
     MIXUP_SHARE = 7
     SECOND_EXAMPLE_DROPOUT = 8
+    FIRST_FLIP = 9
+    CUTOUT = 10
 
 
 def seed_for(seed: int, counter: tf.Tensor | int, stream: Stream) -> tf.Tensor:

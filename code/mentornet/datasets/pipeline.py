@@ -1,4 +1,4 @@
-"""From records in memory to batches: order, augmentation, standardisation."""
+"""From records in memory to batches."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from mentornet.core.errors import check
 from mentornet.core.seeds import Stream, seed_for
+from mentornet.datasets.augmentation import Augmentation, Augmenter, standardize
 from mentornet.datasets.images import reader
 from mentornet.datasets.records import Examples
 
@@ -61,51 +62,6 @@ def sample_indices(
     return tf.where(in_first, shuffled(first_pass), shuffled(first_pass + 1))
 
 
-def augment(
-    images: tf.Tensor, padding: int, seed: int, global_step: tf.Tensor, share: Share = WHOLE
-) -> tf.Tensor:
-    """Zero-pads, crops at random to the size before, and mirrors every other image at random.
-
-    Args:
-      images: uint8 [batch, height, width, 3].
-      padding: zero pixels added on each of the four sides.
-      seed: the run's seed.
-      global_step: int64 scalar.
-      share: of which the images are; what is drawn is the global batch's.
-
-    Returns:
-      uint8 [batch, height, width, 3].
-    """
-    size, height, width, _ = images.shape
-    batch_size = size * share.num_replicas
-    offsets = tf.random.stateless_uniform(
-        [batch_size, 2], seed_for(seed, global_step, Stream.CROP), 0, 2 * padding + 1, tf.int32
-    )
-    mirrored = tf.random.stateless_uniform(
-        [batch_size, 1], seed_for(seed, global_step, Stream.FLIP), 0, 2, tf.int32
-    )
-    offsets, mirrored = share.of(offsets), share.of(mirrored)
-    rows = offsets[:, :1] + tf.range(height)
-    columns = tf.where(mirrored == 1, tf.reverse(tf.range(width), [0]), tf.range(width))
-    columns += offsets[:, 1:]
-    padded = tf.pad(images, [[0, 0], [padding, padding], [padding, padding], [0, 0]])
-    cropped = tf.gather(padded, rows, axis=1, batch_dims=1)
-    return tf.gather(cropped, columns, axis=2, batch_dims=1)
-
-
-def standardize(images: tf.Tensor) -> tf.Tensor:
-    """Per-image standardisation of a batch, as tf.image.per_image_standardization.
-
-    Args:
-      images: uint8 [batch, height, width, channels].
-
-    Returns:
-      float32 of the same shape: mean 0 and deviation 1 an image; the deviation is taken as at
-      least 1 / sqrt(number of values), so that a plain image becomes 0.
-    """
-    return tf.image.per_image_standardization(tf.cast(images, tf.float32))
-
-
 def check_batch_size(batch_size: int, num_examples: int, num_replicas: int = 1) -> None:
     """Raises InputError if a batch is larger than the data set, or replicas cannot share it."""
     rule = f"`batch_size` must not exceed the {num_examples} training samples."
@@ -138,7 +94,8 @@ def training_batches(
     seed: int,
     first_step: int,
     last_step: int,
-    padding: int | None,
+    augmentation: Augmentation | None,
+    standardization: str = "image",
     steps_per_loop: int = 1,
     share: Share = WHOLE,
 ) -> tf.data.Dataset:
@@ -153,7 +110,8 @@ def training_batches(
       seed: the run's seed.
       first_step: global step of the first batch.
       last_step: global step after the last batch.
-      padding: zero pixels a side before the random crop, or None for no augmentation.
+      augmentation: how images are changed at random, if they are.
+      standardization: see `augmentation.standardize`.
       steps_per_loop: if more than 1, that many batches are stacked; a stack ends at a multiple of
         it, so that the first and the last may be smaller.
       share: `batch_size` must be a multiple of its number of replicas.
@@ -169,14 +127,23 @@ def training_batches(
     check_batch_size(batch_size, len(examples), share.num_replicas)
     read = _reader(examples)
 
+    augmenter = None
+    if augmentation is not None:
+        shape = examples.image_shape
+        augmenter = Augmenter(augmentation, len(examples), shape, batch_size, seed, share.of)
+
     def batch(step: tf.Tensor) -> Batch:
-        indices = sample_indices(step, len(examples), batch_size, seed)
-        indices = share.of(tf.ensure_shape(indices, [batch_size]))
+        everywhere = sample_indices(step, len(examples), batch_size, seed)
+        everywhere = tf.ensure_shape(everywhere, [batch_size])
+        indices = share.of(everywhere)
         columns = read(indices)
-        if padding is not None:
-            columns["images"] = augment(columns["images"], padding, seed, step, share)
-        columns["images"] = standardize(columns["images"])
-        return columns | {"positions": indices}
+        images = columns["images"]
+        if augmenter is not None:
+            images = augmenter.crop_and_flip(images, everywhere, step)
+        images = standardize(images, standardization)
+        if augmenter is not None:
+            images = augmenter.cut_out(images, step)
+        return columns | {"images": images, "positions": indices}
 
     steps = tf.data.Dataset.range(first_step, last_step)
     batches = steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
@@ -210,13 +177,15 @@ def in_replicas(
     return strategy.distribute_datasets_from_function(of_worker)
 
 
-def evaluation_batches(examples: Examples, batch_size: int) -> tf.data.Dataset:
+def evaluation_batches(
+    examples: Examples, batch_size: int, standardization: str = "image"
+) -> tf.data.Dataset:
     """Every sample once, in order, without augmentation; the last batch may be smaller."""
     read = _reader(examples)
 
     def batch(indices: tf.Tensor) -> Batch:
         columns = read(indices)
-        columns["images"] = standardize(columns["images"])
+        columns["images"] = standardize(columns["images"], standardization)
         return columns
 
     indices = tf.data.Dataset.range(len(examples)).batch(batch_size)

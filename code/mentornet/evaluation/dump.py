@@ -12,6 +12,7 @@ from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
 from mentornet.evaluation.predictor import Predictor
 from mentornet.runs.checkpoints import checkpoint_step, find_latest, load_student, read_run_config
+from mentornet.students import registry
 
 
 def choose(examples: records.Examples, num_samples: int | None, seed: int) -> np.ndarray:
@@ -78,7 +79,8 @@ def write_losses(
     info = dataset_info(run["dataset_name"], data_dir)
     examples = records.read_examples(data_dir, info, split_name)
     chosen = examples.take(choose(examples, num_samples, seed))
-    losses = Predictor(load_student(prefix))(chosen, batch_size).losses
+    standardization = registry.find_student(run["studentnet"]).recipe.standardization
+    losses = Predictor(load_student(prefix), standardization)(chosen, batch_size).losses
     step = checkpoint_step(prefix)
     epoch = min(schedules.epoch_percentage(step, run["max_number_of_steps"]), 99)
     columns = zip(chosen.ids, chosen.labels, chosen.clean_labels, losses, strict=True)

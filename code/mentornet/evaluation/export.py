@@ -15,8 +15,8 @@ import tensorflow as tf
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.core.tf1_checkpoints import READ_ERRORS, is_prefix
+from mentornet.datasets.augmentation import standardize
 from mentornet.datasets.catalog import KNOWN, dataset_info
-from mentornet.datasets.pipeline import standardize
 from mentornet.runs import layout
 from mentornet.runs.checkpoints import (
     checkpoint_step,
@@ -39,16 +39,18 @@ class TrainedStudent:
       image_shape: (height, width, channels).
       class_names: one a class; their numbers where nothing names them.
       global_step: number of updates.
+      standardization: of the images, see `datasets.augmentation.standardize`.
     """
 
     model: keras.Model
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     global_step: int
+    standardization: str = "image"
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """What the evaluation job does to uint8 images before the student sees them."""
-        return standardize(images)
+        return standardize(images, self.standardization)
 
 
 def load_trained(
@@ -86,7 +88,8 @@ def load_trained(
     except READ_ERRORS as error:
         raise _unreadable(prefix, error) from None
     shape = tuple(run["image_shape"])
-    return TrainedStudent(model, shape, _class_names(run, data_dir), step)
+    standardization = registry.find_student(run["studentnet"]).recipe.standardization
+    return TrainedStudent(model, shape, _class_names(run, data_dir), step, standardization)
 
 
 def _unreadable(prefix: str, error: Exception) -> InputError:

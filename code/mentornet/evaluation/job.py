@@ -37,6 +37,7 @@ class _Job:
         self._gone: set[int] = set()
         self._predictor: Predictor | None = None
         self._built_from: tuple[str, int] | None = None
+        self._augments = False
         self._examples: tuple[DatasetInfo, records.Examples] | None = None
         self._max_number_of_steps: int | None = None
         folder = pathlib.Path(config.eval_dir)
@@ -87,6 +88,8 @@ class _Job:
         assert self._predictor and self._examples
         info, examples = self._examples
         row = accuracies(self._predictor(examples, self._config.batch_size), examples, info)
+        if self._augments:
+            row["test_time_augmentation"] = True
         self._rows_writer.write_scalars(step, row)
         self.rows = self._by_step([*self.rows, {"step": step, **row}])
         self._board.write_scalars(step, {k: row[k] for k in ("eval/accuracy", "total_loss")})
@@ -109,7 +112,11 @@ class _Job:
         built_from = run["studentnet"], run.get("num_classes", info.num_classes)
         if self._predictor is None or self._built_from != built_from:
             student = registry.build_student(*built_from, image_shape=examples.image_shape)
-            self._predictor, self._built_from = Predictor(student), built_from
+            recipe = registry.find_student(run["studentnet"]).recipe
+            asked = self._config.test_time_augmentation
+            self._augments = recipe.test_time_augmentation if asked is None else asked
+            self._predictor = Predictor(student, recipe.standardization, self._augments)
+            self._built_from = built_from
         restore = restore_student if "num_classes" in run else restore_tf1_student
         restore(self._predictor.student, prefix)
 

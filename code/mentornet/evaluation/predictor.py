@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from mentornet.datasets import pipeline, records
+from mentornet.datasets.augmentation import views
 from mentornet.datasets.catalog import DatasetInfo
 
 
@@ -22,20 +23,35 @@ class Predictions:
 
 
 class Predictor:
-    """Forward passes in evaluation mode, without augmentation."""
+    """Forward passes in evaluation mode.
 
-    def __init__(self, student: keras.Model) -> None:
+    Args:
+      student: the network.
+      standardization: what it takes, see `datasets.augmentation.standardize`.
+      test_time_augmentation: whether logits are averages over `datasets.augmentation.views`.
+    """
+
+    def __init__(
+        self,
+        student: keras.Model,
+        standardization: str = "image",
+        test_time_augmentation: bool = False,
+    ) -> None:
         self.student = student
+        self._standardization, self._averages = standardization, test_time_augmentation
 
     @tf.function(reduce_retracing=True)
     def forward(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """float32 losses [batch] and logits [batch, classes] of standardised images."""
-        logits = tf.cast(self.student(images, training=False), tf.float32)
+        shown = views(images) if self._averages else [(1.0, images)]
+        logits = tf.add_n(
+            [w * tf.cast(self.student(view, training=False), tf.float32) for w, view in shown]
+        )
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), logits
 
     def __call__(self, examples: records.Examples, batch_size: int) -> Predictions:
         """Predicts every sample of a split, in its order."""
-        batches = pipeline.evaluation_batches(examples, batch_size)
+        batches = pipeline.evaluation_batches(examples, batch_size, self._standardization)
         outputs = [self.forward(batch["images"], batch["labels"]) for batch in batches]
         losses, logits = (np.concatenate([o[i].numpy() for o in outputs]) for i in range(2))
         return Predictions(losses, logits)

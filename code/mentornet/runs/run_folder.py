@@ -12,13 +12,13 @@ from mentornet.config import options
 from mentornet.config.training import TrainConfig
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
-from mentornet.core.schedules import PiecewiseConstant
+from mentornet.core.schedules import RateSchedule
 from mentornet.runs import layout, writers
 
 SCHEDULE = "learning_rate_schedule"  # Its key in config.json.
 
 
-def describe(config: TrainConfig, schedule: PiecewiseConstant, **facts: Any) -> dict[str, Any]:
+def describe(config: TrainConfig, schedule: RateSchedule, **facts: Any) -> dict[str, Any]:
     """The configuration, the learning rates, and facts about data and MentorNet, as JSON values."""
     values = dataclasses.asdict(config) | {SCHEDULE: dataclasses.asdict(schedule)} | facts
     return json.loads(json.dumps(values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from mentornet.config.training import TrainConfig
@@ -12,12 +12,15 @@ from mentornet.core.schedules import PiecewiseConstant
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
+# The configuration has its rate and batch size resolved, see `training.recipe`.
 Schedule = Callable[[TrainConfig, int], PiecewiseConstant]
 
 
 def half_and_three_quarters(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
     """Steps 32,000 and 48,000 of 64,000 in He et al. (2015), unless decays are asked for."""
+    assert config.learning_rate is not None
     if config.num_epochs_per_decay is not None:
         return staircase(config, num_examples)
     steps = config.max_number_of_steps
@@ -27,6 +30,7 @@ def half_and_three_quarters(config: TrainConfig, num_examples: int) -> Piecewise
 
 def staircase(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
     """A decay every `num_epochs_per_decay` epochs, 50 by default, as in the release."""
+    assert config.learning_rate is not None and config.batch_size is not None
     epochs = 50.0 if config.num_epochs_per_decay is None else config.num_epochs_per_decay
     decay_steps = schedules.steps_per_decay(num_examples, config.batch_size, epochs)
     return schedules.staircase(
@@ -42,18 +46,49 @@ class Recipe:
     """How a student is trained; the defaults are those of He et al. (2015, section 4.2).
 
     Attributes:
-      padding: zero pixels on each side of a training image before the random crop.
+      padding: pixels added on each side of a training image before the random crop.
+      crop_mode, flip, cutout: see `datasets.augmentation.Augmentation`.
+      standardization: see `datasets.augmentation.standardize`.
+      test_time_augmentation: whether evaluation averages over `datasets.augmentation.views`.
+      batch_size: samples a step.
+      learning_rate: before decays.
+      rate_follows_batch: whether that is the rate for `batch_size` samples, and in proportion for
+        others; otherwise it is the rate for any number.
       momentum: of the optimizer, as TensorFlow 1 does it; 0 is plain gradient descent.
-      weight_decay: factor of half the squared norm of all kernels.
+      nesterov: whether the gradient is taken ahead, see `training.optimizers.TF1Momentum`.
+      weight_decay: factor of half the squared norm of what `decayed` names.
+      decayed: a trainable variable's name -> its factor of the weight decay.
+      shift_rate_factor: of the learning rate for batch normalisation's shifts.
+      frozen_after: a variable's path -> after how many epochs it is not trained any more.
+      label_smoothing: share in 0..1 of each label that is spread over all classes.
+      lookahead_steps: see `training.lookahead`; 0 is without.
+      mixed_precision: what the student computes in, see `config.training.PRECISIONS`.
       schedule: (configuration, number of training samples) -> learning rate by step.
+      rate_shape: in its place, see `core.schedules.rate_shape`.
       mentored_boundaries: under a MentorNet, steps after which the learning rate is divided by 10,
         whatever the decay flags say; None if the schedule is the same with and without one.
     """
 
     padding: int = 4
+    crop_mode: str = "zero"
+    flip: str = "random"
+    cutout: int = 0
+    standardization: str = "image"
+    test_time_augmentation: bool = False
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    rate_follows_batch: bool = False
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 0.0001
+    decayed: Mapping[str, float] = dataclasses.field(default_factory=lambda: {"kernel": 1.0})
+    shift_rate_factor: float = 1.0
+    frozen_after: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    label_smoothing: float = 0.0
+    lookahead_steps: int = 0
+    mixed_precision: str = "float32"
     schedule: Schedule = half_and_three_quarters
+    rate_shape: str | None = None
     mentored_boundaries: tuple[int, ...] | None = None
 
 
@@ -65,6 +100,9 @@ class Student:
       build: (num_classes, seed, image_shape, dropout_rate) -> a model from standardised images to
         logits; `dropout_rate` None is the network's own.
       recipe: how it is trained.
+      adapt: (model, the first training images, standardised, float32 [n, height, width, channels])
+        -> None; sets what the network computes from images before it is trained. Checkpoints hold
+        it, so that they need not be seen again.
       tf1_name: a variable of the model -> its name in the release, None if the release has none;
         itself None if the release does not have the network.
     """
@@ -72,3 +110,4 @@ class Student:
     build: Callable[[int, int, tuple[int, int, int], float | None], keras.Model]
     recipe: Recipe = Recipe()
     tf1_name: Callable[[keras.Variable], str | None] | None = None
+    adapt: Callable[[keras.Model, np.ndarray], None] | None = None

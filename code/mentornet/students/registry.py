@@ -9,12 +9,13 @@ import keras
 from mentornet.config.training import TrainConfig
 from mentornet.core import schedules
 from mentornet.core.errors import check
-from mentornet.core.schedules import PiecewiseConstant
+from mentornet.core.schedules import RateSchedule
 
 # Importing the layers registers them with Keras, which saved students need to be loaded again.
 from mentornet.students import (  # noqa: F401
     batch_normalization,
     dropout,
+    gelu,
     local_response_normalization,
 )
 from mentornet.students.networks import STUDENTS
@@ -83,21 +84,41 @@ def synchronize_batch_norm(student: keras.Model) -> None:
         layer.synchronized = True
 
 
+def set_batch_norm_decay(student: keras.Model, decay: float) -> None:
+    """Sets the share that the moving averages of batch normalisation keep at a step.
+
+    Raises:
+      InputError: the student has no batch normalisation of ours.
+    """
+    layers = [
+        layer
+        for layer in student.layers
+        if isinstance(layer, batch_normalization.BatchNormalization)
+    ]
+    rule = "`batch_norm_decay` needs a student with batch normalisation of this package."
+    check(bool(layers), rule, studentnet=student.name)
+    for layer in layers:
+        layer.decay = decay
+
+
 def _mentored_boundaries(config: TrainConfig, mentored: bool) -> tuple[int, ...] | None:
     """The steps that a MentorNet fixes, if it does and none were given."""
-    if not mentored or config.learning_rate_boundaries:
+    given = config.learning_rate_boundaries or config.learning_rate_shape is not None
+    if not mentored or given:
         return None
     return find_student(config.studentnet).recipe.mentored_boundaries
 
 
 def ignored_flags(config: TrainConfig, *, mentored: bool) -> list[str]:
-    """The learning rate's flags that were set and have no effect, as in the release.
+    """The learning rate's flags that were set and have no effect, some as in the release.
 
     Args:
       config: the run's configuration.
       mentored: whether a MentorNet weighs the samples; other weightings do not count.
     """
-    if _mentored_boundaries(config, mentored) is None:
+    shape = config.learning_rate_shape or find_student(config.studentnet).recipe.rate_shape
+    has_shape = shape is not None and not config.learning_rate_boundaries
+    if not has_shape and _mentored_boundaries(config, mentored) is None:
         return []
     names = ("learning_rate_decay_factor", "num_epochs_per_decay")
     default = {field.name: field.default for field in dataclasses.fields(config)}
@@ -106,14 +127,21 @@ def ignored_flags(config: TrainConfig, *, mentored: bool) -> list[str]:
 
 def learning_rate_schedule(
     config: TrainConfig, num_examples: int, *, mentored: bool
-) -> PiecewiseConstant:
-    """The learning rate of each step of a run; boundaries that were given take precedence.
+) -> RateSchedule:
+    """The learning rate of each step of a run.
+
+    Boundaries that were given take precedence, then a shape, then what the student asks for.
 
     Args:
-      config: the run's configuration.
+      config: the run's configuration; nothing is left open in it, see `training.recipe`.
       num_examples: number of training samples.
       mentored: whether a MentorNet weighs the samples; other weightings train as the baseline.
     """
+    assert config.learning_rate is not None
+    if config.learning_rate_shape is not None:
+        return schedules.follow_shape(
+            config.learning_rate_shape, config.learning_rate, config.max_number_of_steps
+        )
     if config.learning_rate_boundaries:
         return schedules.decay_at(
             config.learning_rate_boundaries,

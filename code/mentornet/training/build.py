@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
+import tensorflow as tf
 
 from mentornet.config.training import PRECISIONS, TrainConfig
+from mentornet.datasets.augmentation import standardize
+from mentornet.datasets.images import reader
+from mentornet.datasets.records import Examples
 from mentornet.students import registry
 from mentornet.training import recipe
+from mentornet.training.lookahead import Lookahead
 from mentornet.training.optimizers import make_optimizer
 from mentornet.training.step import Trainer
 from mentornet.training.wrappers import Averaged, LossScaled, OptimizerUpdate, StudentUpdate
 from mentornet.weighting import registry as weightings
 from mentornet.weighting.history import SampleHistory
 from mentornet.weighting.protocol import Context, Weighting
+
+_NUM_ADAPTED = 5000  # Images that a student may compute something from before it is trained.
 
 
 def make_trainer(
@@ -21,15 +30,19 @@ def make_trainer(
     num_classes: int,
     image_shape: tuple[int, int, int],
     dropout_rate: float | None = None,
+    examples: Examples | None = None,
 ) -> Trainer:
     """Builds student, weighting and optimizer as a configuration says.
+
+    A student that begins with something computed from the training images needs `examples`.
 
     Raises:
       InputError: unknown student or weighting, no readable MentorNet, or labels, features or
         options that do not fit.
     """
-    resolved = recipe.resolve(config, recipe.defaults(config.studentnet, augment=False))
-    assert resolved.momentum is not None and resolved.weight_decay is not None
+    config = recipe.resolve(config, recipe.defaults(config, augment=False))
+    assert config.mixed_precision is not None and config.weight_decay is not None
+    assert config.label_smoothing is not None
     context = Context(config.seed, num_examples, num_classes)
     name, options = config.weighting_name, config.weighting_options
     weighting = weightings.make(name, context, options)
@@ -46,12 +59,18 @@ def make_trainer(
         dropout_rate,
         PRECISIONS[config.mixed_precision],
     )
+    if examples is not None:
+        _adapt(student, config.studentnet, examples)
     if config.sync_batch_norm:
         registry.synchronize_batch_norm(student)
+    if config.batch_norm_decay is not None:
+        registry.set_batch_norm_decay(student, config.batch_norm_decay)
     return Trainer(
         student,
-        _make_update(config, student, resolved.momentum, num_examples),
-        weight_decay=resolved.weight_decay,
+        _make_update(config, student, num_examples),
+        weight_decay=config.weight_decay,
+        decayed=registry.find_student(config.studentnet).recipe.decayed,
+        label_smoothing=config.label_smoothing,
         weighting=weighting,
         context=context,
         max_number_of_steps=config.max_number_of_steps,
@@ -64,16 +83,39 @@ def make_trainer(
     )
 
 
-def _make_update(
-    config: TrainConfig, student: keras.Model, momentum: float, num_examples: int
-) -> StudentUpdate:
+def _adapt(student: keras.Model, name: str, examples: Examples) -> None:
+    """Lets the student begin with what it computes from the first training images, if it does."""
+    entry = registry.find_student(name)
+    if entry.adapt is None:
+        return
+    indices = tf.range(min(len(examples), _NUM_ADAPTED), dtype=tf.int64)
+    images = standardize(reader(examples.images)(indices), entry.recipe.standardization)
+    entry.adapt(student, images.numpy())
+
+
+def _make_optimizer(config: TrainConfig, num_examples: int) -> keras.optimizers.Optimizer:
+    """The optimizer of a resolved configuration."""
+    assert config.momentum is not None and config.nesterov is not None
+    assert config.shift_rate_factor is not None and config.batch_size is not None
+    schedule = registry.learning_rate_schedule(config, num_examples, mentored=config.is_mentored)
+    steps_per_epoch = num_examples / config.batch_size
+    frozen_after = registry.find_student(config.studentnet).recipe.frozen_after
+    return make_optimizer(
+        config.momentum,
+        schedule,
+        config.nesterov,
+        {"beta": config.shift_rate_factor},
+        {path: math.ceil(epochs * steps_per_epoch) for path, epochs in frozen_after.items()},
+    )
+
+
+def _make_update(config: TrainConfig, student: keras.Model, num_examples: int) -> StudentUpdate:
     """The optimizer, and what wraps it from the inside out."""
-    mentored = config.is_mentored
-    schedule = registry.learning_rate_schedule(config, num_examples, mentored=mentored)
-    optimizer = make_optimizer(momentum, schedule)
-    update: StudentUpdate = OptimizerUpdate(optimizer, student)
+    update: StudentUpdate = OptimizerUpdate(_make_optimizer(config, num_examples), student)
     if config.mixed_precision == "mixed_float16":
         update = LossScaled(update)
+    if config.lookahead_steps:
+        update = Lookahead(update, student, config.lookahead_steps, config.max_number_of_steps)
     if config.ema_decay:
         update = Averaged(update, student, config.ema_decay)
     return update

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
-from mentornet.config.training import TrainConfig
+from mentornet.config.training import AUTO, TrainConfig
 from mentornet.config.weighting import UNIFORM
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
+from mentornet.core.processor import bfloat16_instructions
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.pipeline import (
@@ -55,14 +56,18 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
         tf.config.experimental.enable_op_determinism()
     info = dataset_info(config.dataset_name, config.data_dir)
     for name in registry.ignored_flags(config, mentored=config.is_mentored):
-        reason = f"{config.studentnet} with a MentorNet has a schedule of its own (as released)."
+        reason = f"{config.studentnet} has a schedule of its own here."
         print(f"WARNING: --{name} has no effect: {reason}", flush=True)
-    defaults = recipe.defaults(config.studentnet, info.augment)
-    config = recipe.resolve(config, defaults)
+    defaults = recipe.defaults(config, info.augment)
+    asked, config = config, recipe.resolve(config, defaults)
+    _say_precision(asked.mixed_precision or defaults["mixed_precision"])
+    assert config.batch_size is not None
     examples = records.read_examples(config.data_dir, info, "train")
     check_batch_size(config.batch_size, len(examples), strategy.num_replicas_in_sync)
     with cluster.watched(), strategy.scope():
-        trainer = make_trainer(config, len(examples), info.num_classes, examples.image_shape)
+        trainer = make_trainer(
+            config, len(examples), info.num_classes, examples.image_shape, examples=examples
+        )
     updates = None
     if config.mentornet_update_epochs:
         assert relearn is not None
@@ -94,6 +99,17 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
         return run.go_on()
 
 
+def _say_precision(asked: str) -> None:
+    """Says what mixed_precision=auto comes to, and why."""
+    if asked == AUTO:
+        found = bfloat16_instructions()
+        if found:
+            said = f"bfloat16, for which the processor has instructions ({', '.join(found)})"
+        else:
+            said = "float32, since the processor has no instructions for bfloat16"
+        print(f"mixed_precision=auto: {said}.", flush=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Run:
     """What a worker needs to train."""
@@ -122,16 +138,19 @@ class _Run:
         if first_step >= last_step:
             print(f"Nothing to do: {first_step} steps are done.", flush=True)
             return first_step
-        padding = registry.find_student(config.studentnet).recipe.padding
+        standardization = registry.find_student(config.studentnet).recipe.standardization
+        augmentation, batch_size = recipe.augmentation(config), config.batch_size
+        assert batch_size is not None
 
         def batches(share: Share) -> tf.data.Dataset:
             return training_batches(
                 self.examples,
-                batch_size=config.batch_size,
+                batch_size=batch_size,
                 seed=config.seed,
                 first_step=first_step,
                 last_step=last_step,
-                padding=padding if config.augment else None,
+                augmentation=augmentation,
+                standardization=standardization,
                 steps_per_loop=config.steps_per_loop,
                 share=share,
             )

@@ -5,29 +5,59 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from mentornet.config.training import TrainConfig
+from mentornet.config.training import AUTO, TrainConfig
+from mentornet.core.processor import bfloat16_instructions
+from mentornet.datasets.augmentation import Augmentation
 from mentornet.students import registry
 
 
-def defaults(studentnet: str, augment: bool) -> dict[str, Any]:
-    """What the fields of `TrainConfig` stand for that are None by default.
+def defaults(config: TrainConfig, augment: bool) -> dict[str, Any]:
+    """What the fields of a configuration stand for that are None by default.
 
     Args:
-      studentnet: see `TrainConfig`.
+      config: its student, and what the others depend on, decides.
       augment: whether crops and flips suit the data set.
 
     Raises:
       InputError: there is no such student.
     """
-    recipe = registry.find_student(studentnet).recipe
+    recipe = registry.find_student(config.studentnet).recipe
+    rate, batch_size = recipe.learning_rate, recipe.batch_size
+    if recipe.rate_follows_batch and config.batch_size is not None:
+        rate *= config.batch_size / batch_size
     return {
+        "batch_size": batch_size,
+        "learning_rate": rate,
+        "learning_rate_shape": None if config.learning_rate_boundaries else recipe.rate_shape,
         "momentum": recipe.momentum,
+        "nesterov": recipe.nesterov,
         "weight_decay": recipe.weight_decay,
+        "shift_rate_factor": recipe.shift_rate_factor,
+        "label_smoothing": recipe.label_smoothing,
+        "lookahead_steps": recipe.lookahead_steps,
         "augment": augment,
+        "crop_padding": recipe.padding,
+        "crop_mode": recipe.crop_mode,
+        "flip": recipe.flip,
+        "cutout": recipe.cutout,
+        "mixed_precision": recipe.mixed_precision,
     }
 
 
 def resolve(config: TrainConfig, default: dict[str, Any]) -> TrainConfig:
     """The same run, with nothing left open that `defaults` knows."""
     unset = {name: value for name, value in default.items() if getattr(config, name) is None}
-    return dataclasses.replace(config, **unset)
+    config = dataclasses.replace(config, **unset)
+    if config.mixed_precision == AUTO:
+        precision = "bfloat16" if bfloat16_instructions() else "float32"
+        config = dataclasses.replace(config, mixed_precision=precision)
+    return config
+
+
+def augmentation(config: TrainConfig) -> Augmentation | None:
+    """How a resolved run changes its training images, if it does."""
+    if not config.augment:
+        return None
+    assert config.crop_padding is not None and config.cutout is not None
+    assert config.crop_mode is not None and config.flip is not None
+    return Augmentation(config.crop_padding, config.crop_mode, config.flip, config.cutout)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import keras
@@ -11,10 +13,11 @@ import tensorflow as tf
 from mentornet.config.weighting import MixupConfig
 from mentornet.core import replicas
 from mentornet.core.seeds import Stream, seed_for
+from mentornet.training.losses import cross_entropy
 from mentornet.training.recompute import Recomputed
 from mentornet.training.wrappers import StudentUpdate
 from mentornet.weighting.history import SampleHistory
-from mentornet.weighting.objective import Learned, Objective, SampleLosses
+from mentornet.weighting.objective import Learned, Objective
 from mentornet.weighting.protocol import Context, Weighting
 
 # A sample is used by a step if its weight exceeds this (the release's data utilisation).
@@ -61,11 +64,6 @@ class StepResult(NamedTuple):
         return self.total_loss.shape.num_elements()  # Waits for no value.
 
 
-def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Labels int64 [batch], logits float32 [batch, classes] -> losses float32 [batch, 1]."""
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)[:, None]
-
-
 class Trainer:
     """A student, its update and its weighting, and the step that binds them.
 
@@ -75,7 +73,8 @@ class Trainer:
     Args:
       student: model from images to logits.
       update: how the student is changed; the global step is its optimizer's `iterations`.
-      weight_decay: factor of half the squared norm of all kernels; scaled by the mean weight.
+      weight_decay: factor of half the squared norm of what `decayed` names; scaled by the mean
+        weight.
       weighting: of the samples.
       context: the weighting's, whose state goes into checkpoints.
       max_number_of_steps: what the epoch percentage refers to.
@@ -83,7 +82,8 @@ class Trainer:
       history: per-sample statistics, if they are kept.
       mixup: how samples are mixed, if they are.
       second: weighting and context of mixed samples, if they are weighed again.
-      sample_losses: labels int64 [batch], logits float32 [batch, classes] -> float32 [batch, 1].
+      label_smoothing: of the losses that are minimised; those that are weighted are plain.
+      decayed: a trainable variable's name -> its factor of the weight decay.
       jit_compile: whether XLA compiles the step; its random numbers are others.
       recompute_gradients: whether memory is spared (see `recompute.Recomputed`).
 
@@ -104,7 +104,8 @@ class Trainer:
         history: SampleHistory | None = None,
         mixup: MixupConfig | None = None,
         second: tuple[Weighting, Context] | None = None,
-        sample_losses: SampleLosses = cross_entropy,
+        label_smoothing: float = 0.0,
+        decayed: Mapping[str, float] = MappingProxyType({"kernel": 1.0}),
         jit_compile: bool = False,
         recompute_gradients: bool = False,
     ) -> None:
@@ -114,21 +115,25 @@ class Trainer:
         self.student, self.weighting, self.history = student, weighting, history
         self._update = update
         self._forward = Recomputed(student) if recompute_gradients else student
+        smoothed = functools.partial(cross_entropy, smoothing=label_smoothing)
         self._objective = Objective(
             weighting,
-            lambda labels, logits: sample_losses(labels, tf.cast(logits, tf.float32)),
+            cross_entropy,
             lambda images: self._forward(images, training=True),
             student,
             seed,
             mixup,
             second[0] if second else None,
+            smoothed if label_smoothing else None,
             logits_of=lambda logits: tf.cast(logits, tf.float32),
         )
         self._contexts = [context, second[1]] if second else [context]
         self._weight_decay = weight_decay
         self._max_number_of_steps = max_number_of_steps
         self._seed = seed
-        self._kernels = [v for v in student.trainable_variables if v.name == "kernel"]
+        self._decayed = [
+            (v, decayed[v.name]) for v in student.trainable_variables if v.name in decayed
+        ]
         self._seed_states = [v for v in student.variables if v.name == "seed_generator_state"]
         self._num_seen = tf.Variable(0, trainable=False, dtype=tf.int64)
         self._num_used = tf.Variable(0, trainable=False, dtype=tf.int64)
@@ -216,7 +221,7 @@ class Trainer:
             total += added
             sums["mentornet/added_loss"] = added
         if self._weight_decay:
-            norm = tf.add_n([tf.nn.l2_loss(kernel.value) for kernel in self._kernels])
+            norm = tf.add_n([factor * tf.nn.l2_loss(v.value) for v, factor in self._decayed])
             total += self._weight_decay * norm * tf.reduce_sum(learned.weights) / size
         return sums | {"mentornet/total_loss": total}
 

@@ -13,6 +13,7 @@ from mentornet.datasets.records import Examples
 from mentornet.evaluation import dump
 from mentornet.evaluation.predictor import Predictor
 from mentornet.runs import layout
+from mentornet.students import registry
 from mentornet.training.step import Trainer
 from mentornet.weighting.curriculum import CurriculumWeighting
 from mentornet.weighting.mentor import MentorNet
@@ -49,7 +50,8 @@ class MentorUpdates:
         check(not further, rule, further_features=further)
         self._config, self._weighting = config, trainer.weighting
         self._trusted = examples.take(dump.choose(examples, None, config.seed))
-        self._predictor = Predictor(trainer.student)
+        standardization = registry.find_student(config.studentnet).recipe.standardization
+        self._predictor = Predictor(trainer.student, standardization)
         self._relearn = relearn
         epochs, steps = config.mentornet_update_epochs, config.max_number_of_steps
         self.steps = frozenset(math.ceil(epoch * steps / 100) for epoch in epochs)
@@ -57,6 +59,7 @@ class MentorUpdates:
     def __call__(self, step: int, save: bool) -> None:
         """Updates the MentorNet after `step`; it may be saved as mentornet/mentornet-<step>."""
         weighting = self._weighting
+        assert self._config.batch_size is not None
         losses = self._predictor(self._trusted, self._config.batch_size).losses
         epoch = np.full(len(losses), min(weighting.config.burn_in_epoch, 99))
         columns = (self._trusted.ids, epoch, self._trusted.labels, self._trusted.clean_labels)

@@ -6,6 +6,7 @@ The one place for the order of these, shared by the scripts' step and `MentoredM
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import tensorflow as tf
 from mentornet.config.weighting import MixupConfig
 from mentornet.core import schedules
 from mentornet.core.errors import check
-from mentornet.weighting.mixup import draw_partners, forward_without_trace
+from mentornet.weighting.mixup import Partners, draw_partners, forward_without_trace
 from mentornet.weighting.protocol import Batch, Weighed, Weighting, as_weighed
 
 # (labels, outputs) -> float32 [batch, 1].
@@ -60,6 +61,9 @@ class Objective:
       seed: of what is mixed.
       mixup: how samples are mixed, if they are.
       second: the weighting of mixed samples; None weighs them with 1.
+      learned_losses: the loss of each sample that is minimised, if that is another than the one
+        that is weighed: smoothed labels, say. MentorNets were learned with plain losses, and
+        percentiles and histories of losses mean these.
       labels_of: labels as the loss takes them -> int64 [batch], or None.
       logits_of: outputs -> float32 [batch, classes], or None.
     """
@@ -71,6 +75,7 @@ class Objective:
     seed: int = 0
     mixup: MixupConfig | None = None
     second: Weighting | None = None
+    learned_losses: SampleLosses | None = None
     labels_of: Callable[[Any], tf.Tensor | None] = tf.convert_to_tensor
     logits_of: Callable[[Any], tf.Tensor | None] = tf.convert_to_tensor
 
@@ -119,17 +124,19 @@ class Objective:
             past=past or {},
         )
         weighed = as_weighed(self.weighting(batch), batch)
+        minimised = self.learned_losses or self.sample_losses
         learned, weights = losses, weighed.weights
+        if self.learned_losses is not None and self.mixup is None:
+            learned = minimised(labels, outputs)
         if self.mixup is not None:
             rule = "`mixup_alpha` does not go with a weighting that adds a term to the loss."
             check(weighed.added is None, rule, mixup_alpha=self.mixup.alpha)
             partners = draw_partners(weights, self.mixup.alpha, self.seed, step)
             outputs = self.forward(tf.nest.map_structure(partners.mix, inputs))
             others = tf.nest.map_structure(partners.of, labels)
-            learned = partners.mix_losses(
-                self.sample_losses(labels, outputs), self.sample_losses(others, outputs)
-            )
-            weights = self._weigh_again(batch, learned, outputs)
+            mixed = functools.partial(_mixed_losses, partners, labels, others, outputs)
+            learned = mixed(minimised)
+            weights = self._weigh_again(batch, mixed(self.sample_losses), outputs)
             given = None if given is None else partners.mix(given)
         if given is not None:
             weights = weights * given
@@ -143,3 +150,10 @@ class Objective:
         losses = tf.stop_gradient(losses)
         batch = batch._replace(losses=losses, logits=self.logits_of(outputs))
         return as_weighed(self.second(batch), batch).weights
+
+
+def _mixed_losses(
+    partners: Partners, labels: Any, others: Any, outputs: Any, losses: SampleLosses
+) -> tf.Tensor:
+    """The losses of mixed samples, whose outputs these are, for their labels and the partners'."""
+    return partners.mix_losses(losses(labels, outputs), losses(others, outputs))

@@ -1,0 +1,69 @@
+"""Lookahead (Zhang et al. 2019) with a growing decay, as Jordan (2024, section 3.4) has it."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from mentornet.runs.checkpoints import variables_of
+from mentornet.training.wrappers import StudentUpdate
+
+_DECAY = 0.95  # Of a single step.
+
+
+class Lookahead:
+    """Slow parameters beside the student's fast ones, to which it returns now and then.
+
+    After each k-th step t of T,
+
+        slow = d * slow + (1 - d) * fast;  fast = slow,  d = 0.95**k * (t / T)**3,
+
+    and after step T the student ends as slow is. All floating-point variables take part, moving
+    statistics of batch normalisation included, the optimizer's do not.
+
+    Args:
+      inner: what changes the student.
+      student: the network.
+      every: k, at least 1.
+      num_steps: T.
+    """
+
+    def __init__(
+        self, inner: StudentUpdate, student: keras.Model, every: int, num_steps: int
+    ) -> None:
+        self._inner, self.optimizer = inner, inner.optimizer
+        self._every, self._num_steps = every, num_steps
+        named = variables_of(student)
+        self._fast = {name: v for name, v in named.items() if v.dtype.is_floating}
+        self._slow = {
+            name: tf.Variable(variable, trainable=False, name="slow")
+            for name, variable in self._fast.items()
+        }
+
+    def state(self) -> dict[str, tf.Variable]:
+        own = {f"slow/{name}": variable for name, variable in self._slow.items()}
+        return self._inner.state() | own
+
+    def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
+        return self._inner.scale_loss(loss)
+
+    def apply(self, gradients: list[tf.Tensor]) -> None:
+        self._inner.apply(gradients)
+        # In one place for all replicas, since a branch may not wait for other replicas.
+        tf.distribute.get_replica_context().merge_call(self._update)
+
+    def _update(self, strategy: tf.distribute.Strategy) -> None:
+        del strategy
+        step = tf.identity(self.optimizer.iterations.value)
+        is_last = step >= self._num_steps
+        tf.cond(is_last | (step % self._every == 0), lambda: self._blend(step, is_last), tf.no_op)
+
+    def _blend(self, step: tf.Tensor, is_last: tf.Tensor) -> tf.Operation:
+        share = tf.cast(step / self._num_steps, tf.float32)
+        decay = tf.where(is_last, 1.0, _DECAY**self._every * share**3)
+        for name, slow in self._slow.items():
+            fast = self._fast[name]
+            # In this form what never changes, the whitening kernel, stays what it is.
+            slow.assign_add((1 - decay) * (fast - slow))
+            fast.assign(slow)
+        return tf.no_op()

@@ -1,0 +1,107 @@
+"""Lookahead against NumPy, after a resume, and in replicas; and the losses that are minimised."""
+
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mentornet.training.lookahead import Lookahead
+from mentornet.training.losses import cross_entropy
+
+T, EVERY = 12, 5
+
+
+def student():
+    """A layer with a trained variable, and one that is not."""
+    layers = [keras.layers.Dense(3, use_bias=False), keras.layers.BatchNormalization()]
+    return keras.Sequential([keras.Input((4,)), *layers])
+
+
+class Counter:
+    """A student's update that changes nothing; `run` does."""
+
+    def __init__(self, step):
+        self.optimizer = types.SimpleNamespace(iterations=types.SimpleNamespace(value=step))
+
+    def scale_loss(self, loss):
+        return loss
+
+    def apply(self, gradients):
+        pass
+
+    def state(self):
+        return {}
+
+
+def make(model, step):
+    return Lookahead(Counter(step), model, EVERY, T)
+
+
+def run(model, lookahead, step, first, last, gradients):
+    """Moves all variables in steps first + 1..last, as an optimizer and moving averages do."""
+    for number in range(first, last):
+        for variable, gradient in zip(model.variables, gradients[number], strict=True):
+            variable.assign_sub(gradient)
+        step.assign(number + 1)
+        lookahead.apply([])
+
+
+@pytest.fixture
+def case():
+    tf.keras.utils.set_random_seed(0)
+    model, random = student(), np.random.default_rng(0)
+    shapes = [v.shape for v in model.variables]
+    return model, [[random.normal(size=shape) for shape in shapes] for _ in range(T)]
+
+
+def test_against_numpy(case):
+    model, gradients = case
+    step = tf.Variable(0, dtype=tf.int64)
+    lookahead = make(model, step)
+    assert len(lookahead.state()) == len(model.variables) == 5  # Moving statistics included.
+    fast = [v.numpy().astype(np.float64) for v in model.variables]
+    slow = [v.copy() for v in fast]
+    for t in range(1, T + 1):
+        fast = [v - g for v, g in zip(fast, gradients[t - 1], strict=True)]
+        if t % EVERY == 0:
+            d = 0.95**5 * (t / T) ** 3
+            slow = [d * s + (1 - d) * f for s, f in zip(slow, fast, strict=True)]
+            fast = [s.copy() for s in slow]
+        if t == T:
+            fast = slow
+        run(model, lookahead, step, t - 1, t, gradients)
+        for variable, expected in zip(model.variables, fast, strict=True):
+            np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_going_on_from_a_checkpoint_changes_nothing(case):
+    model, gradients = case
+    start, step = model.get_weights(), tf.Variable(0, dtype=tf.int64)
+    run(model, make(model, step), step, 0, T, gradients)
+    whole = model.get_weights()
+    model.set_weights(start)
+    step.assign(0)
+    lookahead = make(model, step)
+    run(model, lookahead, step, 0, 7, gradients)
+    saved = {name: v.numpy() for name, v in lookahead.state().items()}
+    resumed = make(model, step)
+    for name, variable in resumed.state().items():
+        variable.assign(saved[name])
+    run(model, resumed, step, 7, T, gradients)
+    for a, b in zip(whole, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_smoothed_cross_entropy_against_numpy():
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(5, 4)).astype(np.float32)
+    labels = np.array([0, 1, 2, 3, 0])
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    targets = 0.8 * np.eye(4)[labels] + 0.2 / 4
+    expected = -(targets * log_p).sum(1, keepdims=True)
+    np.testing.assert_allclose(cross_entropy(labels, logits, 0.2), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        cross_entropy(labels, logits), -log_p[np.arange(5), labels][:, None], rtol=1e-5
+    )

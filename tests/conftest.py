@@ -7,6 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
+# Files that take longest come first, so that no worker is left alone with one at the end.
+_LONGEST = ("distribution", "launch", "benchmarks", "docs", "learning", "training", "features")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    names = [f"test_{name}.py" for name in _LONGEST]
+    items.sort(key=lambda item: names.index(item.path.name) if item.path.name in names else 99)
+
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pathlib
@@ -46,11 +47,62 @@ def start(script: str, *flags: str, **environment: str) -> subprocess.Popen[str]
     )
 
 
-def run(script: str, *flags: str) -> tuple[int, str]:
-    """Exit status and output (standard error included) of a script."""
+def run_anew(script: str, *flags: str) -> tuple[int, str]:
+    """Exit status and output (standard error included) of a script, in a process of its own."""
     process = start(script, *flags)
     output, _ = process.communicate(timeout=300)
     return process.returncode, output
+
+
+class WarmServer:
+    """Runs scripts in a process that has imported TensorFlow, see tests/warm_server.py.
+
+    Args:
+      modules: what else it imports in advance; then it must run no script of another copy.
+      folder: where relative names lead.
+    """
+
+    def __init__(self, *modules: str, folder: pathlib.Path = ROOT) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(ROOT / "tests" / "warm_server.py"), *modules],
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            # As `cli.script` sets them before it imports TensorFlow.
+            env={
+                **os.environ,
+                "PYTHONUNBUFFERED": "1",
+                "TF_CPP_MIN_LOG_LEVEL": "2",
+                "CUDA_VISIBLE_DEVICES": "-1",
+            },
+            text=True,
+        )
+
+    def run(
+        self, script: str | pathlib.Path, *flags: str, seconds: int = 300
+    ) -> tuple[int, int, str]:
+        """Exit status, peak memory in bytes, and output (standard error included) of a script."""
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        command = {"script": str(ROOT / script), "flags": flags, "seconds": seconds}
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None
+        stdin.write(json.dumps(command | {"environment": environment}) + "\n")
+        stdin.flush()
+        status, memory, output = json.loads(stdout.readline())
+        return status, memory, output
+
+    def close(self) -> None:
+        self._process.communicate(timeout=60)
+
+
+_warm_server = functools.cache(WarmServer)  # Ends with the tests, when its input ends.
+
+
+def run(script: str | pathlib.Path, *flags: str) -> tuple[int, str]:
+    """Like `run_anew`, sooner: in a fork of a process that has imported TensorFlow."""
+    status, _, output = _warm_server().run(script, *flags)
+    return status, output
 
 
 def latest_state(folder: pathlib.Path) -> dict[str, np.ndarray]:

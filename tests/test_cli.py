@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from helpers import MENTORNET, ROOT, run
+from helpers import MENTORNET, ROOT
+from helpers import run_anew as run
 
 SCRIPTS = [
     "code/cifar_train_mentornet.py",

@@ -39,6 +39,12 @@ def test_against_numpy():
     np.testing.assert_allclose(variable.numpy(), w, rtol=1e-5, atol=1e-6)
 
 
+def test_rates_of_the_steps():
+    rates = PiecewiseConstantDecay((1, 4, 6), (1.0, 0.5, 0.25, 0.125))
+    found = [float(rates(tf.constant(step))) for step in range(8)]
+    assert found == [1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125]
+
+
 def test_differs_from_keras_sgd_when_the_rate_changes():
     rates = PiecewiseConstantDecay((0,), (0.1, 0.01))
     values = []

@@ -98,6 +98,7 @@ def test_decays_of_small_data():
     assert schedules.steps_per_decay(256, 128, 1.5) == 3
     rates = schedules.staircase(1.0, 0.5, 2, 6)
     assert rates.boundaries == (1, 3, 5)
+    assert rates.values == (1, 0.5, 0.25, 0.125)
     assert [rates(step) for step in range(7)] == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125]
     assert schedules.staircase(1.0, 0.5, 2, 5).boundaries == (1, 3)
 

@@ -3,15 +3,11 @@
 TensorFlow is loaded once, by a process that forks for every command line.
 """
 
-import json
-import os
 import random
 import re
-import subprocess
-import sys
 
 import pytest
-from helpers import MENTORNET, ROOT, run, times
+from helpers import MENTORNET, WarmServer, run, times
 
 LINES = times(quick=40, full=500)
 SECONDS, BYTES = 120, 3e9
@@ -22,58 +18,15 @@ VALUES = (
     + ["/", "/nonexistent/x", "/dev/null", ".", "..", "0.5,100", "0.5,17", "1,2,3", ",", "50,25"]
     + ["%s%n", "$(reboot)", "--", "os:system", "resnet8", "inception", "digits", "cifar10"]
 )
-_SERVER = """
-import io, os, runpy, signal, sys, time, json, resource, tempfile
-import tensorflow, keras
-import mentornet.training.loop, mentornet.evaluation.job, mentornet.datasets.prepare
-for line in sys.stdin:
-    script, flags = json.loads(line)
-    with tempfile.TemporaryFile() as output:
-        child = os.fork()
-        if child == 0:
-            os.dup2(output.fileno(), 1); os.dup2(output.fileno(), 2)
-            sys.stdin = open(os.devnull)
-            sys.argv = [script, *flags]
-            sys.path.insert(0, os.path.dirname(script))
-            signal.alarm(%d)
-            status = 0
-            try:
-                runpy.run_path(script, run_name="__main__")
-            except SystemExit as end:
-                status = end.code if isinstance(end.code, int) else int(end.code is not None)
-            except BaseException:
-                import traceback
-                traceback.print_exc()
-                status = 70
-            sys.stdout.flush(); sys.stderr.flush()
-            os._exit(status)
-        _, status, usage = os.wait4(child, 0)
-        output.seek(0)
-        text = output.read().decode(errors="replace")
-    print(json.dumps([os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024, text]), flush=True)
-"""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with subprocess.Popen(
-        [sys.executable, "-c", _SERVER % SECONDS],
-        cwd=tmp_path_factory.mktemp("here"),  # Where relative names lead.
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
-        text=True,
-    ) as process:
-        yield process
-        assert process.stdin is not None
-        process.stdin.close()
-
-
-def ask(server, script, flags):
-    server.stdin.write(json.dumps([str(ROOT / script), flags]) + "\n")
-    server.stdin.flush()
-    return json.loads(server.stdout.readline())
+    modules = ("training.loop", "evaluation.job", "datasets.prepare")
+    names = (f"mentornet.{name}" for name in modules)
+    server = WarmServer(*names, folder=tmp_path_factory.mktemp("here"))
+    yield server
+    server.close()
 
 
 def good_flags(digits, made, folder):
@@ -128,7 +81,7 @@ def test_random_command_lines(server, digits, tmp_path):
     choice = random.Random(0)
     scripts = good_flags(digits, tmp_path, tmp_path)
     for script in ("code/cifar_train_baseline.py", "mentornet_learning/data_generator.py"):
-        status, _, output = ask(server, script, [flag for part in scripts[script] for flag in part])
+        status, _, output = server.run(script, *sum(scripts[script], []))
         assert status == 0, output
     names = {script: flag_names(script) for script in scripts}
     seen: dict[int, int] = {}
@@ -142,7 +95,7 @@ def test_random_command_lines(server, digits, tmp_path):
         if choice.random() < 0.05:
             extra.append(choice.choice(VALUES))
         kept = [flag for flag in first if choice.random() < 0.98]
-        status, memory, output = ask(server, script, [*kept, *extra, *last])
+        status, memory, output = server.run(script, *kept, *extra, *last, seconds=SECONDS)
         what = f"{script} {' '.join([*kept, *extra, *last])}\n{output[-3000:]}"
         assert "Traceback" not in output, what
         assert status in (0, 2), f"status {status}: {what}"

@@ -74,3 +74,134 @@ def test_the_whitening_is_that_of_the_training_images(digits, whole):
     standardised = augmentation.standardize(images, "channel").numpy()
     kernel = load_student(find_latest(str(whole))).get_layer("whitening").kernel.numpy()
     np.testing.assert_array_equal(kernel, airbench.whitening_kernel(standardised))
+
+
+def test_test_time_augmentation_is_the_students_and_can_be_turned_off(digits, tmp_path, whole):
+    rows = {}
+    for asked in (None, True, False):
+        folder = tmp_path / str(asked)
+        settings = EvalConfig(
+            checkpoint_dir=str(whole),
+            eval_dir=str(folder),
+            data_dir=str(digits / "val"),
+            test_time_augmentation=asked,
+            run_once=True,
+        )
+        job.run(settings)
+        (rows[asked],) = read_json_lines(folder / "eval.jsonl")
+    assert rows[None]["test_time_augmentation"] and rows[None] == rows[True]
+    assert "test_time_augmentation" not in rows[False]
+    assert rows[False]["total_loss"] != rows[True]["total_loss"]
+
+
+def test_the_third_convolution_and_cutout_are_trained(digits, tmp_path):
+    loop.train(fast(digits, tmp_path, "airbench96", max_number_of_steps=2))
+    ran = json.loads((tmp_path / "config.json").read_text())
+    assert (ran["cutout"], ran["crop_padding"]) == (12, 4)
+    assert ran["learning_rate"] == pytest.approx(9 / 11.5 * 1.5 * 48 / 1024)
+    assert any("group_2..3..conv" in name for name in latest_state(tmp_path))
+
+
+REPLICAS = """
+import sys
+from mentornet.config.training import TrainConfig
+from mentornet.students.networks import airbench
+from mentornet.training import loop
+
+data, folder, num_devices = sys.argv[1:]
+airbench.student["airbench93"] = airbench.make_student(airbench.Shape((6, 8, 8)))
+loop.train(TrainConfig(
+    data, folder, dataset_name="digits", studentnet="airbench93", batch_size=48, augment=True,
+    max_number_of_steps=7, log_every_steps=1, num_devices=int(num_devices), sync_batch_norm=True,
+    mixed_precision="float32", learning_rate=0.02,
+))
+"""
+
+
+@pytest.mark.slow
+def test_replicas_make_the_same_run(digits, tmp_path):
+    states = []
+    for count in ("1", "2"):
+        command = [
+            sys.executable,
+            "-c",
+            REPLICAS,
+            str(digits / "0.4"),
+            str(tmp_path / count),
+            count,
+        ]
+        subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+        states.append(latest_state(tmp_path / count))
+    assert states[0].keys() == states[1].keys()
+    for name in states[0]:
+        if states[0][name].dtype == np.float32 and "optimizer" not in name:
+            # The rounding of the first steps, seven steps at a high rate later.
+            np.testing.assert_allclose(states[1][name], states[0][name], atol=2e-3, err_msg=name)
+
+
+@pytest.mark.parametrize("mixup", [None, MixupConfig(2.0, second_reweight=True)])
+def test_what_is_weighted_stays_plain(digits, tmp_path, mixup):
+    """The first step's losses and weights are those of a run without smoothing."""
+    rows = []
+    for smoothing in (0.0, 0.2):
+        folder = tmp_path / str(smoothing)
+        settings = {"label_smoothing": smoothing, "mixup": mixup, "max_number_of_steps": 1}
+        mentored = {"trained_mentornet_dir": "mentornet_pd", "weighting": WeightingConfig()}
+        loop.train(fast(digits, folder, **settings, **mentored))
+        rows += read_json_lines(folder / "metrics.jsonl")
+    plain, smoothed = rows
+    for name in ("mentornet/orig_loss", "debug/percentile_loss", "data_util/batch_sum_v"):
+        assert smoothed[name] == plain[name], name
+    assert smoothed["mentornet/weighted_loss"] != plain["mentornet/weighted_loss"]
+
+
+def test_what_is_for_airbench_serves_every_student(digits, tmp_path):
+    """Each part of the recipe as a flag, for another student, with one that trains it exactly."""
+    parts = {
+        "learning_rate_shape": "0:0.5,0.5:1,1:0",
+        "nesterov": True,
+        "label_smoothing": 0.1,
+        "lookahead_steps": 2,
+        "flip": "alternating",
+        "crop_mode": "reflect",
+        "crop_padding": 3,
+        "cutout": 5,
+        "shift_rate_factor": 2.0,
+        "batch_norm_decay": 0.5,
+    }
+    loop.train(config(digits, tmp_path, studentnet="resnet8", augment=True, **parts))
+    ran = json.loads((tmp_path / "config.json").read_text())
+    assert {name: ran[name] for name in parts} == parts
+    rates = [row["learning_rate"] for row in read_json_lines(tmp_path / "metrics.jsonl")]
+    assert rates == pytest.approx([0.05, 0.075, 0.1, 0.05])
+
+
+def test_the_processor_is_asked(tmp_path, monkeypatch, capsys):
+    info = tmp_path / "cpuinfo"
+    for text, expected in (
+        ("flags\t\t: sse avx512_bf16 amx_bf16", ("avx512_bf16", "amx_bf16")),
+        ("Features\t: fp bf16", ("bf16",)),
+        ("flags\t\t: sse avx512f\nmodel name\t: bf16", ()),
+    ):
+        info.write_text(f"processor\t: 0\n{text}\n")
+        assert processor.bfloat16_instructions(str(info)) == expected
+    assert processor.bfloat16_instructions(str(tmp_path / "none")) == ()
+
+
+@pytest.mark.parametrize(("found", "precision"), [((), "float32"), (("bf16",), "bfloat16")])
+def test_automatic_precision(monkeypatch, capsys, found, precision):
+    for module in (recipe, loop):
+        monkeypatch.setattr(module, "bfloat16_instructions", lambda: found)
+    asked = config(pathlib.Path("-"), "-", studentnet="airbench94")
+    assert recipe.resolve(asked, recipe.defaults(asked, True)).mixed_precision == precision
+    loop._say_precision("auto")
+    assert f"mixed_precision=auto: {precision}" in capsys.readouterr().out
+
+
+def test_contradictions():
+    with pytest.raises(InputError, match="not both"):
+        config(pathlib.Path("-"), "-", learning_rate_shape="0:1", learning_rate_boundaries=(3,))
+    with pytest.raises(InputError, match="`learning_rate_shape` must be"):
+        config(pathlib.Path("-"), "-", learning_rate_shape="fast")
+    asked = config(pathlib.Path("-"), "-", studentnet="airbench94", learning_rate_boundaries=(3,))
+    assert recipe.resolve(asked, recipe.defaults(asked, True)).learning_rate_shape is None

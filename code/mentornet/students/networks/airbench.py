@@ -23,9 +23,9 @@ from mentornet.students.gelu import Gelu
 from mentornet.students.recipes import Recipe, Student
 
 NAMES = {
-    "airbench93": "Learns CIFAR-10 to 93 % in 11 epochs (Jordan 2024); 568,728 parameters.",
-    "airbench94": "Learns CIFAR-10 to 94 % in 10 epochs (Jordan 2024); 1,971,352 parameters.",
-    "airbench96": "Learns CIFAR-10 to 96 % in 37 epochs (Jordan 2024); 9,915,416 parameters.",
+    "airbench93": "Published with 93 % on CIFAR-10 after 11 epochs (Jordan 2024); 568,728 parameters.",
+    "airbench94": "Published with 94 % on CIFAR-10 after 10 epochs (Jordan 2024); 1,971,352 parameters.",
+    "airbench96": "Published with 96 % on CIFAR-10 after 37 epochs (Jordan 2024); 9,915,416 parameters.",
 }
 _WHITENING_SIZE = 2
 _WHITENING_EPSILON = 5e-4

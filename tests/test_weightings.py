@@ -106,7 +106,11 @@ def fitted(name, model=None, epochs=2, initial_epoch=0, **values):
         )
         model.compile(keras.optimizers.SGD(0.1), LOGITS, metrics=["accuracy"])
     inputs, labels = weighting_runs.data()
-    x = {"inputs": inputs, "positions": np.arange(SAMPLES)} if name == "elr" else inputs
+    context = Context(num_examples=SAMPLES, num_classes=CLASSES)
+    options = {"mentor": "self_paced"} if name == "mentornet" else OPTIONS.get(name, {})
+    registry.make(name, context, options)
+    per_sample = {"inputs": inputs, "positions": np.arange(SAMPLES)}
+    x = per_sample if context.needs_positions else inputs
     how = {"epochs": epochs, "initial_epoch": initial_epoch, "shuffle": False, "verbose": 0}
     history = model.fit(x, labels, BATCH, **how)
     assert np.isfinite(history.history["loss"]).all()
@@ -228,7 +232,7 @@ def test_uniform_is_one():
 
 def test_wrong_weightings():
     for name, options, part in (
-        ("gcee", {}, "`weighting` must be one of elr, focal_loss, gce"),
+        ("gcee", {}, f"`weighting` must be one of {', '.join(WEIGHTINGS.names())}"),
         ("nowhere:factory", {}, "`weighting` nowhere:factory cannot be imported"),
         ("gce", {"p": 0.7}, "`weighting_options` of gce are: q"),
         ("gce", {"q": 2}, "`q` must lie in 0..1"),

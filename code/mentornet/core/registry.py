@@ -35,7 +35,7 @@ class Registry:
     Example (`datasets/noise/__init__.py`, and the file `datasets/noise/pair.py` beside it):
 
         NOISE_TYPES = Registry(__name__, attribute="corrupt", argument="noise_type")
-        noisy = NOISE_TYPES.find("pair")(labels, ...)
+        noisy = NOISE_TYPES.find("pair")(corruption)
 
     Args:
       package: the package's dotted name, usually `__name__` in its `__init__.py`.

@@ -44,6 +44,17 @@ def first_row(num_rows: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(gather(num_rows[None])[: place()])
 
 
+def own_rows(everywhere: tf.Tensor, num_rows: tf.Tensor) -> tf.Tensor:
+    """This replica's rows of what was computed for all: the way back from `gather`.
+
+    Args:
+      everywhere: any dtype, [rows of all replicas, ...].
+      num_rows: int32 scalar, how many this replica has.
+    """
+    first = first_row(num_rows)
+    return everywhere[first : first + num_rows]
+
+
 def total(values: tf.Tensor) -> tf.Tensor:
     """The sum over the replicas, with gradient; float of any shape."""
     if number() == 1:

@@ -23,7 +23,7 @@ class Feature:
 
     Attributes:
       compute: from what is known of each sample of a batch before this step, by name float32
-        [batch] (`mentornet.history.COLUMNS`), to the feature, float32 [batch].
+        [batch] (`mentornet.weighting.history.COLUMNS`), to the feature, float32 [batch].
       grid: the values from which a predefined curriculum is learned.
     """
 

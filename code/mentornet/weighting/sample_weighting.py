@@ -166,8 +166,7 @@ class SampleWeighting(tf.Module):
         rate = tf.gather(tf.constant(self._dropout_rates, tf.float64), epoch)
         weights = tf.stop_gradient(weights)
         size = tf.size(global_losses)
-        first = replicas.first_row(tf.size(losses))
-        kept = self._kept(size, rate, global_step)[first : first + tf.size(losses)]
+        kept = replicas.own_rows(self._kept(size, rate, global_step), tf.size(losses))
         rate = tf.cast(rate, tf.float32)
         return WeightedBatch(weights * kept, weights, size, percentile_loss, rate, epoch)
 

@@ -1,6 +1,7 @@
 """The weightings, one file each; see `mentornet.core.registry` for what a file holds.
 
-A module of this package defines `make(context, *, options)`, a factory (`weighting.protocol`).
+A module of this package defines a factory, `make(context, *, <option>=<default>, ...)`; see
+`weighting.protocol`.
 """
 
 from mentornet.core.registry import Registry

@@ -23,9 +23,9 @@ from mentornet.students.gelu import Gelu
 from mentornet.students.recipes import Recipe, Student
 
 NAMES = {
-    "airbench93": "Published with 93 % on CIFAR-10 after 11 epochs (Jordan 2024); 568,728 parameters.",
-    "airbench94": "Published with 94 % on CIFAR-10 after 10 epochs (Jordan 2024); 1,971,352 parameters.",
-    "airbench96": "Published with 96 % on CIFAR-10 after 37 epochs (Jordan 2024); 9,915,416 parameters.",
+    "airbench93": "93 % on CIFAR-10 in 11 epochs, as published; 568,728 parameters.",
+    "airbench94": "94 % on CIFAR-10 in 10 epochs, as published; 1,971,352 parameters.",
+    "airbench96": "96 % on CIFAR-10 in 37 epochs, as published; 9,915,416 parameters.",
 }
 _WHITENING_SIZE = 2
 _WHITENING_EPSILON = 5e-4

@@ -104,9 +104,8 @@ def test_defaults():
     assert optimizer.name == "tf1_momentum"
 
 
-def test_variables_of_a_custom_loop():
-    """Plain TensorFlow variables, and a second build(), which must not reset the state."""
-    variable = tf.Variable([1.0])
+def test_a_second_build_keeps_the_state():
+    variable = keras.Variable([1.0])
     optimizer = TF1Momentum(0.1, 0.5)
     for expected in (0.9, 0.75):
         optimizer.build([variable])

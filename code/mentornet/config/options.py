@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from mentornet.core.errors import check, check_count
+from mentornet.core.errors import InputError, check, check_count
 
 # (name, value) -> None; raises InputError. Never called with None.
 Check = Callable[[str, Any], None]
@@ -200,6 +200,19 @@ def increasing(lowest: int, highest: float = math.inf) -> Check:
         check(inside and list(values) == sorted(set(values)), rule, **{name: values})
 
     return check_order
+
+
+def read_by(read: Callable[[Any], Any]) -> Check:
+    """A value that a function reads without a ValueError, whose message says what is wrong."""
+
+    def check_readable(name: str, value: Any) -> None:
+        del name
+        try:
+            read(value)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+
+    return check_readable
 
 
 def folder(name: str, value: str) -> None:

@@ -15,6 +15,7 @@ from mentornet.config.options import (
     increasing,
     option,
     positive,
+    read_by,
 )
 from mentornet.config.weighting import (
     MENTORNET,
@@ -24,7 +25,7 @@ from mentornet.config.weighting import (
     WeightingConfig,
 )
 from mentornet.core import schedules
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import check
 
 # What students compute in; parameters, losses and weights are always float32.
 AUTO = "auto"  # bfloat16 if the processor has instructions for it, else float32.
@@ -33,14 +34,6 @@ PRECISIONS = {
     "bfloat16": "mixed_bfloat16",
     "mixed_float16": "mixed_float16",
 }  # Flag -> Keras' name of the policy.
-
-
-def _shape(name: str, value: str) -> None:
-    del name
-    try:
-        schedules.rate_shape(value)
-    except ValueError as error:
-        raise InputError(str(error)) from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +90,7 @@ class TrainConfig:
         None,
         "Learning rate by share of the steps, linear between: share:factor,share:factor,..., e.g. "
         "0:0.2,0.23:1,1:0.07; by default the student's, if it has one.",
-        check=_shape,
+        check=read_by(schedules.rate_shape),
     )
     momentum: float | None = option(
         None, "0 is plain gradient descent; by default the student's.", check=below(1)
@@ -115,8 +108,7 @@ class TrainConfig:
     )
     batch_norm_decay: float | None = option(
         None,
-        "Share that batch normalisation's moving averages keep at a step; by default the "
-        "student's.",
+        "Share that batch normalisation's moving averages keep; by default the student's.",
         check=below(1),
     )
     label_smoothing: float | None = option(
@@ -187,8 +179,7 @@ class TrainConfig:
         group="updates",
     )
     record_sample_weights: bool = option(
-        False,
-        "Record weight, loss and prediction of each sample, for code/label_report.py.",
+        False, "Record weight, loss and prediction of each sample, for code/label_report.py."
     )
     mixed_precision: str | None = option(
         None,

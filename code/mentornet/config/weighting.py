@@ -11,20 +11,13 @@ from mentornet.config.options import (
     check_fields,
     option,
     positive,
+    read_by,
     within,
 )
 from mentornet.core import schedules
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import check
 
 UNIFORM, MENTORNET = "uniform", "mentornet"
-
-
-def _dropout_rates(name: str, value: Any) -> None:
-    del name
-    try:
-        schedules.dropout_rates(value)
-    except ValueError as error:
-        raise InputError(str(error)) from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +55,7 @@ class WeightingConfig:
         "0.5, 17, 0.05, 78, 1.0, 5",
         "rate,epochs,rate,epochs,...: share of the samples dropped in so many epochs; the epochs "
         "are percentages and sum to 100.",
-        check=_dropout_rates,
+        check=read_by(schedules.dropout_rates),
     )
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ The one place to add a statistic: an entry in `COLUMNS`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -101,10 +102,17 @@ class SampleHistory(tf.Module):
         self.values = tf.Variable(
             tf.zeros([num_examples, len(COLUMNS)]), trainable=False, name=VALUES
         )
-        self._names = tf.Variable(list(COLUMNS), trainable=False, name=NAMES)
+
+    @functools.cached_property
+    def _names(self) -> tf.Variable:
+        # Made outside the scope of a strategy: workers cannot broadcast texts.
+        return tf.Variable(list(COLUMNS), trainable=False, name=NAMES)
 
     def state(self) -> dict[str, tf.Variable]:
-        """What a checkpoint holds: the values and their columns' names."""
+        """What a checkpoint holds: the values and their columns' names.
+
+        To be called outside the scope of a strategy.
+        """
         return {VALUES: self.values, NAMES: self._names}
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:

@@ -83,8 +83,9 @@ def test_nesterov_rates_and_freezing_against_numpy():
 
 
 def test_linear_rates_are_those_of_the_plain_schedule():
-    schedule = PiecewiseLinear((2, 5, 9), (0.2, 1.0, 0.07))
+    schedule = PiecewiseLinear((2, 3, 5, 9), (0.2, 0.6, 1.0, 0.07))
     rates = PiecewiseLinearDecay(schedule.steps, schedule.values)
+    assert float(rates(tf.constant(4))) == pytest.approx(0.8)
     for step in range(12):
         assert float(rates(tf.constant(step, tf.int64))) == pytest.approx(schedule(step), abs=1e-6)
 
@@ -96,12 +97,34 @@ def test_momentum_zero_is_plain_gradient_descent():
     other = make_optimizer(0.5, PiecewiseConstant((3,), (0.1, 0.01)))
     assert isinstance(other, TF1Momentum)
     assert (other.momentum, other._learning_rate.boundaries) == (0.5, (3,))
+    assert not other.nesterov
+
+
+@pytest.mark.parametrize(
+    ("values", "is_plain"),
+    [
+        ({}, True),
+        ({"rate_factors": {"bias": 1}}, True),
+        ({"rate_factors": {"bias": 2}}, False),
+        ({"frozen_after": {"dense/bias": 3}}, False),
+    ],
+)
+def test_what_plain_gradient_descent_cannot_do(values, is_plain):
+    optimizer = make_optimizer(0.0, PiecewiseLinear((0, 2), (1.0, 0.0)), **values)
+    assert isinstance(optimizer, keras.optimizers.SGD) == is_plain
+    assert float(optimizer._learning_rate(1)) == 0.5
+    if not is_plain:
+        assert (optimizer.rate_factors, optimizer.frozen_after) == (
+            values.get("rate_factors", {}),
+            values.get("frozen_after", {}),
+        )
 
 
 def test_defaults():
     optimizer = TF1Momentum()
     assert (float(optimizer.learning_rate), optimizer.momentum) == (pytest.approx(0.1), 0.9)
     assert optimizer.name == "tf1_momentum"
+    assert (optimizer.nesterov, optimizer.rate_factors, optimizer.frozen_after) == (False, {}, {})
 
 
 def test_a_second_build_keeps_the_state():

@@ -103,6 +103,23 @@ def test_decays_of_small_data():
     assert schedules.staircase(1.0, 0.5, 2, 5).boundaries == (1, 3)
 
 
+def test_piecewise_linear():
+    rates = schedules.PiecewiseLinear((2, 4, 8), (1.0, 3.0, 2.0))
+    expected = [1, 1, 1, 2, 3, 2.75, 2.5, 2.25, 2, 2]
+    assert [rates(step) for step in range(10)] == expected
+    assert schedules.PiecewiseLinear((3,), (0.5,))(0) == 0.5
+
+
+def test_shapes_of_the_learning_rate():
+    assert schedules.rate_shape("0:0.2,0.23:1,1:0") == ((0, 0.2), (0.23, 1), (1, 0))
+    rates = schedules.follow_shape("0:0.5,0.25:1,1:0", rate=2.0, num_steps=10)
+    assert (rates.steps, rates.values) == ((0, 2, 10), (1.0, 2.0, 0.0))  # 0.25 is step 2.
+    assert schedules.follow_shape("0:1,0.01:3", 1.0, 10).values == (3.0,)
+    for wrong in ("0:1,0:2", "0.5:1,0.2:1", "-0.1:1", "0:1,1.1:1", "0:-1", "0:inf", "0", "0:1:2"):
+        with pytest.raises(ValueError, match=f'Received: learning_rate_shape="{wrong}"'):
+            schedules.rate_shape(wrong)
+
+
 @pytest.mark.parametrize(
     ("values", "part"),
     [

@@ -163,8 +163,7 @@ class TrainConfig:
     )
     weighting: WeightingConfig | NamedWeighting | None = option(
         None,
-        "How losses become sample weights: the settings of a MentorNet, another weighting with its "
-        "options, or None, which weights every sample with 1 (the baseline).",
+        "The settings of a MentorNet, another weighting, or None, by which every sample weighs 1.",
     )
     mixup: MixupConfig | None = option(None, "How samples are mixed; None mixes none.")
     ema_decay: float | None = option(
@@ -266,8 +265,7 @@ class TrainConfig:
         rule = "`mentornet_update_epochs` needs steps_per_loop=1."
         check(size == 1 or not updates, rule, steps_per_loop=size)
         # What is learned at one epoch says nothing of the embeddings of others.
-        own = self.weighting if isinstance(self.weighting, WeightingConfig) else None
-        fixed = own is not None and own.fixed_epoch_after_burn_in
+        fixed = getattr(self.weighting, "fixed_epoch_after_burn_in", False)
         rule = "`mentornet_update_epochs` needs fixed_epoch_after_burn_in."
         check(not updates or fixed, rule, mentornet_update_epochs=updates)
         mentor = self.trained_mentornet_dir
@@ -283,18 +281,11 @@ class TrainConfig:
         return isinstance(self.weighting, WeightingConfig)
 
     @property
-    def weighting_name(self) -> str:
-        """The name of the weighting in `mentornet.weighting.methods`."""
+    def named_weighting(self) -> tuple[str, dict[str, Any]]:
+        """The weighting's name in `mentornet.weighting.methods`, and its factory's options."""
         if isinstance(self.weighting, NamedWeighting):
-            return self.weighting.name
-        return UNIFORM if self.weighting is None else MENTORNET
-
-    @property
-    def weighting_options(self) -> dict[str, Any]:
-        """The options of the weighting's factory."""
+            return self.weighting.name, dict(self.weighting.options or {})
         if self.weighting is None:
-            return {}
-        if isinstance(self.weighting, NamedWeighting):
-            return dict(self.weighting.options or {})
+            return UNIFORM, {}
         own = {"mentor": self.trained_mentornet_dir, "label": self.mentornet_label}
-        return own | vars(self.weighting)
+        return MENTORNET, own | vars(self.weighting)

@@ -44,7 +44,7 @@ def make_trainer(
     assert config.mixed_precision is not None and config.weight_decay is not None
     assert config.label_smoothing is not None
     context = Context(config.seed, num_examples, num_classes)
-    name, options = config.weighting_name, config.weighting_options
+    name, options = config.named_weighting
     weighting = weightings.make(name, context, options)
     second: tuple[Weighting, Context] | None = None
     if config.mixup is not None and config.mixup.second_reweight:

@@ -196,7 +196,7 @@ class _Run:
     @contextlib.contextmanager
     def _writer(self, step: int, last_step: int) -> Iterator[writers.MultiWriter]:
         """Where rows go: nowhere, unless this is the chief."""
-        name = self.config.weighting_name
+        name, _ = self.config.named_weighting
         label = "baseline" if name == UNIFORM else name
         writer = writers.MultiWriter()
         if self.cluster.is_chief:

@@ -62,7 +62,7 @@ def evaluate(run_dir: str) -> list[dict[str, Any]]:
     config, columns = label_errors.read_run(run_dir)
     rule = "The run's history must have the columns of this version."
     check("num_counted" in columns, rule, run=run_dir)
-    examples = label_errors.read_labels([(config, columns)], None)[1]
+    examples = label_errors.read_labels([config], [run_dir], None)[1]
     known = bool((examples.clean_labels >= 0).all())
     check(known, "The clean label of every sample must be known.", run=run_dir)
     wrong = examples.labels != examples.clean_labels

@@ -20,16 +20,11 @@ from absl import flags
 from mentornet.cli import pages, script
 from mentornet.core import files
 from mentornet.core.errors import check
+from mentornet.evaluation import noise_rate
 
 FLAGS = flags.FLAGS
 
 Columns = Mapping[str, np.ndarray]
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    from scipy.stats import rankdata
-
-    return rankdata(values) / len(values)
 
 
 def _wrong_share(columns: Columns) -> np.ndarray:
@@ -43,9 +38,7 @@ CANDIDATES: dict[str, Callable[[Columns], np.ndarray]] = {
     "mean probability": lambda c: -c["mean_given"],
     "mean margin of probabilities": lambda c: c["mean_other"] - c["mean_given"],
     "mean margin of logits (AUM)": lambda c: -c["mean_margin"],
-    "ranks of margins, both": lambda c: (
-        _ranks(c["mean_other"] - c["mean_given"]) + _ranks(-c["mean_margin"])
-    ),
+    "wrong events and margin (used)": noise_rate.suspicion,
 }
 
 

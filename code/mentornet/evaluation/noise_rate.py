@@ -1,15 +1,19 @@
 """The share of wrong labels, from what runs remember of each sample and no clean label.
 
-Two estimates, which fail in different ways:
+Estimates that fail in different ways:
 
 * A mixture of two beta-binomial laws of the label scores, for right and wrong labels: the mixture
-  of Arazo et al. (2019, section 3.1), of counts instead of losses. How much of the visits a sample
-  was suspicious in has that law if each sample has a probability of its own, which is Beta
-  distributed; so that few visits need no correction. Of the two laws the second lies above the
-  first in likelihood ratio: a sample that looks worse is never more likely right.
+  of Arazo et al. (2019, section 3.1), of shares of the visits instead of losses. The share in
+  which a sample was suspicious has that law if each has a probability of its own, which is Beta
+  distributed; so few visits need no correction. The second law lies above the first in likelihood
+  ratio: a sample that looks worse is never more likely right.
+* The same of the mean margins alone. Where they show no two laws, it says 0.
 * The count of confident learning (Northcutt et al. 2021): the samples that are as probable of
   another class as the samples given that class are of it. It finds nothing once wrong labels are
   memorised, and is used only where the mixture says that they mostly were not.
+
+All of them take a sample that the student cannot learn for mislabelled: of a student that is too
+weak, or was stopped too early, they say too much.
 """
 
 from __future__ import annotations
@@ -49,7 +53,7 @@ class NoiseRate:
 
     def __str__(self) -> str:
         if self.high - self.low > DISAGREEMENT:
-            return f"between {self.low:.1%} and {self.high:.1%}"
+            return f"{self.rate:.1%} (between {self.low:.1%} and {self.high:.1%})"
         return f"{self.rate:.1%}"
 
 
@@ -74,9 +78,9 @@ class Visits:
 def suspicion(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """How suspicious each sample's label was in the mean of its visits.
 
-    Of a visit: the mean of whether another class was predicted (0 or 1), and of the margin by which
-    the most probable other class exceeded the given one, (1 + p_other - p_given) / 2. The first
-    does not fade when a label is memorised; the second ranks samples of few visits.
+    Two parts whether another class was predicted, 0 or 1, and one part the margin by which the most
+    probable other class exceeded the given one, (1 + p_other - p_given) / 2. The first does not
+    fade when a label is memorised; the second ranks samples of few visits.
 
     Args:
       columns: of the history, by name.
@@ -87,7 +91,7 @@ def suspicion(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     visits = columns["num_counted"]
     wrong_events = columns["num_wrong"] / np.maximum(visits, 1)
     margin = columns["mean_other"] - columns["mean_given"]
-    return np.where(visits > 0, (wrong_events + (1 + margin) / 2) / 2, 0)
+    return np.where(visits > 0, (2 * wrong_events + (1 + margin) / 2) / 3, 0)
 
 
 def pooled(histories: Sequence[Mapping[str, np.ndarray]]) -> Visits:
@@ -125,6 +129,8 @@ def estimate(labels: np.ndarray, num_classes: int, visits: Visits) -> NoiseRate:
     posterior, doubt = _mixture(visits.suspicion, visits.count)
     by_class = class_means(posterior, labels, num_classes)
     estimates = [posterior.mean(), (posterior > _SURE).mean(), (posterior > 1 - _SURE).mean()]
+    margins = (1 + visits.other - visits.given) / 2
+    estimates.append(_mixture(margins, visits.count)[0].mean())
     if not posterior.any():  # All are right, which few doubts show; else nothing is known.
         estimates.append(doubt if doubt < DISAGREEMENT else 1)
     elif doubt > 0.5:

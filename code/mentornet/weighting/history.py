@@ -59,38 +59,39 @@ class Seen:
         return tf.argmax(self.logits, axis=1)
 
     @functools.cached_property
-    def given_mask(self) -> tf.Tensor:
-        """Where the given label is, bool [batch, classes]."""
-        return tf.one_hot(self.labels, self.logits.shape[1], on_value=True, off_value=False)
+    def next_best(self) -> tf.Tensor:
+        """The most probable class but the given one, int64 [batch]."""
+        classes = tf.range(tf.shape(self.logits, self.labels.dtype)[1])  # Unknown in replicas.
+        given = self.labels[:, None] == classes
+        return tf.argmax(tf.where(given, self.logits.dtype.min, self.logits), axis=1)
+
+    def logit(self, classes: tf.Tensor) -> tf.Tensor:
+        """The logit of one class of each sample, int64 [batch]."""
+        return tf.gather(self.logits, classes, axis=1, batch_dims=1)
+
+    def probability(self, classes: tf.Tensor) -> tf.Tensor:
+        """The probability of one class of each sample, int64 [batch]."""
+        return tf.exp(self.logit(classes) - self._log_sum)
 
     @functools.cached_property
-    def probabilities(self) -> tf.Tensor:
-        """[batch, classes]."""
-        return tf.nn.softmax(self.logits)
+    def _log_sum(self) -> tf.Tensor:
+        return tf.reduce_logsumexp(self.logits, axis=1)
 
-    def given_and_other(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Of [batch, classes], the given label's value and the largest other one, [batch] each."""
-        given = tf.reduce_sum(tf.where(self.given_mask, values, 0), axis=1)
-        return given, tf.reduce_max(tf.where(self.given_mask, values.dtype.min, values), axis=1)
-
-    def mean(self, name: str, values: tf.Tensor) -> tf.Tensor:
-        """The plain mean over all visits that column `name` has counted, this one included."""
+    def plain_mean(self, name: str, values: tf.Tensor) -> tf.Tensor:
+        """The mean of column `name` over the visits that are counted, this one included."""
         old = self.old[name]
         return old + (values - old) / (self.old["num_counted"] + 1)
 
     @property
-    def margin(self) -> tf.Tensor:
-        """Given logit minus the largest other one (Pleiss et al. 2020, eq. 1)."""
-        given, other = self.given_and_other(self.logits)
-        return given - other
+    def is_wrong(self) -> tf.Tensor:
+        """Whether another class than the given one was predicted, bool [batch]."""
+        return self.prediction != self.labels
 
     @property
     def other_class(self) -> tf.Tensor:
         """The class predicted last that was not the given one; before any, the next best."""
-        masked = tf.where(self.given_mask, self.logits.dtype.min, self.logits)
-        next_best = tf.cast(tf.argmax(masked, axis=1), tf.float32)
-        is_wrong = self.prediction != self.labels
-        return tf.where(is_wrong | (self.old["num_wrong"] == 0), next_best, self.old["other_class"])
+        changes = self.is_wrong | (self.old["num_wrong"] == 0)
+        return tf.where(changes, tf.cast(self.next_best, tf.float32), self.old["other_class"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,23 +121,28 @@ COLUMNS = {
     ),
     # The class predicted last, and the probability that the student gave it.
     "prediction": Column(lambda seen: tf.cast(seen.prediction, tf.float32)),
-    "probability": Column(lambda seen: tf.reduce_max(seen.probabilities, axis=1)),
+    "probability": Column(lambda seen: seen.probability(seen.prediction)),
     # Without forgetting. These count visits of their own: a run that a version without them began
     # goes on with none, so that its plain means are exact over the visits since.
     "num_counted": Column(lambda seen: seen.old["num_counted"] + 1, absent=0),
     # Wrong events: the visits at which the prediction was not the given label.
     "num_wrong": Column(
-        lambda seen: seen.old["num_wrong"] + tf.cast(seen.prediction != seen.labels, tf.float32),
-        absent=0,
+        lambda seen: seen.old["num_wrong"] + tf.cast(seen.is_wrong, tf.float32), absent=0
     ),
-    # Plain means: probability of the given label, largest other one, and margin of the logits.
+    # Plain means: probability of the given label and of the next best class, and given logit minus
+    # the largest other one (Pleiss et al. 2020, eq. 1 and 2).
     "mean_given": Column(
-        lambda seen: seen.mean("mean_given", seen.given_and_other(seen.probabilities)[0]), absent=0
+        lambda seen: seen.plain_mean("mean_given", seen.probability(seen.labels)), absent=0
     ),
     "mean_other": Column(
-        lambda seen: seen.mean("mean_other", seen.given_and_other(seen.probabilities)[1]), absent=0
+        lambda seen: seen.plain_mean("mean_other", seen.probability(seen.next_best)), absent=0
     ),
-    "mean_margin": Column(lambda seen: seen.mean("mean_margin", seen.margin), absent=0),
+    "mean_margin": Column(
+        lambda seen: seen.plain_mean(
+            "mean_margin", seen.logit(seen.labels) - seen.logit(seen.next_best)
+        ),
+        absent=0,
+    ),
     # Which class the student would have chosen: also after it has memorised the given label.
     "other_class": Column(lambda seen: seen.other_class, absent=0),
 }

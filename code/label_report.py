@@ -40,7 +40,10 @@ def main(*run_dirs: str) -> None:
         files.write_text(folder / layout.LABELS_PAGE, label_files.to_html(scores, FLAGS.num_shown))
     except OSError as error:
         raise InputError(f"`output_dir` {folder} cannot be written: {error}") from None
-    print(f"{len(scores.score)} samples, {scores.noise_rate:.1%} of the labels estimated wrong")
+    noise = scores.noise
+    print(
+        f"{len(scores.score)} samples, {noise} of the labels estimated wrong, from {noise.source}"
+    )
     if rows := label_errors.detection_quality(scores):
         print("  ".join(f"{k} {v:.3f}" for k, v in rows[0].items() if isinstance(v, float)))
     print(f"{folder / layout.LABELS_FILE} and {layout.LABELS_PAGE}")

@@ -17,6 +17,7 @@ from mentornet.weighting import history
 from mentornet.weighting.history import COLUMNS, Column, SampleHistory
 
 EARLIER = ROOT / "tests" / "fixtures" / "earlier_run"
+VALUES = "state/sample_history/.ATTRIBUTES/VARIABLE_VALUE"
 NAMES = "state/sample_history_columns/.ATTRIBUTES/VARIABLE_VALUE"
 # On the machine that wrote the fixture they are the same bit for bit; others round otherwise.
 CLOSE: Any = {"rtol": 1e-4, "atol": 1e-5}
@@ -62,9 +63,14 @@ def test_a_run_goes_on(earlier, digits, tmp_path):
         expected = {key.replace("|", "/"): file[key] for key in file.files}
     assert state.keys() - expected.keys() == {NAMES}
     assert expected.keys() <= state.keys()
+    assert [name.decode() for name in state[NAMES]] == list(COLUMNS)
+    values = state[VALUES]
+    state[VALUES] = values[:, : expected[VALUES].shape[1]]
     for key, value in expected.items():
         np.testing.assert_allclose(state[key], value, err_msg=key, **CLOSE)
-    assert [name.decode() for name in state[NAMES]] == list(COLUMNS)
+    # Columns that the version did not have count from here on: 10 steps of 16 samples.
+    counted = values[:, list(COLUMNS).index("num_counted")]
+    assert counted.sum() == 160 < values[:, 0].sum()
     before, after = score_labels([str(earlier)]), score_labels([str(folder)])
     assert before.score.max() > 0 and not np.array_equal(before.score, after.score)
 
@@ -97,7 +103,7 @@ def test_columns_that_are_younger_than_the_run(saved, monkeypatch):
     values = SampleHistory(5)
     values.restore(saved)
     np.testing.assert_array_equal(values.values[:, 0], 0.5)
-    np.testing.assert_array_equal(values.values[:, 1:], saved[history.VALUES])
+    np.testing.assert_array_equal(values.values[:, 1:7], saved[history.VALUES])
     one = tf.constant([[1.0]])
     values.update([2], [0], one, 0.25 * one, tf.zeros([1, 3]))
     assert float(values.read([2])["last_weight"][0]) == 0.25
@@ -108,7 +114,7 @@ def test_columns_that_are_younger_than_the_run(saved, monkeypatch):
 
 
 def test_columns_that_are_older_or_unknown(saved):
-    names = np.array([*COLUMNS, "visits"]).astype(bytes)
+    names = np.array([*list(COLUMNS)[:6], "visits"]).astype(bytes)
     values = np.concatenate([saved[history.VALUES], np.ones((5, 1), np.float32)], axis=1)
     newer = {history.VALUES: values, history.NAMES: names}
     with pytest.raises(InputError, match=r"this version lacks. Received: columns=.'visits'"):

@@ -10,7 +10,7 @@ from helpers import MENTORNET, run
 from mentornet import InputError, MentorNet, SampleWeighting, load_mentornet, save_mentornet
 from mentornet.learning import curricula
 from mentornet.weighting.features import RELEASE
-from mentornet.weighting.history import SampleHistory
+from mentornet.weighting.history import VALUES, SampleHistory
 from mentornet_learning import visualizer
 
 NAMES = (*RELEASE, "loss_variance")
@@ -107,6 +107,103 @@ def test_a_batch_of_several_samples():
     np.testing.assert_allclose(rows["mean_weight"], [0.2, 0.8, 0, 0.4, 0], rtol=1e-6)
     np.testing.assert_array_equal(rows["prediction"], [1, 1, 0, 0, 0])
     np.testing.assert_allclose(rows["probability"], [0.7, 0.8, 0, 0.9, 0], rtol=1e-6)
+
+
+def reference(logits, labels):
+    """NumPy's columns without forgetting of visits [visits, samples, classes], by name."""
+    ours = {name: np.zeros(logits.shape[1]) for name in UNFORGETTING}
+    for sample, given in enumerate(labels):
+        visits = logits[:, sample].astype(np.float64)
+        probabilities = np.exp(visits) / np.exp(visits).sum(axis=1, keepdims=True)
+        others = np.delete(visits, given, axis=1)
+        names = np.delete(np.arange(visits.shape[1]), given)
+        is_wrong = visits.argmax(axis=1) != given
+        rows = is_wrong if is_wrong.any() else np.ones(len(visits), bool)
+        values = (
+            len(visits),
+            is_wrong.sum(),
+            probabilities[:, given].mean(),
+            np.delete(probabilities, given, axis=1).max(axis=1).mean(),
+            (visits[:, given] - others.max(axis=1)).mean(),
+            names[others[rows][-1].argmax()],
+        )
+        for name, value in zip(UNFORGETTING, values, strict=True):
+            ours[name][sample] = value
+    return ours
+
+
+UNFORGETTING = (
+    "num_counted",
+    "num_wrong",
+    "mean_given",
+    "mean_other",
+    "mean_margin",
+    "other_class",
+)
+
+
+def visit(history, logits, labels, positions=None):
+    size = len(labels)
+    positions = np.arange(size) if positions is None else positions
+    one = tf.ones([size, 1])
+    history.update(tf.constant(positions), tf.constant(labels), one, one, tf.constant(logits))
+
+
+@pytest.fixture
+def visits():
+    """Logits [300 visits, 12 samples, 5 classes] and labels, some learned and some memorised."""
+    generator = np.random.default_rng(3)
+    labels = generator.integers(0, 5, 12)
+    logits = generator.normal(size=(300, 12, 5)).astype(np.float32)
+    logits[:, 0, labels[0]] += 9  # Never wrong.
+    logits[150:, 1:6, labels[1:6]] += 30
+    return logits, labels
+
+
+def test_history_without_forgetting_equals_numpy(visits):
+    """Exact after hundreds of visits; also where samples come in another order each time."""
+    logits, labels = visits
+    history = SampleHistory(13)
+    order = np.random.default_rng(4)
+    for number, seen in enumerate(logits, 1):
+        at = order.permutation(12)
+        visit(history, seen[at], labels[at], at)
+        if number in (1, 2, 21, 300):
+            rows = {name: v.numpy() for name, v in history.read(tf.range(12)).items()}
+            expected = reference(logits[:number], labels)
+            for name in UNFORGETTING:
+                np.testing.assert_allclose(rows[name], expected[name], 2e-5, 1e-6, err_msg=name)
+    assert rows["num_wrong"][0] == 0 < rows["num_wrong"][1:].min()
+    assert not history.values[12].numpy().any()
+
+
+def test_history_goes_on_bit_for_bit(visits):
+    logits, labels = visits
+    whole, first, second = SampleHistory(12), SampleHistory(12), SampleHistory(12)
+    for seen in logits[:40]:
+        visit(whole, seen, labels)
+    for seen in logits[:25]:
+        visit(first, seen, labels)
+    second.restore({name: variable.numpy() for name, variable in first.state().items()})
+    for seen in logits[25:40]:
+        visit(second, seen, labels)
+    np.testing.assert_array_equal(whole.values, second.values)
+
+
+def test_a_history_of_a_version_that_forgot(visits):
+    """Means are of the visits since; the others count on."""
+    logits, labels = visits
+    before, after = SampleHistory(12), SampleHistory(12)
+    for seen in logits[:10]:
+        visit(before, seen, labels)
+    saved = {name: variable.numpy() for name, variable in before.state().items()}
+    after.restore({VALUES: saved[VALUES][:, :6]})
+    for seen in logits[10:17]:
+        visit(after, seen, labels)
+    rows = {name: v.numpy() for name, v in after.read(tf.range(12)).items()}
+    assert set(rows["num_seen"]) == {17}
+    for name, expected in reference(logits[10:17], labels).items():
+        np.testing.assert_allclose(rows[name], expected, 2e-5, 1e-6, err_msg=name)
 
 
 def test_active_bias_target():

@@ -11,6 +11,7 @@ from mentornet import InputError
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
 from mentornet.evaluation import label_errors
+from mentornet.evaluation.noise_rate import NoiseRate
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +23,10 @@ def scores(digits):
     wrong = examples.labels != examples.clean_labels
     score = np.where(wrong, 0.8, 0.2) + generator.uniform(-0.1, 0.1, len(examples))
     score[::10] = 1 - score[::10]
+    share = float(wrong.mean())
+    noise = NoiseRate(share, share, share, np.full(10, share), "a test")
     return label_errors.LabelScores(
-        info, examples, score, examples.clean_labels, score, score, noise_rate=wrong.mean()
+        info, examples, score, examples.clean_labels, score, score, noise
     )
 
 
@@ -51,24 +54,6 @@ def test_confusion(scores):
     suspects[scores.suspects] = True
     expected = np.mean(suspects[given == 3] & (clean[given == 3] == 5))
     assert matrix[3, 5] == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("share", [0.1, 0.4, 0.7])
-def test_noise_rate(scores, share):
-    """By the losses, unless samples are trusted: then theirs, and nobody else's clean labels."""
-    examples = scores.examples
-    generator = np.random.default_rng(1)
-    count = 2000
-    low = generator.normal(0.2, 0.08, count - int(share * count))
-    high = generator.normal(0.8, 0.08, int(share * count))
-    losses = np.concatenate([low, high])
-    assert label_errors.estimate_noise_rate(examples, losses) == pytest.approx(share, abs=0.02)
-    assert label_errors.estimate_noise_rate(examples, np.full(5, 0.3)) == 0
-    trusted = np.arange(200) < 50
-    wrong = np.mean(examples.labels[:50] != examples.clean_labels[:50])
-    clean = np.where(trusted, examples.clean_labels, 99)
-    marked = dataclasses.replace(examples, trusted=trusted, clean_labels=clean)
-    assert label_errors.estimate_noise_rate(marked, losses) == wrong
 
 
 def test_what_is_refused(tmp_path, digits, train_flags):

@@ -18,6 +18,7 @@ from mentornet.training.optimizers import TF1Momentum
 from mentornet.training.step import Trainer
 from mentornet.training.wrappers import Averaged, OptimizerUpdate
 from mentornet.weighting import registry as weightings
+from mentornet.weighting.history import SampleHistory
 from mentornet.weighting.mixup import Partners, draw_partners, forward_without_trace
 from mentornet.weighting.protocol import Context
 
@@ -80,6 +81,32 @@ def reference(kernel, steps, second, draws, mentored=True):
         gradient = mixed.T @ (weights[:, None] * (probabilities - mixed_labels)) / BATCH
         kernel = kernel - RATE * gradient
     return kernel, averages
+
+
+@pytest.mark.parametrize("mixup", [None, MixupConfig(ALPHA)], ids=["plain", "mixed"])
+def test_a_history_sees_the_samples_before_they_are_mixed(mixup):
+    student, history = linear_student(), SampleHistory(BATCH)
+    kernel, context = student.get_weights()[0], Context(seed=5)
+    trainer = Trainer(
+        student,
+        OptimizerUpdate(keras.optimizers.SGD(RATE), student),
+        weight_decay=0,
+        weighting=weightings.make("uniform", context, {}),
+        context=context,
+        max_number_of_steps=1,
+        history=history,
+        mixup=mixup,
+    )
+    images, labels = next(iter(batches(1)))
+    trainer.step(images, labels, tf.range(BATCH, dtype=tf.int64))
+    logits, rows = images @ kernel, np.arange(BATCH)
+    others = logits.copy()
+    others[rows, labels] = -np.inf
+    seen = history.read(tf.range(BATCH))
+    np.testing.assert_allclose(seen["mean_given"], softmax(logits)[rows, labels], rtol=1e-5)
+    margins = logits[rows, labels] - others.max(axis=1)
+    np.testing.assert_allclose(seen["mean_margin"], margins, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(seen["num_wrong"], margins < 0)
 
 
 def recorded_draws(v, step):

@@ -15,6 +15,7 @@ from mentornet.cli import label_files
 from mentornet.datasets import corrections, records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.evaluation.label_errors import LabelScores
+from mentornet.evaluation.noise_rate import NoiseRate
 
 playwright = pytest.importorskip("playwright.sync_api")
 AXE = "axe-core@4.14.1"
@@ -79,7 +80,8 @@ def scores(digits):
     examples = records.read_examples(str(digits / "0.4"), info, "train")
     score = np.random.default_rng(0).uniform(0, 1, len(examples))
     suggested = np.random.default_rng(1).integers(0, 10, len(examples))
-    return LabelScores(info, examples, score, suggested, score, 5 * score, noise_rate=0.4)
+    noise = NoiseRate(0.4, 0.4, 0.4, np.full(10, 0.4), "a test")
+    return LabelScores(info, examples, score, suggested, score, 5 * score, noise)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +97,8 @@ def nasty():
     numbers = np.linspace(0.9, 0.1, count)
     paths = {i: f"{name}/{i}.png" for i, name in enumerate(NASTY)}
     suggested = (labels + 1) % count
-    return LabelScores(info, examples, numbers, suggested, numbers, numbers, 0.5, paths)
+    noise = NoiseRate(0.5, 0.5, 0.5, np.full(count, 0.5), "a test")
+    return LabelScores(info, examples, numbers, suggested, numbers, numbers, noise, paths)
 
 
 def write(tmp_path, scores, count=100):

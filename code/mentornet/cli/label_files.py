@@ -47,8 +47,8 @@ def to_html(scores: LabelScores, count: int) -> str:
     number = len(scores.suspects)
     body = [
         f"<p>{len(scores.score)} training samples; the labels of about {number} of them, "
-        f"{scores.noise_rate:.1%}, are estimated to be wrong. Below are the {len(shown)} most "
-        "suspicious.</p>\n",
+        f"{scores.noise}, are estimated to be wrong, from {scores.noise.source}. Below are the "
+        f"{len(shown)} most suspicious.</p>\n",
         _part("review.html"),
         _tables(scores),
         pages.json_block("review-data", _data(scores, shown)),
@@ -126,8 +126,10 @@ def _tables(scores: LabelScores) -> str:
         body += pages.html_table(header, [list(row.values()) for row in rows])
     names = [scores.info.class_name(c) for c in range(scores.info.num_classes)]
     body += "<h2>Estimated confusion</h2>\n<p>Of each given class, the share that seems to be of "
-    body += "another; samples that are not suspects count as right.</p>\n"
-    matrix = [
-        [n, *map(float, row)] for n, row in zip(names, label_errors.confusion(scores), strict=True)
-    ]
-    return body + pages.html_table(("given", *names), matrix)
+    body += (
+        "another; samples that are not suspects count as right. Wrong: the share of the class's "
+    )
+    body += "labels that is estimated to be wrong.</p>\n"
+    shares = zip(names, scores.noise.by_class, label_errors.confusion(scores), strict=True)
+    matrix = [[given, float(wrong), *map(float, row)] for given, wrong, row in shares]
+    return body + pages.html_table(("given", "wrong", *names), matrix)

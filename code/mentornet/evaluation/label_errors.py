@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,15 @@ from mentornet.core.errors import check
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.corrections import read_paths
+from mentornet.evaluation import noise_rate
+from mentornet.evaluation.noise_rate import NoiseRate
 from mentornet.runs.checkpoints import find_latest, read_state
 from mentornet.runs.layout import CONFIG_FILE, TRAIN_FOLDER
 from mentornet.weighting import history
 
 # The columns of the history from which labels are scored.
-_NEEDED = ("mean_loss", "mean_weight", "prediction")
+_NEEDED = ("num_seen", "mean_loss", "mean_weight", "prediction")
+_REMEMBERED = 20  # Visits from which the decayed columns are made, about.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +33,10 @@ class LabelScores:
       info, examples: the training split.
       score: float64 [n] in 0..1, higher for labels that are more likely wrong; 0 for samples that
         no step saw.
-      suggested: int64 [n], the label that the student predicted last.
+      suggested: int64 [n], the label that the student predicted last; of suspects the last that
+        was not the given one.
       mean_weight, mean_loss: float64 [n], see `mentornet.history`.
-      noise_rate: estimated share of wrong labels.
+      noise: estimated share of wrong labels.
       paths: id -> file, for data made from files; else empty.
     """
 
@@ -41,13 +46,18 @@ class LabelScores:
     suggested: np.ndarray
     mean_weight: np.ndarray
     mean_loss: np.ndarray
-    noise_rate: float
+    noise: NoiseRate
     paths: dict[int, str] = dataclasses.field(default_factory=dict)
 
     @property
     def order(self) -> np.ndarray:
         """Positions of the samples, the most suspicious first."""
         return np.argsort(-self.score, kind="stable")
+
+    @property
+    def noise_rate(self) -> float:
+        """Estimated share of wrong labels."""
+        return self.noise.rate
 
     @property
     def suspects(self) -> np.ndarray:
@@ -67,8 +77,12 @@ def train_folder(run_dir: str) -> pathlib.Path:
     return found[0]
 
 
-def _read_run(run_dir: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Configuration of a run, and its history's columns."""
+def read_run(run_dir: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Configuration of a run, and its history's columns, float64 [n] by name.
+
+    Raises:
+      InputError: the folder holds no run with a history, or a column that is needed is missing.
+    """
     folder = train_folder(run_dir)
     config = json.loads((folder / CONFIG_FILE).read_text())
     saved = read_state(find_latest(str(folder)), (history.VALUES, history.NAMES))
@@ -80,34 +94,45 @@ def _read_run(run_dir: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return config, columns
 
 
-def estimate_noise_rate(examples: records.Examples, mean_loss: np.ndarray) -> float:
-    """Share of wrong labels.
+def estimate_noise_rate(
+    examples: records.Examples,
+    num_classes: int,
+    histories: Sequence[Mapping[str, np.ndarray]],
+) -> NoiseRate:
+    """Share of wrong labels: that of the trusted samples, where there are any.
 
-    That of the trusted samples, where there are any. Else the weight of the upper part of a mixture
-    of two normal laws of the losses, which is no more than a hint: it takes part of the samples to
-    which the MentorNet gave no weight for mislabelled, and misses wrong labels that the student
-    has memorised.
+    Else from the visits, or from decayed losses if a history has none (`noise_rate`).
 
     Args:
       examples: the training split.
-      mean_loss: float64 [n].
+      num_classes: number of classes.
+      histories: columns of each run's history, by name.
     """
     if examples.trusted.any():
         trusted = examples.take(np.flatnonzero(examples.trusted))
-        return float(np.mean(trusted.labels != trusted.clean_labels))
-    from sklearn.mixture import GaussianMixture
+        return noise_rate.of_trusted(trusted, num_classes)
+    if all(map(_never_forgets, histories)):
+        visits = noise_rate.pooled(histories)
+        return noise_rate.estimate(examples.labels, num_classes, visits)
+    mean_loss = np.mean([columns["mean_loss"] for columns in histories], axis=0)
+    return noise_rate.of_losses(examples.labels, num_classes, mean_loss)
 
-    if len(np.unique(mean_loss)) < 2:
-        return 0.0
-    mixture = GaussianMixture(2, random_state=0, n_init=3).fit(mean_loss[:, None])
-    return float(mixture.weights_[np.argmax(mixture.means_)])
+
+def _never_forgets(columns: Mapping[str, np.ndarray]) -> bool:
+    """Whether the columns without forgetting know no less than those that forget.
+
+    A run that an earlier version began has counted its later visits only, one that it ended none.
+    """
+    counted = columns.get("num_counted", np.zeros(1))
+    return bool(np.all(counted >= np.minimum(columns["num_seen"], _REMEMBERED)))
 
 
 def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScores:
     """Ranks the training samples of runs on the same data; scores and means are averaged.
 
-    The score is 1 - exp(-mean loss): one minus the (geometric) mean of the probability that the
-    student gave the label over its last twenty or so passes.
+    The score is `noise_rate.suspicion`. Where a run is of a version without the columns for it, it
+    is 1 - exp(-mean loss) in all of them: one minus the (geometric) mean of the probability that
+    the student gave the label over its last twenty or so passes.
 
     Args:
       run_dirs: of runs with --record_sample_weights.
@@ -116,25 +141,45 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
     Raises:
       InputError: a folder holds no such run, or the runs saw different labels.
     """
-    runs = [_read_run(run_dir) for run_dir in run_dirs]
-    config = runs[0][0]
-    hashes = {run["data_sha256"] for run, _ in runs}
-    check(len(hashes) == 1, "The runs must have been trained on the same labels.", runs=run_dirs)
-    folder = data_dir or config["data_dir"]
-    info = dataset_info(config["dataset_name"], folder)
-    examples = records.read_examples(folder, info, "train")
-    rule = "`data_dir` must hold the records that the runs were trained on."
-    check(examples.fingerprint() in hashes, rule, data_dir=folder)
+    runs = [read_run(run_dir) for run_dir in run_dirs]
+    info, examples, folder = read_labels([config for config, _ in runs], run_dirs, data_dir)
     histories = [columns for _, columns in runs]
     mean_loss, mean_weight = (
         np.mean([columns[name] for columns in histories], axis=0)
         for name in ("mean_loss", "mean_weight")
     )
-    score = np.mean([1 - np.exp(-columns["mean_loss"]) for columns in histories], axis=0)
-    suggested = histories[0]["prediction"].astype(np.int64)
-    rate = estimate_noise_rate(examples, mean_loss)
+    exact = all(map(_never_forgets, histories))
+    score = np.mean(
+        [noise_rate.suspicion(c) if exact else 1 - np.exp(-c["mean_loss"]) for c in histories],
+        axis=0,
+    )
+    noise = estimate_noise_rate(examples, info.num_classes, histories)
+    predicted = histories[0]["prediction"].astype(np.int64)
     paths = read_paths(folder)
-    return LabelScores(info, examples, score, suggested, mean_weight, mean_loss, rate, paths)
+    scores = LabelScores(info, examples, score, predicted, mean_weight, mean_loss, noise, paths)
+    if exact:  # A memorised label is predicted, too; what was predicted before is of use.
+        suggested, visits = predicted.copy(), noise_rate.pooled(histories)
+        suggested[scores.suspects] = visits.other_class[scores.suspects]
+        scores = dataclasses.replace(scores, suggested=suggested)
+    return scores
+
+
+def read_labels(
+    configs: Sequence[dict[str, Any]], run_dirs: Sequence[str], data_dir: str | None
+) -> tuple[DatasetInfo, records.Examples, str]:
+    """The training split of runs on the same labels, and its folder.
+
+    Raises:
+      InputError: the runs saw different labels, or those of `data_dir` are others.
+    """
+    hashes = {config["data_sha256"] for config in configs}
+    check(len(hashes) == 1, "The runs must have been trained on the same labels.", runs=run_dirs)
+    folder = data_dir or configs[0]["data_dir"]
+    info = dataset_info(configs[0]["dataset_name"], folder)
+    examples = records.read_examples(folder, info, "train")
+    rule = "`data_dir` must hold the records that the runs were trained on."
+    check(examples.fingerprint() in hashes, rule, data_dir=folder)
+    return info, examples, folder
 
 
 def detection_quality(scores: LabelScores) -> list[dict[str, Any]]:

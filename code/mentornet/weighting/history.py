@@ -53,6 +53,46 @@ class Seen:
         """The losses' distances from their running means before."""
         return self.losses - self.old["mean_loss"]
 
+    @functools.cached_property
+    def prediction(self) -> tf.Tensor:
+        """The most probable class, int64 [batch]."""
+        return tf.argmax(self.logits, axis=1)
+
+    @functools.cached_property
+    def next_best(self) -> tf.Tensor:
+        """The most probable class but the given one, int64 [batch]."""
+        classes = tf.range(tf.shape(self.logits, self.labels.dtype)[1])  # Unknown in replicas.
+        given = self.labels[:, None] == classes
+        return tf.argmax(tf.where(given, self.logits.dtype.min, self.logits), axis=1)
+
+    def logit(self, classes: tf.Tensor) -> tf.Tensor:
+        """The logit of one class of each sample, int64 [batch]."""
+        return tf.gather(self.logits, classes, axis=1, batch_dims=1)
+
+    def probability(self, classes: tf.Tensor) -> tf.Tensor:
+        """The probability of one class of each sample, int64 [batch]."""
+        return tf.exp(self.logit(classes) - self._log_sum)
+
+    @functools.cached_property
+    def _log_sum(self) -> tf.Tensor:
+        return tf.reduce_logsumexp(self.logits, axis=1)
+
+    def plain_mean(self, name: str, values: tf.Tensor) -> tf.Tensor:
+        """The mean of column `name` over the visits that are counted, this one included."""
+        old = self.old[name]
+        return old + (values - old) / (self.old["num_counted"] + 1)
+
+    @property
+    def is_wrong(self) -> tf.Tensor:
+        """Whether another class than the given one was predicted, bool [batch]."""
+        return self.prediction != self.labels
+
+    @property
+    def other_class(self) -> tf.Tensor:
+        """The class predicted last that was not the given one; before any, the next best."""
+        changes = self.is_wrong | (self.old["num_wrong"] == 0)
+        return tf.where(changes, tf.cast(self.next_best, tf.float32), self.old["other_class"])
+
 
 @dataclasses.dataclass(frozen=True)
 class Column:
@@ -80,8 +120,31 @@ COLUMNS = {
         lambda seen: seen.old["mean_weight"] + seen.rate * (seen.weights - seen.old["mean_weight"])
     ),
     # The class predicted last, and the probability that the student gave it.
-    "prediction": Column(lambda seen: tf.cast(tf.argmax(seen.logits, axis=1), tf.float32)),
-    "probability": Column(lambda seen: tf.reduce_max(tf.nn.softmax(seen.logits), axis=1)),
+    "prediction": Column(lambda seen: tf.cast(seen.prediction, tf.float32)),
+    "probability": Column(lambda seen: seen.probability(seen.prediction)),
+    # Without forgetting. These count visits of their own: a run that a version without them began
+    # goes on with none, so that its plain means are exact over the visits since.
+    "num_counted": Column(lambda seen: seen.old["num_counted"] + 1, absent=0),
+    # Wrong events: the visits at which the prediction was not the given label.
+    "num_wrong": Column(
+        lambda seen: seen.old["num_wrong"] + tf.cast(seen.is_wrong, tf.float32), absent=0
+    ),
+    # Plain means: probability of the given label and of the next best class, and given logit minus
+    # the largest other one (Pleiss et al. 2020, eq. 1 and 2).
+    "mean_given": Column(
+        lambda seen: seen.plain_mean("mean_given", seen.probability(seen.labels)), absent=0
+    ),
+    "mean_other": Column(
+        lambda seen: seen.plain_mean("mean_other", seen.probability(seen.next_best)), absent=0
+    ),
+    "mean_margin": Column(
+        lambda seen: seen.plain_mean(
+            "mean_margin", seen.logit(seen.labels) - seen.logit(seen.next_best)
+        ),
+        absent=0,
+    ),
+    # Which class the student would have chosen: also after it has memorised the given label.
+    "other_class": Column(lambda seen: seen.other_class, absent=0),
 }
 
 VALUES, NAMES = "sample_history", "sample_history_columns"

@@ -1,0 +1,109 @@
+"""Which score of the sample history finds wrong labels best.
+
+    python benchmarks/label_scores.py RUN_DIR [RUN_DIR ...] [--output_dir=DIR]
+
+reads runs with --record_sample_weights on data whose clean labels are known, and prints AUC and
+average precision of every candidate on each, and their means. With --output_dir it also writes
+label_scores.md and label_scores.json.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from mentornet.cli import pages, script
+from mentornet.core import files
+from mentornet.core.errors import check
+from mentornet.evaluation import noise_rate
+
+FLAGS = flags.FLAGS
+
+Columns = Mapping[str, np.ndarray]
+
+
+def _wrong_share(columns: Columns) -> np.ndarray:
+    return columns["num_wrong"] / np.maximum(columns["num_counted"], 1)
+
+
+# Each from the history's columns to a number that is larger for labels that are more likely wrong.
+CANDIDATES: dict[str, Callable[[Columns], np.ndarray]] = {
+    "decayed loss": lambda c: c["mean_loss"],
+    "wrong events": _wrong_share,
+    "mean probability": lambda c: -c["mean_given"],
+    "mean margin of probabilities": lambda c: c["mean_other"] - c["mean_given"],
+    "mean margin of logits (AUM)": lambda c: -c["mean_margin"],
+    "wrong events and margin (used)": noise_rate.suspicion,
+}
+
+
+def evaluate(run_dir: str) -> list[dict[str, Any]]:
+    """Rows "data", "run", "wrong", "score", "AUC", "average precision" of a run.
+
+    Raises:
+      InputError: the run has no history without forgetting, or a clean label is not known.
+    """
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    from mentornet.evaluation import label_errors
+
+    config, columns = label_errors.read_run(run_dir)
+    rule = "The run's history must have the columns of this version."
+    check("num_counted" in columns, rule, run=run_dir)
+    examples = label_errors.read_labels([config], [run_dir], None)[1]
+    known = bool((examples.clean_labels >= 0).all())
+    check(known, "The clean label of every sample must be known.", run=run_dir)
+    wrong = examples.labels != examples.clean_labels
+    check(bool(wrong.any()), "Some labels must be wrong.", run=run_dir)
+    rows = []
+    for name, score in CANDIDATES.items():
+        values = score(columns)
+        rows.append(
+            {
+                "run": label_errors.train_folder(run_dir).parent.name,
+                "wrong": float(wrong.mean()),
+                "visits": float(columns["num_counted"].mean()),
+                "score": name,
+                "AUC": float(roc_auc_score(wrong, values)),
+                "average precision": float(average_precision_score(wrong, values)),
+            }
+        )
+    return rows
+
+
+def table(rows: list[dict[str, Any]], measure: str) -> str:
+    """One line a run, one column a candidate; the last two lines are their mean and worst loss."""
+    runs = list(dict.fromkeys(row["run"] for row in rows))
+    values = np.array(
+        [[row[measure] for row in rows if row["run"] == run] for run in runs], np.float64
+    )
+    facts = {row["run"]: (f"{row['wrong']:.1%}", f"{row['visits']:.0f}") for row in rows}
+    lines: list[list[Any]] = [
+        [run, *facts[run], *map(float, line)] for run, line in zip(runs, values, strict=True)
+    ]
+    behind = (values.max(axis=1, keepdims=True) - values).max(axis=0)
+    lines.append(["mean", "", "", *map(float, values.mean(axis=0))])
+    lines.append(["furthest behind the best", "", "", *map(float, behind)])
+    return pages.markdown_table((measure, "wrong", "visits", *CANDIDATES), lines)
+
+
+def main(*run_dirs: str) -> None:
+    script.load_tensorflow()
+    rows = [row for run_dir in run_dirs for row in evaluate(run_dir)]
+    text = "\n".join(table(rows, measure) for measure in ("AUC", "average precision"))
+    print(text, end="")
+    if FLAGS.output_dir:
+        folder = pathlib.Path(FLAGS.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_text(folder / "label_scores.json", json.dumps(rows, indent=1) + "\n")
+        files.write_text(folder / "label_scores.md", text)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("output_dir", "", "Folder of the results, if they are to be kept.")
+    script.run(main, "RUN_DIR...")

@@ -1,0 +1,267 @@
+"""The share of wrong labels: distributions of a known share, cases without one, and real runs."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+from helpers import run
+
+from mentornet.datasets import records
+from mentornet.evaluation import label_errors, noise_rate
+from mentornet.evaluation.noise_rate import Visits, class_means, estimate
+from mentornet.weighting import history
+
+CLASSES = 4
+
+
+def drawn(share, right, wrong, *, visits=30, size=6000, seed=0):
+    """Samples whose wrong events have beta-binomial laws; of the wrong ones, too, by given class.
+
+    Labels of class 0 are wrong half as often as those of the others.
+    """
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, CLASSES, size)
+    is_wrong = generator.uniform(size=size) < share * np.where(labels == 0, 0.5, 1)
+    count = np.where(
+        is_wrong,
+        scipy.stats.betabinom.rvs(visits, *wrong, size=size, random_state=generator),
+        scipy.stats.betabinom.rvs(visits, *right, size=size, random_state=generator),
+    )
+    suspicion = count / visits
+    other = (labels + 1) % CLASSES
+    return (
+        labels,
+        is_wrong,
+        Visits(np.full(size, visits), suspicion, 1 - suspicion, suspicion, other),
+    )
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.4, 0.8])
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [((1, 12), (12, 1)), ((2, 30), (6, 8)), ((3, 3), (30, 2))],
+    ids=["learned", "memorised", "hard"],
+)
+def test_two_laws(share, right, wrong):
+    """Within 3 points: also where most visits came after memorising, or clean ones are hard."""
+    if share == 0.05 and right == (3, 3):
+        pytest.skip("The upper tail of hard clean samples is as large as what is sought.")
+    labels, is_wrong, visits = drawn(share, right, wrong)
+    found = estimate(labels, CLASSES, visits)
+    assert found.rate == pytest.approx(is_wrong.mean(), abs=0.03)
+    assert found.low <= found.rate <= found.high
+    for label in range(CLASSES):
+        truth = is_wrong[labels == label].mean()
+        assert found.by_class[label] == pytest.approx(truth, abs=0.06)
+    weights = np.bincount(labels) / len(labels)
+    assert found.by_class @ weights == pytest.approx(found.rate)
+
+
+def test_numbers_of_visits_differ():
+    """As where samples were seen more often in one of two runs."""
+    parts = [
+        drawn(0.3, (1, 12), (12, 1), visits=visits, size=2000, seed=visits) for visits in (4, 60)
+    ]
+    fields = [field.name for field in dataclasses.fields(Visits)]
+    both = [np.concatenate([getattr(part[2], name) for part in parts]) for name in fields]
+    labels, is_wrong = (np.concatenate([part[n] for part in parts]) for n in (0, 1))
+    found = estimate(labels, CLASSES, Visits(*both))
+    assert found.rate == pytest.approx(is_wrong.mean(), abs=0.03)
+
+
+def test_it_is_deterministic_and_ignores_the_order():
+    labels, _, visits = drawn(0.3, (1, 12), (12, 1), size=500)
+    first, second = (estimate(labels, CLASSES, visits) for _ in range(2))
+    assert (first.rate, first.low, first.high) == (second.rate, second.low, second.high)
+    shuffle = np.random.default_rng(1).permutation(500)
+    fields = [getattr(visits, field.name)[shuffle] for field in dataclasses.fields(Visits)]
+    third = estimate(labels[shuffle], CLASSES, Visits(*fields))
+    assert third.rate == pytest.approx(first.rate, abs=1e-9)
+
+
+def test_one_law_means_that_every_label_is_right():
+    for law in ((1, 12), (2, 60), (5, 5)):
+        labels, _, visits = drawn(0, law, (1, 1))
+        assert estimate(labels, CLASSES, visits).rate <= 0.02
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("size", [1, 2, 50])
+def test_constant_values(value, size):
+    same = np.full(size, value)
+    labels = np.arange(size) % 2
+    found = estimate(labels, 2, Visits(np.full(size, 7.0), same, 1 - same, same, 1 - labels))
+    assert (found.rate, *found.by_class) == (0, 0, 0)
+
+
+def test_two_classes():
+    labels, is_wrong, visits = drawn(0.3, (1, 12), (12, 1))
+    labels = labels % 2
+    visits = dataclasses.replace(visits, other_class=1 - labels)
+    assert estimate(labels, 2, visits).rate == pytest.approx(is_wrong.mean(), abs=0.03)
+
+
+def test_samples_without_a_visit_do_not_count():
+    labels, is_wrong, visits = drawn(0.3, (1, 12), (12, 1))
+    count, suspicion = visits.count.copy(), visits.suspicion.copy()
+    count[::2] = suspicion[::2] = 0
+    found = estimate(labels, CLASSES, dataclasses.replace(visits, count=count, suspicion=suspicion))
+    assert found.rate == pytest.approx(is_wrong[1::2].mean(), abs=0.03)
+    nothing = estimate(labels, CLASSES, dataclasses.replace(visits, count=0 * count))
+    assert (nothing.rate, nothing.low, nothing.high) == (0, 0, 1)
+
+
+def test_confident_learning_by_hand():
+    """Thresholds 0.575 and 0.8; samples that reach neither are not counted."""
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    given = np.array([0.9, 0.8, 0.1, 0.5, 0.9, 0.7])
+    other = np.array([0.1, 0.2, 0.9, 0.5, 0.1, 0.3])
+    visits = Visits(np.ones(6), other, given, other, 1 - labels)
+    # Class 0: two on the diagonal, one off it, one left out; class 1: one, and one left out.
+    assert noise_rate._confident_learning(labels, 2, visits) == pytest.approx(4 / 6 / 3)
+
+
+def test_disagreement_is_stated():
+    rate = noise_rate.NoiseRate(0.2, 0.15, 0.26, np.zeros(2), "x")
+    assert str(rate) == "20.0% (between 15.0% and 26.0%)"
+    assert str(dataclasses.replace(rate, high=0.24)) == "20.0%"
+    for right, wrong in (((2, 3), (4, 3)), ((6, 6), (10, 6))):  # Told apart hardly, and not.
+        labels, is_wrong, visits = drawn(0.4, right, wrong, visits=8)
+        found = estimate(labels, CLASSES, visits)
+        assert "between" in str(found)
+        assert found.low < is_wrong.mean() < found.high
+
+
+def test_suspicion_by_hand():
+    columns = {
+        "num_counted": np.array([4.0, 4, 0]),
+        "num_wrong": np.array([1.0, 4, 0]),
+        "mean_given": np.array([0.7, 0.1, 0]),
+        "mean_other": np.array([0.2, 0.9, 0]),
+    }
+    np.testing.assert_allclose(noise_rate.suspicion(columns), [0.25, 2.9 / 3, 0])
+
+
+def test_means_of_classes():
+    found = class_means(np.array([1.0, 0, 0.5]), np.array([0, 0, 2]), 3)
+    np.testing.assert_allclose(found, [0.5, 0.5, 0.5])
+
+
+def test_trusted_samples_decide(digits):
+    info, examples, _ = label_errors.read_labels([config_of(digits)], ["run"], None)
+    trusted = np.arange(200) < 50
+    wrong = examples.labels != examples.clean_labels
+    clean = np.where(trusted, examples.clean_labels, 99)  # Nobody else's clean label is looked at.
+    marked = dataclasses.replace(examples, trusted=trusted, clean_labels=clean)
+    found = label_errors.estimate_noise_rate(marked, info.num_classes, [{}])
+    assert (found.rate, str(found)) == (wrong[:50].mean(), f"{wrong[:50].mean():.1%}")
+    threes = examples.labels[:50] == 3
+    assert found.by_class[3] == pytest.approx(wrong[:50][threes].mean())
+
+
+def test_a_history_that_forgets(digits):
+    """The losses of an earlier version: two normal laws, as before."""
+    info, examples, _ = label_errors.read_labels([config_of(digits)], ["run"], None)
+    generator = np.random.default_rng(1)
+    losses = np.where(np.arange(200) < 60, 0.8, 0.2) + generator.normal(0, 0.05, 200)
+    columns = {"mean_loss": losses, "num_seen": np.full(200, 9.0)}
+    found = label_errors.estimate_noise_rate(examples, info.num_classes, [columns])
+    assert found.rate == pytest.approx(0.3, abs=0.02)
+    assert "losses" in found.source
+    same = columns | {"mean_loss": np.full(200, 0.3)}
+    assert label_errors.estimate_noise_rate(examples, info.num_classes, [same]).rate == 0
+
+
+def config_of(digits):
+    folder = digits / "0.4"
+    info = label_errors.dataset_info("digits", str(folder))
+    data = records.read_examples(str(folder), info, "train")
+    return {
+        "dataset_name": "digits",
+        "data_dir": str(folder),
+        "data_sha256": data.fingerprint(),
+    }
+
+
+def write_run(folder, digits, columns):
+    """A run folder whose history has these columns."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config_of(digits)))
+    state = {
+        history.VALUES: tf.Variable(np.stack(list(columns.values()), axis=1).astype(np.float32)),
+        history.NAMES: tf.Variable(list(columns)),
+    }
+    tf.train.Checkpoint(state=state).write(str(folder / "model.ckpt-10"))
+    return str(folder)
+
+
+def test_memorised_labels_are_ranked_and_corrected(digits, tmp_path):
+    """A loss that has forgotten says nothing; the visits before do, and which class it was."""
+    _, examples, _ = label_errors.read_labels([config_of(digits)], ["run"], None)
+    wrong = examples.labels != examples.clean_labels
+    zeros = np.zeros(200)
+    columns = dict.fromkeys(history.COLUMNS, zeros)
+    columns |= {
+        "num_seen": zeros + 60,
+        "prediction": examples.labels,
+        "num_counted": zeros + 60,
+        "num_wrong": np.where(wrong, 20 + np.arange(200) % 9, np.arange(200) % 3),
+        "mean_given": np.where(wrong, 0.6, 0.97),
+        "mean_other": np.where(wrong, 0.35, 0.02),
+        "other_class": np.where(wrong, examples.clean_labels, (examples.labels + 1) % 10),
+    }
+    scores = label_errors.score_labels([write_run(tmp_path / "now", digits, columns)])
+    assert label_errors.detection_quality(scores)[0]["auc"] == 1
+    assert scores.noise_rate == pytest.approx(wrong.mean(), abs=0.03)
+    assert set(scores.suspects) <= set(np.flatnonzero(wrong)) or wrong[scores.suspects].mean() > 0.9
+    suggested = scores.suggested[scores.suspects]
+    assert np.mean(suggested == examples.clean_labels[scores.suspects]) > 0.9
+    others = np.setdiff1d(np.arange(200), scores.suspects)
+    np.testing.assert_array_equal(scores.suggested[others], examples.labels[others])
+    earlier = columns | {"num_counted": zeros + 3}  # Went on under this version for three visits.
+    scores = label_errors.score_labels([write_run(tmp_path / "earlier", digits, earlier)])
+    assert "losses" in scores.noise.source
+    np.testing.assert_array_equal(scores.score, 0)
+
+
+@pytest.mark.slow
+def test_digits(tmp_path, train_flags):
+    """From a run of the scripts to what the report prints."""
+    from mentornet.datasets.prepare import PrepareConfig, prepare
+
+    data = tmp_path / "data"
+    prepare(PrepareConfig("digits", str(data), noise_fraction=0.4))
+    (tmp_path / "perceptron.py").write_text(
+        "import keras\n"
+        "def build(classes):\n"
+        "    layers = keras.layers\n"
+        "    return keras.Sequential([layers.AveragePooling2D(4), layers.Flatten(),\n"
+        "        layers.Dense(256, activation='relu'), layers.Dense(256, activation='relu'),\n"
+        "        layers.Dense(classes)])\n"
+    )
+    for steps in (110, 1100):
+        folder = tmp_path / f"run{steps}"
+        flags = train_flags(
+            data_dir=data / "digits" / "0.4",
+            train_log_dir=folder / "train",
+            studentnet="perceptron:build",
+            batch_size=128,
+            max_number_of_steps=steps,
+            log_every_steps=110,
+            learning_rate_boundaries=f"{steps // 2},{steps * 3 // 4}",
+            record_sample_weights="true",
+        )
+        paths = {"PYTHONPATH": str(tmp_path)}
+        status, output = run("code/cifar_train_baseline.py", *flags, **paths)
+        assert status == 0, output
+        scores = label_errors.score_labels([str(folder)])
+        quality = label_errors.detection_quality(scores)[0]
+        truth = quality["wrong"] / quality["samples"]
+        assert scores.noise_rate == pytest.approx(truth, abs=0.05)
+        assert quality["auc"] > 0.97
+        assert (scores.noise.low, scores.noise.high) == pytest.approx((truth, truth), abs=0.1)
+        status, output = run("code/label_report.py", str(folder))
+        assert f"{scores.noise} of the labels estimated wrong, from all visits" in output

@@ -228,10 +228,11 @@ def test_memorised_labels_are_ranked_and_corrected(digits, tmp_path):
 
 
 @pytest.mark.slow
-def test_digits(tmp_path, train_flags):
+def test_digits(tmp_path, train_flags, monkeypatch):
     """From a run of the scripts to what the report prints."""
     from mentornet.datasets.prepare import PrepareConfig, prepare
 
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     data = tmp_path / "data"
     prepare(PrepareConfig("digits", str(data), noise_fraction=0.4))
     (tmp_path / "perceptron.py").write_text(
@@ -254,8 +255,7 @@ def test_digits(tmp_path, train_flags):
             learning_rate_boundaries=f"{steps // 2},{steps * 3 // 4}",
             record_sample_weights="true",
         )
-        paths = {"PYTHONPATH": str(tmp_path)}
-        status, output = run("code/cifar_train_baseline.py", *flags, **paths)
+        status, output = run("code/cifar_train_baseline.py", *flags)
         assert status == 0, output
         scores = label_errors.score_labels([str(folder)])
         quality = label_errors.detection_quality(scores)[0]

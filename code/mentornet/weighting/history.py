@@ -230,6 +230,7 @@ class SampleHistory(tf.Module):
           weights: float32 [batch, 1], before example drop-out.
           logits: float32 [batch, classes].
         """
+        labels = tf.cast(labels, tf.int64)
         old = self.read(positions)
         count = old["num_seen"] + 1
         rate = tf.maximum(1 / count, _SMALLEST_RATE)

@@ -18,7 +18,7 @@ import tempfile
 from typing import Any
 
 import keras  # noqa: F401
-import tensorflow  # noqa: F401
+import tensorflow
 
 
 def become(command: dict[str, Any], output: int) -> None:
@@ -37,6 +37,7 @@ def become(command: dict[str, Any], output: int) -> None:
 
 
 def main() -> None:
+    tensorflow.config.list_physical_devices()  # Looks for GPUs, and says so, before any fork.
     for module in sys.argv[1:]:
         importlib.import_module(module)
     for line in iter(sys.stdin.readline, ""):

@@ -137,7 +137,8 @@ def weighting_time(rounds: int, samples: dict[str, Any]) -> dict[str, float]:
     weigh = tf.function(lambda: weighting(losses, epoch_percentage=20, global_step=3))
     history, positions = SampleHistory(50_000), tf.range(BATCH, dtype=tf.int64)
     logits = tf.random.normal([BATCH, 10])
-    remember = tf.function(lambda: history.update(positions, positions, losses, losses, logits))
+    labels = positions % 10
+    remember = tf.function(lambda: history.update(positions, labels, losses, losses, logits))
     steps = {"weighting": lambda: weigh().numpy(), "history": remember}
     seconds = take_turns(steps, 10 * rounds)
     samples |= {f"{name}_s": values for name, values in seconds.items()}

@@ -115,18 +115,19 @@ def history(sizes: list[int], rounds: int) -> list[list[Any]]:
     """Remembering a batch, by size of the data set."""
     import tensorflow as tf
 
-    from mentornet.weighting.history import SampleHistory
+    from mentornet.weighting.history import COLUMNS, SampleHistory
 
     def step(size: int) -> Any:
         memory, positions = SampleHistory(size), tf.range(BATCH, dtype=tf.int64) * (size // BATCH)
         losses, logits = tf.random.uniform([BATCH, 1]), tf.random.normal([BATCH, 10])
-        remember = tf.function(lambda: memory.update(positions, positions, losses, losses, logits))
+        labels = positions % 10
+        remember = tf.function(lambda: memory.update(positions, labels, losses, losses, logits))
         return lambda: remember()
 
     seconds = take_turns({str(size): step(size) for size in sizes}, 10 * rounds)
     rows = []
     for n in sizes:
-        time_ms, memory = 1000 * median(seconds[str(n)]), n * 24 / 2**20
+        time_ms, memory = 1000 * median(seconds[str(n)]), 4 * n * len(COLUMNS) / 2**20
         rows.append([f"history of {n:,} samples", f"{time_ms:.2f} ms", f"{memory:.0f} MB"])
     return rows
 

@@ -31,7 +31,7 @@ from mentornet.core.errors import check
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output_dir", "", "Folder of the results.")
-flags.DEFINE_boolean("quick", False, "As few steps as possible.")
+flags.DEFINE_boolean("quick", False, "Run as few steps as possible, to test the benchmark itself.")
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # What is aimed at.

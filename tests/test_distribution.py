@@ -210,7 +210,7 @@ def test_a_worker_that_never_comes(train_flags, tmp_path):
 )
 def test_other_clusters_are_refused(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(InputError, match="`TF_CONFIG` must be like"):
+    with pytest.raises(InputError, match="`TF_CONFIG` must look like"):
         distribution.Cluster()
 
 

@@ -238,7 +238,7 @@ def test_wrong_weightings():
         ("gce", {"q": 2}, "`q` must lie in 0..1"),
         ("elr", {"lambda": -1}, "`lambda` must not be negative"),
         ("elr", {}, "`num_classes` must be known"),
-        ("mentornet", {}, "do not suit `weighting`: missing a required argument: 'mentor'"),
+        ("mentornet", {}, "do not fit `weighting`: missing a required argument: 'mentor'"),
         ("self_paced", {"burn_in_epoch": 101}, "`burn_in_epoch` must lie in"),
     ):
         with pytest.raises(InputError, match=part.replace("(", r"\(")):

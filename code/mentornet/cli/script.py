@@ -51,7 +51,7 @@ def _gpus() -> str:
 
 def _start_anew(error: WorkerLostError) -> None:
     """Replaces the process by one that runs the same command, and waits for the lost worker."""
-    warn(f"A worker is gone ({error}). Starting anew from the latest checkpoint.")
+    warn(f"Lost contact with another worker ({error}). Restarting from the latest checkpoint.")
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
@@ -74,7 +74,7 @@ def run(main: Callable[..., Any], *arguments: str) -> None:
             return rest
         except flags.Error as error:
             print(f"error: {error}", file=sys.stderr)
-            print("The flags are listed by --help.", file=sys.stderr)
+            print("Run with --help for a list of flags.", file=sys.stderr)
             sys.exit(2)
 
     def guarded(argv: list[str]) -> None:

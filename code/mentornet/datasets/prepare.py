@@ -76,7 +76,7 @@ def _existing(folder: pathlib.Path, config: dict[str, Any]) -> dict[str, Any] | 
             advice = "remove the folder or choose another `output_dir`"
             raise InputError(f"{folder} holds other data ({'; '.join(different)}); {advice}.")
         return existing
-    rule = "The folder exists and has no manifest; it is left as it is."
+    rule = "The folder exists and has no manifest; it was left unchanged."
     check(not folder.exists(), rule, folder=str(folder))
     return None
 

@@ -117,7 +117,7 @@ def targets(name: str, features: np.ndarray, gamma: float | None) -> np.ndarray:
     """
     weights = np.asarray(find(name)(features, gamma), np.float64)
     fits = weights.shape == (len(features),) and bool(((weights >= 0) & (weights <= 1)).all())
-    rule = f"`vstar_fn` {name} must return one weight in 0..1 a sample."
+    rule = f"`vstar_fn` {name} must return one weight in 0..1 per sample."
     check(fits, rule, shape=weights.shape)
     return weights
 

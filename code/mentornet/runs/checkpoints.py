@@ -138,7 +138,9 @@ class RunCheckpoint:
         unknown = {key for key in saved if key.startswith("state/")}
         unknown -= {state_key(name) for name in self._names}
         if unknown:
-            raise ValueError(f"It holds what this run does not have: {', '.join(sorted(unknown))}")
+            raise ValueError(
+                f"It holds variables that this run does not have: {', '.join(sorted(unknown))}"
+            )
         config = self._config.numpy()
         status = self._restored.restore(path)
         status.assert_existing_objects_matched().expect_partial()
@@ -161,7 +163,7 @@ class RunCheckpoint:
                 raise
             except READ_ERRORS as error:
                 reason = str(error).splitlines()[0]
-                print(f"WARNING: checkpoint {path} is passed over: {reason}", flush=True)
+                print(f"WARNING: checkpoint {path} is ignored: {reason}", flush=True)
         if paths:
             raise InputError(f"No checkpoint in {self._manager.directory} can be read.")
         return None
@@ -226,7 +228,7 @@ def checkpoint_step(prefix: str) -> int:
       InputError: the name does not end so.
     """
     step = prefix.rpartition("-")[2]
-    check(step.isdecimal(), "A student's checkpoint must be called <name>-<step>.", name=prefix)
+    check(step.isdecimal(), "A student's checkpoint must be named <name>-<step>.", name=prefix)
     return int(step)
 
 

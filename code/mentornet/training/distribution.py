@@ -78,7 +78,7 @@ def _checked(text: str) -> Iterator[None]:
     try:
         yield
     except (AssertionError, LookupError, TypeError, ValueError):
-        raise InputError(f"`TF_CONFIG` must be like {_EXAMPLE}. Received: {text}") from None
+        raise InputError(f"`TF_CONFIG` must look like {_EXAMPLE}. Received: {text}") from None
 
 
 def make_strategy(
@@ -109,7 +109,9 @@ def make_strategy(
             with cluster.watched():
                 return tf.distribute.MultiWorkerMirroredStrategy()
         except tf.errors.OpError as error:
-            raise InputError(f"The workers of TF_CONFIG cannot meet: {error.message}") from None
+            raise InputError(
+                f"The workers of TF_CONFIG cannot connect to each other: {error.message}"
+            ) from None
         finally:
             faulthandler.cancel_dump_traceback_later()
     if num_devices == 1:
@@ -118,12 +120,12 @@ def make_strategy(
 
 
 def meet(strategy: tf.distribute.Strategy) -> None:
-    """Returns once all workers have come here."""
+    """Barrier across workers."""
     same_everywhere(strategy, 0)
 
 
 def same_everywhere(strategy: tf.distribute.Strategy, value: int) -> bool:
-    """Whether all workers have the same value; returns once all of them have come here."""
+    """Whether all workers have the same value; also a barrier across workers."""
 
     @tf.function
     def gather(own: tf.Tensor) -> tf.Tensor:

@@ -66,8 +66,8 @@ class FiniteLosses:
         if bad.size:
             number = step - len(totals) + int(bad[0]) + 1
             raise InputError(
-                f"The loss of step {number} is {totals[bad[0]]}: nothing of it was saved, the last "
-                "checkpoint stays. A lower `learning_rate` may help."
+                f"The loss of step {number} is {totals[bad[0]]}: this step was not saved; "
+                "the last checkpoint is kept. A lower `learning_rate` may help."
             )
 
 

@@ -46,7 +46,7 @@ class MentorUpdates:
         check(bool(examples.trusted.any()), rule, trusted=int(examples.trusted.sum()))
         assert isinstance(trainer.weighting, CurriculumWeighting)  # TrainConfig checks it.
         further = trainer.weighting.mentor.further_features
-        rule = "`mentornet_update_epochs` needs a MentorNet without further features."
+        rule = "`mentornet_update_epochs` needs a MentorNet without additional features."
         check(not further, rule, further_features=further)
         self._config, self._weighting = config, trainer.weighting
         self._trusted = examples.take(dump.choose(examples, None, config.seed))

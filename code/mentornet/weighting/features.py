@@ -47,5 +47,9 @@ def check_names(names: tuple[str, ...]) -> tuple[str, ...]:
       InputError: they do not.
     """
     fits = names[: len(RELEASE)] == RELEASE and len(set(names)) == len(names)
-    check(fits, f"`features` must begin with {', '.join(RELEASE)}, none twice.", features=names)
+    check(
+        fits,
+        f"`features` must begin with {', '.join(RELEASE)}, without duplicates.",
+        features=names,
+    )
     return names

@@ -143,4 +143,4 @@ def _recognize(dataset: str, path: str) -> str:
         if reader.takes is not None and reader.takes(pathlib.Path(path)):
             return name
     kinds = ", ".join(sorted(fitting.keys() - named))
-    raise InputError(f"`source` {path} is of no kind that can hold {dataset}: {kinds}.")
+    raise InputError(f"`source` {path} is not of a kind that can hold {dataset}: {kinds}.")

@@ -159,7 +159,7 @@ def build(
       InputError: the images are smaller than 9 x 9.
     """
     del dropout_rate
-    rule = f"Images must have at least {_SMALLEST_IMAGE} pixels a side for airbench students."
+    rule = f"Images must have at least {_SMALLEST_IMAGE} pixels per side for airbench students."
     check(min(image_shape[:2]) >= _SMALLEST_IMAGE, rule, image_shape=image_shape)
     seeds = itertools.count(seed * 1000)
     inputs = keras.Input(image_shape)

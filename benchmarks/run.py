@@ -145,7 +145,7 @@ def weighting_time(rounds: int, samples: dict[str, Any]) -> dict[str, float]:
 
 
 def prepare_data(folder: pathlib.Path, count: int) -> pathlib.Path:
-    """Random images as a data set of one's own; returns the folder of its training records."""
+    """Random images as a custom data set; returns the folder of its training records."""
     from mentornet.datasets.prepare import PrepareConfig, prepare
 
     generator = np.random.default_rng(0)

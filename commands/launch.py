@@ -3,7 +3,7 @@
     python commands/launch.py --table=commands/published_runs.csv --gpus=0,1,2
 
 Each row is a run: a training job with the evaluation job beside it. Paths are those from the top of
-the repository. Runs that are done are skipped, interrupted ones go on; Ctrl-C or SIGTERM saves what
+the repository. Finished runs are skipped, interrupted ones resume; Ctrl-C or SIGTERM saves what
 is running and ends. Output goes to train.log and eval.log beside each run's `train` folder.
 
 A column is a flag of the training script, an empty cell the flag's default, except: `method` and

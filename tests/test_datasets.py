@@ -380,7 +380,7 @@ def test_damaged_records_name_file_and_record(release):
         read(path)
     shapes = [images[0], images[1][:16]]
     write_release_records(path, shapes, [3, 4], tf.io.encode_png)
-    with pytest.raises(InputError, match=r"record 1: the image must be 32 x 32 as the first"):
+    with pytest.raises(InputError, match=r"record 1: the image must be 32 x 32, like the first"):
         read(path)
 
 

@@ -56,7 +56,7 @@ def _start_anew(error: WorkerLostError) -> None:
 
 
 def run(main: Callable[..., Any], *arguments: str) -> None:
-    """Parses the flags and runs `main`; what a user can mend ends in one line and status 2.
+    """Parses the flags and runs `main`; an InputError ends it with one line and status 2.
 
     `main` reads FLAGS, imports what needs TensorFlow, and makes one call into the package. It is
     given the values of the positional `arguments`, all of which must be there; one that ends in
@@ -80,7 +80,7 @@ def run(main: Callable[..., Any], *arguments: str) -> None:
     def guarded(argv: list[str]) -> None:
         try:
             main(*argv[1:])
-        except (InputError, OSError) as error:  # A full disk, say, is the user's to mend, too.
+        except (InputError, OSError) as error:  # E.g. a full disk.
             message = " ".join(str(error).split())
             print(f"error: {message}", file=sys.stderr, flush=True)
             sys.exit(2)

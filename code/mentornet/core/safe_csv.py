@@ -48,7 +48,7 @@ def read_table(data: bytes, name: str) -> tuple[list[str], list[tuple[int, list[
 
     Args:
       data: the file's bytes: UTF-8, with or without a byte order mark.
-      name: what the file is called in messages.
+      name: the file's name in messages.
 
     Returns:
       The header, empty if there is none, and of each row its line's number and its cells.

@@ -54,7 +54,7 @@ def read_corrections(
 
     Args:
       data: the file.
-      name: what it is called in messages.
+      name: its name in messages.
       known: the records.
       accept_above: None for a reviewed file.
 

@@ -127,7 +127,7 @@ def decode_one(images: EncodedImages, index: int, where: Callable[[int], str]) -
 
 
 def check_claims(sizes: np.ndarray, where: Callable[[int], str]) -> None:
-    """Refuses images whose headers claim too much, before memory is given to them.
+    """Rejects images whose headers claim too much, before memory is allocated for them.
 
     Args:
       sizes: int [n, 2], see `claimed_size`.

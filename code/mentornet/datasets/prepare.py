@@ -189,7 +189,7 @@ def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
       The manifests by folder.
 
     Raises:
-      InputError: the source or the noise cannot be had, or a folder holds other data.
+      InputError: the source or the noise cannot be loaded, or a folder holds other data.
     """
     is_own = config.dataset_name not in KNOWN
     options = config.own_options() if is_own else None

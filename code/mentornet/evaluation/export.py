@@ -37,7 +37,7 @@ class TrainedStudent:
       model: float32 [batch, height, width, channels], images as `preprocess` returns them, to
         float32 logits [batch, classes].
       image_shape: (height, width, channels).
-      class_names: one a class; their numbers where nothing names them.
+      class_names: one per class; their numbers where nothing names them.
       global_step: number of updates.
       standardization: of the images, see `datasets.augmentation.standardize`.
     """

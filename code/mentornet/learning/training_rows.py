@@ -52,7 +52,7 @@ def generate(
 def read_dump(path: str) -> np.ndarray:
     """Reads a student's losses: rows "sample_id epoch noisy_label clean_label loss".
 
-    Space separated, as the release's csv files; columns after the fifth are passed over.
+    Space separated, as the release's csv files; columns after the fifth are ignored.
 
     Args:
       path: the file.

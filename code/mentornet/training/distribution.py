@@ -15,7 +15,7 @@ import tensorflow as tf
 from mentornet.core import replicas
 from mentornet.core.errors import InputError, WorkerLostError, check
 
-# What TensorFlow raises in a worker when another one is gone.
+# What TensorFlow raises in a worker that has lost another one.
 _LOST = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -27,7 +27,7 @@ _EXAMPLE = '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker
 
 
 class Cluster:
-    """The machines that TF_CONFIG names, one worker each; without it, this one.
+    """The machines that TF_CONFIG names, one worker each; this machine if it is unset.
 
     Attributes:
       workers: "host:port" of each; what TF_CONFIG calls "chief" is the first.
@@ -60,7 +60,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Makes of TensorFlow's errors for a worker that is gone one of ours.
+        """Converts TensorFlow's errors for a lost worker to WorkerLostError.
 
         Raises:
           WorkerLostError: another worker is gone.
@@ -136,7 +136,7 @@ def same_everywhere(strategy: tf.distribute.Strategy, value: int) -> bool:
 
 
 class AnyWorker:
-    """Tells whether something is so in any worker; all of them must call it at the same time."""
+    """Whether a condition holds in any worker; all of them must call it at the same time."""
 
     def __init__(self, strategy: tf.distribute.Strategy, cluster: Cluster) -> None:
         self._is_alone = len(cluster) == 1
@@ -155,7 +155,7 @@ class AnyWorker:
 
 
 def _devices(num_devices: int) -> str:
-    """Makes sure that there are devices enough, and returns what they are: "GPU" or "CPU"."""
+    """Makes sure that there are enough devices, and returns their kind: "GPU" or "CPU"."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         rule = "`num_devices` must not exceed the GPUs that the process sees (--device_id)."

@@ -1,4 +1,4 @@
-"""What happens beside the steps of a run: logging, saving, checking, learning the MentorNet."""
+"""What happens besides the steps of a run: logging, saving, checking, learning the MentorNet."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Moment:
 
 
 class Hook(Protocol):
-    """Is told of every moment, one hook after the other."""
+    """Called at every moment, one hook after the other."""
 
     def __call__(self, moment: Moment) -> None: ...
 

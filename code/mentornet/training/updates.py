@@ -27,7 +27,7 @@ class MentorUpdates:
     """Gives a run a new MentorNet at the epochs that its configuration names.
 
     An update is a function of the student, the MentorNet and the trusted samples after a step, so
-    a run that goes on from a checkpoint makes it again, with the same result.
+    a run resumed from a checkpoint repeats it, with the same result.
 
     Args:
       config: of a mentored run with `mentornet_update_epochs`.

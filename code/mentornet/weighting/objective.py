@@ -110,7 +110,7 @@ class Objective:
           given: float32 [batch, 1], further weights that are multiplied to the weighting's.
 
         Raises:
-          InputError: the weighting returns no weight a sample, or adds a term where samples are
+          InputError: not one weight per sample is returned, or adds a term where samples are
             mixed.
         """
         losses = self.sample_losses(labels, outputs)

@@ -1,4 +1,4 @@
-"""From losses to sample weights, once a step."""
+"""From losses to sample weights, once per step."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def read_listing(listing: Listing, root: pathlib.Path, options: Options) -> Sour
 def _conflicts(
     images: Sequence[np.ndarray], labels: Sequence[str], paths: Sequence[str]
 ) -> Iterable[str]:
-    """Equal images under different labels, one line a pair."""
+    """Equal images under different labels, one line per pair."""
     first: dict[str, int] = {}
     for i, image in enumerate(images):
         other = first.setdefault(hashlib.sha256(image.tobytes()).hexdigest(), i)

@@ -1,7 +1,7 @@
 """Networks that learn CIFAR-10 in minutes (Jordan 2024, arXiv 2404.00498).
 
 Not in the release. A whitening convolution computed from the images, three groups of convolutions
-that begin as the identity, and no pass over the data too many.
+that begin as the identity, and no unnecessary pass over the data.
 """
 
 from __future__ import annotations

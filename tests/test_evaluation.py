@@ -172,7 +172,7 @@ def test_a_student_of_the_release(trained, digits, tmp_path):
         tensors=[variable.value for variable in variables.values()],
     )
     tf.compat.v1.train.update_checkpoint_state(str(folder), "model.ckpt-120000")
-    with pytest.raises(InputError, match="--studentnet and --dataset_name must say what it is"):
+    with pytest.raises(InputError, match="give --studentnet and --dataset_name"):
         job.run(config(folder, digits, tmp_path, run_once=True))
     names = {"studentnet": "inception", "dataset_name": "digits"}
     job.run(config(folder, digits, tmp_path, run_once=True, **names))

@@ -73,7 +73,7 @@ def read_table(data: bytes, name: str) -> tuple[list[str], list[tuple[int, list[
             if not header:
                 header = cells
                 continue
-            rule = f"{name}, line {lines.line_num}: must have {len(header)}cells, like the header."
+            rule = f"{name}, line {lines.line_num}: must have {len(header)} cells, like the header."
             check(len(cells) == len(header), rule, cells=len(cells))
             rows.append((lines.line_num, cells))
     except csv.Error as error:

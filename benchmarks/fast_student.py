@@ -23,9 +23,11 @@ from mentornet.cli import script
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("studentnet", "airbench94", "An airbench student.")
-flags.DEFINE_integer("batch_size", 512, "Samples a step.")
-flags.DEFINE_enum("precision", "auto", ["auto", "bfloat16", "float32"], "What it computes in.")
-flags.DEFINE_integer("rounds", 5, "Steps that count.")
+flags.DEFINE_integer("batch_size", 512, "Samples per step.")
+flags.DEFINE_enum(
+    "precision", "auto", ["auto", "bfloat16", "float32"], "Compute type of the student."
+)
+flags.DEFINE_integer("rounds", 5, "Steps that are timed.")
 _SIZE, _PRODUCTS = 2048, 10  # Of a matrix, and products in a round.
 
 

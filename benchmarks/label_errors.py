@@ -28,7 +28,9 @@ from mentornet.core.errors import InputError, check
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output_dir", "", "Folder of the results.")
-flags.DEFINE_string("data_dir", "", "Training records; by default where the runs found them.")
+flags.DEFINE_string(
+    "data_dir", "", "Training records; by default those that the runs were trained on."
+)
 
 _FOLDS = 5
 

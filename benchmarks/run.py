@@ -31,7 +31,7 @@ from mentornet.core.errors import check
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output_dir", "", "Folder of the results.")
-flags.DEFINE_boolean("quick", False, "As few steps as possible.")
+flags.DEFINE_boolean("quick", False, "Run as few steps as possible, to test the benchmark itself.")
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # What is aimed at.
@@ -146,7 +146,7 @@ def weighting_time(rounds: int, samples: dict[str, Any]) -> dict[str, float]:
 
 
 def prepare_data(folder: pathlib.Path, count: int) -> pathlib.Path:
-    """Random images as a data set of one's own; returns the folder of its training records."""
+    """Random images as a custom data set; returns the folder of its training records."""
     from mentornet.datasets.prepare import PrepareConfig, prepare
 
     generator = np.random.default_rng(0)

@@ -13,7 +13,7 @@ config_flags.define_flags(EvalConfig)
 flags.DEFINE_string(
     "output_csv_file",
     "",
-    "Do not watch, but write the losses of the latest checkpoint, 'sample_id epoch noisy_label "
+    "Do not evaluate; write the losses of the latest checkpoint, 'sample_id epoch noisy_label "
     "clean_label loss', for the samples whose clean label is known (trusted ones, if any are).",
 )
 flags.DEFINE_integer(

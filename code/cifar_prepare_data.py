@@ -31,11 +31,11 @@ config_flags.define_flags(CorrectConfig, FLAGS_GROUP)
 def correct() -> None:
     """Corrected records in `output_dir`."""
     values = config_flags.read_flags(CorrectConfig)
-    rule = "`records` and `corrections` go together, and with an `output_dir` that is named."
+    rule = "`records` and `corrections` go together, and need an `output_dir`."
     given = {name: values[name] for name in ("records", "corrections")}
     check(all(given.values()) and FLAGS["output_dir"].present, rule, **given)
     for field in options.fields(PrepareConfig):
-        rule = f"`{field.flag}` does not go with `records`, whose settings stay."
+        rule = f"`{field.flag}` cannot be combined with `records`, which keep their settings."
         alien = FLAGS[field.flag].present and field.name not in values
         check(not alien, rule, **{field.flag: FLAGS[field.flag].value})
     config = CorrectConfig(**values)

@@ -20,8 +20,8 @@ flags.DEFINE_enum(
     "images to logits. saved_model, onnx: from uint8 images to probabilities.",
 )
 flags.DEFINE_string("output", "", "A folder (tf1, saved_model), or a .keras or .onnx file.")
-flags.DEFINE_string("studentnet", None, "Of a checkpoint of the release: its StudentNet.")
-flags.DEFINE_string("dataset_name", None, "Of a checkpoint of the release: its data set.")
+flags.DEFINE_string("studentnet", None, "StudentNet of a checkpoint of the release.")
+flags.DEFINE_string("dataset_name", None, "Data set of a checkpoint of the release.")
 flags.DEFINE_string("data_dir", None, "Records that name the classes; by default the run's.")
 
 

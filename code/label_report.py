@@ -22,8 +22,12 @@ from mentornet.runs import layout
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("output_dir", "", "Folder of the results; by default the first run's.")
-flags.DEFINE_string("data_dir", "", "Training records; by default where the run found them.")
-flags.DEFINE_integer("num_shown", 100, "Samples in labels.html, the most suspicious.")
+flags.DEFINE_string(
+    "data_dir", "", "Training records; by default those that the run was trained on."
+)
+flags.DEFINE_integer(
+    "num_shown", 100, "Number of samples shown in labels.html, most suspicious first."
+)
 
 
 def main(*run_dirs: str) -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The same as cifar_prepare_data.py, under a name that suits data of one's own."""
+"""The same as cifar_prepare_data.py, under a name that suits your own data."""
 
 from absl import flags
 

@@ -3,7 +3,7 @@
     python commands/launch.py --table=commands/published_runs.csv --gpus=0,1,2
 
 Each row is a run: a training job with the evaluation job beside it. Paths are those from the top of
-the repository. Runs that are done are skipped, interrupted ones go on; Ctrl-C or SIGTERM saves what
+the repository. Finished runs are skipped, interrupted ones resume; Ctrl-C or SIGTERM saves what
 is running and ends. Output goes to train.log and eval.log beside each run's `train` folder.
 
 A column is a flag of the training script, an empty cell the flag's default, except: `method` and
@@ -213,7 +213,7 @@ class Launcher:
             self._waiting.append(run)
             if run.name not in self._told:
                 self._told.add(run.name)
-                self._say(run, f"is being trained by process {process}, which is left to end")
+                self._say(run, f"is being trained by process {process}, which is left running")
             time.sleep(0.2)
             return
         device = self._free.pop(0)
@@ -251,10 +251,18 @@ class Launcher:
 
 def define_flags() -> None:
     """Defines the flags; only the script does, so that the functions can be imported."""
-    flags.DEFINE_string("table", "", "csv file, one run a row.")
-    flags.DEFINE_list("gpus", ["0"], "Devices; one run at a time on each. On a CPU leave it.")
-    flags.DEFINE_multi_string("filter", [], "Only runs whose name holds this (and this, ...).")
-    flags.DEFINE_float("scale", 1, "Factor of steps and schedules: another curriculum, not a part.")
+    flags.DEFINE_string("table", "", "CSV file with one run per row.")
+    flags.DEFINE_list(
+        "gpus",
+        ["0"],
+        "GPUs, comma separated; one run at a time on each. Keep the default on a CPU.",
+    )
+    flags.DEFINE_multi_string("filter", [], "Only runs whose name contains each of these strings.")
+    flags.DEFINE_float(
+        "scale",
+        1,
+        "Factor for steps and schedules: compresses the curriculum, does not truncate it.",
+    )
     flags.DEFINE_enum(
         "percentile",
         "as_written",
@@ -263,7 +271,7 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("data_dir", "data", "Folder of the data sets.")
     flags.DEFINE_string("runs_dir", "cifar_models", "Folder of the runs.")
-    flags.DEFINE_boolean("dry_run", False, "Print the commands, run nothing.")
+    flags.DEFINE_boolean("dry_run", False, "Print the commands without running them.")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -278,7 +286,7 @@ def main() -> None:
     how = {"scale": FLAGS.scale, "percentile": FLAGS.percentile}
     runs = [make_run(row, **folders, **how) for row in rows]
     runs = [run for run in runs if all(re.search(part, run.name) for part in FLAGS.filter)]
-    check(bool(runs), "`filter` must leave a run.", filter=FLAGS.filter)
+    check(bool(runs), "`filter` must match at least one run.", filter=FLAGS.filter)
     if FLAGS.dry_run:
         for run in runs:
             for command in (run.train, run.evaluate):

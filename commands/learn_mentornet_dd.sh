@@ -2,7 +2,7 @@
 # Learns the shipped data-driven MentorNet: CIFAR-10 at noise 0.2, 5,000 trusted images.
 #   bash commands/learn_mentornet_dd.sh CIFAR10_ARCHIVE_OR_FOLDER [OUTPUT_DIR]
 # `inception` is trained for 18 % of 10,000 steps on the labels as given; its losses on the trusted
-# images are dumped, and the MentorNet learned from them. A second call goes on where the first
+# images are dumped, and the MentorNet learned from them. A second call resumes where the first
 # stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."

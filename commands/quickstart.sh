@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Shows MentorNet at work in minutes: digits with 40 % wrong labels, baseline and MentorNet PD.
 #   bash commands/quickstart.sh [OUTPUT_DIR]
-# Nothing is downloaded but the Python packages. A second call goes on where the first stopped.
+# Nothing is downloaded but the Python packages. A second call resumes where the first stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source commands/environment.sh

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("output_dir", "runs/quickstart", "Folder of commands/quickstart.sh.")
+flags.DEFINE_string("output_dir", "runs/quickstart", "Output folder of commands/quickstart.sh.")
 
 METHODS = {"baseline": "Baseline", "mentornet_pd": "MentorNet PD"}
 COLORS = {"baseline": "#d55e00", "mentornet_pd": "#0072b2"}  # Okabe and Ito, colour-blind safe.
@@ -49,7 +49,7 @@ def plot_accuracy(out: pathlib.Path, evaluations: dict[str, list[dict[str, Any]]
         values = [row["eval/accuracy"] for row in rows]
         axes.plot(steps, values, marker=".", color=COLORS[method], label=METHODS[method])
     axes.set(xlabel="step", ylabel="accuracy on clean test images")
-    axes.set_title("Digits, 40 % of the training labels drawn anew")
+    axes.set_title("Digits, 40 % of the training labels redrawn")
     axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
     figure.savefig(out / "accuracy.png", dpi=150)

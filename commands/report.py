@@ -236,10 +236,10 @@ def sections(results: list[Result]) -> list[Section]:
         title = f"Reduced: {dataset}, noise {noise}, {student}"
         augment = "with" if runs[0].config["augment"] in (None, True) else "without"
         note = f"{size:,} images, {steps:,} steps of {runs[0].config['batch_size']}, {augment} "
-        note += "augmentation. Cut short: not to be compared with published numbers."
+        note += "augmentation. Reduced run: not comparable with published numbers."
         parts.append((title, note, reduced_table(runs), draw_curves(runs)))
     if unfinished := [r for r in results if not r.is_done]:
-        note = "Stopped before the last step; in no other table."
+        note = "Stopped before the last step; not included in the other tables."
         parts.append(("Unfinished runs", note, unfinished_table(unfinished), None))
     return parts
 
@@ -264,7 +264,9 @@ def write(results: list[Result], output_dir: pathlib.Path) -> None:
 
 def define_flags() -> None:
     """Defines the flags; only the script does, so that the functions can be imported."""
-    flags.DEFINE_string("output_dir", "", "Folder of results.md and results.html, else RUNS_DIR.")
+    flags.DEFINE_string(
+        "output_dir", "", "Folder for results.md and results.html; by default RUNS_DIR."
+    )
 
 
 def main(runs_dir: str) -> None:

@@ -2,7 +2,7 @@
 # Trains the reduced runs on real CIFAR-10 whose results are in results/, and makes the report.
 #   bash commands/train_reduced.sh CIFAR10_ARCHIVE_OR_FOLDER [CIFAR10N.npz] [flags of launch.py]
 # 10,000 images, one in ten of them trusted; labels drawn anew with probability 0.2, 0.4 and 0.8,
-# and the human labels of CIFAR-10N if its file is given. A second call goes on where the first
+# and the human labels of CIFAR-10N if its file is given. A second call resumes where the first
 # stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."

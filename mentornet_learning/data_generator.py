@@ -36,19 +36,23 @@ def define_flags() -> None:
     """Defines the flags; only the script does, so that both scripts can be imported."""
     known = ", ".join((*curricula.CURRICULA, training_rows.DATA_DRIVEN))
     flags.DEFINE_string("outdir", "", "Folder of tr.npz and ts.npz.")
-    own = "or one of your own, module:function (features [n, 4], gamma) -> weights [n]"
+    own = "or your own, module:function (features [n, 4], gamma) -> weights [n]"
     flags.DEFINE_string("vstar_fn", "", f"One of {known}, {own}.")
     flags.DEFINE_float("vstar_gamma", None, "Parameter of the curriculum; by default its own.")
     flags.DEFINE_integer("sample_size", 100000, "Rows drawn from the grid, without replacement.")
     flags.DEFINE_string("input_csv_filename", "", "For data_driven: a student's dumped losses.")
-    flags.DEFINE_integer("seed", 0, "Of the rows drawn, or of the order of the dump's.")
+    flags.DEFINE_integer(
+        "seed", 0, "Random seed for drawing rows, or for ordering those of the dump."
+    )
 
 
 def main() -> None:
     check_count("seed", FLAGS.seed, 0)
     check(bool(FLAGS.outdir), "`outdir` must name a folder.", outdir=FLAGS.outdir)
     source, vstar_fn = FLAGS.input_csv_filename, FLAGS.vstar_fn
-    rule = f"`input_csv_filename` goes with vstar_fn={training_rows.DATA_DRIVEN}, and only with it."
+    rule = (
+        f"`input_csv_filename` goes only with vstar_fn={training_rows.DATA_DRIVEN}, which needs it."
+    )
     fits = (vstar_fn == training_rows.DATA_DRIVEN) == bool(source)
     check(fits, rule, vstar_fn=vstar_fn, input_csv_filename=source)
     if vstar_fn != training_rows.DATA_DRIVEN:

@@ -6,7 +6,7 @@
 
 Burn-in on the labels as given, dump of the trusted samples' losses, learning, training under the
 frozen MentorNet, evaluation: each a call to what the single scripts call, each left as it is when
-it is there already. Started again, the command goes on where it stopped.
+it is there already. Started again, the command resumes where it stopped.
 """
 
 from __future__ import annotations

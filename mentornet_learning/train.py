@@ -27,10 +27,12 @@ def define_flags() -> None:
     """Defines the flags; only the script does, so that both scripts can be imported."""
     flags.DEFINE_string("train_dir", "", "Folder of the checkpoint.")
     flags.DEFINE_string("data_path", "", "Folder of tr.npz and ts.npz.")
-    flags.DEFINE_integer("mini_batch_size", 512, "Rows a step.")
+    flags.DEFINE_integer("mini_batch_size", 512, "Rows per step.")
     flags.DEFINE_float("max_step_train", 3000, "Steps, e.g. 3e4.")
-    flags.DEFINE_float("learning_rate", 0.05, "Initial learning rate; it falls to 0 as a cosine.")
-    flags.DEFINE_integer("seed", 0, "Of the initial weights and the batches.")
+    flags.DEFINE_float(
+        "learning_rate", 0.05, "Initial learning rate; it decays to 0 along a cosine."
+    )
+    flags.DEFINE_integer("seed", 0, "Random seed of the initial weights and the batches.")
     flags.DEFINE_string("checkpoint_name", "mentornet", "Name of the checkpoint in train_dir.")
 
 

@@ -165,12 +165,12 @@ def further_values(further: Sequence[str], texts: Sequence[str]) -> list[float]:
 def define_flags() -> None:
     """Defines the flags; only the script does, so that the functions can be imported."""
     flags.DEFINE_string("model_dir", "", "MentorNet: checkpoint prefix, folder or shipped name.")
-    flags.DEFINE_string("outdir", "", "Folder of the pictures; by default the model's.")
+    flags.DEFINE_string("outdir", "", "Folder for the pictures; by default the model's.")
     flags.DEFINE_float("loss_bound", 15, "Largest loss and loss difference shown, in nats.")
     flags.DEFINE_string("epoch_ranges", "0,10,20,30,40,50,60,70,80,90,99", "Epochs shown.")
-    flags.DEFINE_list("further_features", [], "Values of features beyond the release's four.")
-    flags.DEFINE_string("vstar_fn", "", "Show this curriculum's target, too.")
-    flags.DEFINE_float("vstar_gamma", None, "Its parameter; by default its own.")
+    flags.DEFINE_list("further_features", [], "Values of the features beyond the release's four.")
+    flags.DEFINE_string("vstar_fn", "", "Also show this curriculum's target.")
+    flags.DEFINE_float("vstar_gamma", None, "Parameter of that curriculum; by default its own.")
 
 
 def main() -> None:

@@ -185,7 +185,7 @@ def test_bfloat16_differs_by_rounding_only():
 
 def test_images_that_are_too_small():
     assert small(size=9).output.shape == (None, 10)
-    with pytest.raises(InputError, match="at least 9 pixels a side"):
+    with pytest.raises(InputError, match="at least 9 pixels per side"):
         small(size=8)
 
 

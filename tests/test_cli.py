@@ -186,7 +186,7 @@ GOOD = [f"--trained_mentornet_dir={MENTORNET}", "--data_dir=d", "--train_log_dir
         (SCRIPTS[2], ["--data_dir=d"], "`checkpoint_dir` must name a folder"),
         (SCRIPTS[3], ["--dataset_name=mnist"], "cifar10, cifar100, digits"),
         (SCRIPTS[3], ["--noise_fraction=40"], "`noise_fraction` must lie in 0..1"),
-        (SCRIPTS[3], ["--noise_type=file"], "`noise_file` goes with noise_type='file'"),
+        (SCRIPTS[3], ["--noise_type=file"], "`noise_file` must be given if and only if"),
         (SCRIPTS[3], ["--dataset_name=cifar10"], "`source` must name the archive"),
         (SCRIPTS[4], ["--outdir=o", "--vstar_fn=own"], "`vstar_fn` must be one of"),
         (SCRIPTS[5], ["--train_dir=t"], "`data_path` must name a folder"),

@@ -158,7 +158,10 @@ def test_records_of_the_release(tmp_path, prepared):
         ([("{id}", "", "{other}", "1", 1)], "`given_label` of id .* another data set"),
         ([("{id}", "", "cat", "1", 1)], "`given_label` must be a class of the records"),
         ([("{id}", "", "{given}", "dog", 1)], "`corrected_label` must be a class of .*dog"),
-        ([("{id}", "", "{given}", "1", 1), ("{id}", "", "{given}", "", 1)], "in two ways"),
+        (
+            [("{id}", "", "{given}", "1", 1), ("{id}", "", "{given}", "", 1)],
+            "must not have conflicting labels",
+        ),
         ([("{id}", "", "{given}")], "must have 5 cells"),
         (["no table"], "must have 5 cells"),
     ],

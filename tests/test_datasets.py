@@ -144,7 +144,7 @@ def test_other_pickles_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_cifar(tmp_path / "official", "cifar10", "python")
     (tmp_path / "official" / "data_batch_3").write_bytes(pickle.dumps({b"data": Evil()}, 2))
-    with pytest.raises(InputError, match=r"data_batch_3.*posix.system is not admitted"):
+    with pytest.raises(InputError, match=r"data_batch_3.*posix.system is not allowed"):
         sources.load("cifar10", str(tmp_path / "official"))
     assert not (tmp_path / "pickle_was_executed").exists()
 
@@ -179,7 +179,7 @@ def test_a_source_by_its_name(tmp_path):
         ("mine", "keras", "keras holds cifar10 or cifar100: .* cifar10 or cifar100"),
         ("cifar10", "npz:a.npz", "npz holds data of your own: .* a name other than cifar10"),
         ("digits", "digits:8x8", "`source` digits takes no location"),
-        ("mine", __file__, "is of no kind that can hold mine: class_folders, csv, npz"),
+        ("mine", __file__, "is not of a kind that can hold mine: class_folders, csv, npz"),
     ):
         with pytest.raises(InputError, match=rule):
             sources.load(dataset, source)
@@ -380,7 +380,7 @@ def test_damaged_records_name_file_and_record(release):
         read(path)
     shapes = [images[0], images[1][:16]]
     write_release_records(path, shapes, [3, 4], tf.io.encode_png)
-    with pytest.raises(InputError, match=r"record 1: the image must be 32 x 32 as the first"):
+    with pytest.raises(InputError, match=r"record 1: the image must be 32 x 32, like the first"):
         read(path)
 
 

@@ -164,8 +164,8 @@ def test_a_killed_worker_comes_back(undisturbed, train_flags, tmp_path, victim):
     workers.processes[victim] = workers.start(victim)
     statuses, outputs = workers.finish()
     assert statuses == [0, 0], outputs
-    assert "Starting anew from the latest checkpoint" in outputs[1 - victim]
-    assert "Going on from" in outputs[victim]
+    assert "Restarting from the latest checkpoint" in outputs[1 - victim]
+    assert "Resuming from" in outputs[victim]
     assert_same_state(undisturbed, tmp_path)
     assert_same_rows(undisturbed, tmp_path)
 
@@ -210,7 +210,7 @@ def test_a_worker_that_never_comes(train_flags, tmp_path):
 )
 def test_other_clusters_are_refused(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(InputError, match="`TF_CONFIG` must be like"):
+    with pytest.raises(InputError, match="`TF_CONFIG` must look like"):
         distribution.Cluster()
 
 

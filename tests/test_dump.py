@@ -120,7 +120,7 @@ def test_data_driven_rows_against_numpy():
         ("0 1 2 2 0.5\n1 1 2 3 x\n", "line 2: must hold numbers"),
         ("0 1 2 2 0.5\n1 100 2 3 1\n", r"line 2: the epoch must lie in 0..99"),
         ("0 1 2 2 nan\n", "line 1: the loss"),
-        ("0 1 2 2 0.5\n1 1 3 3 1\n", "right and wrong labels"),
+        ("0 1 2 2 0.5\n1 1 3 3 1\n", "correct and wrong labels"),
         ("", "must not be empty"),
     ],
 )

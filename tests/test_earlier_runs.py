@@ -57,7 +57,7 @@ def test_a_run_goes_on(earlier, digits, tmp_path):
     process = start("code/cifar_train_mentormix.py", *arguments, PYTHONPATH=str(EARLIER))
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
-    assert "Going on from" in output
+    assert "Resuming from" in output
     state = latest_state(folder)
     with np.load(EARLIER / "end.npz") as file:
         expected = {key.replace("|", "/"): file[key] for key in file.files}

@@ -152,7 +152,7 @@ def test_timeout(digits, tmp_path, capsys):
 def test_a_flag_that_disagrees_is_named(trained, digits, tmp_path, capsys):
     job.run(config(trained, digits, tmp_path, studentnet="resnet101"))
     output = capsys.readouterr().out
-    assert output.count("--studentnet=resnet101 is passed over: the checkpoint's is inception") == 1
+    assert output.count("--studentnet=resnet101 is ignored: the checkpoint's is inception") == 1
     assert len(rows(tmp_path)) == 3
 
 
@@ -172,7 +172,7 @@ def test_a_student_of_the_release(trained, digits, tmp_path):
         tensors=[variable.value for variable in variables.values()],
     )
     tf.compat.v1.train.update_checkpoint_state(str(folder), "model.ckpt-120000")
-    with pytest.raises(InputError, match="--studentnet and --dataset_name must say what it is"):
+    with pytest.raises(InputError, match="give --studentnet and --dataset_name"):
         job.run(config(folder, digits, tmp_path, run_once=True))
     names = {"studentnet": "inception", "dataset_name": "digits"}
     job.run(config(folder, digits, tmp_path, run_once=True, **names))

@@ -255,7 +255,7 @@ def test_the_classes_names(trained, tmp_path, capsys):
         export.load_trained(str(trained), data_dir=str(tmp_path))
     gone = {"dataset_name": "mine", "num_classes": 2, "data_dir": str(tmp_path / "gone")}
     assert export._class_names(gone, None) == ("0", "1")
-    assert "nothing names the classes" in capsys.readouterr().out
+    assert "class names are unknown" in capsys.readouterr().out
 
 
 def test_registry_names_what_the_release_has():

@@ -193,7 +193,7 @@ def test_bad_input():
                     features=("loss", "loss_difference", "label", "epoch", "loss_variance")
                 )
             },
-            "without further features",
+            "without additional features",
         ),
     ):
         with pytest.raises(InputError, match=part):

@@ -112,7 +112,7 @@ def test_a_weighting_is_a_column(tmp_path):
     [
         (["--table=nowhere.csv"], "`table` nowhere.csv cannot be read"),
         ([f"--table={ROOT / 'requirements.txt'}"], "must have rows and these columns"),
-        ([f"--table={PUBLISHED}", "--filter=mnist"], "`filter` must leave a run"),
+        ([f"--table={PUBLISHED}", "--filter=mnist"], "`filter` must match at least one run"),
         ([f"--table={PUBLISHED}", "--scale=0"], "`scale` must be positive"),
     ],
 )

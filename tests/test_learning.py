@@ -60,7 +60,7 @@ def test_a_curriculum_of_ones_own(tmp_path, monkeypatch):
     _, targets = training_rows.generate("own:half", None, 100, 0)
     np.testing.assert_array_equal(targets, 0.5)
     for name, part in (
-        ("own:wrong", r"one weight in 0..1 a sample"),
+        ("own:wrong", r"one weight in 0..1 per sample"),
         ("own:missing", "cannot be imported"),
         ("nowhere:half", "cannot be imported"),
     ):

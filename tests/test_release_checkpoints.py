@@ -74,12 +74,14 @@ def test_refused(inception, tmp_path):
     lacking = {name: value for name, value in values.items() if name != "CifarNet/fc3/biases"}
     refused(inception, save(tmp_path / "lacking", lacking), "lacks CifarNet/fc3/biases")
     more = values | {"CifarNet/fc5/biases": np.zeros(3, np.float32)}
-    refused(inception, save(tmp_path / "more", more), "has CifarNet/fc5/biases left over")
+    refused(inception, save(tmp_path / "more", more), "has unexpected CifarNet/fc5/biases")
     hundred = values | {"CifarNet/logits/biases": np.zeros(100, np.float32)}
     shape = r"CifarNet/logits/biases must have the shape \(10,\)"
     refused(inception, save(tmp_path / "hundred", hundred), shape)
     other = {name: np.zeros(3, np.float32) for name in SHAPES["resnet101"]}
-    refused(inception, save(tmp_path / "other", other), "is no checkpoint of inception: it lacks")
+    refused(
+        inception, save(tmp_path / "other", other), "is not a checkpoint of inception: it lacks"
+    )
     refused(inception, tmp_path / "none", "cannot be read")
 
 

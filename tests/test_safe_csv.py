@@ -51,8 +51,8 @@ def test_every_text_comes_back(rows):
         (b"a,b\n1,\xe9\n", "f.csv, line 2: must be UTF-8"),
         ("a,b\n1,2\n".encode("utf-16"), "f.csv, line 1: must be UTF-8"),
         ("a,b\n1,2\n".encode("utf-16-le"), "f.csv must be UTF-8 text"),
-        (b'a,b\n1,"2\n', "f.csv, line 2: is no valid CSV"),
-        (b"a,b\n1,2\n\n1,2,3\n", "line 4: must have 2 cells, as the header. Received: cells=3"),
+        (b'a,b\n1,"2\n', "f.csv, line 2: is not valid CSV"),
+        (b"a,b\n1,2\n\n1,2,3\n", "line 4: must have 2 cells, like the header. Received: cells=3"),
     ],
 )
 def test_what_is_refused(data, message):

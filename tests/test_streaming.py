@@ -34,7 +34,7 @@ def test_files_that_change_or_vanish(digits, tmp_path, monkeypatch):
     for number, (damage, message) in enumerate(
         (
             (lambda: os.utime(file, (0, 0)), "must not change while it is used"),
-            (file.unlink, "cannot be read any more"),
+            (file.unlink, "can no longer be read"),
         )
     ):
 

@@ -238,7 +238,7 @@ def test_wrong_weightings():
         ("gce", {"q": 2}, "`q` must lie in 0..1"),
         ("elr", {"lambda": -1}, "`lambda` must not be negative"),
         ("elr", {}, "`num_classes` must be known"),
-        ("mentornet", {}, "do not suit `weighting`: missing a required argument: 'mentor'"),
+        ("mentornet", {}, "do not fit `weighting`: missing a required argument: 'mentor'"),
         ("self_paced", {"burn_in_epoch": 101}, "`burn_in_epoch` must lie in"),
     ):
         with pytest.raises(InputError, match=part.replace("(", r"\(")):
@@ -251,7 +251,7 @@ def test_wrong_weightings():
         model.fit(*weighting_runs.data(), verbose=0)
     with pytest.raises(InputError, match="burn_in_epoch: of the MentorNet"):
         MentoredModel(weighting_runs.linear_student(), weighting="gce", burn_in_epoch=3)
-    with pytest.raises(InputError, match="one weight a sample"):
+    with pytest.raises(InputError, match="one weight per sample"):
         as_weighed(tf.ones([3]), a_batch([1.0, 2.0, 3.0]))
 
 

@@ -112,7 +112,7 @@ class MentoredModel(keras.Model):
         # Keras' own variables, so that backups and saved models hold them.
         context = Context(self.seed, self.num_examples, classes, self._make_variable)
         self.weighting = self._make_weighting(context)
-        rule = "`weighting` must not need a history of each sample, which a fit() does not keep."
+        rule = "`weighting` must not need per-sample history, which fit() does not keep."
         check(not context.needs_history, rule, weighting=self._other)
         self._steps = self._make_variable("total_steps", (), "int64", False)
         self._needs_positions = context.needs_positions
@@ -137,12 +137,12 @@ class MentoredModel(keras.Model):
             rule = f"{', '.join(changed)}: of the MentorNet; `weighting` has `weighting_options`."
             check(not changed, rule, weighting=self._other)
             return None
-        rule = "`weighting_options` needs `weighting`; a MentorNet has arguments of its own."
+        rule = "`weighting_options` needs `weighting`; a MentorNet has its own arguments."
         check(not self._options, rule, weighting_options=self._options)
         found = load_mentornet(mentor) if isinstance(mentor, str) else mentor
         found.trainable = False
         further = found.further_features
-        rule = "`mentor` must be a MentorNet without further features."
+        rule = "`mentor` must be a MentorNet without additional features."
         check(not further, rule, further_features=further)
         return found
 
@@ -220,7 +220,7 @@ class MentoredModel(keras.Model):
           InputError: neither is known.
         """
         steps = self.total_steps or steps
-        rule = "`total_steps` must be given: the data do not say how many batches they have."
+        rule = "`total_steps` must be given: the number of batches in the data is unknown."
         check(bool(steps), rule, total_steps=self.total_steps)
         self._steps.assign(steps)
 

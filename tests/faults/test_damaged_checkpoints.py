@@ -52,9 +52,9 @@ def test_training_goes_on_from_a_good_one(whole, digits, tmp_path, seed, capsys)
     loop.train(saving_config(digits, damaged))
     assert_same_state(whole, damaged)
     output = capsys.readouterr().out
-    assert "Going on from" in output
+    assert "Resuming from" in output
     if damage is cut and name != "checkpoint":
-        assert "model.ckpt-4 is passed over" in output
+        assert "model.ckpt-4 is ignored" in output
 
 
 @pytest.mark.parametrize("seed", range(times(quick=3, full=60)))

@@ -54,7 +54,7 @@ def test_training(undisturbed, train_flags, tmp_path):
         kill_while(process, lambda old=checkpoints: set(folder.glob("model.ckpt-*")) != old, 0.4)
     status, output = run(SCRIPT, *flags)
     assert status == 0, output
-    assert "Going on from" in output
+    assert "Resuming from" in output
     assert_same_state(undisturbed, folder)
     rows, expected = (read_json_lines(f / "metrics.jsonl") for f in (folder, undisturbed))
     assert [row["step"] for row in rows] == [row["step"] for row in expected]

@@ -23,7 +23,7 @@ _LARGEST_PNG = 64  # Larger ones are photographs for people to judge, for which 
 
 
 def to_csv(scores: LabelScores) -> str:
-    """One line a sample, the most suspicious first; with its path, if it was made from a file.
+    """One line per sample, the most suspicious first; with its path, if it was made from a file.
 
     The columns `is_label_issue`, `label_score` (0..1, low is bad), `given_label` and
     `predicted_label` are named as in cleanlab's Datalab.

@@ -46,7 +46,7 @@ def html_table(header: Row, rows: Sequence[Row]) -> str:
         "<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>\n" for row in rows
     )
     table = f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
-    # Who has no mouse scrolls it by arrow keys, for which it must take the focus.
+    # Keyboard users scroll it with the arrow keys, so it must be focusable.
     return f'<div class="scroll" role="group" aria-label="Table" tabindex="0">{table}</div>\n'
 
 

@@ -51,12 +51,12 @@ def _gpus() -> str:
 
 def _start_anew(error: WorkerLostError) -> None:
     """Replaces the process by one that runs the same command, and waits for the lost worker."""
-    warn(f"A worker is gone ({error}). Starting anew from the latest checkpoint.")
+    warn(f"Lost contact with another worker ({error}). Restarting from the latest checkpoint.")
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def run(main: Callable[..., Any], *arguments: str) -> None:
-    """Parses the flags and runs `main`; what a user can mend ends in one line and status 2.
+    """Parses the flags and runs `main`; an InputError ends it with one line and status 2.
 
     `main` reads FLAGS, imports what needs TensorFlow, and makes one call into the package. It is
     given the values of the positional `arguments`, all of which must be there; one that ends in
@@ -74,13 +74,13 @@ def run(main: Callable[..., Any], *arguments: str) -> None:
             return rest
         except flags.Error as error:
             print(f"error: {error}", file=sys.stderr)
-            print("The flags are listed by --help.", file=sys.stderr)
+            print("Run with --help for a list of flags.", file=sys.stderr)
             sys.exit(2)
 
     def guarded(argv: list[str]) -> None:
         try:
             main(*argv[1:])
-        except (InputError, OSError) as error:  # A full disk, say, is the user's to mend, too.
+        except (InputError, OSError) as error:  # E.g. a full disk.
             message = " ".join(str(error).split())
             print(f"error: {message}", file=sys.stderr, flush=True)
             sys.exit(2)

@@ -53,7 +53,7 @@ def define_weighting_flags(flag_values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_float(
         "loss_p_precentile",
         None,
-        "As the published commands spell loss_p_percentile.",
+        "loss_p_percentile as misspelt in the published commands.",
         flag_values=flag_values,
     )
 

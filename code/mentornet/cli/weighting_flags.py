@@ -28,7 +28,7 @@ def define_weighting_flag(default: str, flag_values: flags.FlagValues = FLAGS) -
     flags.DEFINE_list(
         "weighting_options",
         [],
-        "Options of --weighting as name=value,...; a value with commas has to be quoted.",
+        "Options of --weighting as name=value,...; values that contain commas must be quoted.",
         flag_values=flag_values,
     )
 
@@ -48,7 +48,7 @@ def named(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> NamedWeighti
     registry.check_name(name)
     rule = "--weighting=mentornet needs cifar_train_mentornet.py or cifar_train_mentormix.py."
     check(name != MENTORNET, rule, weighting=name)
-    rule = f"--weighting_options does not go with --weighting={name}, which has none."
+    rule = f"--weighting_options does not go with --weighting={name}, which has no options."
     check(not options or name != UNIFORM, rule, weighting_options=options)
     known = () if ":" in name else registry.options_of(name)
     for flag in _MENTORNET_FLAGS if mentored else ():

@@ -45,12 +45,12 @@ class EvalConfig:
         "suits the student.",
     )
     eval_interval_secs: float = option(
-        600.0, "Seconds between two looks for new checkpoints.", check=not_negative
+        600.0, "Seconds between checks for new checkpoints.", check=not_negative
     )
     timeout_secs: float | None = option(
         None, "Stop after this many seconds without a new checkpoint.", check=not_negative
     )
-    run_once: bool = option(False, "Evaluate the checkpoints that are there, then stop.")
+    run_once: bool = option(False, "Evaluate the existing checkpoints, then stop.")
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -46,14 +46,14 @@ class WeightingConfig:
         0, "Epoch percentage up to which every weight is 1.", check=within(0, 100)
     )
     fixed_epoch_after_burn_in: bool = option(
-        False, "Show the MentorNet no epoch after burn_in_epoch."
+        False, "Show the MentorNet burn_in_epoch as the epoch throughout the rest of training."
     )
     loss_moving_average_decay: float = option(
         0.5, "Decay of the moving average of the losses' percentile.", check=within(0, 1)
     )
     example_dropout_rates: str | Sequence[float] = option(
         "0.5, 17, 0.05, 78, 1.0, 5",
-        "rate,epochs,rate,epochs,...: share of the samples dropped in so many epochs; the epochs "
+        "rate,epochs,rate,epochs,...: share of samples dropped for that many epochs; the epochs "
         "are percentages and sum to 100.",
         check=read_by(schedules.dropout_rates),
     )

@@ -6,11 +6,11 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """Input that a user can mend; scripts print it on one line and exit with status 2."""
+    """Input that a user can correct; scripts print it on one line and exit with status 2."""
 
 
 class WorkerLostError(RuntimeError):
-    """Another worker is gone; scripts start anew and wait for it."""
+    """Lost contact with another worker; scripts restart and wait for it."""
 
 
 def check(condition: bool, rule: str, **received: Any) -> None:

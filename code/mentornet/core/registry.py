@@ -88,11 +88,11 @@ class Registry:
         return found[name] if place.is_one_of_several else found
 
     def help(self) -> str:
-        """One line an entry, for the help of a flag."""
+        """One line per entry, for the help of a flag."""
         return "\n".join(f"{name}: {text}" for name, text in self.descriptions().items())
 
     def table(self) -> str:
-        """One row an entry of a table in Markdown, for the documents."""
+        """A Markdown table with one row per entry, for the documents."""
         rows = self.descriptions().items()
         return "\n".join(f"| `{name}` | {text.removesuffix('.')} |" for name, text in rows)
 

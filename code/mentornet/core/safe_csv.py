@@ -48,7 +48,7 @@ def read_table(data: bytes, name: str) -> tuple[list[str], list[tuple[int, list[
 
     Args:
       data: the file's bytes: UTF-8, with or without a byte order mark.
-      name: what the file is called in messages.
+      name: the file's name in messages.
 
     Returns:
       The header, empty if there is none, and of each row its line's number and its cells.
@@ -73,9 +73,9 @@ def read_table(data: bytes, name: str) -> tuple[list[str], list[tuple[int, list[
             if not header:
                 header = cells
                 continue
-            rule = f"{name}, line {lines.line_num}: must have {len(header)} cells, as the header."
+            rule = f"{name}, line {lines.line_num}: must have {len(header)} cells, like the header."
             check(len(cells) == len(header), rule, cells=len(cells))
             rows.append((lines.line_num, cells))
     except csv.Error as error:
-        raise InputError(f"{name}, line {lines.line_num}: is no valid CSV: {error}") from None
+        raise InputError(f"{name}, line {lines.line_num}: is not valid CSV: {error}") from None
     return header, rows

@@ -12,7 +12,7 @@ import tensorflow as tf
 from mentornet.core import files
 from mentornet.core.errors import InputError
 
-# What TensorFlow raises for a checkpoint that is gone, damaged or another's.
+# What TensorFlow raises for a checkpoint that is missing, damaged or of another model.
 READ_ERRORS = (
     tf.errors.OpError,
     AssertionError,

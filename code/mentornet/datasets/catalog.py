@@ -32,7 +32,7 @@ class DatasetInfo:
     Attributes:
       name: as in `<name>_<split>-00000-of-00001`.
       num_classes: labels are 0..num_classes-1.
-      class_names: one a class, or empty when unknown.
+      class_names: one per class, or empty when unknown.
       label_key: the record's key of the label that is trained on.
       augment: whether random crops and flips make sense for these images.
     """

@@ -43,7 +43,7 @@ class CorrectConfig:
         "With --records: corrections.csv, saved by labels.html; with --accept_above a labels.csv.",
         group=FLAGS_GROUP,
     )
-    output_dir: str = option(REQUIRED, "The folder to make.")
+    output_dir: str = option(REQUIRED, "Folder to create.")
     accept_above: float | None = option(
         None,
         "Accept the prediction of labels.csv wherever 1 - label_score, the report's confidence "
@@ -51,7 +51,7 @@ class CorrectConfig:
         check=within(0, 1),
         group=FLAGS_GROUP,
     )
-    dataset_name: str = option("cifar10", "Of records without a manifest.")
+    dataset_name: str = option("cifar10", "Data set of records without a manifest.")
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -137,7 +137,7 @@ def _is_there(folder: pathlib.Path, facts: dict[str, Any]) -> dict[str, Any] | N
     """The manifest of a folder that these corrections made already; None if there is no folder."""
     manifest = read_manifest(folder)
     if manifest is None:
-        rule = "`output_dir` exists and has no manifest; it is left as it is."
+        rule = "`output_dir` exists and has no manifest; it was left unchanged."
         check(not folder.exists(), rule, output_dir=str(folder))
         return None
     same = ("sha256", "accept_above", "records_fingerprint")

@@ -54,7 +54,7 @@ def read_corrections(
 
     Args:
       data: the file.
-      name: what it is called in messages.
+      name: its name in messages.
       known: the records.
       accept_above: None for a reviewed file.
 
@@ -85,7 +85,7 @@ def read_corrections(
             label = parser.label(line, row, "predicted_label")
             if parser.confidence(line, row) <= accept_above:
                 continue
-        rule = f"{name}, line {line}: `id` {row['id']} must not be decided in two ways."
+        rule = f"{name}, line {line}: `id` {row['id']} must not have conflicting labels."
         check(decided.setdefault(position, label) == label, rule, corrected_label=row[needed[2]])
     return np.array(sorted(decided.items()), np.int64).reshape(-1, 2)
 
@@ -113,7 +113,7 @@ class _Rows:
     def position(self, line: int, row: dict[str, str]) -> int:
         """Where the row's sample stands among the records, which must agree on what it is."""
         where = f"{self._name}, line {line}"
-        rule = f"{where}: `id` must be that of a record."
+        rule = f"{where}: `id` must be the id of a record."
         check(row["id"].strip() in self._positions, rule, id=row["id"])
         position = self._positions[row["id"].strip()]
         number = int(self._known.ids[position])

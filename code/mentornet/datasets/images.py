@@ -56,12 +56,12 @@ class EncodedImages:
             path = self.files[file]
             try:
                 with open(path, "rb", buffering=0) as opened:
-                    rule = f"{path} must not change while it is used."
+                    rule = f"{path} must not change while it is in use."
                     check(version_of(opened.fileno()) == self.versions[file], rule)
                     for i in np.flatnonzero(files == file):
                         result[i] = os.pread(opened.fileno(), sizes[i], starts[i])
             except OSError as error:
-                raise InputError(f"{path} cannot be read any more: {error}") from None
+                raise InputError(f"{path} can no longer be read: {error}") from None
         return result
 
 
@@ -108,7 +108,7 @@ def decode_all(
     except (tf.errors.InvalidArgumentError, ValueError):
         for i in range(start, len(images)):
             shape = decode_one(images, i, where).shape
-            rule = f"{where(i)}: the image must be {image_shape} as the first is."
+            rule = f"{where(i)}: the image must be {image_shape}, like the first one."
             check(shape == image_shape, rule, shape=shape)
         raise
     return tf.constant(decoded)
@@ -127,7 +127,7 @@ def decode_one(images: EncodedImages, index: int, where: Callable[[int], str]) -
 
 
 def check_claims(sizes: np.ndarray, where: Callable[[int], str]) -> None:
-    """Refuses images whose headers claim too much, before memory is given to them.
+    """Rejects images whose headers claim too much, before memory is allocated for them.
 
     Args:
       sizes: int [n, 2], see `claimed_size`.
@@ -144,7 +144,7 @@ def check_claims(sizes: np.ndarray, where: Callable[[int], str]) -> None:
         check(pixels[i] > 0, f"{where(i)}: the image cannot be decoded.", size=size)
         rule = f"{where(i)}: images must have at most {MAX_PIXELS} pixels."
         check(pixels[i] <= MAX_PIXELS, rule, size=size)
-        rule = f"{where(i)}: the image must be {width} x {height} as the first is."
+        rule = f"{where(i)}: the image must be {width} x {height}, like the first one."
         raise InputError(f"{rule} Received: size={size}")
 
 

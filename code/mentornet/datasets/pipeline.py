@@ -43,7 +43,7 @@ def sample_indices(
     Args:
       global_step: int64 scalar.
       num_examples: size of the data set, at least `batch_size`.
-      batch_size: samples a step.
+      batch_size: samples per step.
       seed: the run's seed.
 
     Returns:
@@ -101,12 +101,12 @@ def training_batches(
 ) -> tf.data.Dataset:
     """The batches of steps first_step..last_step-1, or one replica's share of them.
 
-    What a step sees depends on (seed, step) alone, so a run resumed at any step goes on as if it
+    What a step sees depends on (seed, step) alone, so a run resumed at any step continues as if it
     had never stopped, and nothing is skipped over to get there.
 
     Args:
       examples: the training split.
-      batch_size: samples a step, those of all replicas.
+      batch_size: samples per step, over all replicas.
       seed: the run's seed.
       first_step: global step of the first batch.
       last_step: global step after the last batch.

@@ -76,7 +76,7 @@ def _existing(folder: pathlib.Path, config: dict[str, Any]) -> dict[str, Any] | 
             advice = "remove the folder or choose another `output_dir`"
             raise InputError(f"{folder} holds other data ({'; '.join(different)}); {advice}.")
         return existing
-    rule = "The folder exists and has no manifest; it is left as it is."
+    rule = "The folder exists and has no manifest; it was left unchanged."
     check(not folder.exists(), rule, folder=str(folder))
     return None
 
@@ -189,7 +189,7 @@ def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
       The manifests by folder.
 
     Raises:
-      InputError: the source or the noise cannot be had, or a folder holds other data.
+      InputError: the source or the noise cannot be loaded, or a folder holds other data.
     """
     is_own = config.dataset_name not in KNOWN
     options = config.own_options() if is_own else None

@@ -41,14 +41,14 @@ class PrepareConfig:
     )
     noise_type: str = option(
         "uniform",
-        "What happens to a label, with probability noise_fraction.\n{noise_types}",
+        "What happens to a label with probability noise_fraction.\n{noise_types}",
         check=lambda _, value: noise.NOISE_TYPES.check(value),
     )
     noise_fraction: float = option(
         0.0, "Probability 0..1 that a label is replaced.", check=within(0, 1)
     )
     noise_file: str | None = option(None, "For noise_type=file: .npy or .npz of training labels.")
-    noise_key: str | None = option(None, "The array's name in an .npz file.")
+    noise_key: str | None = option(None, "Name of the array in an .npz file.")
     num_train: int | None = option(
         None,
         "Keep a random subset of this many training images; by default all.",
@@ -59,9 +59,9 @@ class PrepareConfig:
     )
     image_size: int | None = option(None, "Your own images: pixels per side, by default 32.")
     test_share: float = option(
-        0.2, "Your own data: share set aside as test split if there is none."
+        0.2, "Your own data: share held out as the test split if there is none."
     )
-    skip_bad: bool = option(False, "Your own images: leave out (and list) unreadable ones.")
+    skip_bad: bool = option(False, "Your own images: skip (and list) unreadable ones.")
     seed: int = option(
         0,
         "Random seed of the noise, the subset, the test split and the trusted images.",
@@ -75,7 +75,7 @@ class PrepareConfig:
         check(known or self.source is not None, rule, dataset_name=self.dataset_name)
         if not known:
             self.own_options()
-        rule = "`noise_file` goes with noise_type='file', and only with it."
+        rule = "`noise_file` must be given if and only if noise_type='file'."
         fits = (self.noise_type == "file") == (self.noise_file is not None)
         check(fits, rule, noise_type=self.noise_type, noise_file=self.noise_file)
 

@@ -142,7 +142,11 @@ def read_examples(data_dir: str, info: DatasetInfo, split: str) -> Examples:
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         parsed = list(pool.map(lambda file: _read_file(file, info), files))
     columns = {key: np.concatenate([part[key] for part in parsed]) for key in parsed[0]}
-    check(len(columns["image/id"]) > 0, f"No records in {files[0]} and its like.", files=len(files))
+    check(
+        len(columns["image/id"]) > 0,
+        f"No records in {files[0]} or the other record files.",
+        files=len(files),
+    )
     file = np.repeat(np.arange(len(files)), [len(part["image/id"]) for part in parsed])
     where = _Locator(files, file)
     labels = columns[info.label_key]
@@ -235,4 +239,4 @@ def _first_unparsable_record(chunk: tf.Tensor, start: int) -> str:
             tf.train.Example.FromString(serialized)
         except Exception:  # protobuf's DecodeError has no stable public name.
             return f"record {start + i}: not a tf.train.Example."
-    return f"records {start}..{start + len(chunk) - 1}: a key holds values of another type."
+    return f"records {start}..{start + len(chunk) - 1}: a key holds values of the wrong type."

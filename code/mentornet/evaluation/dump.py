@@ -67,7 +67,7 @@ def write_losses(
       output_csv_file: the file to write; it appears only when complete.
       checkpoint_dir: a training job's train_log_dir.
       data_dir, split_name: the records.
-      batch_size: images a forward pass; does not change the result.
+      batch_size: images per forward pass; does not change the result.
       num_samples, seed: see `choose`.
 
     Raises:

@@ -37,7 +37,7 @@ class TrainedStudent:
       model: float32 [batch, height, width, channels], images as `preprocess` returns them, to
         float32 logits [batch, classes].
       image_shape: (height, width, channels).
-      class_names: one a class; their numbers where nothing names them.
+      class_names: one per class; their numbers where nothing names them.
       global_step: number of updates.
       standardization: of the images, see `datasets.augmentation.standardize`.
     """
@@ -118,7 +118,7 @@ def _class_names(run: dict[str, Any], data_dir: str | None) -> tuple[str, ...]:
         # The run's records are gone or lie on another machine.
         names = KNOWN[name].class_names if name in KNOWN else ()
     if not names:
-        print("WARNING: nothing names the classes; they are called by their numbers.", flush=True)
+        print("WARNING: class names are unknown; class numbers are used instead.", flush=True)
         return tuple(map(str, range(num_classes)))
     rule = f"The classes of `data_dir` must be the {num_classes} of the student."
     check(len(names) == num_classes, rule, data_dir=data_dir or run["data_dir"], classes=len(names))
@@ -161,7 +161,7 @@ def _write_onnx(trained: TrainedStudent, output: pathlib.Path) -> None:
         import tf2onnx
     except ImportError as error:
         raise InputError(
-            f"`format` onnx needs further packages: pip install 'mentornet[onnx]'. ({error})"
+            f"`format` onnx needs additional packages: pip install 'mentornet[onnx]'. ({error})"
         ) from None
     _, classify, signature = _classifier(trained)
     model, _ = tf2onnx.convert.from_function(

@@ -83,7 +83,7 @@ class _Job:
                 self.say_once(f"Step {step}: the checkpoint was deleted before it was evaluated.")
             else:
                 reason = str(error).splitlines()[0]
-                self.say_once(f"WARNING: step {step}: {prefix} cannot be read yet: {reason}")
+                self.say_once(f"WARNING: step {step}: {prefix} cannot be read yet:  {reason}")
             return
         assert self._predictor and self._examples
         info, examples = self._examples
@@ -102,7 +102,7 @@ class _Job:
         for name in ("studentnet", "dataset_name"):
             asked = getattr(self._config, name)
             if asked is not None and asked != run[name]:
-                told = f"WARNING: --{name}={asked} is passed over: the checkpoint's is {run[name]}."
+                told = f"WARNING: --{name}={asked} is ignored: the checkpoint's is {run[name]}."
                 self.say_once(told)
         if self._examples is None:
             info = dataset_info(run["dataset_name"], self._config.data_dir)
@@ -128,7 +128,7 @@ class _Job:
             config = self._config
             names = {"studentnet": config.studentnet, "dataset_name": config.dataset_name}
             if None in names.values():
-                rule = "--studentnet and --dataset_name must say what it is."
+                rule = "give --studentnet and --dataset_name."
                 raise InputError(f"{prefix} holds no configuration: {rule}") from None
             return names
 

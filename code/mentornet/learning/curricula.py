@@ -113,11 +113,11 @@ def targets(name: str, features: np.ndarray, gamma: float | None) -> np.ndarray:
     """The target weights of curriculum `name`, float64 [n].
 
     Raises:
-      InputError: see `find`; or the function does not return one weight in 0..1 a sample.
+      InputError: see `find`; or the function does not return one weight in 0..1 per sample.
     """
     weights = np.asarray(find(name)(features, gamma), np.float64)
     fits = weights.shape == (len(features),) and bool(((weights >= 0) & (weights <= 1)).all())
-    rule = f"`vstar_fn` {name} must return one weight in 0..1 a sample."
+    rule = f"`vstar_fn` {name} must return one weight in 0..1 per sample."
     check(fits, rule, shape=weights.shape)
     return weights
 
@@ -136,7 +136,7 @@ def feature_names(name: str) -> tuple[str, ...]:
 
 
 def draw(names: tuple[str, ...], count: int, seed: int) -> np.ndarray:
-    """Rows of the release's grid, none twice; further features are drawn from theirs.
+    """Rows of the release's grid, without replacement; further features are sampled from their own.
 
     Returns:
       float32 [count, len(names)].

@@ -83,7 +83,7 @@ def report(mentor: MentorNet, train: Rows, test: Rows) -> dict[str, Quality]:
         check(0 < targets.sum() < len(targets), rule, clean=int(targets.sum()), rows=len(targets))
     weights = tf.sigmoid(mentor(tf.constant(test[0]))).numpy()[:, 0]
     parts = [(features, targets[:, 0]) for features, targets in (train, test)]
-    print(f"On the {len(weights)} held-out rows, clean against corrupted:")
+    print(f"On the {len(weights)} held-out rows, clean vs. corrupted:")
     results = compare(parts[0], parts[1], weights)
     for name, result in results.items():
         print(f"{name:<20} AUC {result.auc:.4f}  log loss {result.log_loss:.4f}")

@@ -28,7 +28,7 @@ def initial_mentornet(num_labels: int, seed: int, features: tuple[str, ...] = RE
 
     One LSTM cell starts on the difference, the other on difference and loss, both with an open
     input gate whose kernel is 0. Learning leaves that kernel at 0, so that a cell state is a
-    monotone function of a line through (loss, difference) and goes on flat outside the data,
+    monotone function of a line through (loss, difference) and stays flat outside the data,
     where a gate of its own could fold it back.
     """
     mentor = MentorNet(num_labels, seed, features)
@@ -51,7 +51,7 @@ class Learner:
     Args:
       rows: what it learns from, see `Rows`.
       num_steps: updates in all.
-      batch_size: rows an update, drawn with replacement.
+      batch_size: rows per update, drawn with replacement.
       learning_rate: the initial one.
       seed: of the initial weights and of the batches.
       num_labels: rows of the label embedding.
@@ -155,7 +155,7 @@ def learn(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> Mentor
 def learn_noisy(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> MentorNet:
     """Learns targets that the features decide only in part, such as a dump's.
 
-    A few hundred trusted samples are learned by heart in a few hundred steps. Weight decay and the
+    A few hundred trusted samples are memorised within a few hundred steps. Weight decay and the
     choice of the weights with the smallest loss on a fifth of the training rows, set aside, are
     against that.
 

@@ -52,7 +52,7 @@ def generate(
 def read_dump(path: str) -> np.ndarray:
     """Reads a student's losses: rows "sample_id epoch noisy_label clean_label loss".
 
-    Space separated, as the release's csv files; columns after the fifth are passed over.
+    Space separated, as the release's csv files; columns after the fifth are ignored.
 
     Args:
       path: the file.
@@ -88,7 +88,7 @@ def read_dump(path: str) -> np.ndarray:
     check(bool(rows), f"{path} must not be empty.", lines=len(lines))
     dump = np.array(rows)
     num_clean = int(np.sum(dump[:, 2] == dump[:, 3]))
-    rule = f"{path} must hold right and wrong labels, {len(rows)} lines of both."
+    rule = f"{path} must hold both correct and wrong labels, {len(rows)} lines of both."
     check(0 < num_clean < len(rows), rule, right=num_clean, wrong=len(rows) - num_clean)
     return dump
 

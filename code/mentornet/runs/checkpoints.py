@@ -76,7 +76,7 @@ class Versioned(Protocol):
         """What is saved, by name."""
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:
-        """Goes on from what was saved, of which names may be missing; InputError if it cannot."""
+        """Restores what was saved, possibly with names missing; InputError if it cannot."""
 
 
 class RunCheckpoint:
@@ -89,7 +89,7 @@ class RunCheckpoint:
         student.
       state: further variables by name.
       max_to_keep: older checkpoints are deleted.
-      versioned: of `state`, the parts that know how to go on from what another version saved.
+      versioned: of `state`, the parts that can be restored from what another version saved.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class RunCheckpoint:
         same = {name: variable for name, variable in state.items() if name not in own}
         self._restored = tf.train.Checkpoint(**parts, state=same)
         self._names = frozenset(state)
-        if _read_list(folder) is None:  # Absent, or damaged so that the manager stumbles over it.
+        if _read_list(folder) is None:  # Missing, or so damaged that the manager cannot read it.
             pathlib.Path(folder, layout.CHECKPOINT_LIST).unlink(missing_ok=True)
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, folder, max_to_keep, checkpoint_name=layout.CHECKPOINT_NAME
@@ -138,7 +138,9 @@ class RunCheckpoint:
         unknown = {key for key in saved if key.startswith("state/")}
         unknown -= {state_key(name) for name in self._names}
         if unknown:
-            raise ValueError(f"It holds what this run does not have: {', '.join(sorted(unknown))}")
+            raise ValueError(
+                f"It holds variables that this run does not have: {', '.join(sorted(unknown))}"
+            )
         config = self._config.numpy()
         status = self._restored.restore(path)
         status.assert_existing_objects_matched().expect_partial()
@@ -157,11 +159,11 @@ class RunCheckpoint:
             try:
                 self._restore(path)
                 return path
-            except InputError:  # It can be read, but this version cannot go on from it.
+            except InputError:  # Readable, but this version cannot resume from it.
                 raise
             except READ_ERRORS as error:
                 reason = str(error).splitlines()[0]
-                print(f"WARNING: checkpoint {path} is passed over: {reason}", flush=True)
+                print(f"WARNING: checkpoint {path} is ignored: {reason}", flush=True)
         if paths:
             raise InputError(f"No checkpoint in {self._manager.directory} can be read.")
         return None
@@ -226,7 +228,7 @@ def checkpoint_step(prefix: str) -> int:
       InputError: the name does not end so.
     """
     step = prefix.rpartition("-")[2]
-    check(step.isdecimal(), "A student's checkpoint must be called <name>-<step>.", name=prefix)
+    check(step.isdecimal(), "A student's checkpoint must be named <name>-<step>.", name=prefix)
     return int(step)
 
 

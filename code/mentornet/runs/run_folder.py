@@ -68,10 +68,10 @@ def _read_config(path: pathlib.Path) -> dict[str, Any]:
 def _check_same(
     old: dict[str, Any], new: dict[str, Any], defaults: Mapping[str, Any], folder: pathlib.Path
 ) -> None:
-    # A setting that is younger than the run had its default's effect.
+    # A setting added after the run was made had the effect of its default.
     old = {field.name: field.default for field in options.fields(TrainConfig)} | old
     old |= {name: value for name, value in defaults.items() if old[name] is None}
-    old.setdefault(SCHEDULE, new.get(SCHEDULE))  # Older versions don't tell it.
+    old.setdefault(SCHEDULE, new.get(SCHEDULE))  # Older versions did not record it.
     ignored = options.may_change(TrainConfig)
     different = [
         f"{name} was {old.get(name)!r}, is {value!r}"
@@ -88,7 +88,7 @@ def _check_same(
 def open_writers(
     config: TrainConfig, first_step: int, last_step: int, label: str
 ) -> writers.MultiWriter:
-    """Console, TensorBoard and metrics.jsonl; rows after `first_step` are written anew."""
+    """Console, TensorBoard and metrics.jsonl; rows after `first_step` are rewritten."""
     folder = config.train_log_dir
     return writers.MultiWriter(
         writers.JsonLinesWriter(pathlib.Path(folder) / layout.METRICS_FILE, first_step),

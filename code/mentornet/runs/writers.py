@@ -26,7 +26,7 @@ class ScalarWriter(Protocol):
 
 
 class MultiWriter:
-    """Hands each call to every one of `writers`."""
+    """Forwards each call to all of `writers`."""
 
     def __init__(self, *writers: ScalarWriter) -> None:
         self._writers = writers
@@ -56,9 +56,9 @@ class TensorBoardWriter:
 
 
 class JsonLinesWriter:
-    """One JSON object a call, with its "step".
+    """One JSON object per call, with its "step".
 
-    Rows after `last_step` are dropped first: a run that goes on from an older checkpoint writes
+    Rows after `last_step` are dropped first: a run resumed from an older checkpoint writes
     them again. So is a last line that a kill cut short.
     """
 
@@ -76,7 +76,7 @@ class JsonLinesWriter:
             k: None if isinstance(v, float) and not np.isfinite(v) else v
             for k, v in scalars.items()
         }
-        # Opened anew each time: rows written into a deleted folder would be lost unnoticed.
+        # Reopened each time: rows written into a deleted folder would be lost unnoticed.
         with self._path.open("a") as file:
             file.write(json.dumps({"step": step, **row}) + "\n")
 

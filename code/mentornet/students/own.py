@@ -44,6 +44,6 @@ def _build(
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"`studentnet` {name} does not take {image_shape}: {reason}") from None
-    rule = f"`studentnet` {name} must return {num_classes} logits an image."
+    rule = f"`studentnet` {name} must return {num_classes} logits per image."
     check(tuple(outputs.shape) == (None, num_classes), rule, shape=tuple(outputs.shape))
     return model

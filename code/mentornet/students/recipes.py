@@ -50,7 +50,7 @@ class Recipe:
       crop_mode, flip, cutout: see `datasets.augmentation.Augmentation`.
       standardization: see `datasets.augmentation.standardize`.
       test_time_augmentation: whether evaluation averages over `datasets.augmentation.views`.
-      batch_size: samples a step.
+      batch_size: samples per step.
       learning_rate: before decays.
       rate_follows_batch: whether that is the rate for `batch_size` samples, and in proportion for
         others; otherwise it is the rate for any number.

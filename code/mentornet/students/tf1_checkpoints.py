@@ -59,9 +59,9 @@ def restore_tf1_student(student: keras.Model, prefix: str) -> None:
     left_over = _left_over(shapes, variables)
     if missing or left_over:
         problems = [f"lacks {', '.join(missing)}"] if missing else []
-        problems += [f"has {', '.join(left_over)} left over"] if left_over else []
+        problems += [f"has unexpected {', '.join(left_over)}"] if left_over else []
         raise InputError(
-            f"{prefix} is no checkpoint of {student.name}: it {' and '.join(problems)}."
+            f"{prefix} is not a checkpoint of {student.name}: it {' and '.join(problems)}."
         )
     values = {}
     for name, variable in variables.items():

@@ -15,7 +15,7 @@ import tensorflow as tf
 from mentornet.core import replicas
 from mentornet.core.errors import InputError, WorkerLostError, check
 
-# What TensorFlow raises in a worker when another one is gone.
+# What TensorFlow raises in a worker that has lost another one.
 _LOST = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -27,7 +27,7 @@ _EXAMPLE = '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker
 
 
 class Cluster:
-    """The machines that TF_CONFIG names, one worker each; without it, this one.
+    """The machines that TF_CONFIG names, one worker each; this machine if it is unset.
 
     Attributes:
       workers: "host:port" of each; what TF_CONFIG calls "chief" is the first.
@@ -60,7 +60,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Makes of TensorFlow's errors for a worker that is gone one of ours.
+        """Converts TensorFlow's errors for a lost worker to WorkerLostError.
 
         Raises:
           WorkerLostError: another worker is gone.
@@ -78,7 +78,7 @@ def _checked(text: str) -> Iterator[None]:
     try:
         yield
     except (AssertionError, LookupError, TypeError, ValueError):
-        raise InputError(f"`TF_CONFIG` must be like {_EXAMPLE}. Received: {text}") from None
+        raise InputError(f"`TF_CONFIG` must look like {_EXAMPLE}. Received: {text}") from None
 
 
 def make_strategy(
@@ -109,7 +109,9 @@ def make_strategy(
             with cluster.watched():
                 return tf.distribute.MultiWorkerMirroredStrategy()
         except tf.errors.OpError as error:
-            raise InputError(f"The workers of TF_CONFIG cannot meet: {error.message}") from None
+            raise InputError(
+                f"The workers of TF_CONFIG cannot connect to each other: {error.message}"
+            ) from None
         finally:
             faulthandler.cancel_dump_traceback_later()
     if num_devices == 1:
@@ -118,12 +120,12 @@ def make_strategy(
 
 
 def meet(strategy: tf.distribute.Strategy) -> None:
-    """Returns once all workers have come here."""
+    """Barrier across workers."""
     same_everywhere(strategy, 0)
 
 
 def same_everywhere(strategy: tf.distribute.Strategy, value: int) -> bool:
-    """Whether all workers have the same value; returns once all of them have come here."""
+    """Whether all workers have the same value; also a barrier across workers."""
 
     @tf.function
     def gather(own: tf.Tensor) -> tf.Tensor:
@@ -134,7 +136,7 @@ def same_everywhere(strategy: tf.distribute.Strategy, value: int) -> bool:
 
 
 class AnyWorker:
-    """Tells whether something is so in any worker; all of them must call it at the same time."""
+    """Whether a condition holds in any worker; all of them must call it at the same time."""
 
     def __init__(self, strategy: tf.distribute.Strategy, cluster: Cluster) -> None:
         self._is_alone = len(cluster) == 1
@@ -153,7 +155,7 @@ class AnyWorker:
 
 
 def _devices(num_devices: int) -> str:
-    """Makes sure that there are devices enough, and returns what they are: "GPU" or "CPU"."""
+    """Makes sure that there are enough devices, and returns their kind: "GPU" or "CPU"."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         rule = "`num_devices` must not exceed the GPUs that the process sees (--device_id)."

@@ -1,4 +1,4 @@
-"""What happens beside the steps of a run: logging, saving, checking, learning the MentorNet."""
+"""What happens besides the steps of a run: logging, saving, checking, learning the MentorNet."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Moment:
 
 
 class Hook(Protocol):
-    """Is told of every moment, one hook after the other."""
+    """Called at every moment, one hook after the other."""
 
     def __call__(self, moment: Moment) -> None: ...
 
@@ -66,8 +66,8 @@ class FiniteLosses:
         if bad.size:
             number = step - len(totals) + int(bad[0]) + 1
             raise InputError(
-                f"The loss of step {number} is {totals[bad[0]]}: nothing of it was saved, the last "
-                "checkpoint stays. A lower `learning_rate` may help."
+                f"The loss of step {number} is {totals[bad[0]]}: this step was not saved; "
+                "the last checkpoint is kept. A lower `learning_rate` may help."
             )
 
 

@@ -32,7 +32,7 @@ from mentornet.training.updates import MentorUpdates, Relearn
 
 
 def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
-    """Trains a student, going on from the latest checkpoint in train_log_dir if there is one.
+    """Trains a student, resuming from the latest checkpoint in train_log_dir if there is one.
 
     With deterministic operations on a CPU, the parameters are bit for bit those of a run that
     was never stopped.
@@ -46,9 +46,9 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
 
     Raises:
       InputError: see the errors of the data set, the student, the MentorNet and the folder; the
-        loss is not finite (the step is named, the last good checkpoint stays); another process
-        trains there; the devices or the other workers are not there.
-      WorkerLostError: another worker is gone.
+        loss is not finite (names the step; the last good checkpoint is kept); another process
+        trains there; the devices or the other workers are unavailable.
+      WorkerLostError: lost contact with another worker.
     """
     cluster = distribution.Cluster()
     strategy = distribution.make_strategy(config.num_devices, cluster, config.cluster_timeout_secs)
@@ -100,13 +100,13 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
 
 
 def _say_precision(asked: str) -> None:
-    """Says what mixed_precision=auto comes to, and why."""
+    """Prints what mixed_precision=auto resolves to, and why."""
     if asked == AUTO:
         found = bfloat16_instructions()
         if found:
-            said = f"bfloat16, for which the processor has instructions ({', '.join(found)})"
+            said = f"bfloat16, which the processor supports in hardware ({', '.join(found)})"
         else:
-            said = "float32, since the processor has no instructions for bfloat16"
+            said = "float32, since the processor does not support bfloat16 in hardware"
         print(f"mixed_precision=auto: {said}.", flush=True)
 
 
@@ -123,12 +123,12 @@ class _Run:
     updates: MentorUpdates | None
 
     def go_on(self) -> int:
-        """Trains from the latest checkpoint on, and returns the last step done."""
+        """Trains from the latest checkpoint; returns the last step done."""
         config = self.config
         restored = self.checkpoint.restore_latest()
         first_step = int(self.trainer.global_step.numpy())
         if restored:
-            print(f"Going on from {restored}, step {first_step}.", flush=True)
+            print(f"Resuming from {restored}, step {first_step}.", flush=True)
         rule = "All workers must find the same checkpoint in `train_log_dir`."
         same = distribution.same_everywhere(self.strategy, first_step)
         check(same, rule, train_log_dir=config.train_log_dir, step=first_step)
@@ -156,7 +156,7 @@ class _Run:
             )
 
         step = self._loop(in_replicas(batches, self.strategy), first_step, last_step)
-        distribution.meet(self.strategy)  # Who leaves early disturbs the chief, which still saves.
+        distribution.meet(self.strategy)  # Let the chief finish saving.
         return step
 
     def _loop(self, batches: Iterable[Batch], step: int, last_step: int) -> int:
@@ -174,7 +174,7 @@ class _Run:
                 if moment.is_last:
                     break
         if stopped and step < last_step:
-            advice = "start the same command again to go on."
+            advice = "run the same command again to resume."
             by = f"Stopped by {stop.reason} after step {step}"
             print(f"{by}, which is saved; {advice}", flush=True)
         return step

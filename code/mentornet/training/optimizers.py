@@ -1,4 +1,4 @@
-"""Momentum and learning rates as TensorFlow 1 computes them, and what is set a variable."""
+"""Momentum and learning rates as TensorFlow 1 computes them, and per-variable settings."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TF1Momentum(keras.optimizers.Optimizer):
             rate = tf.where(trained, rate, tf.zeros_like(rate))
         if isinstance(variable, keras.Variable):
             variable = variable.value
-        # TensorFlow 1's own kernel, which passes over the memory once.
+        # TensorFlow 1's own kernel, which makes a single pass over memory.
         tf.raw_ops.ResourceApplyMomentum(
             var=variable.handle,
             accum=accumulator.value.handle,

@@ -27,7 +27,7 @@ class MentorUpdates:
     """Gives a run a new MentorNet at the epochs that its configuration names.
 
     An update is a function of the student, the MentorNet and the trusted samples after a step, so
-    a run that goes on from a checkpoint makes it again, with the same result.
+    a run resumed from a checkpoint repeats it, with the same result.
 
     Args:
       config: of a mentored run with `mentornet_update_epochs`.
@@ -46,7 +46,7 @@ class MentorUpdates:
         check(bool(examples.trusted.any()), rule, trusted=int(examples.trusted.sum()))
         assert isinstance(trainer.weighting, CurriculumWeighting)  # TrainConfig checks it.
         further = trainer.weighting.mentor.further_features
-        rule = "`mentornet_update_epochs` needs a MentorNet without further features."
+        rule = "`mentornet_update_epochs` needs a MentorNet without additional features."
         check(not further, rule, further_features=further)
         self._config, self._weighting = config, trainer.weighting
         self._trusted = examples.take(dump.choose(examples, None, config.seed))

@@ -16,7 +16,7 @@ from mentornet.runs.checkpoints import MovingAverage
 
 
 class StudentUpdate(Protocol):
-    """Changes a student once a step."""
+    """Changes a student once per step."""
 
     optimizer: keras.optimizers.Optimizer
 

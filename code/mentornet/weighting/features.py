@@ -2,7 +2,7 @@
 
 The one place to add an input: an entry in `FURTHER` can be named by a curriculum (its attribute
 `features`), is stored with the MentorNet that is learned from it, and is computed in training from
-the sample's history. In a loop of one's own any name will do: `SampleWeighting` takes the values.
+the sample's history. In your own loop any name will do: `SampleWeighting` takes the values.
 """
 
 from __future__ import annotations
@@ -41,11 +41,15 @@ FURTHER: dict[str, Feature] = {
 
 
 def check_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names, which must begin with the release's four and hold none twice.
+    """Checks that names begin with the release's four and have no duplicates.
 
     Raises:
       InputError: they do not.
     """
     fits = names[: len(RELEASE)] == RELEASE and len(set(names)) == len(names)
-    check(fits, f"`features` must begin with {', '.join(RELEASE)}, none twice.", features=names)
+    check(
+        fits,
+        f"`features` must begin with {', '.join(RELEASE)}, without duplicates.",
+        features=names,
+    )
     return names

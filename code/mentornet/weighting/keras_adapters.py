@@ -21,7 +21,7 @@ def split(inputs: Any) -> tuple[Any, Any]:
 
 
 def without_reduction(loss: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """A loss that returns one value a sample."""
+    """A loss that returns one value per sample."""
     loss = keras.losses.get(loss)
     if isinstance(loss, keras.losses.Loss):
         return type(loss).from_config({**loss.get_config(), "reduction": None})

@@ -17,7 +17,7 @@ HIDDEN_SIZE = 20
 _NUM_FEATURES = LABEL_EMBEDDING_SIZE + EPOCH_EMBEDDING_SIZE + 2
 
 HIDDEN_KERNEL = "mentornet/Variable"
-# The release's TensorFlow 1 variables and their shapes (None: one row a label).
+# The release's TensorFlow 1 variables and their shapes (None: one row per label).
 VARIABLE_SHAPES: dict[str, tuple[int | None, ...]] = {
     "mentornet/label_embedding": (None, LABEL_EMBEDDING_SIZE),
     "mentornet/epoch_embedding": (NUM_EPOCHS, EPOCH_EMBEDDING_SIZE),

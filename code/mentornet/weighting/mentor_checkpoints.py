@@ -72,7 +72,7 @@ def load_mentornet(path: str) -> MentorNet:
     shapes = reader.get_variable_to_shape_map()
     missing = ", ".join(name for name in VARIABLE_SHAPES if name not in shapes)
     if missing:
-        raise InputError(f"{prefix} is no MentorNet checkpoint: it lacks {missing}.")
+        raise InputError(f"{prefix} is not a MentorNet checkpoint: it lacks {missing}.")
     num_labels = shapes["mentornet/label_embedding"][0]
     names = features.RELEASE
     if _FEATURES in shapes:

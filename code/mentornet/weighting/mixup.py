@@ -13,7 +13,7 @@ from mentornet.core.seeds import Stream, seed_for
 
 
 class Partners(NamedTuple):
-    """With whom each sample of a batch is mixed, and how much of itself it keeps.
+    """Each sample's mixing partner, and the share of itself that it keeps.
 
     `indices` int64 [batch], places in the global batch; `shares` float32 [batch], in 0..1.
     """

@@ -110,7 +110,7 @@ class Objective:
           given: float32 [batch, 1], further weights that are multiplied to the weighting's.
 
         Raises:
-          InputError: the weighting returns no weight a sample, or adds a term where samples are
+          InputError: not one weight per sample is returned, or adds a term where samples are
             mixed.
         """
         losses = self.sample_losses(labels, outputs)
@@ -129,7 +129,7 @@ class Objective:
         if self.learned_losses is not None and self.mixup is None:
             learned = minimised(labels, outputs)
         if self.mixup is not None:
-            rule = "`mixup_alpha` does not go with a weighting that adds a term to the loss."
+            rule = "`mixup_alpha` cannot be combined with a weighting that adds a term to the loss."
             check(weighed.added is None, rule, mixup_alpha=self.mixup.alpha)
             partners = draw_partners(weights, self.mixup.alpha, self.seed, step)
             outputs = self.forward(tf.nest.map_structure(partners.mix, inputs))

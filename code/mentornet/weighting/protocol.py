@@ -153,7 +153,7 @@ class Context:
         Raises:
           InputError: the number of samples is not known.
         """
-        rule = "`num_examples` must be given: this weighting keeps a state of each sample."
+        rule = "`num_examples` must be given: this weighting keeps per-sample state."
         check(self.num_examples is not None, rule, num_examples=self.num_examples)
         assert self.num_examples is not None
         self.needs_positions = True
@@ -165,7 +165,7 @@ class Context:
         Raises:
           InputError: it is not known.
         """
-        rule = "`num_classes` must be known to this weighting."
+        rule = "`num_classes` must be given: this weighting depends on it."
         check(self.num_classes is not None, rule, num_classes=self.num_classes)
         assert self.num_classes is not None
         return self.num_classes
@@ -181,7 +181,9 @@ class Context:
 
     def _make(self, name: str, shape: tuple[int, ...], dtype: str, per_sample: bool) -> tf.Variable:
         name = name if self.first is None else f"mixed_{name}"
-        check(name not in self.state, "A weighting's variables must differ in name.", name=name)
+        check(
+            name not in self.state, "A weighting's variables must have distinct names.", name=name
+        )
         self.state[name] = self._make_variable(name, shape, dtype, per_sample)
         return self.state[name]
 
@@ -194,7 +196,7 @@ def as_weighed(result: Weighed | tf.Tensor, batch: Batch) -> Weighed:
     """
     weighed = result if isinstance(result, Weighed) else Weighed(tf.convert_to_tensor(result))
     shape, expected = weighed.weights.shape, batch.losses.shape
-    rule = "`weighting` must return one weight a sample, as losses has them: [batch, 1]."
+    rule = "`weighting` must return one weight per sample, in the shape of losses: [batch, 1]."
     check(shape.rank == 2 and shape.is_compatible_with(expected), rule, shape=tuple(shape))
     prepare = functools.partial(tf.cast, dtype=tf.float32)
     weights = tf.stop_gradient(prepare(weighed.weights))

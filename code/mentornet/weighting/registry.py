@@ -66,7 +66,7 @@ def make(
         inspect.signature(factory).bind(context, **arguments)
     except TypeError as error:
         raise InputError(
-            f"`weighting_options` do not suit `weighting`: {error}. Received: {dict(options)!r}"
+            f"`weighting_options` do not fit `weighting`: {error}. Received: {dict(options)!r}"
         ) from None
     made = factory(context, **arguments)
     check(callable(made), f"`weighting` {weighting} must return a function.", returned=made)

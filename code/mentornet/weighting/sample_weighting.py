@@ -1,4 +1,4 @@
-"""From losses to sample weights, once a step."""
+"""From losses to sample weights, once per step."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class SampleWeighting(tf.Module):
     def second(self, loss_moving_average: tf.Variable | None = None) -> SampleWeighting:
         """The same settings and MentorNet for mixed samples, with a moving average of their own."""
         further = self.mentor.further_features
-        rule = "`second_reweight` needs a MentorNet without further features."
+        rule = "`second_reweight` needs a MentorNet without additional features."
         check(not further, rule, further_features=further)
         return SampleWeighting(
             self.mentor,
@@ -173,7 +173,7 @@ class SampleWeighting(tf.Module):
     def _further_columns(self, further: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         names = self.mentor.further_features
         missing = [name for name in names if name not in further]
-        rule = f"`further` must give {', '.join(missing)}, which the MentorNet was learned with."
+        rule = f"`further` must give {', '.join(missing)}, which the MentorNet was trained with."
         check(not missing, rule, further=sorted(further))
         return [tf.cast(further[name], tf.float32)[:, None] for name in names]
 

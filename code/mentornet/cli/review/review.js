@@ -37,7 +37,7 @@ class Review {
     $("review").hidden = false;
     this.show();
     const made = this.numDecided();
-    if (made) this.say(`${made} decisions of an earlier visit are here.`);
+    if (made) this.say(`${made} decisions restored from an earlier visit.`);
   }
 
   decisionAt(place) {
@@ -90,7 +90,7 @@ class Review {
     this.store.change([[this.samples.ids[this.current], null]]);
     this.refilter(this.current);
     this.show();
-    this.say("Undecided again.");
+    this.say("Marked as undecided.");
   }
 
   undo() {

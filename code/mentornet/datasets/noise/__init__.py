@@ -1,4 +1,4 @@
-"""Label noise, one file a type: which labels become wrong, as functions of a seed (NumPy only).
+"""Label noise, one file per type: which labels become wrong, as functions of a seed (NumPy only).
 
 A module of this package defines `corrupt(corruption) -> labels`, see `Corruption`. Its docstring's
 first paragraph describes it in `--help` and in the documents.

@@ -7,7 +7,7 @@ from mentornet.datasets.noise import Corruption
 
 
 def corrupt(corruption: Corruption) -> np.ndarray:
-    """Reads noisy labels, one a training image in the source's order.
+    """Reads noisy labels, one per training image in the source's order.
 
     The key may be None if an .npz file holds only one array.
 

@@ -1,4 +1,4 @@
-"""Where images and labels come from, one file a source; see `mentornet.core.registry`.
+"""Where images and labels come from, one file per source; see `mentornet.core.registry`.
 
 A module of this package defines `reader`, a `Reader`. Its docstring's first paragraph describes it
 in `--help` and in the documents.
@@ -53,7 +53,7 @@ class Options:
     """How a user's own images become arrays.
 
     Attributes:
-      image_size: pixels a side; images are resized and cropped at the centre. None is 32, and for
+      image_size: pixels per side; images are resized and cropped at the centre. None is 32, and for
         arrays their own size.
       test_share: share 0..1 of each class that is set aside for testing, if the source has no
         test split.
@@ -143,4 +143,4 @@ def _recognize(dataset: str, path: str) -> str:
         if reader.takes is not None and reader.takes(pathlib.Path(path)):
             return name
     kinds = ", ".join(sorted(fitting.keys() - named))
-    raise InputError(f"`source` {path} is of no kind that can hold {dataset}: {kinds}.")
+    raise InputError(f"`source` {path} is not of a kind that can hold {dataset}: {kinds}.")

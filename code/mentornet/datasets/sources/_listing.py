@@ -56,7 +56,7 @@ def read_listing(listing: Listing, root: pathlib.Path, options: Options) -> Sour
             bad.append(f"{name}: {str(error).splitlines()[0] if str(error) else 'unreadable'}")
     if bad and not options.skip_bad:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-        advice = "--skip_bad leaves such images out"
+        advice = "--skip_bad skips such images"
         raise InputError(f"`source` {root} holds unreadable images ({advice}): {bad[0]}{more}.")
     check(bool(images), f"`source` {root} holds no readable image.", unreadable=len(bad))
     names = sorted({*listing.labels, *(name for name in listing.clean if name)})
@@ -78,7 +78,7 @@ def read_listing(listing: Listing, root: pathlib.Path, options: Options) -> Sour
 def _conflicts(
     images: Sequence[np.ndarray], labels: Sequence[str], paths: Sequence[str]
 ) -> Iterable[str]:
-    """Equal images under different labels, one line a pair."""
+    """Equal images under different labels, one line per pair."""
     first: dict[str, int] = {}
     for i, image in enumerate(images):
         other = first.setdefault(hashlib.sha256(image.tobytes()).hexdigest(), i)

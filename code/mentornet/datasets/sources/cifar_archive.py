@@ -30,13 +30,13 @@ class _ArrayUnpickler(pickle.Unpickler):
             return _encode_latin1
         module = module.replace("numpy.core.", "numpy._core.")  # As NumPy 1 wrote it.
         if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"class {module}.{name} is not admitted")
+            raise pickle.UnpicklingError(f"class {module}.{name} is not allowed")
         return super().find_class(module, name)
 
 
 def _encode_latin1(text: str, encoding: str) -> bytes:
     if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"encoding {encoding} is not admitted")
+        raise pickle.UnpicklingError(f"encoding {encoding} is not allowed")
     return text.encode("latin1")
 
 
@@ -70,7 +70,7 @@ def _python_split(batches: list[tuple[str, bytes]], label_key: bytes) -> Split:
     images, labels, coarse = [], [], []
     for name, data in batches:
         batch = _unpickle(data, name)
-        rule = f"{name} lacks a key of a CIFAR python batch."
+        rule = f"{name} lacks a key that CIFAR python batches have."
         check(b"data" in batch and label_key in batch, rule, keys=sorted(map(str, batch)))
         rows = np.asarray(batch[b"data"])
         fits = rows.dtype == np.uint8 and rows.shape == (len(batch[label_key]), 3072)

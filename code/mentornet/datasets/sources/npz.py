@@ -55,7 +55,11 @@ def _npz_part(path: pathlib.Path, arrays: dict[str, Any], prefix: str) -> list[n
     if clean is None:
         texts = np.full(len(labels), "")
     else:
-        check(clean.shape == labels.shape, f"{path}: one clean label a sample.", shape=clean.shape)
+        check(
+            clean.shape == labels.shape,
+            f"{path}: must hold one clean label per sample.",
+            shape=clean.shape,
+        )
         texts = np.where(clean == UNKNOWN, "", clean.astype(str))
     return [images, labels.astype(str), texts]
 

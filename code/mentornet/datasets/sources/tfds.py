@@ -26,8 +26,10 @@ def _load(dataset: str, location: str, options: Options) -> Source:
                 data = builder.as_dataset(split=split, as_supervised=True)
                 parts[split] = list(tfds.as_numpy(data))
     except Exception as error:  # Its own, and those of the network.
-        raise InputError(f"`source` tfds:{location} cannot be had: {error}") from None
-    check("train" in parts, f"tfds:{location} must have a split train.", found=sorted(info.splits))
+        raise InputError(f"`source` tfds:{location} cannot be loaded: {error}") from None
+    check(
+        "train" in parts, f"tfds:{location} must have a `train` split.", found=sorted(info.splits)
+    )
     size = options.image_size or IMAGE_SIZE
     rows = [(row, split == "test") for split, part in parts.items() for row in part]
     images = [fit(Image.fromarray(np.squeeze(image)), size) for (image, _), _ in rows]

@@ -1,7 +1,7 @@
 """Networks that learn CIFAR-10 in minutes (Jordan 2024, arXiv 2404.00498).
 
 Not in the release. A whitening convolution computed from the images, three groups of convolutions
-that begin as the identity, and no pass over the data too many.
+that begin as the identity, and no unnecessary pass over the data.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def build(
       InputError: the images are smaller than 9 x 9.
     """
     del dropout_rate
-    rule = f"Images must have at least {_SMALLEST_IMAGE} pixels a side for airbench students."
+    rule = f"Images must have at least {_SMALLEST_IMAGE} pixels per side for airbench students."
     check(min(image_shape[:2]) >= _SMALLEST_IMAGE, rule, image_shape=image_shape)
     seeds = itertools.count(seed * 1000)
     inputs = keras.Input(image_shape)

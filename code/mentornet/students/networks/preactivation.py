@@ -1,6 +1,6 @@
 """Pre-activation residual networks (He et al. 2016).
 
-Not in the release; the networks with which this field compares itself. The wide one is that of
+Not in the release; common baselines in this field. The wide one is that of
 Zagoruyko and Komodakis (2016). A shortcut is a 1x1 convolution where width or stride changes.
 """
 

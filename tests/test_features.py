@@ -1,13 +1,12 @@
 """Features beyond the release's: from a curriculum's function to training under it."""
 
-import json
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import MENTORNET, run
 
 from mentornet import InputError, MentorNet, SampleWeighting, load_mentornet, save_mentornet
+from mentornet.core.files import read_json_lines
 from mentornet.learning import curricula
 from mentornet.weighting.features import RELEASE
 from mentornet.weighting.history import VALUES, SampleHistory
@@ -257,7 +256,7 @@ def test_from_function_to_training(tmp_path, train_flags):
     # Steps x batch, but for a sample that is twice in a batch where two passes meet.
     assert 40 * 16 - 3 < history[:, 0].sum() <= 40 * 16
     assert set(history[:, 0]) == {3, 4}  # 200 samples.
-    rows = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").open()]
+    rows = read_json_lines(tmp_path / "whole" / "metrics.jsonl")
     assert 0.5 < rows[-1]["data_util/batch_sum_v"] / 16 < 1
 
 

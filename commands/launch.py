@@ -252,17 +252,9 @@ class Launcher:
 def define_flags() -> None:
     """Defines the flags; only the script does, so that the functions can be imported."""
     flags.DEFINE_string("table", "", "CSV file with one run per row.")
-    flags.DEFINE_list(
-        "gpus",
-        ["0"],
-        "GPUs, comma separated; one run at a time on each. Keep the default on a CPU.",
-    )
+    flags.DEFINE_list("gpus", ["0"], "GPUs; one run at a time on each. Keep it on a CPU.")
     flags.DEFINE_multi_string("filter", [], "Only runs whose name contains each of these strings.")
-    flags.DEFINE_float(
-        "scale",
-        1,
-        "Factor for steps and schedules: compresses the curriculum, does not truncate it.",
-    )
+    flags.DEFINE_float("scale", 1, "Factor of steps and schedules: compresses the curriculum.")
     flags.DEFINE_enum(
         "percentile",
         "as_written",

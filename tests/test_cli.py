@@ -106,13 +106,13 @@ def test_help_shows_the_defaults_of_the_script():
 def test_flags_and_defaults_of_the_release():
     from mentornet.config.training import TrainConfig
     from mentornet.config.weighting import WeightingConfig
+    from mentornet.training import recipe
 
-    config = TrainConfig("d", "t")
-    assert (config.batch_size, config.learning_rate, config.learning_rate_decay_factor) == (
-        128,
-        0.1,
-        0.1,
-    )
+    for student in ("resnet101", "inception"):
+        config = TrainConfig("d", "t", studentnet=student)
+        config = recipe.resolve(config, recipe.defaults(config, augment=True))
+        assert (config.batch_size, config.learning_rate) == (128, 0.1)
+        assert config.learning_rate_decay_factor == 0.1
     assert config.max_number_of_steps == 39000
     assert (config.save_summaries_secs, config.save_interval_secs) == (120, 1200)
     weighting = WeightingConfig()

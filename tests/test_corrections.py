@@ -206,7 +206,7 @@ def test_what_else_is_refused(tmp_path, prepared):
     assert {path.name for path in tmp_path.iterdir()} == names
     for flags, message in (
         ([f"--output_dir={made}"], "`records` and `corrections` go together"),
-        ([f"--corrections={good}"], "with an `output_dir` that is named"),
+        ([f"--corrections={good}"], "and need an `output_dir`"),
         ([f"--corrections={good}", f"--output_dir={made}", "--seed=3"], "`seed` does not go with"),
     ):
         status, output = run("code/prepare_data.py", f"--records={prepared}", *flags)

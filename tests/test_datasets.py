@@ -351,7 +351,7 @@ def test_many_images_are_read_as_they_are_needed(release, monkeypatch):
             for name in expected:
                 np.testing.assert_array_equal(batch[name], expected[name])
     path.write_bytes(path.read_bytes() + b"more")
-    with pytest.raises(tf.errors.OpError, match="must not change while it is used"):
+    with pytest.raises(tf.errors.OpError, match="must not change while it is in use"):
         list(batches(streamed, padding=4))
 
 

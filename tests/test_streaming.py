@@ -33,7 +33,7 @@ def test_files_that_change_or_vanish(digits, tmp_path, monkeypatch):
     original = loop.training_batches
     for number, (damage, message) in enumerate(
         (
-            (lambda: os.utime(file, (0, 0)), "must not change while it is used"),
+            (lambda: os.utime(file, (0, 0)), "must not change while it is in use"),
             (file.unlink, "can no longer be read"),
         )
     ):

@@ -207,7 +207,10 @@ def test_what_else_is_refused(tmp_path, prepared):
     for flags, message in (
         ([f"--output_dir={made}"], "`records` and `corrections` go together"),
         ([f"--corrections={good}"], "and need an `output_dir`"),
-        ([f"--corrections={good}", f"--output_dir={made}", "--seed=3"], "`seed` cannot be combined with"),
+        (
+            [f"--corrections={good}", f"--output_dir={made}", "--seed=3"],
+            "`seed` cannot be combined with",
+        ),
     ):
         status, output = run("code/prepare_data.py", f"--records={prepared}", *flags)
         assert status == 2 and output.startswith("error: ") and message in output

@@ -106,8 +106,8 @@ def test_the_epoch_refers_to_the_whole_training(data):
     batches = tf.data.Dataset.from_tensor_slices(data).batch(16).repeat()
     with pytest.raises(InputError, match="`total_steps` must be given"):
         small_model().fit(batches.filter(lambda *_: True), epochs=1, shuffle=False)
-    small_model().fit(batches, epochs=2, steps_per_epoch=3, verbose=0)
-    small_model(total_steps=10).fit(batches, epochs=1, steps_per_epoch=2, verbose=0)
+    small_model().fit(batches, epochs=2, steps_per_epoch=3, shuffle=False, verbose=0)
+    small_model(total_steps=10).fit(batches, epochs=1, steps_per_epoch=2, shuffle=False, verbose=0)
 
 
 def test_saving(data, tmp_path):

@@ -237,7 +237,7 @@ def test_wrong_weightings():
         ("gce", {"p": 0.7}, "`weighting_options` of gce are: q"),
         ("gce", {"q": 2}, "`q` must lie in 0..1"),
         ("elr", {"lambda": -1}, "`lambda` must not be negative"),
-        ("elr", {}, "`num_classes` must be known"),
+        ("elr", {}, "`num_classes` must be given"),
         ("mentornet", {}, "do not fit `weighting`: missing a required argument: 'mentor'"),
         ("self_paced", {"burn_in_epoch": 101}, "`burn_in_epoch` must lie in"),
     ):

@@ -135,7 +135,7 @@ def test_he_resnets(inception):
     assert model(tf.zeros((2, 8, 8, 3))).shape == (2, 7)
     # 2 layers a unit, 1 unit a stage, the first convolution and the last layer.
     assert sum(v.name == "kernel" for v in model.trainable_variables) == 8
-    config = TrainConfig("-", "-", studentnet="resnet8", max_number_of_steps=64)
+    config = TrainConfig("-", "-", studentnet="resnet8", max_number_of_steps=64, learning_rate=0.1)
     rates = [registry.learning_rate_schedule(config, 50_000, mentored=m) for m in (False, True)]
     assert rates[0] == rates[1]
     assert [rates[0](step) for step in (32, 33, 48, 49)] == pytest.approx([0.1, 0.01, 0.01, 0.001])

@@ -20,7 +20,7 @@ from absl import flags
 from mentornet.cli import pages, script
 from mentornet.core import files
 from mentornet.core.errors import check
-from mentornet.evaluation import noise_rate
+from mentornet.weighting import noise_rate
 
 FLAGS = flags.FLAGS
 
@@ -38,7 +38,7 @@ CANDIDATES: dict[str, Callable[[Columns], np.ndarray]] = {
     "mean probability": lambda c: -c["mean_given"],
     "mean margin of probabilities": lambda c: c["mean_other"] - c["mean_given"],
     "mean margin of logits (AUM)": lambda c: -c["mean_margin"],
-    "wrong events and margin (used)": noise_rate.suspicion,
+    "label score (used)": lambda c: noise_rate.pooled([c]).score,
 }
 
 

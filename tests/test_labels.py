@@ -11,7 +11,7 @@ from mentornet import InputError
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
 from mentornet.evaluation import label_errors
-from mentornet.evaluation.noise_rate import NoiseRate
+from mentornet.weighting.noise_rate import NoiseRate
 
 
 @pytest.fixture(scope="module")

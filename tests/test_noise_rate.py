@@ -10,15 +10,15 @@ import tensorflow as tf
 from helpers import run
 
 from mentornet.datasets import records
-from mentornet.evaluation import label_errors, noise_rate
-from mentornet.evaluation.noise_rate import Visits, class_means, estimate
-from mentornet.weighting import history
+from mentornet.evaluation import label_errors
+from mentornet.weighting import history, noise_rate
+from mentornet.weighting.noise_rate import Visits, class_means, estimate
 
 CLASSES = 4
 
 
 def drawn(share, right, wrong, *, visits=30, size=6000, seed=0):
-    """Samples whose wrong events have beta-binomial laws; of the wrong ones, too, by given class.
+    """Samples whose wrong events have beta-binomial laws, and that were all memorised in the end.
 
     Labels of class 0 are wrong half as often as those of the others.
     """
@@ -30,13 +30,30 @@ def drawn(share, right, wrong, *, visits=30, size=6000, seed=0):
         scipy.stats.betabinom.rvs(visits, *wrong, size=size, random_state=generator),
         scipy.stats.betabinom.rvs(visits, *right, size=size, random_state=generator),
     )
-    suspicion = count / visits
+    return labels, is_wrong, memorised(labels, np.full(size, visits), count / visits)
+
+
+def memorised(labels, count, events):
+    """Visits of samples of which only wrong events tell anything."""
+    constant, other = np.ones(len(labels)), (labels + 1) % CLASSES
+    return Visits(count, events, 0 * constant, constant, 1 - events, events, other)
+
+
+def learned(share, *, size=6000, hard=0.3, seed=0):
+    """Samples with margins of three normal laws, whose suspects are still contradicted.
+
+    Labels of class 0 are wrong half as often as those of the others.
+    """
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, CLASSES, size)
+    is_wrong = generator.uniform(size=size) < share * np.where(labels == 0, 0.5, 1)
+    is_hard = generator.uniform(size=size) < hard
+    means = np.where(is_wrong, -1.6, np.where(is_hard, 0.3, 1.5))
+    margins = means + generator.normal(0, 0.5, size)
+    events = (margins < 0).astype(np.float64)
     other = (labels + 1) % CLASSES
-    return (
-        labels,
-        is_wrong,
-        Visits(np.full(size, visits), suspicion, 1 - suspicion, suspicion, other),
-    )
+    found = Visits(np.full(size, 8.0), events, events, margins, 1 - events, events, other)
+    return labels, is_wrong, found
 
 
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.4, 0.8])
@@ -58,6 +75,21 @@ def test_two_laws(share, right, wrong):
         assert found.by_class[label] == pytest.approx(truth, abs=0.06)
     weights = np.bincount(labels) / len(labels)
     assert found.by_class @ weights == pytest.approx(found.rate)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.4, 0.8])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_before_labels_are_memorised(share, seed):
+    """Margins tell wrong labels from hard ones, of which most visits contradict a third."""
+    labels, is_wrong, visits = learned(share, seed=seed)
+    found = estimate(labels, CLASSES, visits)
+    assert found.rate == pytest.approx(is_wrong.mean(), abs=0.03)
+    assert found.low <= found.rate <= found.high
+    for label in range(CLASSES):
+        truth = is_wrong[labels == label].mean()
+        assert found.by_class[label] == pytest.approx(truth, abs=0.06)
+    events = visits.wrong.mean()
+    assert abs(events - is_wrong.mean()) > 0.03 or share == 0.8  # Counting would not do.
 
 
 def test_numbers_of_visits_differ():
@@ -86,6 +118,8 @@ def test_one_law_means_that_every_label_is_right():
     for law in ((1, 12), (2, 60), (5, 5)):
         labels, _, visits = drawn(0, law, (1, 1))
         assert estimate(labels, CLASSES, visits).rate <= 0.02
+    labels, _, visits = learned(0)
+    assert estimate(labels, CLASSES, visits).rate <= 0.02
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
@@ -93,8 +127,11 @@ def test_one_law_means_that_every_label_is_right():
 def test_constant_values(value, size):
     same = np.full(size, value)
     labels = np.arange(size) % 2
-    found = estimate(labels, 2, Visits(np.full(size, 7.0), same, 1 - same, same, 1 - labels))
-    assert (found.rate, *found.by_class) == (0, 0, 0)
+    for last in (0 * same, 0 * same + 1):
+        found = estimate(
+            labels, 2, Visits(0 * same + 7, same, last, same, 1 - same, same, 1 - labels)
+        )
+        assert (found.rate, *found.by_class) == (0, 0, 0)
 
 
 def test_two_classes():
@@ -106,9 +143,9 @@ def test_two_classes():
 
 def test_samples_without_a_visit_do_not_count():
     labels, is_wrong, visits = drawn(0.3, (1, 12), (12, 1))
-    count, suspicion = visits.count.copy(), visits.suspicion.copy()
-    count[::2] = suspicion[::2] = 0
-    found = estimate(labels, CLASSES, dataclasses.replace(visits, count=count, suspicion=suspicion))
+    count, events = visits.count.copy(), visits.wrong.copy()
+    count[::2] = events[::2] = 0
+    found = estimate(labels, CLASSES, dataclasses.replace(visits, count=count, wrong=events))
     assert found.rate == pytest.approx(is_wrong[1::2].mean(), abs=0.03)
     nothing = estimate(labels, CLASSES, dataclasses.replace(visits, count=0 * count))
     assert (nothing.rate, nothing.low, nothing.high) == (0, 0, 1)
@@ -119,7 +156,7 @@ def test_confident_learning_by_hand():
     labels = np.array([0, 0, 0, 0, 1, 1])
     given = np.array([0.9, 0.8, 0.1, 0.5, 0.9, 0.7])
     other = np.array([0.1, 0.2, 0.9, 0.5, 0.1, 0.3])
-    visits = Visits(np.ones(6), other, given, other, 1 - labels)
+    visits = Visits(np.ones(6), other, other, given - other, given, other, 1 - labels)
     # Class 0: two on the diagonal, one off it, one left out; class 1: one, and one left out.
     assert noise_rate._confident_learning(labels, 2, visits) == pytest.approx(4 / 6 / 3)
 
@@ -135,14 +172,30 @@ def test_disagreement_is_stated():
         assert found.low < is_wrong.mean() < found.high
 
 
-def test_suspicion_by_hand():
-    columns = {
-        "num_counted": np.array([4.0, 4, 0]),
-        "num_wrong": np.array([1.0, 4, 0]),
-        "mean_given": np.array([0.7, 0.1, 0]),
-        "mean_other": np.array([0.2, 0.9, 0]),
-    }
-    np.testing.assert_allclose(noise_rate.suspicion(columns), [0.25, 2.9 / 3, 0])
+def history_of(**columns):
+    """Columns of a history of three samples, of which the last was never seen."""
+    rows = {"num_counted": [4, 4, 0], "num_wrong": [1, 4, 0], "mean_margin": [1, -3, 0]}
+    rows |= {"prediction": [1, 5, 0], "other_class": [0, 5, 0]}
+    rows |= {"mean_given": [0.7, 0.1, 0], "mean_other": [0.2, 0.9, 0]}
+    return {name: np.array(values, float) for name, values in (rows | columns).items()}
+
+
+def test_score_by_hand():
+    """The suspect, whose every visit contradicted the label, is still predicted otherwise."""
+    visits = noise_rate.pooled([history_of()])
+    np.testing.assert_allclose(visits.margin, [0.5, -1.5, 0])  # The two seen deviate by 2.
+    np.testing.assert_array_equal(visits.last_wrong, [0, 1, 0])
+    assert visits.memorised == 0
+    np.testing.assert_allclose(visits.score, [1 / (1 + np.exp(0.5)), 1 / (1 + np.exp(-1.5)), 0])
+    # Once it is predicted as given, only the visits count.
+    visits = noise_rate.pooled([history_of(prediction=[1, 2, 0])])
+    assert visits.memorised == 1
+    np.testing.assert_allclose(visits.score, [0.25, 1, 0])
+    # Of two runs as long as each other, one has memorised: half of both.
+    visits = noise_rate.pooled([history_of(), history_of(prediction=[1, 2, 0])])
+    assert visits.memorised == 0.5
+    np.testing.assert_allclose(visits.score[1], (1 / (1 + np.exp(-1.5)) + 1) / 2)
+    np.testing.assert_array_equal(visits.other_class, [0, 5, 0])
 
 
 def test_means_of_classes():

@@ -15,7 +15,7 @@ from mentornet.cli import label_files
 from mentornet.datasets import corrections, records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.evaluation.label_errors import LabelScores
-from mentornet.evaluation.noise_rate import NoiseRate
+from mentornet.weighting.noise_rate import NoiseRate
 
 playwright = pytest.importorskip("playwright.sync_api")
 AXE = "axe-core@4.14.1"

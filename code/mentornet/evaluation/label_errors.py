@@ -14,11 +14,10 @@ from mentornet.core.errors import check
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.corrections import read_paths
-from mentornet.evaluation import noise_rate
-from mentornet.evaluation.noise_rate import NoiseRate
 from mentornet.runs.checkpoints import find_latest, read_state
 from mentornet.runs.layout import CONFIG_FILE, TRAIN_FOLDER
-from mentornet.weighting import history
+from mentornet.weighting import history, noise_rate
+from mentornet.weighting.noise_rate import NoiseRate
 
 # The columns of the history from which labels are scored.
 _NEEDED = ("num_seen", "mean_loss", "mean_weight", "prediction")
@@ -130,8 +129,8 @@ def _never_forgets(columns: Mapping[str, np.ndarray]) -> bool:
 def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScores:
     """Ranks the training samples of runs on the same data; scores and means are averaged.
 
-    The score is `noise_rate.suspicion`. Where a run is of a version without the columns for it, it
-    is 1 - exp(-mean loss) in all of them: one minus the (geometric) mean of the probability that
+    The score is `noise_rate.Visits.score`. Where a run is of a version without the columns for it,
+    it is 1 - exp(-mean loss) in all of them: one minus the (geometric) mean of the probability that
     the student gave the label over its last twenty or so passes.
 
     Args:
@@ -149,10 +148,10 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
         for name in ("mean_loss", "mean_weight")
     )
     exact = all(map(_never_forgets, histories))
-    score = np.mean(
-        [noise_rate.suspicion(c) if exact else 1 - np.exp(-c["mean_loss"]) for c in histories],
-        axis=0,
-    )
+    if exact:
+        score = np.mean([noise_rate.pooled([columns]).score for columns in histories], axis=0)
+    else:
+        score = np.mean([1 - np.exp(-columns["mean_loss"]) for columns in histories], axis=0)
     noise = estimate_noise_rate(examples, info.num_classes, histories)
     predicted = histories[0]["prediction"].astype(np.int64)
     paths = read_paths(folder)

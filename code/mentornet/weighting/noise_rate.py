@@ -1,16 +1,21 @@
-"""The share of wrong labels, from what runs remember of each sample and no clean label.
+"""Which labels are suspicious, and how many are wrong, from what runs remember of each sample.
 
-Estimates that fail in different ways:
+No clean label is needed. What says most depends on whether the student has memorised wrong labels,
+which shows without clean labels, too: as the share of the suspects, whose label most visits
+contradicted, that the student predicts as given in the end.
 
-* A mixture of two beta-binomial laws of the label scores, for right and wrong labels: the mixture
-  of Arazo et al. (2019, section 3.1), of shares of the visits instead of losses. The share in
-  which a sample was suspicious has that law if each has a probability of its own, which is Beta
-  distributed; so few visits need no correction. The second law lies above the first in likelihood
-  ratio: a sample that looks worse is never more likely right.
-* The same of the mean margins alone. Where they show no two laws, it says 0.
-* The count of confident learning (Northcutt et al. 2021): the samples that are as probable of
-  another class as the samples given that class are of it. It finds nothing once wrong labels are
-  memorised, and is used only where the mixture says that they mostly were not.
+* Before that, the mean margin of logits (Pleiss et al. 2020) ranks best, and is a mixture of normal
+  laws: of wrong labels, of labels that are right but hard, and of easy ones. Wrong are those of the
+  laws with a negative mean, in which another class is preferred.
+* Afterwards margins say nothing, but wrong events do, the visits at which another class was
+  predicted. Their number is a mixture of two beta-binomial laws: that of Arazo et al. (2019,
+  section 3.1), of shares of the visits instead of losses. The share of wrong events has that law if
+  each sample has a probability of its own, which is Beta distributed; so few visits need no
+  correction. The second law lies above the first in likelihood ratio: a sample that looks worse is
+  never more likely right.
+* The count of confident learning (Northcutt et al. 2021) is a cross-check: the samples that are as
+  probable of another class as the samples given that class are of it. It finds nothing once wrong
+  labels are memorised.
 
 All of them take a sample that the student cannot learn for mislabelled: of a student that is too
 weak, or was stopped too early, they say too much.
@@ -32,6 +37,7 @@ _BINS = 200  # Of the scores; what the fit costs does not depend on the number o
 _STARTS = (0.05, 0.2, 0.4, 0.6, 0.8)  # Shares of wrong labels from which the fit starts.
 _LARGEST = 1000.0  # Of the laws' parameters; beyond, they are binomial laws in effect.
 _SURE = 0.9
+_MEMORISED = 0.9  # Share of the suspects from which on margins are not looked at.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,50 +69,69 @@ class Visits:
 
     Attributes:
       count: float64 [n], visits.
-      suspicion: float64 [n] in 0..1, the label score (`suspicion`).
+      wrong: float64 [n] in 0..1, share of the visits at which another class was predicted.
+      last_wrong: float64 [n] in 0..1, share of the runs whose last prediction was another class.
+      margin: float64 [n], mean of the given logit minus the largest other one, divided by its
+        standard deviation over a run's samples.
       given, other: float64 [n], mean probability of the given label and of the next best.
-      other_class: int64 [n].
+      other_class: int64 [n], the class predicted last that was not the given one.
     """
 
     count: np.ndarray
-    suspicion: np.ndarray
+    wrong: np.ndarray
+    last_wrong: np.ndarray
+    margin: np.ndarray
     given: np.ndarray
     other: np.ndarray
     other_class: np.ndarray
 
+    @functools.cached_property
+    def memorised(self) -> float:
+        """Share of the suspects that are predicted as given in the end; 1 without suspects.
 
-def suspicion(columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """How suspicious each sample's label was in the mean of its visits.
+        Suspects are the samples whose label more than half of the visits contradicted.
+        """
+        suspects = self.wrong > 0.5
+        return float(1 - self.last_wrong[suspects].mean()) if suspects.any() else 1.0
 
-    Two parts whether another class was predicted, 0 or 1, and one part the margin by which the most
-    probable other class exceeded the given one, (1 + p_other - p_given) / 2. The first does not
-    fade when a label is memorised; the second ranks samples of few visits.
+    @property
+    def score(self) -> np.ndarray:
+        """How suspicious each label is: float64 [n] in 0..1, 0 without visits.
 
-    Args:
-      columns: of the history, by name.
+        The logistic function of the negative margin as far as suspects are not memorised, the
+        share of wrong events as far as they are.
+        """
+        from scipy.special import expit
 
-    Returns:
-      float64 [n] in 0..1; 0 without visits.
-    """
-    visits = columns["num_counted"]
-    wrong_events = columns["num_wrong"] / np.maximum(visits, 1)
-    margin = columns["mean_other"] - columns["mean_given"]
-    return np.where(visits > 0, (2 * wrong_events + (1 + margin) / 2) / 3, 0)
+        early, late = expit(-self.margin), self.wrong
+        mixed = (1 - self.memorised) * early + self.memorised * late
+        return np.where(self.count > 0, mixed, 0)
 
 
 def pooled(histories: Sequence[Mapping[str, np.ndarray]]) -> Visits:
-    """The visits of several runs; of the other class, the first run's that has seen the sample."""
+    """The visits of several runs; of the other class, the first run's that has seen the sample.
+
+    Args:
+      histories: columns of each run's history, by name.
+    """
     counts = np.array([columns["num_counted"] for columns in histories])
     total = counts.sum(axis=0)
 
     def mean(values: Sequence[np.ndarray]) -> np.ndarray:
         return (counts * np.array(values)).sum(axis=0) / np.maximum(total, 1)
 
+    margins = []
+    for columns, count in zip(histories, counts, strict=True):
+        seen = columns["mean_margin"][count > 0]
+        margins.append(columns["mean_margin"] / ((seen.std() if seen.size else 0) or 1))
     classes = np.array([columns["other_class"] for columns in histories])
     first = (counts > 0).argmax(axis=0)
     return Visits(
         total,
-        mean([suspicion(columns) for columns in histories]),
+        np.sum([columns["num_wrong"] for columns in histories], axis=0) / np.maximum(total, 1),
+        # A class other than the given one that was predicted last is the last prediction itself.
+        mean([columns["prediction"] == columns["other_class"] for columns in histories]),
+        mean(margins),
         mean([columns["mean_given"] for columns in histories]),
         mean([columns["mean_other"] for columns in histories]),
         classes[first, np.arange(len(total))].astype(np.int64),
@@ -126,17 +151,54 @@ def estimate(labels: np.ndarray, num_classes: int, visits: Visits) -> NoiseRate:
         return NoiseRate(0.0, 0.0, 1.0, np.zeros(num_classes), "no visits")
     rows = [getattr(visits, field.name)[seen] for field in dataclasses.fields(visits)]
     visits, labels = Visits(*rows), labels[seen]
-    posterior, doubt = _mixture(visits.suspicion, visits.count)
-    by_class = class_means(posterior, labels, num_classes)
-    estimates = [posterior.mean(), (posterior > _SURE).mean(), (posterior > 1 - _SURE).mean()]
-    margins = (1 + visits.other - visits.given) / 2
-    estimates.append(_mixture(margins, visits.count)[0].mean())
-    if not posterior.any():  # All are right, which few doubts show; else nothing is known.
-        estimates.append(doubt if doubt < DISAGREEMENT else 1)
-    elif doubt > 0.5:
-        estimates.append(_confident_learning(labels, num_classes, visits))
+    posterior, others = wrong_probabilities(visits)
+    if visits.memorised < _MEMORISED:
+        others.append(_confident_learning(labels, num_classes, visits))
     rate = float(posterior.mean())
-    return NoiseRate(rate, float(min(estimates)), float(max(estimates)), by_class, "all visits")
+    by_class = class_means(posterior, labels, num_classes)
+    low, high = min(rate, *others), max(rate, *others)
+    return NoiseRate(rate, float(low), float(high), by_class, "all visits")
+
+
+def wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[float]]:
+    """The probability that each label is wrong, and what else the share of wrong ones may be.
+
+    Args:
+      visits: of samples that each have one.
+
+    Returns:
+      float64 [n] in 0..1, and further estimates of its mean.
+    """
+    events, doubt = _mixture(visits.wrong, visits.count)
+    others = [float((events > _SURE).mean()), float((events > 1 - _SURE).mean())]
+    if visits.memorised >= _MEMORISED:
+        if not events.any():  # All are right, which few doubts show; else nothing is known.
+            others.append(doubt if doubt < DISAGREEMENT else 1.0)
+        margins = (1 + visits.other - visits.given) / 2
+        return events, [*others, float(_mixture(margins, visits.count)[0].mean())]
+    found = [_normal_laws(visits.margin, number) for number in (1, 2, 3)]
+    best = min(range(3), key=lambda k: found[k][1])
+    others = [float(events.mean())] if events.any() else []
+    return found[best][0], [*others, *(float(found[k][0].mean()) for k in (1, 2) if k != best)]
+
+
+def _normal_laws(margins: np.ndarray, number: int) -> tuple[np.ndarray, float]:
+    """Probabilities of the laws with a negative mean, float64 [n], and BIC (smaller is better).
+
+    The law with the highest mean never counts: where even that is negative, the student is far
+    from having learned its data.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    if len(np.unique(margins)) < max(2, number):
+        return np.zeros(len(margins)), 0.0 if number == 1 else np.inf
+    mixture = GaussianMixture(number, random_state=0, n_init=2, reg_covar=1e-3)
+    mixture.fit(margins[:, None])
+    means = mixture.means_[:, 0]
+    wrong = (means < 0) & (np.arange(number) != np.argmax(means))
+    return mixture.predict_proba(margins[:, None])[:, wrong].sum(axis=1), mixture.bic(
+        margins[:, None]
+    )
 
 
 def of_trusted(trusted: records.Examples, num_classes: int) -> NoiseRate:

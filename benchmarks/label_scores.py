@@ -38,7 +38,7 @@ CANDIDATES: dict[str, Callable[[Columns], np.ndarray]] = {
     "mean probability": lambda c: -c["mean_given"],
     "mean margin of probabilities": lambda c: c["mean_other"] - c["mean_given"],
     "mean margin of logits (AUM)": lambda c: -c["mean_margin"],
-    "label score (used)": lambda c: noise_rate.pooled([c]).score,
+    "label score (used)": lambda c: noise_rate.pooled([c]).rank_score,
 }
 
 

@@ -46,6 +46,7 @@ def burn_in(config: TrainConfig, weighting: WeightingConfig, folder: pathlib.Pat
     """Trains on the labels as given up to the burn-in epoch of the whole training."""
     from mentornet.training import loop
 
+    assert not isinstance(weighting.burn_in_epoch, str)  # As the caller checks.
     stop = max(1, config.max_number_of_steps * weighting.burn_in_epoch // 100)
     stage = dataclasses.replace(config, train_log_dir=str(folder), stop_after_step=stop)
     if loop.train(stage) < stop:
@@ -111,6 +112,7 @@ def run(
             num_samples=num_samples,
             seed=config.seed,
         )
+    assert not isinstance(weighting.loss_p_percentile, str)
     percentile = 100 * weighting.loss_p_percentile
     quality = learn(str(csv), percentile, config.seed, root / "mentornet")
     mentored = dataclasses.replace(
@@ -172,6 +174,10 @@ def main() -> None:
         training_flags.train_config(mentored=False),
         training_flags.weighting_config(),
     )
+    rule = "`auto` does not go with a MentorNet that is learned after a fixed burn-in."
+    asked = (weighting.loss_p_percentile, weighting.burn_in_epoch)
+    check(not weighting.is_automatic, rule, loss_p_percentile=asked[0], burn_in_epoch=asked[1])
+    assert not isinstance(weighting.burn_in_epoch, str)
     rule = "`burn_in_epoch` must be at least 1: the MentorNet is learned after it."
     check(weighting.burn_in_epoch >= 1, rule, burn_in_epoch=weighting.burn_in_epoch)
     update_epochs = FLAGS.mentornet_update_epochs

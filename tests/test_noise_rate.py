@@ -174,28 +174,44 @@ def test_disagreement_is_stated():
 
 def history_of(**columns):
     """Columns of a history of three samples, of which the last was never seen."""
-    rows = {"num_counted": [4, 4, 0], "num_wrong": [1, 4, 0], "mean_margin": [1, -3, 0]}
-    rows |= {"prediction": [1, 5, 0], "other_class": [0, 5, 0]}
+    rows: dict[str, list[float]] = {"num_counted": [4, 4, 0], "num_wrong": [1, 4, 0]}
+    rows |= {"mean_margin": [1, -3, 0], "prediction": [1, 5, 0], "other_class": [0, 5, 0]}
     rows |= {"mean_given": [0.7, 0.1, 0], "mean_other": [0.2, 0.9, 0]}
     return {name: np.array(values, float) for name, values in (rows | columns).items()}
 
 
-def test_score_by_hand():
+def test_rank_score_by_hand():
     """The suspect, whose every visit contradicted the label, is still predicted otherwise."""
     visits = noise_rate.pooled([history_of()])
     np.testing.assert_allclose(visits.margin, [0.5, -1.5, 0])  # The two seen deviate by 2.
     np.testing.assert_array_equal(visits.last_wrong, [0, 1, 0])
     assert visits.memorised == 0
-    np.testing.assert_allclose(visits.score, [1 / (1 + np.exp(0.5)), 1 / (1 + np.exp(-1.5)), 0])
+    np.testing.assert_allclose(
+        visits.rank_score, [1 / (1 + np.exp(0.5)), 1 / (1 + np.exp(-1.5)), 0]
+    )
     # Once it is predicted as given, only the visits count.
     visits = noise_rate.pooled([history_of(prediction=[1, 2, 0])])
     assert visits.memorised == 1
-    np.testing.assert_allclose(visits.score, [0.25, 1, 0])
+    np.testing.assert_allclose(visits.rank_score, [0.25, 1, 0])
     # Of two runs as long as each other, one has memorised: half of both.
     visits = noise_rate.pooled([history_of(), history_of(prediction=[1, 2, 0])])
     assert visits.memorised == 0.5
-    np.testing.assert_allclose(visits.score[1], (1 / (1 + np.exp(-1.5)) + 1) / 2)
+    np.testing.assert_allclose(visits.rank_score[1], (1 / (1 + np.exp(-1.5)) + 1) / 2)
     np.testing.assert_array_equal(visits.other_class, [0, 5, 0])
+
+
+def test_label_scores_are_probabilities_in_the_order_of_the_rank():
+    labels, is_wrong, visits = learned(0.4)
+    score = noise_rate.label_scores(visits)
+    np.testing.assert_array_equal(np.argsort(score), np.argsort(visits.rank_score))
+    for low, high in ((0, 0.1), (0.2, 0.8), (0.9, 1)):
+        chosen = (score >= low) & (score <= high)
+        assert chosen.sum() > 50
+        assert is_wrong[chosen].mean() == pytest.approx(score[chosen].mean(), abs=0.06)
+    count = visits.count.copy()
+    count[:10] = 0
+    score = noise_rate.label_scores(dataclasses.replace(visits, count=count))
+    np.testing.assert_array_equal(score[:10], 0)
 
 
 def test_means_of_classes():

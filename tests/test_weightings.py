@@ -19,12 +19,17 @@ from mentornet import InputError, MentoredModel
 from mentornet.config.weighting import NamedWeighting, WeightingConfig
 from mentornet.learning import curricula
 from mentornet.runs.checkpoints import RunCheckpoint
-from mentornet.weighting import registry
+from mentornet.weighting import automatic, registry
 from mentornet.weighting.methods import WEIGHTINGS
 from mentornet.weighting.protocol import Batch, Context, as_weighed
 
-NAMES = WEIGHTINGS.names()
-every_weighting = pytest.mark.parametrize("name", NAMES)
+every_weighting = pytest.mark.parametrize("name", weighting_runs.names())
+
+
+@pytest.fixture(autouse=True)
+def early_looks(monkeypatch):
+    monkeypatch.setattr(automatic, "_FIRST_PASS", 1)
+    monkeypatch.setattr(automatic, "_MEMORISED", 0)
 
 
 def a_batch(losses, **values):
@@ -36,7 +41,7 @@ def a_batch(losses, **values):
 def test_weights_are_finite_and_one_a_sample(name):
     """From tiny to huge losses, with logits to match, twice in a row."""
     context = Context(0, num_examples=20, num_classes=CLASSES)
-    weighting = registry.make(name, context, OPTIONS.get(name, {}))
+    weighting = registry.make(weighting_runs.method(name), context, OPTIONS.get(name, {}))
     logits = tf.constant([[0.0, 0, 0, 0], [100, 0, 0, 0], [-100, 0, 0, 0], [1, 2, 3, 4]])
     labels = tf.zeros([4], tf.int64)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
@@ -72,6 +77,7 @@ def test_a_run_goes_on_from_its_checkpoint(name, tmp_path):
         np.testing.assert_array_equal(value, b[key], err_msg=key)
     start = weighting_runs.linear_student().get_weights()[0]
     assert np.abs(a["kernel"] - start).max() > 1e-3
+    assert name != "automatic" or (a["automatic"][:3] > 0).all()
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +105,7 @@ def fitted(name, model=None, epochs=2, initial_epoch=0, **values):
     if model is None:
         model = MentoredModel(
             weighting_runs.linear_student(),
-            weighting=name,
+            weighting=weighting_runs.method(name),
             weighting_options=OPTIONS.get(name, {}) if name != "mentornet" else None,
             num_examples=SAMPLES,
             **values,
@@ -108,7 +114,7 @@ def fitted(name, model=None, epochs=2, initial_epoch=0, **values):
     inputs, labels = weighting_runs.data()
     context = Context(num_examples=SAMPLES, num_classes=CLASSES)
     options = {"mentor": "self_paced"} if name == "mentornet" else OPTIONS.get(name, {})
-    registry.make(name, context, options)
+    registry.make(weighting_runs.method(name), context, options)
     per_sample = {"inputs": inputs, "positions": np.arange(SAMPLES)}
     x = per_sample if context.needs_positions else inputs
     how = {"epochs": epochs, "initial_epoch": initial_epoch, "shuffle": False, "verbose": 0}

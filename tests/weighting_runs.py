@@ -16,7 +16,26 @@ OPTIONS = {
     "self_paced": DROPOUT,
     "focal_loss": DROPOUT,
     "spcl_linear": DROPOUT,
+    "automatic": {"loss_p_percentile": "auto", "burn_in_epoch": "auto", **DROPOUT},
 }
+
+
+def method(name):
+    """The weighting of the registry: "automatic" is a setting of one."""
+    return "self_paced" if name == "automatic" else name
+
+
+def names():
+    from mentornet.weighting.methods import WEIGHTINGS
+
+    return (*WEIGHTINGS.names(), "automatic")
+
+
+def look_early():
+    """Lets "auto" look after the first pass, and whatever it sees end the burn-in."""
+    from mentornet.weighting import automatic
+
+    automatic._FIRST_PASS, automatic._MEMORISED = 1, 0
 
 
 def data():
@@ -48,11 +67,11 @@ def make_trainer(name, **options):
         student,
         OptimizerUpdate(TF1Momentum(0.1, 0.9), student),
         weight_decay=0.01,
-        weighting=registry.make(name, context, {**OPTIONS.get(name, {}), **options}),
+        weighting=registry.make(method(name), context, {**OPTIONS.get(name, {}), **options}),
         context=context,
         max_number_of_steps=STEPS,
         seed=5,
-        history=SampleHistory(SAMPLES),
+        history=context.sample_history or SampleHistory(SAMPLES),
     )
 
 
@@ -84,11 +103,10 @@ def main(path):
     cpu = tf.config.list_physical_devices("CPU")[0]
     logical = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(cpu, logical)
-    from mentornet.weighting.methods import WEIGHTINGS
-
+    look_early()
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     found: dict[str, Any] = {}
-    for name in WEIGHTINGS.names():
+    for name in names():
         trainer = make_trainer(name)
         train(trainer)
         found |= {f"{name} 1 {key}": value for key, value in state(trainer).items()}

@@ -36,9 +36,10 @@ class MentoredModel(keras.Model):
     added as they are. Example drop-out and what the weighting sees as epoch depend on the
     optimizer's iterations.
 
-    A weighting that keeps a state of each sample (`elr`, say) must be told `num_examples`, and
-    which samples a batch holds: fit() then takes `{"inputs": x, "positions": positions}` in place
-    of x, positions being int [samples], 0..num_examples - 1; evaluate() and predict() take either.
+    A weighting that keeps a state of each sample (`elr`, or "auto") must be told `num_examples`,
+    and which samples a batch holds: fit() then takes `{"inputs": x, "positions": positions}` in
+    place of x, positions being int [samples], 0..num_examples - 1; evaluate() and predict() take
+    either.
 
     Args:
       student: any keras.Model.
@@ -71,8 +72,8 @@ class MentoredModel(keras.Model):
         student: keras.Model,
         mentor: MentorNet | str = "mentornet_pd",
         *,
-        loss_p_percentile: float = _DEFAULTS.loss_p_percentile,
-        burn_in_epoch: int = _DEFAULTS.burn_in_epoch,
+        loss_p_percentile: float | str = _DEFAULTS.loss_p_percentile,
+        burn_in_epoch: int | str = _DEFAULTS.burn_in_epoch,
         fixed_epoch_after_burn_in: bool = _DEFAULTS.fixed_epoch_after_burn_in,
         loss_moving_average_decay: float = _DEFAULTS.loss_moving_average_decay,
         example_dropout_rates: str | Sequence[float] = _DEFAULTS.example_dropout_rates,
@@ -116,6 +117,7 @@ class MentoredModel(keras.Model):
         check(not context.needs_history, rule, weighting=self._other)
         self._steps = self._make_variable("total_steps", (), "int64", False)
         self._needs_positions = context.needs_positions
+        self._history = context.sample_history
         second = None
         if self.mixup is not None and self.mixup.second_reweight:
             second = self._make_weighting(context.for_mixed(self.weighting))
@@ -252,6 +254,9 @@ class MentoredModel(keras.Model):
             positions=positions,
             given=given,
         )
+        if self._history is not None:
+            logits = keras_adapters.class_logits(y_pred, self._from_logits)
+            keras_adapters.remember(self._history, learned, positions, y, logits)
         # Divided by the size of the global batch: replicas' gradients are summed.
         size = replicas.total(tf.cast(tf.size(learned.losses), tf.float32))
         parts = [learned.weighted_loss(size)]
@@ -276,11 +281,12 @@ class MentoredModel(keras.Model):
         serialize = keras.saving.serialize_keras_object
         own: dict[str, Any] = {"student": serialize(self.student)}
         own |= {"total_steps": self.total_steps, "seed": self.seed}
+        own["num_examples"] = self.num_examples
         if self._other is None:
             own["mentor"] = serialize(self.mentor)
         else:
             own["weighting"] = registry.name_of(self._other)
-            own["weighting_options"], own["num_examples"] = self._options, self.num_examples
+            own["weighting_options"] = self._options
         if self.mixup is not None:
             own["mixup_alpha"] = self.mixup.alpha
             own["second_reweight"] = self.mixup.second_reweight

@@ -41,6 +41,20 @@ class _TupleParser(flags.ArgumentParser):
         return f"comma separated list of {self._kind.__name__}"
 
 
+class _WordParser(flags.ArgumentParser):
+    """A number, or one of some words."""
+
+    def __init__(self, kind: type, words: tuple[str, ...]) -> None:
+        parsers = {float: flags.FloatParser, int: flags.IntegerParser}
+        self._numbers, self._words = parsers[kind](), words
+
+    def parse(self, argument: Any) -> Any:
+        return argument if argument in self._words else self._numbers.parse(argument)
+
+    def flag_type(self) -> str:
+        return " or ".join((self._numbers.flag_type(), *self._words))
+
+
 def define_flags(
     cls: type,
     group: str = "",
@@ -66,6 +80,9 @@ def define_flags(
         if field.option.choices:
             choices = list(field.option.choices)
             flags.DEFINE_enum(field.flag, default, choices, text, flag_values=flag_values)
+        elif field.option.words:
+            word_parser = _WordParser(kind, field.option.words)
+            flags.DEFINE(word_parser, field.flag, default, text, flag_values)
         elif typing.get_origin(kind) is tuple:
             parser = _TupleParser(typing.get_args(kind)[0])
             serializer = flags.CsvListSerializer(",")

@@ -27,6 +27,7 @@ class Option:
       check: raises InputError for a value outside the option's range.
       may_change: whether a run may be continued with another value.
       choices: the values that are allowed, if they are a fixed list.
+      words: texts that are allowed besides values of the field's type.
       flag: name of the flag, by default that of the field.
       group: which scripts have the flag, see `cli.training_flags`; "" is all of the field's class.
     """
@@ -35,6 +36,7 @@ class Option:
     check: Check | None = None
     may_change: bool = False
     choices: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
     flag: str = ""
     group: str = ""
 
@@ -46,6 +48,7 @@ def option(
     check: Check | None = None,
     may_change: bool = False,
     choices: Iterable[str] = (),
+    words: Iterable[str] = (),
     flag: str = "",
     group: str = "",
 ) -> Any:
@@ -60,7 +63,7 @@ def option(
             check_fields(self)
     ```
     """
-    entry = Option(help, check, may_change, tuple(choices), flag, group)
+    entry = Option(help, check, may_change, tuple(choices), tuple(words), flag, group)
     # mypy's overloads of field() have no default that may be missing.
     return dataclasses.field(default=default, metadata={"option": entry})
 
@@ -123,8 +126,11 @@ def check_fields(config: Any) -> None:
     """
     for field in fields(type(config)):
         value, option = getattr(config, field.name), field.option
-        if value is None and field.default is None:
+        if (value is None and field.default is None) or value in option.words:
             continue
+        if option.words and isinstance(value, str):
+            words = " or ".join(option.words)
+            raise InputError(f"`{field.flag}` must be a number or {words}. Received: {value!r}")
         if option.choices:
             rule = f"`{field.flag}` must be one of {', '.join(option.choices)}."
             check(value in option.choices, rule, **{field.flag: value})

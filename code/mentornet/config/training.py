@@ -268,6 +268,12 @@ class TrainConfig:
         fixed = getattr(self.weighting, "fixed_epoch_after_burn_in", False)
         rule = "`mentornet_update_epochs` needs fixed_epoch_after_burn_in."
         check(not updates or fixed, rule, mentornet_update_epochs=updates)
+        settings = self.named_weighting[1]
+        found = AUTO in (settings.get("loss_p_percentile"), settings.get("burn_in_epoch"))
+        rule = "`mentornet_update_epochs` needs a fixed burn_in_epoch and loss_p_percentile."
+        check(not (updates and found), rule, mentornet_update_epochs=updates)
+        rule = "`jit_compile` needs a fixed burn_in_epoch and loss_p_percentile."
+        check(not (self.jit_compile and found), rule, jit_compile=True)
         mentor = self.trained_mentornet_dir
         rule = "`trained_mentornet_dir` must name a MentorNet checkpoint."
         check(not self.is_mentored or bool(mentor), rule, trained_mentornet_dir=mentor)

@@ -18,6 +18,7 @@ from mentornet.core import schedules
 from mentornet.core.errors import check
 
 UNIFORM, MENTORNET = "uniform", "mentornet"
+AUTO = "auto"  # The data decide, see `mentornet.weighting.automatic`.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +27,8 @@ class WeightingConfig:
 
     Attributes:
       loss_p_percentile: share in 0..1; this percentile of a batch's losses enters the moving
-        average (paper, Algorithm 1).
-      burn_in_epoch: epoch percentage in 0..100 before which every weight is 1.
+        average (paper, Algorithm 1); or "auto".
+      burn_in_epoch: epoch percentage in 0..100 before which every weight is 1; or "auto".
       fixed_epoch_after_burn_in: whether the MentorNet sees at most `burn_in_epoch` as epoch.
       loss_moving_average_decay: in 0..1.
       example_dropout_rates: "rate,epochs,rate,epochs,..." whose epochs sum to 100, or 100 rates,
@@ -37,13 +38,19 @@ class WeightingConfig:
       InputError: a value lies outside its range.
     """
 
-    loss_p_percentile: float = option(
+    loss_p_percentile: float | str = option(
         0.7,
-        "Share 0..1: this percentile of each batch's losses enters their moving average.",
+        "Share 0..1: this percentile of each batch's losses enters their moving average; auto is 1 "
+        "minus the share of wrong labels, estimated during the training.",
         check=within(0, 1),
+        words=(AUTO,),
     )
-    burn_in_epoch: int = option(
-        0, "Epoch percentage up to which every weight is 1.", check=within(0, 100)
+    burn_in_epoch: int | str = option(
+        0,
+        "Epoch percentage up to which every weight is 1; auto ends it when the student begins to "
+        "memorise wrong labels.",
+        check=within(0, 100),
+        words=(AUTO,),
     )
     fixed_epoch_after_burn_in: bool = option(
         False, "Show the MentorNet burn_in_epoch as the epoch throughout the rest of training."
@@ -64,6 +71,11 @@ class WeightingConfig:
             rates = tuple(map(float, self.example_dropout_rates))
             object.__setattr__(self, "example_dropout_rates", rates)
         check_fields(self)
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether percentile or burn-in are found during the training."""
+        return AUTO in (self.loss_p_percentile, self.burn_in_epoch)
 
 
 @dataclasses.dataclass(frozen=True)

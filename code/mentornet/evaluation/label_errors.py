@@ -129,9 +129,9 @@ def _never_forgets(columns: Mapping[str, np.ndarray]) -> bool:
 def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScores:
     """Ranks the training samples of runs on the same data; scores and means are averaged.
 
-    The score is `noise_rate.Visits.score`. Where a run is of a version without the columns for it,
-    it is 1 - exp(-mean loss) in all of them: one minus the (geometric) mean of the probability that
-    the student gave the label over its last twenty or so passes.
+    The score is that of `noise_rate.label_scores`. Where a run is of a version without the columns
+    for it, it is 1 - exp(-mean loss) in all of them: one minus the (geometric) mean of the
+    probability that the student gave the label over its last twenty or so passes.
 
     Args:
       run_dirs: of runs with --record_sample_weights.
@@ -149,7 +149,7 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
     )
     exact = all(map(_never_forgets, histories))
     if exact:
-        score = np.mean([noise_rate.pooled([columns]).score for columns in histories], axis=0)
+        score = noise_rate.label_scores(noise_rate.pooled(histories))
     else:
         score = np.mean([1 - np.exp(-columns["mean_loss"]) for columns in histories], axis=0)
     noise = estimate_noise_rate(examples, info.num_classes, histories)

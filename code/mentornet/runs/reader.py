@@ -40,7 +40,7 @@ class Result:
             options = "".join(f", {k} {v}" for k, v in weighting["options"].items())
             return ("mixup, " if is_mixed else "") + weighting["name"] + options
         if is_mixed:
-            return f"mentormix, percentile {weighting['loss_p_percentile']:g}"
+            return f"mentormix, percentile {weighting['loss_p_percentile']}"
         name = pathlib.PurePath(self.config["trained_mentornet_dir"]).name
         updated = ", updated" if self.config["mentornet_update_epochs"] else ""
         return name.removesuffix("_mentornet") + updated

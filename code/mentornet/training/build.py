@@ -50,7 +50,9 @@ def make_trainer(
     if config.mixup is not None and config.mixup.second_reweight:
         mixed = context.for_mixed(weighting)
         second = weightings.make(name, mixed, options), mixed
-    needs_history = config.record_sample_weights or context.needs_history
+    history = context.sample_history
+    if history is None and (config.record_sample_weights or context.needs_history):
+        history = SampleHistory(num_examples)
     student = registry.build_student(
         config.studentnet,
         num_classes,
@@ -75,7 +77,7 @@ def make_trainer(
         context=context,
         max_number_of_steps=config.max_number_of_steps,
         seed=config.seed,
-        history=SampleHistory(num_examples) if needs_history else None,
+        history=history,
         mixup=config.mixup,
         second=second,
         jit_compile=config.jit_compile,

@@ -173,6 +173,9 @@ class _Run:
                     act(moment)
                 if moment.is_last:
                     break
+        if step == self.config.max_number_of_steps:
+            for remark in self.trainer.remarks():
+                print(remark, flush=True)
         if stopped and step < last_step:
             advice = "run the same command again to resume."
             by = f"Stopped by {stop.reason} after step {step}"

@@ -147,6 +147,10 @@ class Trainer:
         """What a run's configuration says of the weighting besides its options; JSON values."""
         return self._contexts[0].facts
 
+    def remarks(self) -> list[str]:
+        """What the weighting has to say when the training is done."""
+        return [remark() for remark in self._contexts[0].remarks]
+
     def state(self) -> dict[str, tf.Variable]:
         """What a checkpoint needs besides the student, by name; "global_step" is among it."""
         state = {"num_seen": self._num_seen, "num_used": self._num_used}

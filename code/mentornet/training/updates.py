@@ -64,6 +64,7 @@ class MentorUpdates:
         epoch = np.full(len(losses), min(weighting.config.burn_in_epoch, 99))
         columns = (self._trusted.ids, epoch, self._trusted.labels, self._trusted.clean_labels)
         rows = np.stack([*columns, losses], axis=1).astype(np.float64)
+        assert not isinstance(weighting.config.loss_p_percentile, str)  # TrainConfig checks it.
         percentile = 100 * weighting.config.loss_p_percentile
         learned = self._relearn(weighting.mentor, rows, percentile, self._config.seed)
         for name, variable in weighting.mentor.tf1_variables.items():

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from mentornet.config.weighting import WeightingConfig
 from mentornet.weighting import features
+from mentornet.weighting.automatic import Automatic
 from mentornet.weighting.protocol import Batch, Context, Weighed
 from mentornet.weighting.sample_weighting import SampleWeighting
 
@@ -72,6 +73,8 @@ class CurriculumWeighting:
             "debug/epoch_step": tf.cast(found.epoch, tf.float32),
             "debug/loss_moving_percentile": tf.identity(self.loss_moving_average),
         }
+        if found.rules is not None:
+            scalars |= found.rules.scalars()
         return Weighed(found.weights, found.before_dropout, scalars=scalars)
 
 
@@ -93,7 +96,14 @@ def make_curriculum(
     if isinstance(context.first, CurriculumWeighting):
         made = context.first.sample_weighting.second(average)
     else:
-        made = SampleWeighting(mentor, **settings, seed=context.seed, loss_moving_average=average)
+        config = WeightingConfig(**settings)
+        made = SampleWeighting(
+            mentor,
+            **settings,
+            seed=context.seed,
+            loss_moving_average=average,
+            automatic=Automatic(context, config) if config.is_automatic else None,
+        )
     return CurriculumWeighting(made, label_is_given)
 
 

@@ -155,16 +155,18 @@ class SampleHistory(tf.Module):
 
     Args:
       num_examples: size of the training split; a sample's place in it is its position.
+      values: the variable to use, by default a new one.
 
     Attributes:
       values: float32 [num_examples, columns] variable, all 0 before the first step.
     """
 
-    def __init__(self, num_examples: int) -> None:
+    def __init__(self, num_examples: int, values: tf.Variable | None = None) -> None:
         super().__init__("sample_history")
-        self.values = tf.Variable(
-            tf.zeros([num_examples, len(COLUMNS)]), trainable=False, name=VALUES
-        )
+        if values is None:
+            zeros = tf.zeros([num_examples, len(COLUMNS)])
+            values = tf.Variable(zeros, trainable=False, name=VALUES)
+        self.values = values
 
     @functools.cached_property
     def _names(self) -> tf.Variable:

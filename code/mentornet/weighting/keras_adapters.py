@@ -8,6 +8,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mentornet.core import replicas
+from mentornet.core.errors import check
+from mentornet.weighting.history import SampleHistory
+from mentornet.weighting.objective import Learned
+
 _SMALLEST_PROBABILITY = 1e-7
 # The parts of an input that says which samples it holds.
 _INPUTS, _POSITIONS = "inputs", "positions"
@@ -65,3 +70,18 @@ class TotalSteps(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         steps = self.params.get("steps")
         self.model.set_total_steps(steps * self.params["epochs"] if steps else None)
+
+
+def remember(
+    history: SampleHistory, learned: Learned, positions: Any, y: Any, logits: tf.Tensor | None
+) -> None:
+    """Has the history take in a step of fit().
+
+    Raises:
+      InputError: the student does not classify.
+    """
+    labels = class_labels(y)
+    rule = "This weighting needs a student that classifies, and labels that name classes."
+    check(labels is not None and logits is not None, rule, labels=type(y).__name__)
+    seen = (positions, labels, learned.losses, learned.weighed.before_dropout, logits)
+    history.update(*(replicas.gather(tf.stop_gradient(each)) for each in seen))

@@ -35,6 +35,7 @@ from mentornet.weighting import mixtures
 # The range is stated where its ends lie further apart than this.
 DISAGREEMENT = 0.1
 _SURE = 0.9
+_TIE_BREAK = 1e-4
 _MEMORISED = 0.9  # Share of the suspects from which on margins are not looked at.
 
 
@@ -83,6 +84,11 @@ class Visits:
     other: np.ndarray
     other_class: np.ndarray
 
+    def seen(self) -> Visits:
+        """Those of the samples that have one."""
+        chosen = self.count > 0
+        return Visits(*(getattr(self, field.name)[chosen] for field in dataclasses.fields(self)))
+
     @functools.cached_property
     def memorised(self) -> float:
         """Share of the suspects that are predicted as given in the end; 1 without suspects.
@@ -93,8 +99,8 @@ class Visits:
         return float(1 - self.last_wrong[suspects].mean()) if suspects.any() else 1.0
 
     @property
-    def score(self) -> np.ndarray:
-        """How suspicious each label is: float64 [n] in 0..1, 0 without visits.
+    def rank_score(self) -> np.ndarray:
+        """What ranks labels best, the most suspicious highest: float64 [n] in 0..1, 0 if not seen.
 
         The logistic function of the negative margin as far as suspects are not memorised, the
         share of wrong events as far as they are.
@@ -136,6 +142,23 @@ def pooled(histories: Sequence[Mapping[str, np.ndarray]]) -> Visits:
     )
 
 
+def label_scores(visits: Visits) -> np.ndarray:
+    """How probably each label is wrong: float64 [n] in 0..1, 0 without visits.
+
+    The probabilities of the mixtures, made to rise with `Visits.rank_score`; where they are the
+    same, that decides the order.
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    seen, rank = visits.count > 0, visits.rank_score
+    score = np.zeros(len(rank))
+    if seen.any():
+        probability, _ = wrong_probabilities(visits.seen())
+        rising = IsotonicRegression(y_min=0, y_max=1).fit_transform(rank[seen], probability)
+        score[seen] = (1 - _TIE_BREAK) * rising + _TIE_BREAK * rank[seen]
+    return score
+
+
 def estimate(labels: np.ndarray, num_classes: int, visits: Visits) -> NoiseRate:
     """The share of wrong labels; samples without a visit do not count.
 
@@ -144,11 +167,9 @@ def estimate(labels: np.ndarray, num_classes: int, visits: Visits) -> NoiseRate:
       num_classes: number of classes.
       visits: of the samples.
     """
-    seen = visits.count > 0
-    if not seen.any():
+    labels, visits = labels[visits.count > 0], visits.seen()
+    if not labels.size:
         return NoiseRate(0.0, 0.0, 1.0, np.zeros(num_classes), "no visits")
-    rows = [getattr(visits, field.name)[seen] for field in dataclasses.fields(visits)]
-    visits, labels = Visits(*rows), labels[seen]
     posterior, others = wrong_probabilities(visits)
     if visits.memorised < _MEMORISED:
         others.append(_confident_learning(labels, num_classes, visits))

@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from mentornet.core import replicas
 from mentornet.core.errors import check
+from mentornet.weighting.history import COLUMNS, VALUES, SampleHistory
 
 
 class Batch(NamedTuple):
@@ -125,6 +126,9 @@ class Context:
       state: every variable of the weighting by name, for checkpoints.
       needs_positions: whether it keeps a state of each sample.
       needs_history: whether it reads `Batch.past`.
+      sample_history: what it reads all samples' past from, if it does; whatever trains keeps it up
+        to date.
+      remarks: each returns what is to be said when the training is done.
       facts: what a run's config.json says of the weighting besides its options; JSON values.
     """
 
@@ -140,6 +144,8 @@ class Context:
         self.first = first
         self.state: dict[str, tf.Variable] = {}
         self.needs_positions = self.needs_history = False
+        self.sample_history: SampleHistory | None = None
+        self.remarks: list[Callable[[], str]] = []
         self.facts: dict[str, Any] = {}
         self._make_variable = make_variable
 
@@ -153,11 +159,28 @@ class Context:
         Raises:
           InputError: the number of samples is not known.
         """
+        size = self._num_examples()
+        self.needs_positions = True
+        return PerSample(self._make(name, (size, *shape), "float32", per_sample=True))
+
+    def history(self) -> SampleHistory:
+        """The statistics of every training sample, kept up to date by whatever trains.
+
+        Raises:
+          InputError: the number of samples is not known.
+        """
+        if self.sample_history is None:
+            size = self._num_examples()
+            self.needs_positions = True
+            values = self._make_variable(VALUES, (size, len(COLUMNS)), "float32", True)
+            self.sample_history = SampleHistory(size, values)
+        return self.sample_history
+
+    def _num_examples(self) -> int:
         rule = "`num_examples` must be given: this weighting keeps per-sample state."
         check(self.num_examples is not None, rule, num_examples=self.num_examples)
         assert self.num_examples is not None
-        self.needs_positions = True
-        return PerSample(self._make(name, (self.num_examples, *shape), "float32", per_sample=True))
+        return self.num_examples
 
     def classes(self) -> int:
         """The number of classes.

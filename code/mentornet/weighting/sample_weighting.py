@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from mentornet.config.weighting import WeightingConfig
@@ -14,6 +13,7 @@ from mentornet.core import replicas, schedules
 from mentornet.core.errors import check
 from mentornet.core.schedules import NUM_EPOCHS
 from mentornet.core.seeds import Stream, seed_for
+from mentornet.weighting.automatic import Automatic, Rules
 from mentornet.weighting.mentor import MentorNet
 
 
@@ -21,7 +21,7 @@ class WeightedBatch(NamedTuple):
     """What one step of the weighting computed: float32 [batch, 1] weights, and scalars.
 
     `before_dropout` are the weights without the zeros of example drop-out; `global_size`, int32, is
-    the number of samples of all replicas.
+    the number of samples of all replicas. `rules` are what was found automatically, if anything is.
     """
 
     weights: tf.Tensor
@@ -30,6 +30,7 @@ class WeightedBatch(NamedTuple):
     percentile_loss: tf.Tensor
     dropout_rate: tf.Tensor
     epoch: tf.Tensor
+    rules: Rules | None
 
 
 class SampleWeighting(tf.Module):
@@ -48,6 +49,7 @@ class SampleWeighting(tf.Module):
       seed: of the example drop-out; which samples a step drops depends on (seed, global_step).
       loss_moving_average: the variable to use, by default a new one.
       dropout_stream: of the example drop-out's random numbers.
+      automatic: finds what is "auto".
 
     Attributes:
       mentor: the MentorNet; may be replaced between two steps.
@@ -60,14 +62,15 @@ class SampleWeighting(tf.Module):
     def __init__(
         self,
         mentor: MentorNet | Any,
-        loss_p_percentile: float = 0.7,
-        burn_in_epoch: int = 0,
+        loss_p_percentile: float | str = 0.7,
+        burn_in_epoch: int | str = 0,
         fixed_epoch_after_burn_in: bool = False,
         loss_moving_average_decay: float = 0.5,
         example_dropout_rates: str | Sequence[float] = "0.5, 17, 0.05, 78, 1.0, 5",
         seed: int = 0,
         loss_moving_average: tf.Variable | None = None,
         dropout_stream: Stream = Stream.EXAMPLE_DROPOUT,
+        automatic: Automatic | None = None,
     ) -> None:
         super().__init__("sample_weighting")
         self.config = WeightingConfig(
@@ -77,6 +80,10 @@ class SampleWeighting(tf.Module):
             loss_moving_average_decay,
             example_dropout_rates,
         )
+        rule = "`auto` needs a training that keeps a history: the scripts' or MentoredModel's."
+        known = automatic is not None or not self.config.is_automatic
+        check(known, rule, loss_p_percentile=loss_p_percentile, burn_in_epoch=burn_in_epoch)
+        self._automatic = automatic
         self.mentor: Any = mentor
         self.seed = seed
         self._stream = dropout_stream
@@ -102,6 +109,7 @@ class SampleWeighting(tf.Module):
             seed=self.seed,
             loss_moving_average=loss_moving_average,
             dropout_stream=Stream.SECOND_EXAMPLE_DROPOUT,
+            automatic=self._automatic,
         )
 
     def __call__(
@@ -147,11 +155,17 @@ class SampleWeighting(tf.Module):
         config = self.config
         losses = tf.cast(losses, tf.float32)
         epoch = tf.clip_by_value(tf.cast(epoch_percentage, tf.int32), 0, NUM_EPOCHS - 1)
+        global_losses = replicas.gather(losses)
+        rules, percentile, fixed_epoch = None, config.loss_p_percentile, config.burn_in_epoch
+        if self._automatic is not None:
+            if self._stream == Stream.EXAMPLE_DROPOUT:
+                self._automatic.look(global_step, epoch, tf.size(global_losses))
+            rules = self._automatic.rules(epoch)
+            percentile, fixed_epoch = rules.percentile, rules.fixed_epoch
         if config.fixed_epoch_after_burn_in:
             # Kept from the release: this freezes the drop-out rate, too.
-            epoch = tf.minimum(epoch, config.burn_in_epoch)
-        global_losses = replicas.gather(losses)
-        percentile_loss = nearest_percentile(global_losses, config.loss_p_percentile)
+            epoch = tf.minimum(epoch, fixed_epoch)
+        percentile_loss = nearest_percentile(global_losses, percentile)
         decay = config.loss_moving_average_decay
         average = decay * self.loss_moving_average + (1 - decay) * percentile_loss
         self.loss_moving_average.assign(average)
@@ -161,14 +175,19 @@ class SampleWeighting(tf.Module):
         columns = [losses, losses - average, label_column, epoch_column]
         columns += self._further_columns(further or {})
         weights = self.mentor.sample_weights(tf.concat(columns, axis=1))
-        # Kept from the release: burn-in ends one epoch early.
-        weights = tf.where(epoch < config.burn_in_epoch - 1, tf.ones_like(weights), weights)
         rate = tf.gather(tf.constant(self._dropout_rates, tf.float64), epoch)
+        if rules is None:  # Kept from the release: burn-in ends one epoch early.
+            assert not isinstance(config.burn_in_epoch, str)
+            is_burn_in = epoch < config.burn_in_epoch - 1
+        else:
+            is_burn_in = rules.is_burn_in
+            rate = tf.where(is_burn_in, tf.zeros_like(rate), rate)  # Nothing is lost.
+        weights = tf.where(is_burn_in, tf.ones_like(weights), weights)
         weights = tf.stop_gradient(weights)
         size = tf.size(global_losses)
         kept = replicas.own_rows(self._kept(size, rate, global_step), tf.size(losses))
         rate = tf.cast(rate, tf.float32)
-        return WeightedBatch(weights * kept, weights, size, percentile_loss, rate, epoch)
+        return WeightedBatch(weights * kept, weights, size, percentile_loss, rate, epoch, rules)
 
     def _further_columns(self, further: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         names = self.mentor.further_features
@@ -185,7 +204,7 @@ class SampleWeighting(tf.Module):
         return tf.cast(permutation < num_kept, tf.float32)[:, None]
 
 
-def nearest_percentile(losses: tf.Tensor, share: float) -> tf.Tensor:
+def nearest_percentile(losses: tf.Tensor, share: tf.Tensor | float) -> tf.Tensor:
     """The percentile of a batch's losses, always an element of the batch.
 
     As tf.contrib.distributions.percentile(..., interpolation="nearest") of TensorFlow 1: the rank
@@ -193,12 +212,12 @@ def nearest_percentile(losses: tf.Tensor, share: float) -> tf.Tensor:
 
     Args:
       losses: float32 [batch, 1].
-      share: 0..1; 0.7 is the 70th percentile.
+      share: float32 scalar 0..1; 0.7 is the 70th percentile.
 
     Returns:
       float32 scalar.
     """
-    from_largest = 1 - float(np.float32(share) * np.float32(100)) / 100
+    from_largest = 1 - tf.cast(tf.cast(share, tf.float32) * 100, tf.float64) / 100
     largest_rank = tf.cast(tf.size(losses) - 1, tf.float64)
     rank = tf.cast(tf.round(largest_rank * from_largest), tf.int32)
     return tf.sort(tf.reshape(losses, [-1]), direction="DESCENDING")[rank]

@@ -117,18 +117,20 @@ def training_batches(
       share: `batch_size` must be a multiple of its number of replicas.
 
     Returns:
-      Dataset of dicts: images float32 [batch, height, width, 3] and int64 [batch] labels,
-      clean_labels (-1 where unknown), ids, and positions in the split; stacked, all have one more
-      axis in front.
+      Dataset of dicts: images float32 [batch, height, width, 3] (or rows of features
+      [batch, num_features]) and int64 [batch] labels, clean_labels (-1 where unknown), ids, and
+      positions in the split; stacked, all have one more axis in front.
 
     Raises:
-      InputError: a batch is larger than the data set.
+      InputError: a batch is larger than the data set, or features are to be augmented.
     """
     check_batch_size(batch_size, len(examples), share.num_replicas)
     read = _reader(examples)
 
     augmenter = None
     if augmentation is not None:
+        rule = "`augment` must be off for features."
+        check(len(examples.image_shape) == 3, rule, augment=True)
         shape = examples.image_shape
         augmenter = Augmenter(augmentation, len(examples), shape, batch_size, seed, share.of)
 

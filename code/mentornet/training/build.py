@@ -28,7 +28,7 @@ def make_trainer(
     config: TrainConfig,
     num_examples: int,
     num_classes: int,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     dropout_rate: float | None = None,
     examples: Examples | None = None,
 ) -> Trainer:
@@ -84,11 +84,15 @@ def make_trainer(
 
 
 def _adapt(student: keras.Model, name: str, examples: Examples) -> None:
-    """Lets the student begin with what it computes from the first training images, if it does."""
+    """Lets the student begin with what it computes from the first training images, if it does.
+
+    Of rows of features it sees all, which may be sorted by class.
+    """
     entry = registry.find_student(name)
     if entry.adapt is None:
         return
-    indices = tf.range(min(len(examples), _NUM_ADAPTED), dtype=tf.int64)
+    most = _NUM_ADAPTED if len(examples.image_shape) == 3 else len(examples)
+    indices = tf.range(min(len(examples), most), dtype=tf.int64)
     images = standardize(reader(examples.images)(indices), entry.recipe.standardization)
     entry.adapt(student, images.numpy())
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from mentornet.core.errors import InputError, check
 from mentornet.datasets import images
 from mentornet.datasets.catalog import DatasetInfo
-from mentornet.datasets.images import EncodedImages
+from mentornet.datasets.images import EncodedImages, Shape
 from mentornet.datasets.sources import UNKNOWN
 
 MAX_IN_MEMORY = 2**28  # Bytes; larger sets of images are read as they are needed.
@@ -39,7 +39,7 @@ class Examples:
     """
 
     images: tf.Tensor | EncodedImages
-    image_shape: images.Shape
+    image_shape: Shape
     labels: np.ndarray
     clean_labels: np.ndarray
     ids: np.ndarray

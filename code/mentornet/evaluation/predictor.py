@@ -57,9 +57,8 @@ class Predictor:
           InputError: features are to be averaged over views.
         """
         rule = "`test_time_augmentation` must be off for features."
-        check(
-            not self._averages or len(examples.image_shape) == 3, rule, test_time_augmentation=True
-        )
+        fits = not self._averages or len(examples.image_shape) == 3
+        check(fits, rule, test_time_augmentation=self._averages)
         batches = pipeline.evaluation_batches(examples, batch_size, self._standardization)
         outputs = [self.forward(batch["images"], batch["labels"]) for batch in batches]
         losses, logits = (np.concatenate([o[i].numpy() for o in outputs]) for i in range(2))

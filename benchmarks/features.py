@@ -30,8 +30,8 @@ from mentornet.datasets.prepare_config import PrepareConfig
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output_dir", "", "Folder of the results.")
 flags.DEFINE_integer("steps", 3000, "Steps of each training.")
-flags.DEFINE_integer("num_seeds", 3, "Number of seeds of noise and training.")
-flags.DEFINE_integer("num_rows", 15_000, "Rows of make_classification, a fifth of them for tests.")
+flags.DEFINE_integer("num_seeds", 1, "Number of seeds of noise and training.")
+flags.DEFINE_integer("num_rows", 6000, "Rows of make_classification, a fifth of them for tests.")
 
 _NOISE = (0.3, 0.6)
 _COVER_SHARES = (0.365, 0.488, 0.061, 0.005, 0.016, 0.030, 0.035)

@@ -122,15 +122,13 @@ def training_batches(
       positions in the split; stacked, all have one more axis in front.
 
     Raises:
-      InputError: a batch is larger than the data set, or features are to be augmented.
+      InputError: a batch is larger than the data set.
     """
     check_batch_size(batch_size, len(examples), share.num_replicas)
     read = _reader(examples)
 
     augmenter = None
     if augmentation is not None:
-        rule = "`augment` must be off for features."
-        check(len(examples.image_shape) == 3, rule, augment=True)
         shape = examples.image_shape
         augmenter = Augmenter(augmentation, len(examples), shape, batch_size, seed, share.of)
 

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from mentornet.config.training import PRECISIONS, TrainConfig
+from mentornet.core.errors import check
 from mentornet.datasets.augmentation import standardize
 from mentornet.datasets.images import reader
 from mentornet.datasets.records import Examples
@@ -38,11 +39,13 @@ def make_trainer(
 
     Raises:
       InputError: unknown student or weighting, no readable MentorNet, or labels, features or
-        options that do not fit.
+        options that do not fit, or rows of features are to be augmented.
     """
     config = recipe.resolve(config, recipe.defaults(config, augment=False))
     assert config.mixed_precision is not None and config.weight_decay is not None
     assert config.label_smoothing is not None
+    rule = "`augment` must be off for features."
+    check(len(image_shape) == 3 or not config.augment, rule, augment=config.augment)
     context = Context(config.seed, num_examples, num_classes)
     name, options = config.named_weighting
     weighting = weightings.make(name, context, options)

@@ -57,4 +57,8 @@ def adapt(model: keras.Model, samples: np.ndarray) -> None:
     layer.moving_variance.assign(variance)
 
 
-student = Student(_build, Recipe(), adapt=adapt, takes_features=True)
+# Of those tried, what predicts held-out given labels best where 30 to 80 % are redrawn; batch
+# normalisation does not help, and of a decay of 0.05 some data leave nothing to be learned.
+_RECIPE = Recipe(learning_rate=0.03, weight_decay=0.02)
+
+student = Student(_build, _RECIPE, adapt=adapt, takes_features=True)

@@ -27,7 +27,7 @@ class Split:
     """uint8 images [n, height, width, 3] and int64 labels [n], in the source's order.
 
     `clean_labels` are int64 [n], -1 where unknown; None says that the labels are clean. `paths` are
-    the files' names, where there are files.
+    the files' names; of arrays "row <number>", counted from 0.
     """
 
     images: np.ndarray

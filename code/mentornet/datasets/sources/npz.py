@@ -49,6 +49,10 @@ def _npz_part(path: pathlib.Path, arrays: dict[str, Any], prefix: str) -> list[n
         images = images[..., None]
     fits = images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] in (1, 3)
     check(fits and labels.shape == (len(images),), rule, shape=images.shape, labels=labels.shape)
+    numeric = labels.dtype.kind in "fiu"
+    rule = f"{path}: {prefix}labels must be texts, or whole numbers from 0 on."
+    bad = labels[~((labels >= 0) & (labels % 1 == 0))] if numeric else labels[:0]
+    check(not bad.size, rule, label=bad[:1].tolist())
     if images.shape[3] == 1:
         images = np.repeat(images, 3, axis=3)
     clean = arrays.get(f"{prefix}clean_labels")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 import math
 import os
@@ -32,7 +33,6 @@ from mentornet.training import loop
 
 # How samples are weighted, as fields of TrainConfig: nothing is known of the noise here.
 WEIGHTING: dict[str, Any] = {}
-ACCEPT_ABOVE = 0.5  # Of the correction that is proposed: more suspicious than not.
 
 _NAME = "mine"  # Of the data set, unless it is a known one.
 _HELD_OUT = 0.1
@@ -63,7 +63,11 @@ def choose_student(image_shape: Sequence[int]) -> str:
     """A student that suits samples of this shape: (num_features,) or (height, width, channels)."""
     if len(image_shape) == 1:
         return "mlp"
-    return "airbench93" if min(image_shape[:2]) >= _SMALLEST_IMAGE else "resnet8"
+    return "inception" if _is_tiny(image_shape) else "airbench93"
+
+
+def _is_tiny(image_shape: Sequence[int]) -> bool:
+    return len(image_shape) == 3 and min(image_shape[:2]) < _SMALLEST_IMAGE
 
 
 def plan(num_examples: int, usual_batch: int, num_epochs: int | None) -> tuple[int, int]:
@@ -85,7 +89,8 @@ def plan(num_examples: int, usual_batch: int, num_epochs: int | None) -> tuple[i
 def train_config(data: Data, folder: pathlib.Path, config: CleanConfig) -> TrainConfig:
     """The run that ranks the labels of `data`."""
     manifest = data.manifest
-    student = config.studentnet or choose_student(manifest["image_shape"])
+    shape = manifest["image_shape"]
+    student = config.studentnet or choose_student(shape)
     usual = registry.find_student(student).recipe.batch_size
     batch, steps = plan(manifest["num_examples"], usual, config.num_epochs)
     return TrainConfig(
@@ -95,6 +100,7 @@ def train_config(data: Data, folder: pathlib.Path, config: CleanConfig) -> Train
         student,
         batch_size=batch,
         max_number_of_steps=steps,
+        augment=False if _is_tiny(shape) else None,  # Crops would leave little of them.
         seed=config.seed,
         record_sample_weights=True,
         save_interval_secs=60,
@@ -139,7 +145,7 @@ def clean(source: str, config: CleanConfig) -> str:
         scores = label_errors.score_labels([str(folder)])
         label_files.write(scores, folder, _NUM_SHOWN)
         _say(5, "Proposing corrections, exporting the student")
-        facts = _correct(data, folder)
+        facts = _correct(data, folder, scores)
         trained = export.load_trained(run.train_log_dir)
         export.export(trained, str(folder / _EXPORTED), "keras")
         summary = _summary(data, folder, scores, accuracy, facts)
@@ -199,19 +205,22 @@ def _evaluate(data: Data, folder: pathlib.Path) -> float:
     """Share of the held-out labels that the student predicts."""
     eval_dir = folder / layout.EVAL_FOLDER
     train_dir = folder / layout.TRAIN_FOLDER
-    job.run(
-        EvalConfig(str(train_dir), str(eval_dir), str(data.test), batch_size=100, run_once=True)
-    )
+    asked = EvalConfig(str(train_dir), str(eval_dir), str(data.test), batch_size=100, run_once=True)
+    with contextlib.redirect_stdout(io.StringIO()):  # Its table of classes; summary.json has it.
+        job.run(asked)
     return json.loads((eval_dir / layout.SUMMARY_FILE).read_text())["last_accuracy"]
 
 
-def _correct(data: Data, folder: pathlib.Path) -> dict[str, Any]:
+def _correct(data: Data, folder: pathlib.Path, scores: LabelScores) -> dict[str, Any]:
     """Makes the corrected records; returns what their manifest says of the corrections."""
+    # As many as are wrong by the lowest estimate: what is proposed shall be right.
+    count = round(scores.noise.low * len(scores.score))
+    accept_above = float(scores.score[scores.order[count]]) if count < len(scores.score) else 0.0
     asked = corrected.CorrectConfig(
         str(data.train),
         str(folder / layout.LABELS_FILE),
         str(folder / _CORRECTED),
-        ACCEPT_ABOVE,
+        round(accept_above, 5),
         data.name,
     )
     return corrected.correct(asked)["corrections"]
@@ -228,13 +237,13 @@ def _summary(
     count, test = len(scores.score), (read_manifest(data.test) or {})["num_examples"]
     by_class = scores.noise.by_class
     worst = [f"{scores.info.class_name(c)} {by_class[c]:.0%}" for c in np.argsort(-by_class)[:5]]
-    target = os.fspath(folder)
+    target, above = os.fspath(folder), facts["accept_above"]
     lines = [
         f"{count} samples of {scores.info.num_classes} classes; {test} more were held out.",
         f"Labels estimated wrong: {scores.noise}, from {scores.noise.source}.",
         f"Worst classes: {', '.join(worst)}.",
         f"Accuracy on the labels held out, which are as noisy: {accuracy:.1%}.",
-        f"Proposed: {facts['replaced']} of {count} labels replaced.",
+        f"Proposed: {facts['replaced']} labels replaced, those of score above {above:.3f}.",
         f"  {target}/{layout.LABELS_FILE}: every sample, the most suspicious first",
         f"  {target}/{layout.LABELS_PAGE}: review the suspects in a browser",
         f"  {target}/{_CORRECTED}: records with the proposed labels",

@@ -18,8 +18,8 @@ class CleanConfig:
     output_dir: str = option(REQUIRED, "Folder of all results.", check=folder)
     studentnet: str | None = option(
         None,
-        "The network; by default mlp for features, airbench93 for images, resnet8 for those that "
-        "are smaller than 9 pixels.",
+        "The network; by default mlp for features, airbench93 for images, inception for images of "
+        "less than 9 pixels.",
     )
     num_epochs: int | None = option(
         None,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import importlib.resources
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from mentornet.cli import pages
+from mentornet.cli import feature_rows, pages
 from mentornet.core import files, safe_csv
 from mentornet.core.errors import InputError
 from mentornet.datasets.images import reader
@@ -85,8 +86,11 @@ def to_html(scores: LabelScores, count: int) -> str:
         pages.json_block("review-data", _data(scores, shown)),
     ]
     starts = range(0, len(shown), CHUNK)
+    draw: Callable[[np.ndarray], Iterable[str]] = functools.partial(_images, scores)
+    if len(scores.examples.image_shape) == 1:
+        draw = feature_rows.Rows(scores.info, scores.examples).describe
     for block, start in enumerate(starts):
-        images = list(_images(scores, shown[start : start + CHUNK]))
+        images = list(draw(shown[start : start + CHUNK]))
         body.append(pages.json_block(f"images-{block}", images))
     program = "\n".join(map(_part, ("csv.js", "store.js", "samples.js", "review.js")))
     style = _part("review.css")
@@ -112,7 +116,7 @@ def _data(scores: LabelScores, shown: np.ndarray) -> dict[str, Any]:
         "losses": [f"{loss:.2f}" for loss in scores.mean_loss[shown]],
         "paths": [scores.paths[int(number)] for number in ids] if scores.paths else None,
         "chunk": CHUNK,
-        "image_type": "image/jpeg" if _is_large(examples.image_shape) else "image/png",
+        "image_type": _image_type(examples.image_shape),
         "image_size": max(examples.image_shape[:2]),
     }
 
@@ -128,8 +132,15 @@ def _key(scores: LabelScores) -> str:
     return digest.hexdigest()[:32]
 
 
-def _is_large(shape: tuple[int, int, int]) -> bool:
+def _is_large(shape: tuple[int, ...]) -> bool:
     return max(shape[:2]) > _LARGEST_PNG
+
+
+def _image_type(shape: tuple[int, ...]) -> str | None:
+    """None where samples are rows of features, shown as text."""
+    if len(shape) == 1:
+        return None
+    return "image/jpeg" if _is_large(shape) else "image/png"
 
 
 def _images(scores: LabelScores, chosen: np.ndarray) -> Iterator[str]:

@@ -7,6 +7,8 @@ import fcntl
 import json
 import os
 import pathlib
+import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,6 +42,32 @@ def read_json_lines(path: str | pathlib.Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return rows
+
+
+@contextlib.contextmanager
+def whole_folder(folder: str | os.PathLike[str], flag: str) -> Iterator[pathlib.Path]:
+    """A new folder beside `folder`, which takes its name at the end, or is removed at an error.
+
+    Args:
+      folder: it must not exist yet.
+      flag: which flag names it, for the messages.
+
+    Raises:
+      InputError: the folder cannot be made.
+    """
+    folder = pathlib.Path(folder).absolute()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise InputError(f"`{flag}` {folder} cannot be written: {error}") from None
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        os.replace(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 @contextlib.contextmanager

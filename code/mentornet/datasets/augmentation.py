@@ -57,7 +57,7 @@ class Augmenter:
         self,
         augmentation: Augmentation,
         num_examples: int,
-        image_shape: tuple[int, int, int],
+        image_shape: tuple[int, ...],
         batch_size: int,
         seed: int,
         part: Callable[[tf.Tensor], tf.Tensor] = lambda rows: rows,
@@ -177,7 +177,7 @@ def cut_out(images: tf.Tensor, corners: tf.Tensor, side: int) -> tf.Tensor:
 
 
 def draw_corners(
-    image_shape: tuple[int, int, int], size: int, side: int, seed: int, global_step: tf.Tensor
+    image_shape: tuple[int, ...], size: int, side: int, seed: int, global_step: tf.Tensor
 ) -> tf.Tensor:
     """Where squares are cut out of a batch: int32 [size, 2], uniform within the image."""
     seeds = seed_for(seed, global_step, Stream.CUTOUT)
@@ -188,10 +188,10 @@ def draw_corners(
 
 
 def standardize(images: tf.Tensor, standardization: str = "image") -> tf.Tensor:
-    """Standardises a batch.
+    """Standardises a batch; rows of features stay as they are, for the student to standardise.
 
     Args:
-      images: uint8 [batch, height, width, channels].
+      images: uint8 [batch, height, width, channels], or float32 [batch, num_features].
       standardization: "image" as tf.image.per_image_standardization: mean 0 and deviation 1 an
         image; the deviation is taken as at least 1 / sqrt(number of values), so that a plain
         image becomes 0. "channel": with CIFAR-10's mean and deviation of each of 3 channels,
@@ -200,6 +200,8 @@ def standardize(images: tf.Tensor, standardization: str = "image") -> tf.Tensor:
     Returns:
       float32 of the same shape.
     """
+    if images.shape.rank == 2:
+        return images
     if standardization == "image":
         return tf.image.per_image_standardization(tf.cast(images, tf.float32))
     factors = [1 / (255 * deviation) for deviation in _CHANNEL_DEVIATION]

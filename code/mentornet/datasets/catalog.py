@@ -35,6 +35,8 @@ class DatasetInfo:
       class_names: one per class, or empty when unknown.
       label_key: the record's key of the label that is trained on.
       augment: whether random crops and flips make sense for these images.
+      num_features: length of each sample where samples are rows of features, else None.
+      feature_names: one per feature, or empty when unknown.
     """
 
     name: str
@@ -42,6 +44,8 @@ class DatasetInfo:
     class_names: tuple[str, ...] = ()
     label_key: str = "image/class/label"
     augment: bool = True
+    num_features: int | None = None
+    feature_names: tuple[str, ...] = ()
 
     def class_name(self, label: int) -> str:
         return self.class_names[label] if self.class_names else str(label)
@@ -61,7 +65,7 @@ def read_manifest(folder: str | pathlib.Path) -> dict | None:
     """The folder's manifest.json, or None where there is none (the release's records).
 
     Raises:
-      InputError: the file is no JSON object, or its `config` none, or its `classes` no list.
+      InputError: the file is no JSON object, or its `config` none, or one of its lists no list.
     """
     path = pathlib.Path(folder) / MANIFEST
     if not path.is_file():
@@ -70,8 +74,10 @@ def read_manifest(folder: str | pathlib.Path) -> dict | None:
         manifest = json.loads(path.read_text())
         errors.check(isinstance(manifest, dict), f"{path} must hold a JSON object.")
         whole = isinstance(manifest.get("config", {}), dict)
-        whole = whole and isinstance(manifest.get("classes", []), list)
-        errors.check(whole, f"{path} must hold an object `config` and a list `classes`.")
+        lists = ("classes", "image_shape", "feature_names")
+        whole = whole and all(isinstance(manifest.get(name, []), list) for name in lists)
+        rule = f"{path} must hold an object `config`, and lists {', '.join(lists)}."
+        errors.check(whole, rule)
     except ValueError as error:
         raise errors.InputError(f"{path} is not a valid manifest: {error}") from None
     return manifest
@@ -94,4 +100,12 @@ def dataset_info(name: str, data_dir: str | pathlib.Path) -> DatasetInfo:
         raise errors.InputError(f"{rule} Received: dataset_name={name!r}")
     names = tuple(map(str, manifest.get("classes", ())))
     errors.check(len(names) >= 2, f"The manifest in {data_dir} must name the classes.", found=names)
-    return DatasetInfo(name, len(names), names)
+    shape, features = manifest.get("image_shape", []), manifest.get("feature_names", [])
+    if len(shape) != 1:
+        return DatasetInfo(name, len(names), names)
+    rule = f"`image_shape` in the manifest of {data_dir} must be the number of features."
+    errors.check(isinstance(shape[0], int) and shape[0] > 0, rule, image_shape=shape)
+    features = tuple(map(str, features))
+    return DatasetInfo(
+        name, len(names), names, augment=False, num_features=shape[0], feature_names=features
+    )

@@ -6,16 +6,14 @@ import csv
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mentornet.config.options import REQUIRED, check_fields, option, within
+from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.datasets.catalog import FILES, MANIFEST, DatasetInfo, dataset_info, read_manifest
 from mentornet.datasets.corrections import NOT_USABLE, Known, read_corrections, read_paths
@@ -157,27 +155,20 @@ def _write(
     """Writes the folder under a temporary name, then renames it; returns its manifest."""
     from mentornet.datasets import records
 
-    folder = pathlib.Path(config.output_dir).absolute()
+    folder = pathlib.Path(config.output_dir)
     existing = _is_there(folder, manifest["corrections"])
     if existing is not None:
         return existing
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        files = records.find_files(config.records, info.name, "train")
-        _relabel(files, temporary, info.label_key, ids, labels)
+    with files.whole_folder(folder, "output_dir") as temporary:
+        found = records.find_files(config.records, info.name, "train")
+        _relabel(found, temporary, info.label_key, ids, labels)
         left_out = {str(number) for number in ids[labels == NOT_USABLE].tolist()}
         _write_paths(pathlib.Path(config.records), temporary, left_out)
         manifest["sha256"] = {
-            pathlib.Path(file).name: _sha256(temporary / pathlib.Path(file).name) for file in files
+            pathlib.Path(file).name: _sha256(temporary / pathlib.Path(file).name) for file in found
         }
         text = json.dumps(manifest, indent=1) + "\n"
         (temporary / MANIFEST).write_text(text)
-        temporary.chmod(0o755)
-        os.replace(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
     return manifest
 
 

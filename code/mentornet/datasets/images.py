@@ -1,4 +1,4 @@
-"""Encoded images: where they lie in files, what they claim to be, and decoding them."""
+"""Encoded images, or rows of features: where they lie in files, and decoding them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import os
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -17,10 +17,12 @@ from mentornet.datasets.sources import MAX_PIXELS
 
 _AT_ONCE = 256
 
+Shape = tuple[int, ...]  # (height, width, channels) of images, (num_features,) of rows.
+
 
 @dataclasses.dataclass(frozen=True)
 class EncodedImages:
-    """Images that are read from their files each time that they are needed.
+    """Images, or rows of features, that are read from their files each time they are needed.
 
     Attributes:
       files: paths.
@@ -28,6 +30,7 @@ class EncodedImages:
       file: int64 [n], the place in `files` of each image's.
       start: int64 [n], its first byte there.
       size: int64 [n], its bytes.
+      num_features: of each row; None for images.
     """
 
     files: tuple[str, ...]
@@ -35,6 +38,7 @@ class EncodedImages:
     file: np.ndarray
     start: np.ndarray
     size: np.ndarray
+    num_features: int | None = None
 
     def __len__(self) -> int:
         return len(self.file)
@@ -42,7 +46,7 @@ class EncodedImages:
     def take(self, indices: np.ndarray) -> EncodedImages:
         """The images at `indices`, int [m]."""
         columns = (self.file[indices], self.start[indices], self.size[indices])
-        return EncodedImages(self.files, self.versions, *columns)
+        return EncodedImages(self.files, self.versions, *columns, self.num_features)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The bytes of the images at `indices`, int [m] -> object [m].
@@ -71,33 +75,42 @@ def version_of(file: str | int) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+def encode_rows(rows: np.ndarray) -> Iterator[bytes]:
+    """Each row of features, float32 [n, num_features], as its values' bytes, little-endian."""
+    return (row.tobytes() for row in rows.astype("<f4"))
+
+
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     """PNG, JPEG, GIF or BMP bytes to uint8 [height, width, 3]."""
     return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
 
 def reader(images: tf.Tensor | EncodedImages) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function for input pipelines, from int64 [m] to images uint8 [m, height, width, 3]."""
+    """A function for input pipelines, from int64 [m] to images uint8 [m, height, width, 3].
+
+    Rows of features are float32 [m, num_features].
+    """
     if not isinstance(images, EncodedImages):
         return lambda indices: tf.gather(images, indices)
 
     def read(indices: tf.Tensor) -> tf.Tensor:
         # Called stateful, it would not run in parallel under deterministic operations.
         encoded = tf.numpy_function(images.read, [indices], tf.string, stateful=False)
+        if images.num_features is not None:
+            return tf.io.decode_raw(encoded, tf.float32, fixed_length=4 * images.num_features)
         return tf.map_fn(decode_image, encoded, fn_output_signature=tf.uint8)
 
     return read
 
 
-def decode_all(
-    images: EncodedImages, image_shape: tuple[int, int, int], where: Callable[[int], str]
-) -> tf.Tensor:
-    """All images in memory, uint8 [n, height, width, 3].
+def decode_all(images: EncodedImages, image_shape: Shape, where: Callable[[int], str]) -> tf.Tensor:
+    """All images in memory, uint8 [n, height, width, 3], or rows, float32 [n, num_features].
 
     Raises:
       InputError: one cannot be decoded, or has another shape; `where` names it.
     """
-    decoded = np.empty((len(images), *image_shape), np.uint8)
+    kind = np.uint8 if images.num_features is None else np.float32
+    decoded = np.empty((len(images), *image_shape), kind)
     batches = tf.data.Dataset.range(len(images)).batch(_AT_ONCE)
     batches = batches.map(reader(images), num_parallel_calls=tf.data.AUTOTUNE)
     start = 0
@@ -146,6 +159,18 @@ def check_claims(sizes: np.ndarray, where: Callable[[int], str]) -> None:
         check(pixels[i] <= MAX_PIXELS, rule, size=size)
         rule = f"{where(i)}: the image must be {width} x {height}, like the first one."
         raise InputError(f"{rule} Received: size={size}")
+
+
+def check_lengths(sizes: np.ndarray, num_features: int, where: Callable[[int], str]) -> None:
+    """Rejects rows of features, `sizes` int [n] bytes long, that have another length.
+
+    Raises:
+      InputError: `where` names the first of them.
+    """
+    bad = np.flatnonzero(sizes != 4 * num_features)
+    if bad.size:
+        rule = f"{where(bad[0])}: must hold {num_features} float32 values, like the manifest says."
+        raise InputError(f"{rule} Received: bytes={sizes[bad[0]]}")
 
 
 def claimed_size(data: bytes) -> tuple[int, int]:

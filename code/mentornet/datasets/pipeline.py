@@ -117,9 +117,9 @@ def training_batches(
       share: `batch_size` must be a multiple of its number of replicas.
 
     Returns:
-      Dataset of dicts: images float32 [batch, height, width, 3] and int64 [batch] labels,
-      clean_labels (-1 where unknown), ids, and positions in the split; stacked, all have one more
-      axis in front.
+      Dataset of dicts: images float32 [batch, height, width, 3] (or rows of features
+      [batch, num_features]) and int64 [batch] labels, clean_labels (-1 where unknown), ids, and
+      positions in the split; stacked, all have one more axis in front.
 
     Raises:
       InputError: a batch is larger than the data set.

@@ -5,21 +5,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.datasets import noise, sources
 from mentornet.datasets.catalog import FILES, KNOWN, MANIFEST, DatasetInfo, read_manifest
 from mentornet.datasets.prepare_config import PrepareConfig
 
-_OWN_ONLY = ("image_size", "test_share", "skip_bad")  # Settings of sources.Options.
+_OWN_ONLY = ("image_size", "test_share", "skip_bad", "label_column")  # Settings of sources.Options.
 
 
 def _noisy_labels(config: PrepareConfig, clean: np.ndarray, num_classes: int) -> np.ndarray:
@@ -85,15 +83,15 @@ def _folder(
     folder: pathlib.Path,
     split: str,
     config: dict[str, Any],
-    data: sources.Split,
-    class_names: tuple[str, ...],
+    source: sources.Source,
     samples: _Samples,
 ) -> dict[str, Any]:
     """Writes one folder of records whole or not at all; returns its manifest."""
     from mentornet.datasets import records
 
     name, ids = config["dataset_name"], samples.ids
-    info = KNOWN.get(name, DatasetInfo(name, len(class_names), class_names))
+    data = source.train if split == "train" else source.test
+    info = KNOWN.get(name, DatasetInfo(name, len(source.class_names), source.class_names))
     existing = _existing(folder, config)
     if existing is not None:
         return existing
@@ -106,9 +104,7 @@ def _folder(
         features["image/class/coarse_label"] = data.coarse_labels[ids]
     if samples.trusted is not None:
         features["image/trusted"] = samples.trusted.astype(np.int64)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with files.whole_folder(folder, "output_dir") as temporary:
         file = temporary / f"{info.name}_{split}-00000-of-00001"
         records.write_records(file, data.images[ids], features)
         manifest = {
@@ -117,18 +113,14 @@ def _folder(
             "num_examples": len(ids),
             "examples_per_label": np.bincount(samples.labels, minlength=info.num_classes).tolist(),
             "num_classes": info.num_classes,
-            "classes": list(class_names),
+            "classes": list(source.class_names),
             "image_shape": list(data.images.shape[1:]),
+            **({"feature_names": list(source.feature_names)} if source.feature_names else {}),
             **_noise_facts(samples, info.num_classes),
             "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest()},
         }
         _write_lists(temporary, data, samples)
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        temporary.chmod(0o755)
-        os.replace(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
     return manifest
 
 
@@ -213,10 +205,9 @@ def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
     test_samples = _Samples(np.arange(len(test_labels)), test_labels, test_clean)
     kept = ("dataset_name", *_OWN_ONLY, "seed") if is_own else ("dataset_name",)
     manifests = {}
-    for folder, split, settings, data, samples in (
-        (_train_folder(config, asked), "train", asked, source.train, train_samples),
-        (config.test_folder, "test", {key: asked[key] for key in kept}, source.test, test_samples),
+    for folder, split, settings, samples in (
+        (_train_folder(config, asked), "train", asked, train_samples),
+        (config.test_folder, "test", {key: asked[key] for key in kept}, test_samples),
     ):
-        names = source.class_names
-        manifests[str(folder)] = _folder(folder, split, settings, data, names, samples)
+        manifests[str(folder)] = _folder(folder, split, settings, source, samples)
     return manifests

@@ -62,6 +62,9 @@ class PrepareConfig:
         0.2, "Your own data: share held out as the test split if there is none."
     )
     skip_bad: bool = option(False, "Your own images: skip (and list) unreadable ones.")
+    label_column: str | None = option(
+        None, "Your own table: column of the labels, by default label, labels, target or class."
+    )
     seed: int = option(
         0,
         "Random seed of the noise, the subset, the test split and the trusted images.",
@@ -81,7 +84,9 @@ class PrepareConfig:
 
     def own_options(self) -> sources.Options:
         """How a data set of the user's own is read."""
-        return sources.Options(self.image_size, self.test_share, self.skip_bad, self.seed)
+        return sources.Options(
+            self.image_size, self.test_share, self.skip_bad, self.seed, self.label_column
+        )
 
     @property
     def train_folder(self) -> pathlib.Path:

@@ -1,4 +1,4 @@
-"""TFRecords in the layout of the 2018 release, and the images read back from them."""
+"""TFRecords in the layout of the 2018 release, and the images (or rows) read back from them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +15,7 @@ import tensorflow as tf
 from mentornet.core.errors import InputError, check
 from mentornet.datasets import images
 from mentornet.datasets.catalog import DatasetInfo
-from mentornet.datasets.images import EncodedImages
+from mentornet.datasets.images import EncodedImages, Shape
 from mentornet.datasets.sources import UNKNOWN
 
 MAX_IN_MEMORY = 2**28  # Bytes; larger sets of images are read as they are needed.
@@ -28,8 +29,9 @@ class Examples:
     """The records of one split.
 
     Attributes:
-      images: uint8 [n, height, width, 3], or where they lie if that were more than 256 MiB.
-      image_shape: (height, width, 3).
+      images: uint8 [n, height, width, 3], or rows of features, float32 [n, num_features]; or
+        where they lie if that were more than 256 MiB.
+      image_shape: (height, width, 3), or (num_features,).
       labels: int64 [n], the labels given (perhaps wrong).
       clean_labels: int64 [n], -1 where not recorded.
       ids: int64 [n], stable across noise settings; the position in the split where not recorded.
@@ -37,7 +39,7 @@ class Examples:
     """
 
     images: tf.Tensor | EncodedImages
-    image_shape: tuple[int, int, int]
+    image_shape: Shape
     labels: np.ndarray
     clean_labels: np.ndarray
     ids: np.ndarray
@@ -63,35 +65,42 @@ class Examples:
 
 def write_records(
     path: str | pathlib.Path,
-    images: np.ndarray,
+    samples: np.ndarray,
     features: dict[str, np.ndarray],
 ) -> None:
-    """Writes PNG-encoded examples, under a temporary name until the file is complete.
+    """Writes PNG-encoded examples, or rows, under a temporary name until the file is complete.
 
     Args:
       path: the file to make.
-      images: uint8 [n, height, width, 3].
+      samples: images uint8 [n, height, width, 3], or rows of features float32 [n, num_features].
       features: int64 [n] each, under the record's key.
 
     Raises:
       InputError: the disk is full or the folder cannot be written.
     """
-    encoded = tf.data.Dataset.from_tensor_slices(images).map(
-        tf.io.encode_png, num_parallel_calls=tf.data.AUTOTUNE
-    )
+    are_images = samples.ndim == 4
+    encoded = _encode_png(samples) if are_images else images.encode_rows(samples)
+    kind = b"png" if are_images else b"float32"
     temporary = f"{path}.tmp{os.getpid()}"
     try:
         with tf.io.TFRecordWriter(temporary) as writer:
-            for i, png in enumerate(encoded.as_numpy_iterator()):
+            for i, data in enumerate(encoded):
                 feature = {key: _int64(values[i]) for key, values in features.items()}
-                feature["image/encoded"] = _bytes(png)
-                feature["image/format"] = _bytes(b"png")
+                feature["image/encoded"] = _bytes(data)
+                feature["image/format"] = _bytes(kind)
                 example = tf.train.Example(features=tf.train.Features(feature=feature))
                 # Without `deterministic` equal records differ in their bytes, and checksums lie.
                 writer.write(example.SerializeToString(deterministic=True))
     except tf.errors.OpError as error:
         raise InputError(f"{path} cannot be written: {error.message}") from None
     os.replace(temporary, path)
+
+
+def _encode_png(pixels: np.ndarray) -> Iterator[bytes]:
+    encoded = tf.data.Dataset.from_tensor_slices(pixels).map(
+        tf.io.encode_png, num_parallel_calls=tf.data.AUTOTUNE
+    )
+    return encoded.as_numpy_iterator()
 
 
 def _int64(value: int) -> tf.train.Feature:
@@ -123,7 +132,7 @@ def find_files(data_dir: str, dataset: str, split: str) -> list[str]:
 
 
 def read_examples(data_dir: str, info: DatasetInfo, split: str) -> Examples:
-    """Reads all records of a split, decoding each image once.
+    """Reads all records of a split, decoding each image (or row of features) once.
 
     Records are read as the release wrote them; `image/class/clean_label` and `image/id` may be
     absent.
@@ -135,7 +144,8 @@ def read_examples(data_dir: str, info: DatasetInfo, split: str) -> Examples:
 
     Raises:
       InputError: missing files, a truncated or corrupt record, an image that cannot be decoded,
-        images of different sizes, or a label outside 0..num_classes-1; file and record are named.
+        images or rows of different sizes, or a label outside 0..num_classes-1; file and record are
+        named.
     """
     files = find_files(data_dir, info.name, split)
     versions = tuple(map(images.version_of, files))
@@ -158,11 +168,17 @@ def read_examples(data_dir: str, info: DatasetInfo, split: str) -> Examples:
         raise InputError(f"{where(bad[0])}: the label {info.label_key} {found}; it {expected}.")
     ids = columns["image/id"]
     ids = np.where(ids == UNKNOWN, np.arange(len(ids)), ids)
-    images.check_claims(columns["claimed_size"], where)
-    encoded = EncodedImages(tuple(files), versions, file, columns["start"], columns["size"])
-    image_shape = images.decode_one(encoded, 0, where).shape
+    lies = file, columns["start"], columns["size"]
+    encoded = EncodedImages(tuple(files), versions, *lies, info.num_features)
+    if info.num_features is None:
+        images.check_claims(columns["claimed_size"], where)
+        image_shape = images.decode_one(encoded, 0, where).shape
+    else:
+        images.check_lengths(columns["size"], info.num_features, where)
+        image_shape = (info.num_features,)
+    num_bytes = len(encoded) * int(np.prod(image_shape)) * (4 if len(image_shape) == 1 else 1)
     pixels: tf.Tensor | EncodedImages = encoded
-    if len(encoded) * int(np.prod(image_shape)) <= MAX_IN_MEMORY:
+    if num_bytes <= MAX_IN_MEMORY:
         with tf.device("CPU:0"):  # The whole data set stays in the host's memory.
             pixels = images.decode_all(encoded, image_shape, where)
     clean_labels = columns["image/class/clean_label"]
@@ -215,7 +231,9 @@ def _read_file(file: str, info: DatasetInfo) -> dict[str, np.ndarray]:
         before_end = [len(example) - example.find(data) for example, data in pairs]
         columns["start"] = ends - _CHECKSUM - before_end
         columns["size"] = np.array([len(data) for data in encoded])
-        columns["claimed_size"] = np.array([images.claimed_size(data) for data in encoded])
+        columns["claimed_size"] = np.zeros((len(encoded), 2), int)
+        if info.num_features is None:
+            columns["claimed_size"][:] = [images.claimed_size(data) for data in encoded]
         for name, values in columns.items():
             parts[name].append(values)
         record, end = record + len(serialized), ends[-1]

@@ -34,22 +34,22 @@ class TrainedStudent:
     """A student, restored, and what is known of its training.
 
     Attributes:
-      model: float32 [batch, height, width, channels], images as `preprocess` returns them, to
-        float32 logits [batch, classes].
-      image_shape: (height, width, channels).
+      model: float32 [batch, height, width, channels], images as `preprocess` returns them, or
+        rows of features [batch, num_features], to float32 logits [batch, classes].
+      image_shape: (height, width, channels), or (num_features,).
       class_names: one per class; their numbers where nothing names them.
       global_step: number of updates.
       standardization: of the images, see `datasets.augmentation.standardize`.
     """
 
     model: keras.Model
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     class_names: tuple[str, ...]
     global_step: int
     standardization: str = "image"
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
-        """What the evaluation job does to uint8 images before the student sees them."""
+        """What the evaluation job does to uint8 images or features before the student sees them."""
         return standardize(images, self.standardization)
 
 
@@ -126,14 +126,15 @@ def _class_names(run: dict[str, Any], data_dir: str | None) -> tuple[str, ...]:
 
 
 def _classifier(trained: TrainedStudent) -> tuple[keras.Model, Callable[..., Any], Any]:
-    """The network, and a function from uint8 images to probabilities with its signature."""
+    """The network, and a function from images to probabilities with its signature."""
     network = stock_model(trained.model)
 
     def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = network(trained.preprocess(images), training=False)
         return {"probabilities": tf.nn.softmax(tf.cast(logits, tf.float32))}
 
-    return network, classify, tf.TensorSpec([None, *trained.image_shape], tf.uint8, "images")
+    kind, name = (tf.uint8, "images") if len(trained.image_shape) == 3 else (tf.float32, "features")
+    return network, classify, tf.TensorSpec([None, *trained.image_shape], kind, name)
 
 
 def _write_tf1(trained: TrainedStudent, output: pathlib.Path) -> None:
@@ -198,7 +199,8 @@ def export(trained: TrainedStudent, output: str, file_format: str) -> None:
         `<file without its ending>.class_names.json`.
       file_format: "tf1", a checkpoint that the release's cifar_eval.py restores; "keras", the
         network from preprocessed images to logits, of Keras' own layers; "saved_model" and "onnx",
-        from uint8 images [n, height, width, channels] to float32 probabilities [n, classes].
+        from uint8 images [n, height, width, channels], or features float32 [n, num_features], to
+        float32 probabilities [n, classes].
 
     Raises:
       InputError: the format is unknown, `output` does not end as it must or cannot be written,

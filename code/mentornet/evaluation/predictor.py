@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mentornet.core.errors import check
 from mentornet.datasets import pipeline, records
 from mentornet.datasets.augmentation import views
 from mentornet.datasets.catalog import DatasetInfo
@@ -50,7 +51,14 @@ class Predictor:
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), logits
 
     def __call__(self, examples: records.Examples, batch_size: int) -> Predictions:
-        """Predicts every sample of a split, in its order."""
+        """Predicts every sample of a split, in its order.
+
+        Raises:
+          InputError: features are to be averaged over views.
+        """
+        rule = "`test_time_augmentation` must be off for features."
+        fits = not self._averages or len(examples.image_shape) == 3
+        check(fits, rule, test_time_augmentation=self._averages)
         batches = pipeline.evaluation_batches(examples, batch_size, self._standardization)
         outputs = [self.forward(batch["images"], batch["labels"]) for batch in batches]
         losses, logits = (np.concatenate([o[i].numpy() for o in outputs]) for i in range(2))

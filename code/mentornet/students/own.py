@@ -22,7 +22,8 @@ def own_student(name: str) -> Student:
       InputError: there is no such module or function; or, when the student is built, the function
         returns no model, or one that does not fit images or classes.
     """
-    return Student(functools.partial(_build, name, import_object("studentnet", name)))
+    build = functools.partial(_build, name, import_object("studentnet", name))
+    return Student(build, takes_features=True)
 
 
 def _build(
@@ -30,10 +31,10 @@ def _build(
     function: Callable[[int], keras.Model],
     num_classes: int,
     seed: int,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     dropout_rate: float | None,
 ) -> keras.Model:
-    """Builds the network on images of this shape; its initial values follow the seed."""
+    """Builds the network on images, or rows, of this shape; its initial values follow the seed."""
     del dropout_rate
     keras.utils.set_random_seed(seed)
     model = function(num_classes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mentornet.config.training import TrainConfig
 from mentornet.core import schedules
@@ -98,16 +98,19 @@ class Student:
 
     Attributes:
       build: (num_classes, seed, image_shape, dropout_rate) -> a model from standardised images to
-        logits; `dropout_rate` None is the network's own.
+        logits; `dropout_rate` None is the network's own. For rows of features the shape is
+        (num_features,).
       recipe: how it is trained.
       adapt: (model, the first training images, standardised, float32 [n, height, width, channels])
         -> None; sets what the network computes from images before it is trained. Checkpoints hold
-        it, so that they need not be seen again.
+        it, so that they need not be seen again. Of rows of features, all are given.
       tf1_name: a variable of the model -> its name in the release, None if the release has none;
         itself None if the release does not have the network.
+      takes_features: whether samples may be rows of features, float32 [n, num_features].
     """
 
-    build: Callable[[int, int, tuple[int, int, int], float | None], keras.Model]
+    build: Callable[[int, int, Any, float | None], keras.Model]
     recipe: Recipe = Recipe()
     tf1_name: Callable[[keras.Variable], str | None] | None = None
     adapt: Callable[[keras.Model, np.ndarray], None] | None = None
+    takes_features: bool = False

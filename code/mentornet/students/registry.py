@@ -39,7 +39,7 @@ def build_student(
     name: str,
     num_classes: int,
     seed: int = 0,
-    image_shape: tuple[int, int, int] = (32, 32, 3),
+    image_shape: tuple[int, ...] = (32, 32, 3),
     dropout_rate: float | None = None,
     dtype_policy: str = "float32",
 ) -> keras.Model:
@@ -50,19 +50,22 @@ def build_student(
         "module:function", a function from the number of classes to a keras.Model.
       num_classes: number of logits.
       seed: of the initial parameters.
-      image_shape: (height, width, channels).
+      image_shape: (height, width, channels); (num_features,) of rows of features.
       dropout_rate: of the dropout inside the student; None is the network's own.
       dtype_policy: Keras' name of what the layers compute in, e.g. "mixed_bfloat16".
 
     Returns:
-      A model from float32 [batch, height, width, channels], standardised images, to logits
-      [batch, num_classes], float32 unless `dtype_policy` says otherwise.
+      A model from float32 [batch, height, width, channels], standardised images, or from rows of
+      features as they are, [batch, num_features], to logits [batch, num_classes], float32 unless
+      `dtype_policy` says otherwise.
 
     Raises:
-      InputError: the name is unknown or num_classes is below 2.
+      InputError: the name is unknown, num_classes is below 2, or the network takes images only.
     """
     student = find_student(name)
     check(num_classes >= 2, "`num_classes` must be at least 2.", num_classes=num_classes)
+    rule = "`studentnet` must be mlp, or your own, for features."
+    check(len(image_shape) == 3 or student.takes_features, rule, studentnet=name)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype_policy)
     try:

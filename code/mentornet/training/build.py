@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from mentornet.config.training import PRECISIONS, TrainConfig
+from mentornet.core.errors import check
 from mentornet.datasets.augmentation import standardize
 from mentornet.datasets.images import reader
 from mentornet.datasets.records import Examples
@@ -28,7 +29,7 @@ def make_trainer(
     config: TrainConfig,
     num_examples: int,
     num_classes: int,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     dropout_rate: float | None = None,
     examples: Examples | None = None,
 ) -> Trainer:
@@ -38,11 +39,13 @@ def make_trainer(
 
     Raises:
       InputError: unknown student or weighting, no readable MentorNet, or labels, features or
-        options that do not fit.
+        options that do not fit, or rows of features are to be augmented.
     """
     config = recipe.resolve(config, recipe.defaults(config, augment=False))
     assert config.mixed_precision is not None and config.weight_decay is not None
     assert config.label_smoothing is not None
+    rule = "`augment` must be off for features."
+    check(len(image_shape) == 3 or not config.augment, rule, augment=config.augment)
     context = Context(config.seed, num_examples, num_classes)
     name, options = config.named_weighting
     weighting = weightings.make(name, context, options)
@@ -84,11 +87,15 @@ def make_trainer(
 
 
 def _adapt(student: keras.Model, name: str, examples: Examples) -> None:
-    """Lets the student begin with what it computes from the first training images, if it does."""
+    """Lets the student begin with what it computes from the first training images, if it does.
+
+    Of rows of features it sees all, which may be sorted by class.
+    """
     entry = registry.find_student(name)
     if entry.adapt is None:
         return
-    indices = tf.range(min(len(examples), _NUM_ADAPTED), dtype=tf.int64)
+    most = _NUM_ADAPTED if len(examples.image_shape) == 3 else len(examples)
+    indices = tf.range(min(len(examples), most), dtype=tf.int64)
     images = standardize(reader(examples.images)(indices), entry.recipe.standardization)
     entry.adapt(student, images.numpy())
 

@@ -42,7 +42,8 @@ def main() -> None:
 def describe(folder: str, manifest: dict[str, Any]) -> None:
     """Prints what a folder holds, on one line."""
     wrong, known = manifest["share_of_wrong_labels"], manifest.get("num_known_clean_labels")
-    size = f"{manifest['num_examples']} images, {manifest['num_classes']} classes"
+    kind = "rows" if len(manifest.get("image_shape", ())) == 1 else "images"
+    size = f"{manifest['num_examples']} {kind}, {manifest['num_classes']} classes"
     share = "clean labels unknown" if wrong is None else f"{wrong:.2%} of the labels wrong"
     if known and known < manifest["num_examples"]:
         share += f" (of the {known} whose clean label is known)"

@@ -213,9 +213,15 @@ class Review {
     const decision = this.decisionAt(place);
     $("position").textContent = `${this.listed.indexOf(place) + 1} of ${this.listed.length}`;
     const picture = $("picture");
-    picture.alt = `Sample ${samples.ids[place]}`;
-    picture.src = samples.image(place);
-    picture.className = samples.data.image_size <= SMALL ? "small" : "";
+    picture.hidden = samples.areText;
+    $("values").hidden = !samples.areText;
+    if (samples.areText) {
+      $("values").textContent = samples.content(place);
+    } else {
+      picture.alt = `Sample ${samples.ids[place]}`;
+      picture.src = samples.image(place);
+      picture.className = samples.data.image_size <= SMALL ? "small" : "";
+    }
     $("given").textContent = this.className(given);
     $("predicted").textContent = this.className(predicted);
     $("score").textContent = `${samples.scores[place]}, mean loss ${samples.data.losses[place]}`;
@@ -265,16 +271,21 @@ class Review {
     const button = element("button");
     button.type = "button";
     button.dataset.place = place;
-    const image = element("img", "", samples.data.image_size <= SMALL ? "small" : "");
-    image.alt = "";
-    image.src = samples.image(place);
     const given = this.className(samples.given[place]);
     const predicted = this.className(samples.predicted[place]);
     const state = element("span", "", "state");
     const labels = element("span");
     labels.append(element("span", "given ", "unseen"), given, " → ");
     labels.append(element("span", "suggested ", "unseen"), predicted, " ");
-    button.append(image, labels, state);
+    if (samples.areText) {
+      button.append(element("span", samples.path(place) || samples.ids[place]));
+    } else {
+      const image = element("img", "", samples.data.image_size <= SMALL ? "small" : "");
+      image.alt = "";
+      image.src = samples.image(place);
+      button.append(image);
+    }
+    button.append(labels, state);
     const item = element("li");
     item.append(button);
     return item;

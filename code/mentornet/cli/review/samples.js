@@ -27,8 +27,18 @@ class Samples {
     return this.data.paths ? this.data.paths[place] : "";
   }
 
-  /** The image as a data URL. Few blocks are kept, so that memory does not grow with the page. */
+  /** Whether samples are rows of features, described in words. */
+  get areText() {
+    return this.data.image_type === null;
+  }
+
+  /** The image as a data URL. */
   image(place) {
+    return `data:${this.data.image_type};base64,${this.content(place)}`;
+  }
+
+  /** An image in base64, or a row's description. Few blocks are kept, so that memory does not grow with the page. */
+  content(place) {
     const number = Math.floor(place / this.data.chunk);
     let chunk = this.chunks.get(number);
     this.chunks.delete(number);  // Set anew below, it is the youngest.
@@ -38,7 +48,7 @@ class Samples {
       if (this.chunks.size <= CHUNKS_KEPT) break;
       this.chunks.delete(oldest);
     }
-    return `data:${this.data.image_type};base64,${chunk[place % this.data.chunk]}`;
+    return chunk[place % this.data.chunk];
   }
 
   /** Places that match a filter {classNumber or null, score, state} under the decisions made. */

@@ -26,8 +26,9 @@ SOURCES = Registry(__name__, attribute="reader", argument="source")
 class Split:
     """uint8 images [n, height, width, 3] and int64 labels [n], in the source's order.
 
+    In place of images there may be rows of features, finite float32 [n, num_features].
     `clean_labels` are int64 [n], -1 where unknown; None says that the labels are clean. `paths` are
-    the files' names; of arrays "row <number>", counted from 0.
+    the files' names; of arrays and tables the rows' names, or "row <number>" from 0 on.
     """
 
     images: np.ndarray
@@ -39,13 +40,17 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A data set; `unreadable` and `conflicts` are lines for its user to read."""
+    """A data set; `unreadable` and `conflicts` are lines for its user to read.
+
+    `feature_names` are one per feature, empty where they are unknown or samples are images.
+    """
 
     train: Split
     test: Split
     class_names: tuple[str, ...]
     unreadable: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Options:
         test split.
       skip_bad: leave unreadable images out instead of refusing the source.
       seed: of the test split.
+      label_column: of a table; None is the only one of `label`, `labels`, `target` and `class`.
 
     Raises:
       InputError: a value lies outside its range.
@@ -68,6 +74,7 @@ class Options:
     test_share: float = 0.2
     skip_bad: bool = False
     seed: int = 0
+    label_column: str | None = None
 
     def __post_init__(self) -> None:
         size, share = self.image_size, self.test_share

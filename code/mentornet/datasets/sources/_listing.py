@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import pathlib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -18,15 +19,20 @@ from mentornet.datasets.sources._own import IMAGE_SIZE, divide, fit, numbers
 
 @dataclasses.dataclass
 class Listing:
-    """Images by path (or array), with labels by name."""
+    """Images by path, with labels by name.
+
+    `read` is given the place of an image and returns its bytes, or None if they are in the file at
+    its path; without it, they all are.
+    """
 
     paths: list[str]
     labels: list[str]
     clean: list[str | None]
     is_test: list[bool]
+    read: Callable[[int], bytes | None] = lambda place: None
 
 
-def _read_image(path: pathlib.Path, size: int) -> np.ndarray:
+def _read_image(file: pathlib.Path | io.BytesIO, size: int) -> np.ndarray:
     """uint8 [size, size, 3]: turned as its EXIF says, resized, cropped at the centre.
 
     Raises:
@@ -35,14 +41,18 @@ def _read_image(path: pathlib.Path, size: int) -> np.ndarray:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are too many")
             return fit(ImageOps.exif_transpose(image), size)
 
 
-def read_listing(listing: Listing, root: pathlib.Path, options: Options) -> Source:
+def read_listing(
+    listing: Listing, root: pathlib.Path, options: Options, class_names: Sequence[str] = ()
+) -> Source:
     """Reads the images listed, from paths relative to `root`.
+
+    Classes are numbered as `class_names` are, by default in alphabetical order.
 
     Raises:
       InputError: images are unreadable and `skip_bad` is off, or none is left.
@@ -50,7 +60,9 @@ def read_listing(listing: Listing, root: pathlib.Path, options: Options) -> Sour
     images, kept, bad = [], [], []
     for i, name in enumerate(listing.paths):
         try:
-            images.append(_read_image(root / name, options.image_size or IMAGE_SIZE))
+            data = listing.read(i)
+            file = root / name if data is None else io.BytesIO(data)
+            images.append(_read_image(file, options.image_size or IMAGE_SIZE))
             kept.append(i)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             bad.append(f"{name}: {str(error).splitlines()[0] if str(error) else 'unreadable'}")
@@ -59,7 +71,7 @@ def read_listing(listing: Listing, root: pathlib.Path, options: Options) -> Sour
         advice = "--skip_bad skips such images"
         raise InputError(f"`source` {root} holds unreadable images ({advice}): {bad[0]}{more}.")
     check(bool(images), f"`source` {root} holds no readable image.", unreadable=len(bad))
-    names = sorted({*listing.labels, *(name for name in listing.clean if name)})
+    names = class_names or sorted({*listing.labels, *(name for name in listing.clean if name)})
     paths = [listing.paths[i] for i in kept]
     given = [listing.labels[i] for i in kept]
     source = divide(
@@ -71,14 +83,14 @@ def read_listing(listing: Listing, root: pathlib.Path, options: Options) -> Sour
         options,
         np.array(paths),
     )
-    conflicts = tuple(_conflicts(images, given, paths))
-    return dataclasses.replace(source, unreadable=tuple(bad), conflicts=conflicts)
+    found = tuple(conflicts(images, given, paths))
+    return dataclasses.replace(source, unreadable=tuple(bad), conflicts=found)
 
 
-def _conflicts(
+def conflicts(
     images: Sequence[np.ndarray], labels: Sequence[str], paths: Sequence[str]
 ) -> Iterable[str]:
-    """Equal images under different labels, one line per pair."""
+    """Equal images, or rows, under different labels, one line per pair."""
     first: dict[str, int] = {}
     for i, image in enumerate(images):
         other = first.setdefault(hashlib.sha256(image.tobytes()).hexdigest(), i)

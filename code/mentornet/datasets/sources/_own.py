@@ -1,7 +1,8 @@
-"""What sources of a user's own images share: sizes, class names, and the test split."""
+"""What sources of a user's own data share: sizes, columns, class names, and the test split."""
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,6 +14,75 @@ from mentornet.datasets.sources import UNKNOWN, Options, Source, Split
 
 IMAGE_SIZE = 32
 TEST_NAMES = ("test", "val", "validation")
+LABEL_COLUMNS = ("label", "labels", "target", "class")
+MAX_FEATURES = 2**16  # More columns, and a small network would have gigabytes of weights.
+_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+
+
+def metadata_files(root: pathlib.Path) -> list[pathlib.Path]:
+    """The metadata files of a folder of images, in it and in its folders of splits."""
+    folders = [root, *(root / name for name in ("train", *TEST_NAMES))]
+    return [folder / name for folder in folders for name in _METADATA if (folder / name).is_file()]
+
+
+def find_label_column(columns: Sequence[str], options: Options, where: str) -> str:
+    """The column of the labels among those of a table, which `where` names.
+
+    Raises:
+      InputError: there is none, or more than one.
+    """
+    wanted = LABEL_COLUMNS if options.label_column is None else (options.label_column,)
+    found = [name for name in wanted if name in columns]
+    rule = f"{where} must have one column {' or '.join(wanted)}, or `label_column` must name it."
+    shown = [*columns[:20], *(["..."] if len(columns) > 20 else [])]
+    check(len(found) == 1, rule, columns=shown)
+    return found[0]
+
+
+def label_texts(values: Sequence[Any], column: str, where: str) -> list[str]:
+    """Labels as text.
+
+    Raises:
+      InputError: one is neither text nor a whole number, or is missing.
+    """
+    for row, value in enumerate(values):
+        fits = isinstance(value, str | int) and bool(str(value).strip())
+        rule = f"{where}, row {row}: `{column}` must be text or a whole number."
+        check(fits, rule, **{column: value})
+    return [str(value) for value in values]
+
+
+def sort_names(texts: Iterable[str]) -> list[str]:
+    """Class names without duplicates, in alphabetical order; numbers by their size."""
+    names = {*texts}
+    return sorted(names, key=int if all(name.isdecimal() for name in names) else None)
+
+
+def check_width(num_features: int, options: Options, where: str) -> None:
+    """Raises InputError if rows are too long, or options are for images."""
+    rule = f"{where} must have 1 to {MAX_FEATURES} features a row."
+    check(1 <= num_features <= MAX_FEATURES, rule, features=num_features)
+    rule = "`image_size` is for images, not for features."
+    check(options.image_size is None, rule, image_size=options.image_size)
+
+
+def to_features(values: np.ndarray, where: str, names: Sequence[str] = ()) -> np.ndarray:
+    """Numbers [n, num_features] as float32.
+
+    Raises:
+      InputError: one is no finite float32; row and column are named.
+    """
+    rule = f"{where}: features must be numbers."
+    check(values.dtype.kind in "biuf", rule, dtype=str(values.dtype))
+    with np.errstate(over="ignore"):
+        rows = values.astype(np.float32)
+    bad = np.argwhere(~np.isfinite(rows))
+    if bad.size:
+        row, column = bad[0].tolist()
+        named = f"column {names[column] if names else column!r}"
+        rule = f"{where}, row {row}, {named}: features must be finite float32 numbers."
+        check(False, rule, value=values[row, column].item())
+    return rows
 
 
 def fit(image: Any, size: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import pathlib
 from mentornet.core.errors import check
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._listing import Listing, read_listing
-from mentornet.datasets.sources._own import TEST_NAMES
+from mentornet.datasets.sources._own import TEST_NAMES, metadata_files
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
@@ -42,4 +42,4 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     return read_listing(_list_folder(root), root, options)
 
 
-reader = Reader(_load, takes=pathlib.Path.is_dir)
+reader = Reader(_load, takes=lambda path: path.is_dir() and not metadata_files(path))

@@ -1,9 +1,11 @@
-"""An .npz file with `images` uint8 [n, height, width(, 3)], `labels` [n], and perhaps
-`clean_labels`, `test_images` and `test_labels`.
+"""An .npz file with `images` uint8 [n, height, width(, 3)], or `features` [n, d] of numbers;
+`labels` [n], and perhaps `clean_labels`, `paths`, `feature_names` and the same of a test split,
+`test_images` and so on.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -12,7 +14,14 @@ from PIL import Image
 
 from mentornet.core.errors import InputError, check
 from mentornet.datasets.sources import UNKNOWN, Options, Reader, Source
-from mentornet.datasets.sources._own import divide, fit, numbers
+from mentornet.datasets.sources._own import (
+    check_width,
+    divide,
+    fit,
+    numbers,
+    sort_names,
+    to_features,
+)
 
 
 def _load(dataset: str, location: str, options: Options) -> Source:
@@ -21,51 +30,87 @@ def _load(dataset: str, location: str, options: Options) -> Source:
 
     try:
         with np.load(path, allow_pickle=False) as file:
+            shape = _shape(file, "features")
+            if shape is not None and len(shape) == 2:  # Before they take memory.
+                check_width(shape[1], options, str(path))
             arrays: dict[str, Any] = dict(file)
+    except InputError:
+        raise
     except Exception as error:  # zipfile, zlib and NumPy each have their own.
         raise InputError(f"`source` {path} cannot be read as .npz: {error}") from None
-    parts = [_npz_part(path, arrays, "")]
-    if "test_images" in arrays:
-        parts.append(_npz_part(path, arrays, "test_"))
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    key = "features" if "features" in arrays else "images"
+    rule = f"{path} must hold either `images` or `features`."
+    check(key == "images" or "images" not in arrays, rule, found=sorted(arrays))
+    parts = [_npz_part(path, arrays, "", key)]
+    if f"test_{key}" in arrays:
+        parts.append(_npz_part(path, arrays, "test_", key))
+        shapes = [part[0].shape[1:] for part in parts]
+        check(shapes[0] == shapes[1], f"{path}: all {key} must have the same shape.", shapes=shapes)
+    raw, labels, clean, paths = (np.concatenate(column) for column in zip(*parts, strict=True))
     is_test = np.repeat(np.arange(len(parts)) == 1, [len(part[0]) for part in parts])
-    raw, labels, clean = columns
     if options.image_size is not None:
         raw = np.stack([fit(Image.fromarray(image), options.image_size) for image in raw])
-    texts = [str(label) for label in np.unique([*labels, *clean[clean != ""]])]
-    if all(text.isdigit() for text in texts):
-        texts.sort(key=int)
+    texts = sort_names(map(str, [*labels, *clean[clean != ""]]))
     numbered = numbers(labels, texts), numbers([c or None for c in clean], texts)
-    return divide(raw, *numbered, is_test, texts, options)
+    known = paths if (paths != "").all() else None
+    source = divide(raw, *numbered, is_test, texts, options, known)
+    return dataclasses.replace(source, feature_names=_feature_names(path, arrays, key))
 
 
-def _npz_part(path: pathlib.Path, arrays: dict[str, Any], prefix: str) -> list[np.ndarray]:
-    """Images as RGB, labels and clean labels as text ("" where unknown)."""
-    images, labels = arrays.get(f"{prefix}images"), arrays.get(f"{prefix}labels")
-    rule = f"{path} must hold {prefix}images uint8 [n, h, w(, 1 or 3)] and {prefix}labels [n]."
-    check(images is not None and labels is not None, rule, found=sorted(arrays))
-    assert images is not None and labels is not None
-    if images.ndim == 3:
-        images = images[..., None]
-    fits = images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] in (1, 3)
-    check(fits and labels.shape == (len(images),), rule, shape=images.shape, labels=labels.shape)
+def _shape(file: Any, name: str) -> tuple[int, ...] | None:
+    """The shape of an array in an .npz file, by its header; None if there is no such array."""
+    if name not in file.files:
+        return None
+    with file.zip.open(f"{name}.npy") as array:
+        is_first = np.lib.format.read_magic(array) == (1, 0)
+        form = np.lib.format
+        read = form.read_array_header_1_0 if is_first else form.read_array_header_2_0
+        return read(array)[0]
+
+
+def _npz_part(
+    path: pathlib.Path, arrays: dict[str, Any], prefix: str, key: str
+) -> list[np.ndarray]:
+    """Images as RGB or features; labels, clean labels and paths as text ("" where unknown)."""
+    samples, labels = arrays.get(f"{prefix}{key}"), arrays.get(f"{prefix}labels")
+    form = "uint8 [n, h, w(, 1 or 3)]" if key == "images" else "[n, d]"
+    rule = f"{path} must hold {prefix}{key} {form} and {prefix}labels [n]."
+    check(samples is not None and labels is not None, rule, found=sorted(arrays))
+    assert samples is not None and labels is not None
+    if key == "images" and samples.ndim == 3:
+        samples = samples[..., None]
+    fits = samples.ndim == 2
+    if key == "images":
+        fits = samples.dtype == np.uint8 and samples.ndim == 4 and samples.shape[3] in (1, 3)
+    check(fits and labels.shape == (len(samples),), rule, shape=samples.shape, labels=labels.shape)
     numeric = labels.dtype.kind in "fiu"
-    rule = f"{path}: {prefix}labels must be texts, or whole numbers from 0 on."
+    rule = f"{path}: `{prefix}labels` must be texts, or whole numbers from 0 on."
     bad = labels[~((labels >= 0) & (labels % 1 == 0))] if numeric else labels[:0]
     check(not bad.size, rule, label=bad[:1].tolist())
-    if images.shape[3] == 1:
-        images = np.repeat(images, 3, axis=3)
-    clean = arrays.get(f"{prefix}clean_labels")
-    if clean is None:
-        texts = np.full(len(labels), "")
-    else:
-        check(
-            clean.shape == labels.shape,
-            f"{path}: must hold one clean label per sample.",
-            shape=clean.shape,
-        )
+    names = np.full(len(labels), "")
+    if key == "features":
+        samples = to_features(samples, f"{path}, {prefix}features")
+        names = np.array([f"row {i}" for i in range(len(samples))])
+    elif samples.shape[3] == 1:
+        samples = np.repeat(samples, 3, axis=3)
+    given = {name: arrays.get(f"{prefix}{name}") for name in ("clean_labels", "paths")}
+    for name, values in given.items():
+        rule = f"{path}: must hold one clean label (and path) per sample."
+        shape = labels.shape if values is None else values.shape
+        check(shape == labels.shape, rule, **{f"{prefix}{name}": shape})
+    texts, clean = np.full(len(labels), ""), given["clean_labels"]
+    if clean is not None:
         texts = np.where(clean == UNKNOWN, "", clean.astype(str))
-    return [images, labels.astype(str), texts]
+    return [samples, labels.astype(str), texts, names if given["paths"] is None else given["paths"]]
+
+
+def _feature_names(path: pathlib.Path, arrays: dict[str, Any], key: str) -> tuple[str, ...]:
+    names = arrays.get("feature_names")
+    if names is None or key == "images":
+        return ()
+    rule = f"{path}: `feature_names` must name each feature."
+    check(names.shape == arrays["features"].shape[1:], rule, feature_names=names.shape)
+    return tuple(map(str, names))
 
 
 reader = Reader(_load, takes=lambda path: path.suffix == ".npz")

@@ -1,0 +1,272 @@
+"""Tables of pyarrow: a column of images or features in one or many columns, and their labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mentornet.core.errors import InputError, check
+from mentornet.datasets.sources import UNKNOWN, Options, Source
+from mentornet.datasets.sources._listing import Listing, conflicts, read_listing
+from mentornet.datasets.sources._own import (
+    TEST_NAMES,
+    check_width,
+    divide,
+    find_label_column,
+    label_texts,
+    numbers,
+    sort_names,
+    to_features,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_IMAGES = ("image", "img")
+_FILES = ("file_name", "path")
+_CLEAN, _SPLIT = "clean_label", "split"
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Which columns of a table are used, by name.
+
+    Attributes:
+      label: of the labels.
+      image: bytes, a struct of `bytes` and `path`, or paths; None if samples are features.
+      features: one of lists, or one each.
+      file: names the samples, if there is one.
+      extra: `clean_label` and `split`, where they are there.
+    """
+
+    label: str
+    image: str | None
+    features: tuple[str, ...]
+    file: str | None
+    extra: tuple[str, ...]
+
+    @property
+    def used(self) -> list[str]:
+        names = (self.label, self.image, *self.features, self.file, *self.extra)
+        return [name for name in dict.fromkeys(names) if name is not None]
+
+
+def require_pyarrow() -> None:
+    """Raises InputError unless pyarrow is there."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise InputError(
+            "`source` is a Parquet file, which needs pyarrow: pip install 'mentornet[parquet]'."
+        ) from None
+
+
+def _is_list(kind: Any) -> bool:
+    from pyarrow import types
+
+    tests = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    return any(test(kind) for test in tests) and _is_number(kind.value_type)
+
+
+def _is_number(kind: Any) -> bool:
+    from pyarrow import types
+
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return types.is_string(kind) or types.is_large_string(kind)
+
+
+def _is_encoded(kind: Any) -> bool:
+    from pyarrow import types
+
+    if types.is_struct(kind):
+        return {"bytes", "path"} <= {field.name for field in kind}
+    return types.is_binary(kind) or types.is_large_binary(kind)
+
+
+def find_columns(schema: pa.Schema, options: Options, where: str) -> Columns:
+    """Which columns of a table hold what; `where` names the table.
+
+    An image is the column `image` or `img`, else the first of bytes. Features are else those of
+    the only column of lists of numbers. Else `file_name` or `path` is the image's file; and if
+    there is no such column either, every other column is a feature, but for `id` and the index
+    that pandas adds.
+
+    Raises:
+      InputError: there is no label or no sample, or features are no numbers.
+    """
+    kinds = {field.name: field.type for field in schema}
+    label = find_label_column(list(kinds), options, where)
+    extra = tuple(name for name in (_CLEAN, _SPLIT) if name in kinds and name != label)
+    rest = {name: kind for name, kind in kinds.items() if name not in (label, *extra)}
+    named = [n for n in _IMAGES if n in rest and (_is_text(rest[n]) or _is_encoded(rest[n]))]
+    images = [*named, *(name for name, kind in rest.items() if _is_encoded(kind))]
+    files = [name for name in _FILES if name in rest and _is_text(rest[name])]
+    lists = [name for name, kind in rest.items() if _is_list(kind)]
+    file = files[0] if files else None
+    if images:
+        return Columns(label, images[0], (), file, extra)
+    if lists:
+        rule = f"{where} must have one column of lists of numbers."
+        check(len(lists) == 1, rule, columns=lists)
+        return Columns(label, None, (lists[0],), file, extra)
+    if file is not None:
+        return Columns(label, file, (), None, extra)
+    index = ("id", "__index_level_0__")
+    features = tuple(name for name in rest if name not in index)
+    rule = f"{where} must have a column `image`, or features beside {label!r}."
+    check(bool(features), rule, columns=list(kinds))
+    bad = {name: str(rest[name]) for name in features if not _is_number(rest[name])}
+    rule = f"{where}: features must be numbers; encode or drop the other columns."
+    check(not bad, rule, columns=dict(list(bad.items())[:10]))
+    return Columns(label, None, features, None, extra)
+
+
+def class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
+    """The names of the numbers in a column that Hugging Face's `datasets` wrote; else empty."""
+    try:
+        described = json.loads((schema.metadata or {})[b"huggingface"])
+        names = described["info"]["features"][column]["names"]
+    except (KeyError, TypeError, ValueError):
+        return ()
+    return tuple(map(str, names))
+
+
+def read_tables(
+    tables: Sequence[tuple[pa.Table, bool | None]],
+    columns: Columns,
+    root: pathlib.Path,
+    options: Options,
+    where: str,
+) -> Source:
+    """What tables of the same columns hold.
+
+    Args:
+      tables: each with whether it is for testing; None is as its column `split` says.
+      columns: see `find_columns`.
+      root: where paths begin.
+      options: how samples are read.
+      where: names the tables in messages.
+
+    Raises:
+      InputError: a value is missing or of the wrong kind, or an image is unreadable.
+    """
+    import pyarrow as pa
+
+    rows = pa.concat_tables([table.select(columns.used) for table, _ in tables])
+    check(rows.num_rows > 0, f"{where} must have rows.", rows=0)
+    names = class_names(tables[0][0].schema, columns.label)
+    labels = _labels(rows, columns.label, names, where)
+    clean = _clean_labels(rows, columns, names, where)
+    is_test = _is_test(rows, tables, columns)
+    places = [f"row {i}" for table, _ in tables for i in range(table.num_rows)]
+    if columns.file is not None:
+        texts = rows.column(columns.file).to_pylist()
+        places = [text or place for text, place in zip(texts, places, strict=True)]
+    ordered = names or sort_names([*labels, *(text for text in clean if text is not None)])
+    if columns.image is not None:
+        listing = Listing(places, labels, clean, is_test)
+        _add_images(listing, rows.column(columns.image), where)
+        return read_listing(listing, root, options, ordered)
+    data = _features(rows, columns, options, where)
+    numbered = numbers(labels, ordered), numbers(clean, ordered)
+    source = divide(data, *numbered, np.array(is_test), ordered, options, np.array(places))
+    named = columns.features if len(columns.features) == data.shape[1] else ()
+    found = tuple(conflicts(list(data), labels, places))
+    return dataclasses.replace(source, conflicts=found, feature_names=named)
+
+
+def _labels(rows: pa.Table, column: str, names: Sequence[str], where: str) -> list[str]:
+    values = rows.column(column).to_pylist()
+    texts = label_texts(values, column, where)
+    if not names or isinstance(values[0], str):
+        return texts
+    for row, value in enumerate(values):
+        rule = f"{where}, row {row}: `{column}` must lie in 0..{len(names) - 1}."
+        check(0 <= value < len(names), rule, **{column: value})
+    return [names[value] for value in values]
+
+
+def _clean_labels(
+    rows: pa.Table, columns: Columns, names: Sequence[str], where: str
+) -> list[str | None]:
+    """Clean labels by name, None where a cell is empty or -1."""
+    result: list[str | None] = [None] * rows.num_rows
+    if _CLEAN not in columns.extra:
+        return result
+    values = rows.column(_CLEAN)
+    known = [i for i, value in enumerate(values.to_pylist()) if value not in (None, "", UNKNOWN)]
+    if known:
+        for i, text in zip(known, _labels(rows.take(known), _CLEAN, names, where), strict=True):
+            result[i] = text
+    return result
+
+
+def _is_test(
+    rows: pa.Table, tables: Sequence[tuple[pa.Table, bool | None]], columns: Columns
+) -> list[bool]:
+    if _SPLIT in columns.extra and all(part is None for _, part in tables):
+        return [str(text).lower() in TEST_NAMES for text in rows.column(_SPLIT).to_pylist()]
+    return [bool(part) for table, part in tables for _ in range(table.num_rows)]
+
+
+def _add_images(listing: Listing, column: pa.ChunkedArray, where: str) -> None:
+    """Lets a listing read its images from a column, and names them by their paths."""
+    if _is_text(column.type):
+        for row, path in enumerate(column.to_pylist()):
+            check(bool(path), f"{where}, row {row}: the image must not be empty.", path=path)
+            listing.paths[row] = path
+        return
+
+    def read(row: int) -> bytes | None:
+        value = column[row].as_py()
+        return value["bytes"] if isinstance(value, dict) else value
+
+    for row in range(len(column)):
+        value = column[row]
+        path, empty = None, not value.is_valid
+        if not empty and hasattr(value, "keys"):
+            path = value["path"].as_py()
+            empty = not path and not value["bytes"].is_valid
+        check(not empty, f"{where}, row {row}: the image must not be empty.", image=None)
+        listing.paths[row] = path or listing.paths[row]
+    listing.read = read
+
+
+def _features(rows: pa.Table, columns: Columns, options: Options, where: str) -> np.ndarray:
+    """float32 [n, num_features]."""
+    for name in columns.features:
+        column = rows.column(name)
+        if column.null_count:
+            row = int(np.flatnonzero(column.is_null().to_numpy())[0])
+            check(False, f"{where}, row {row}: `{name}` must not be empty.", **{name: None})
+    if len(columns.features) > 1 or not _is_list(rows.schema.field(columns.features[0]).type):
+        check_width(len(columns.features), options, where)
+        values = np.stack([rows.column(name).to_numpy() for name in columns.features], axis=1)
+        return to_features(values, where, columns.features)
+    return _from_lists(rows.column(columns.features[0]), columns.features[0], options, where)
+
+
+def _from_lists(column: pa.ChunkedArray, name: str, options: Options, where: str) -> np.ndarray:
+    import pyarrow.compute as pc
+
+    lengths = pc.list_value_length(column).to_numpy()
+    check_width(int(lengths[0]), options, where)
+    bad = np.flatnonzero(lengths != lengths[0])
+    if bad.size:
+        rule = f"{where}, row {bad[0]}: `{name}` must have {lengths[0]} values, as in row 0."
+        check(False, rule, values=int(lengths[bad[0]]))
+    values = pc.list_flatten(column)
+    if values.null_count:
+        row = int(np.flatnonzero(values.is_null().to_numpy())[0]) // int(lengths[0])
+        check(False, f"{where}, row {row}: `{name}` must not hold nulls.", **{name: None})
+    return to_features(values.to_numpy().reshape(len(column), -1), where)

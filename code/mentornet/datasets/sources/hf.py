@@ -1,0 +1,56 @@
+"""`hf:<name or path>`, a data set of Hugging Face's `datasets`, if that is installed."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from mentornet.core.errors import InputError, check
+from mentornet.datasets.sources import Options, Reader, Source
+from mentornet.datasets.sources._own import TEST_NAMES
+from mentornet.datasets.sources._table import find_columns, read_tables
+
+
+def _load(dataset: str, location: str, options: Options) -> Source:
+    del dataset
+    check(bool(location), "`source` hf: must name a data set or a folder.", source="hf")
+    try:
+        import datasets
+    except ImportError:
+        raise InputError("`source` hf:... needs `pip install 'mentornet[hf]'`.") from None
+    where, path = f"hf:{location}", pathlib.Path(location)
+    saved = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    try:
+        loaded = (datasets.load_from_disk if saved else datasets.load_dataset)(location)
+        splits = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
+        tables = [(_table(splits[name]), is_test) for name, is_test in _chosen(splits)]
+    except InputError:
+        raise
+    except Exception as error:  # Its own, and those of the network.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"`source` {where} cannot be loaded: {reason}") from None
+    columns = find_columns(tables[0][0].schema, options, where)
+    return read_tables(tables, columns, pathlib.Path(), options, where)
+
+
+def _chosen(splits: dict[str, Any]) -> list[tuple[str, bool | None]]:
+    """The splits that are read, and whether each is for testing.
+
+    Raises:
+      InputError: there are several, none of them `train`.
+    """
+    if len(splits) == 1:
+        return [(next(iter(splits)), None)]
+    check("train" in splits, "`source` must have a split `train`.", splits=sorted(splits))
+    test = [(name, True) for name in TEST_NAMES if name in splits]
+    return [("train", False), *test[:1]] if test else [("train", None)]
+
+
+def _table(split: Any) -> Any:
+    """A split as a table whose schema names the classes."""
+    return split.with_format("arrow")[:].replace_schema_metadata(
+        split.features.arrow_schema.metadata
+    )
+
+
+reader = Reader(_load)

@@ -1,0 +1,89 @@
+"""A folder of images as Hugging Face's ImageFolder has it: `metadata.csv`, `.jsonl` or `.parquet`
+with the columns `file_name` and `label`, in the folder or in those of its splits.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import pathlib
+from typing import Any
+
+from mentornet.core.errors import InputError, check
+from mentornet.datasets.sources import Options, Reader, Source
+from mentornet.datasets.sources._listing import Listing, read_listing
+from mentornet.datasets.sources._own import (
+    TEST_NAMES,
+    find_label_column,
+    label_texts,
+    metadata_files,
+    sort_names,
+)
+
+_FILE = "file_name"
+
+
+def _read_csv(path: pathlib.Path) -> list[dict[str, Any]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+def _read_json_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+    for row in rows:
+        check(isinstance(row, dict), f"{path}: each line must be a JSON object.", line=row)
+    return rows
+
+
+def _read_parquet(path: pathlib.Path) -> list[dict[str, Any]]:
+    from mentornet.datasets.sources._table import require_pyarrow
+
+    require_pyarrow()
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        return parquet.read_table(path, partitioning=None).to_pylist()
+    except pa.ArrowException as error:
+        raise ValueError(error) from None
+
+
+_READERS = {".csv": _read_csv, ".jsonl": _read_json_lines, ".parquet": _read_parquet}
+
+
+def _add(listing: Listing, path: pathlib.Path, root: pathlib.Path, options: Options) -> None:
+    """Adds the images that a metadata file lists, by their paths from `root`."""
+    try:
+        rows = _READERS[path.suffix](path)
+    except InputError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:  # json's and UTF-8's are ValueErrors.
+        raise InputError(f"`source` {path} cannot be read: {error}") from None
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    check(_FILE in columns, f"{path} must have rows and a column {_FILE}.", columns=columns)
+    label = find_label_column(columns, options, str(path))
+    names = label_texts([row.get(_FILE) for row in rows], _FILE, str(path))
+    listing.labels += label_texts([row.get(label) for row in rows], label, str(path))
+    folder = path.parent.relative_to(root)
+    for row, name in zip(rows, names, strict=True):
+        place = folder / name
+        clean = row.get("clean_label")
+        listing.paths.append(str(place))
+        listing.clean.append(None if clean in (None, "") else str(clean))
+        listing.is_test.append(str(row.get("split") or place.parts[0]).lower() in TEST_NAMES)
+
+
+def _load(dataset: str, location: str, options: Options) -> Source:
+    del dataset
+    root = pathlib.Path(location)
+    files = metadata_files(root)
+    rule = "`source` must be a folder with metadata.csv, .jsonl or .parquet."
+    check(bool(files), rule, source=location)
+    listing = Listing([], [], [], [])
+    for path in files:
+        _add(listing, path, root, options)
+    names = sort_names([*listing.labels, *(name for name in listing.clean if name)])
+    return read_listing(listing, root, options, names)
+
+
+reader = Reader(_load, takes=lambda path: path.is_dir() and bool(metadata_files(path)))

@@ -1,0 +1,45 @@
+"""A .parquet file of labels and images (bytes, paths, or Hugging Face's `{bytes, path}`), or
+features (a column of lists of numbers, or a number in every column).
+"""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from mentornet.core.errors import InputError
+from mentornet.datasets.sources import Options, Reader, Source
+from mentornet.datasets.sources._own import check_width
+from mentornet.datasets.sources._table import Columns, find_columns, read_tables, require_pyarrow
+
+
+def _load(dataset: str, location: str, options: Options) -> Source:
+    del dataset
+    require_pyarrow()
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = pathlib.Path(location)
+    try:
+        with parquet.ParquetFile(path) as file:
+            columns = find_columns(file.schema_arrow, options, str(path))
+            if columns.image is None:  # Before they take memory.
+                check_width(_width(file.metadata, columns), options, str(path))
+            table = file.read(columns=columns.used)
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"`source` {path} cannot be read as Parquet: {reason}") from None
+    return read_tables([(table, None)], columns, path.parent, options, str(path))
+
+
+def _width(metadata: Any, columns: Columns) -> int:
+    """How many features a row has, by the file's footer."""
+    if len(columns.features) > 1 or not metadata.num_rows:
+        return len(columns.features)
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    leaves = [group.column(i) for group in groups for i in range(group.num_columns)]
+    chosen = (leaf for leaf in leaves if leaf.path_in_schema.split(".")[0] == columns.features[0])
+    return -(-sum(leaf.num_values for leaf in chosen) // metadata.num_rows)
+
+
+reader = Reader(_load, takes=lambda path: path.suffix == ".parquet")

@@ -1,0 +1,407 @@
+"""Tables, features and Hugging Face's folders: how they are read, refused, and trained on."""
+
+import csv
+import io
+import json
+import sys
+import types
+import zipfile
+
+import numpy as np
+import pytest
+from helpers import run
+from PIL import Image
+
+from mentornet import InputError, build_student
+from mentornet.core import files
+from mentornet.core.safe_csv import to_csv
+from mentornet.datasets import records, sources
+from mentornet.datasets.catalog import dataset_info
+from mentornet.datasets.corrected import CorrectConfig, correct
+from mentornet.datasets.prepare import PrepareConfig, prepare
+from mentornet.datasets.sources import _own
+from mentornet.students import registry
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def png(value, size=12):
+    file = io.BytesIO()
+    Image.fromarray(np.full((size, size, 3), value, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def rows(number=60, width=5):
+    """Rows of two classes, one shifted by 3; the last column is constant."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(number) % 2
+    features = generator.normal(size=(number, width)) + 3 * labels[:, None]
+    features[:, -1] = 7
+    return features * 100, labels
+
+
+@pytest.fixture
+def parquet(tmp_path):
+    """Writes a Parquet file of columns, and returns its path as text."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as pq
+
+    def write(file="t.parquet", /, **columns):
+        pq.write_table(pa.table(columns), tmp_path / file)
+        return str(tmp_path / file)
+
+    return write
+
+
+def prepared(tmp_path, source, **values):
+    config = PrepareConfig("own", str(tmp_path / "data"), source=str(source), **values)
+    manifests = prepare(config)
+    info = dataset_info("own", config.train_folder)
+    examples = records.read_examples(str(config.train_folder), info, "train")
+    return config, manifests[str(config.train_folder)], info, examples
+
+
+def paths_of(folder):
+    with (folder / "files.csv").open(newline="") as file:
+        return [row["path"] for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("max_in_memory", [2**28, 100])
+def test_features_come_back_bit_for_bit(tmp_path, monkeypatch, max_in_memory):
+    """Whether they are kept in memory or read as they are needed; each under its row's name."""
+    monkeypatch.setattr(records, "MAX_IN_MEMORY", max_in_memory)
+    features, labels = rows()
+    np.savez(tmp_path / "a.npz", features=features, labels=labels, feature_names=list("abcde"))
+    config, manifest, info, examples = prepared(tmp_path, tmp_path / "a.npz")
+    assert manifest["image_shape"] == [5]
+    assert (info.num_features, info.feature_names, info.augment) == (5, tuple("abcde"), False)
+    places = [int(path.removeprefix("row ")) for path in paths_of(config.train_folder)]
+    read = records.images.reader(examples.images)(np.arange(len(examples)))
+    np.testing.assert_array_equal(read, features[places].astype(np.float32))
+    np.testing.assert_array_equal(examples.labels, labels[places])
+    manifest["image_shape"] = [4]
+    (config.train_folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="record 0: must hold 4 float32 values.*bytes=20"):
+        records.read_examples(
+            str(config.train_folder), dataset_info("own", config.train_folder), "train"
+        )
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.float64, np.float16, bool])
+def test_numbers_of_any_kind(tmp_path, kind):
+    features = (np.arange(40).reshape(20, 2) % 7).astype(kind)
+    tests = {"test_features": features[:4], "test_labels": np.array(list("abab"))}
+    labels = np.array(list("ab") * 10)
+    np.savez(tmp_path / "a.npz", features=features, labels=labels, **tests)
+    source = sources.load("own", str(tmp_path / "a.npz"))
+    assert source.train.images.dtype == np.float32 and source.class_names == ("a", "b")
+    np.testing.assert_array_equal(source.train.images, features)
+    np.testing.assert_array_equal(source.test.images, features[:4])
+
+
+def test_features_that_are_refused(tmp_path, monkeypatch):
+    features, labels = rows(10)
+    nan, infinite, huge = features.copy(), features.copy(), features.copy()
+    nan[3, 1], infinite[4, 2], huge[5, 0] = np.nan, -np.inf, 1e300
+    cases = (
+        (nan, labels, "row 3, column 1: features must be finite float32 numbers.*nan"),
+        (infinite, labels, "row 4, column 2: .*-inf"),
+        (huge, labels, "row 5, column 0: .*1e\\+300"),
+        (features.astype(str), labels, "features must be numbers"),
+        (features[:, 0], labels, r"must hold features \[n, d\] and labels"),
+        (features[:1], labels[:1], "at least 2 classes"),
+        (features, np.where(labels, 1, np.nan), "must not be missing"),
+        (features[:, :0], labels, "1 to 65536 features a row.*features=0"),
+    )
+    for x, y, message in cases:
+        np.savez(tmp_path / "a.npz", features=x, labels=y)
+        with pytest.raises(InputError, match=message):
+            prepared(tmp_path, tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", features=features, labels=labels)
+    with pytest.raises(InputError, match="`image_size` is for images"):
+        prepared(tmp_path, tmp_path / "a.npz", image_size=32)
+    monkeypatch.setattr(_own, "MAX_FEATURES", 4)
+    with pytest.raises(InputError, match="must have 1 to 4 features a row. Received: features=5"):
+        prepared(tmp_path, tmp_path / "a.npz")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_million_columns_take_no_memory(tmp_path):
+    """The header decides: this file claims 8 terabytes and holds none of them."""
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**6, 10**6)}
+    with (
+        zipfile.ZipFile(tmp_path / "a.npz", "w") as archive,
+        archive.open("features.npy", "w") as f,
+    ):
+        np.lib.format.write_array_header_1_0(f, header)
+    with pytest.raises(InputError, match="features=1000000"):
+        sources.load("own", str(tmp_path / "a.npz"))
+
+
+def test_parquet_of_columns_and_of_lists(tmp_path, parquet):
+    features, labels = rows()
+    text = ["no", HOSTILE]
+    columns = {f"f{i}": features[:, i] for i in range(5)}
+    wide = parquet("w.parquet", **columns, id=range(60), target=[text[y] for y in labels])
+    lists = parquet("l.parquet", embedding=list(features), name=labels, path=list(map(str, labels)))
+    source = sources.load("own", wide)
+    assert source.feature_names == tuple(columns) and set(source.class_names) == {*text}
+    other = sources.load("own", lists, sources.Options(label_column="name"))
+    assert source.train.images.shape == other.train.images.shape == (48, 5)
+    places = [int(path.removeprefix("row ")) for path in source.train.paths]
+    np.testing.assert_array_equal(source.train.images, features[places].astype(np.float32))
+    assert other.train.paths.tolist() == other.train.labels.astype(str).tolist()
+    for y, place in zip(source.train.labels, places, strict=True):
+        assert source.class_names[y] == text[labels[place]]
+
+
+def test_parquet_that_is_refused(tmp_path, parquet, monkeypatch):
+    x = [1.0, 2.0, 3.0, 4.0]
+    label = ["a", "b", "a", "b"]
+    cases = (
+        ({"x": x, "y": label}, r"column label or labels.*columns=\['x', 'y'\]"),
+        ({"x": x, "label": label, "target": label}, "must have one column"),
+        ({"x": x, "label": ["a", None, "a", "b"]}, "row 1: `label` must be text.*label=None"),
+        ({"x": x, "label": [0.5, 1, 0, 1]}, "row 0: `label` must be text or a whole number"),
+        ({"x": [1.0, None, 2.0, 3.0], "label": label}, "row 1: `x` must not be empty"),
+        ({"x": [1.0, 2.0, np.nan, 3.0], "label": label}, "row 2, column 'x': .*finite"),
+        ({"x": x, "city": label, "label": label}, "encode or drop.*'city': 'string'"),
+        ({"e": [[1.0], [2.0, 3.0], [1.0], [1.0]], "label": label}, "row 1: `e` must have 1 values"),
+        ({"e": [[1.0], [None], [1.0], [1.0]], "label": label}, "row 1: `e` must not hold nulls"),
+        ({"image": [png(1), None, png(2), png(3)], "label": label}, "row 1: the image must not be"),
+        ({"image": [png(1), b"?", png(2), png(3)], "label": label}, "unreadable.*row 1: cannot"),
+        ({"path": ["no.png"] * 4, "label": label}, "unreadable images .*no.png"),
+        ({"x": x[:1], "label": label[:1]}, "at least 2 classes"),
+        ({"label": label}, "must have a column `image`, or features"),
+    )
+    for columns, message in cases:
+        with pytest.raises(InputError, match=message):
+            prepared(tmp_path, parquet(**columns))
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        prepared(tmp_path, tmp_path / "t.parquet")
+    monkeypatch.setattr(_own, "MAX_FEATURES", 1)
+    with pytest.raises(InputError, match="features=2"):
+        prepared(tmp_path, parquet(e=[[1.0, 2.0]] * 4, label=label))
+    assert not (tmp_path / "data").exists()
+
+
+def test_parquet_without_pyarrow(tmp_path, monkeypatch):
+    (tmp_path / "t.parquet").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputError, match=r"needs pyarrow: pip install 'mentornet\[parquet\]'"):
+        sources.load("own", str(tmp_path / "t.parquet"))
+
+
+def test_images_in_parquet(tmp_path, parquet):
+    """Bytes and Hugging Face's structs; the struct's path names the image, or is where it lies."""
+    (tmp_path / "9.png").write_bytes(png(90))
+    structs = [{"bytes": png(10 * i), "path": f"{i}.jpg"} for i in range(9)]
+    structs.append({"bytes": None, "path": "9.png"})
+    split = ["train"] * 8 + ["test"] * 2
+    label = [0, 10, 2, 0, 10, 2, 0, 10, 2, 2]
+    for images in ([png(10 * i) for i in range(10)], structs):
+        path = parquet(img=images, label=label, split=split, clean_label=[None, 2, *[-1] * 8])
+        source = sources.load("own", path)
+        assert source.class_names == ("0", "2", "10")
+        assert source.train.images.shape == (8, 32, 32, 3)
+        np.testing.assert_array_equal(source.train.images[:, 0, 0, 0], 10 * np.arange(8))
+        np.testing.assert_array_equal(source.test.images[:, 0, 0, 0], [80, 90])
+        assert source.train.clean_labels.tolist() == [-1, 1] + [-1] * 6
+    assert source.test.paths.tolist() == ["8.jpg", "9.png"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_image_folder(tmp_path, parquet, suffix):
+    """Metadata in the folders of the splits; paths are relative to them."""
+    for split, count in (("train", 6), ("test", 2)):
+        folder = tmp_path / "root" / split
+        folder.mkdir(parents=True)
+        table = [{"file_name": f"{i}.png", "label": ["b", HOSTILE][i % 2]} for i in range(count)]
+        for i in range(count):
+            (folder / f"{i}.png").write_bytes(png(i))
+        if suffix == "csv":
+            text = "".join(f"{row['file_name']},{row['label']}\n" for row in table)
+            (folder / "metadata.csv").write_text(f"file_name,label\n{text}")
+        elif suffix == "jsonl":
+            (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, table)))
+        else:
+            columns = {key: [row[key] for row in table] for key in table[0]}
+            parquet(f"root/{split}/metadata.parquet", **columns)
+    config, manifest, _, examples = prepared(tmp_path, tmp_path / "root")
+    assert manifest["num_examples"] == 6 and manifest["classes"] == [HOSTILE, "b"]
+    assert examples.labels.tolist() == [1, 0, 1, 0, 1, 0]
+    assert paths_of(config.train_folder) == [f"train/{i}.png" for i in range(6)]
+    (tmp_path / "root" / "train" / "3.png").unlink()
+    with pytest.raises(InputError, match=r"unreadable images .*train/3.png: .*No such file"):
+        sources.load("own", str(tmp_path / "root"))
+
+
+def test_image_folders_that_are_refused(tmp_path):
+    path = tmp_path / "metadata.csv"
+    for text, message in (
+        ("file,label\n1.png,a\n", r"column file_name. Received: columns=\['file', 'label'\]"),
+        ("file_name,kind\n1.png,a\n", "`label_column` must name it.*kind"),
+        ("file_name,label\n1.png,\n", "row 0: `label` must be text"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            sources.load("own", str(tmp_path))
+    path.unlink()
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "1.png"')
+    with pytest.raises(InputError, match=r"metadata.jsonl cannot be read"):
+        sources.load("own", str(tmp_path))
+
+
+class FakeSplit:
+    """What is used of a split of `datasets`."""
+
+    def __init__(self, pa, table, names):
+        info = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+        schema = table.schema.with_metadata({b"huggingface": json.dumps(info).encode()})
+        self.features, self._table = types.SimpleNamespace(arrow_schema=schema), table
+
+    def with_format(self, name):
+        assert name == "arrow"
+        return self
+
+    def __getitem__(self, rows):
+        return self._table
+
+
+def test_hugging_face(tmp_path, monkeypatch):
+    """With a stand-in for the package: the classes' names and their order are the data set's."""
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(InputError, match=r"needs `pip install 'mentornet\[hf\]'`"):
+        sources.load("own", "hf:some/name")
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"image": [{"bytes": png(i), "path": None} for i in range(6)]})
+    table = table.append_column("label", pa.array([0, 1, 0, 1, 1, 1]))
+    split = FakeSplit(pa, table, ["zebra", "ant", "unseen"])
+    loaded = {"train": split, "validation": split, "test": split}
+    fake = types.SimpleNamespace(load_dataset=lambda name: loaded, load_from_disk=None)
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    source = sources.load("own", "hf:some/name")
+    assert source.class_names == ("zebra", "ant", "unseen")
+    assert source.train.labels.tolist() == [0, 1, 0, 1, 1, 1]
+    assert len(source.test.labels) == 6
+    loaded["train"] = FakeSplit(pa, table.set_column(1, "label", pa.array([0, 1, -1] * 2)), ["a"])
+    with pytest.raises(InputError, match="row 1: `label` must lie in 0..0. Received: label=1"):
+        sources.load("own", "hf:some/name")
+
+
+def test_mlp_standardizes_by_the_training_rows():
+    features, _ = rows()
+    student = build_student("mlp", 2, image_shape=(5,))
+    registry.find_student("mlp").adapt(student, features.astype(np.float32))
+    layer = student.get_layer("standardization")
+    result = np.asarray(layer(features.astype(np.float32)))
+    expected = (features[:, :4] - features[:, :4].mean(0)) / features[:, :4].std(0)
+    np.testing.assert_allclose(result[:, :4], expected, atol=1e-5)
+    np.testing.assert_array_equal(result[:, 4], 0)
+    student(features.astype(np.float32), training=True)
+    np.testing.assert_allclose(layer.moving_mean, features.mean(0), rtol=1e-6)
+    with pytest.raises(InputError, match="`studentnet` must be mlp, or your own, for features"):
+        build_student("resnet8", 2, image_shape=(5,))
+    images = build_student("mlp", 3, image_shape=(4, 4, 3))
+    assert images.output_shape == (None, 3)
+
+
+def test_from_rows_to_corrected_rows(tmp_path, train_flags):
+    """Trained, evaluated, reported, corrected, exported; nothing in a name becomes HTML."""
+    import keras
+
+    features, labels = rows(100)
+    names = np.array(["no", HOSTILE])
+    given = labels.copy()
+    given[:10] = 1 - given[:10]
+    arrays = {"features": features, "labels": names[given], "clean_labels": names[labels]}
+    np.savez(tmp_path / "a.npz", **arrays, feature_names=[HOSTILE, *"bcde"])
+    config, _, info, before = prepared(tmp_path, tmp_path / "a.npz")
+    run_dir, folder = tmp_path / "run", str(config.train_folder)
+    flags = train_flags(
+        dataset_name="own",
+        data_dir=folder,
+        train_log_dir=run_dir / "train",
+        studentnet="mlp",
+        max_number_of_steps=60,
+        record_sample_weights="true",
+    )
+    status, output = run("code/cifar_train_baseline.py", *flags)
+    assert status == 0, output
+    status, output = run("code/cifar_train_baseline.py", *flags, "--augment", "--overwrite")
+    assert status == 2 and "`augment` must be off for features" in output
+    status, output = run(
+        "code/cifar_eval.py",
+        "--run_once",
+        f"--checkpoint_dir={run_dir / 'train'}",
+        f"--eval_dir={tmp_path / 'eval'}",
+        f"--data_dir={config.test_folder}",
+    )
+    assert status == 0, output
+    assert json.loads((tmp_path / "eval" / "summary.json").read_text())["last_accuracy"] > 0.9
+    status, output = run("code/label_report.py", str(run_dir))
+    assert status == 0, output
+    page = (run_dir / "labels.html").read_text()
+    assert HOSTILE not in page and "Nearest 10 rows are given: " in page
+    wrong = before.labels != before.clean_labels
+    decided = [
+        (n, "", info.class_name(y), info.class_name(c), 0.9)
+        for n, y, c in np.stack([before.ids, before.labels, before.clean_labels], 1)[wrong]
+    ]
+    header = ("id", "path", "given_label", "corrected_label", "score")
+    (tmp_path / "corrections.csv").write_text(to_csv([header, *decided]))
+    target = tmp_path / "corrected"
+    correct(CorrectConfig(folder, str(tmp_path / "corrections.csv"), str(target)))
+    info = dataset_info("own", target)
+    after = records.read_examples(str(target), info, "train")
+    np.testing.assert_array_equal(after.images, before.images)
+    np.testing.assert_array_equal(after.labels, before.clean_labels)
+    assert info.feature_names == (HOSTILE, *"bcde")
+    path = tmp_path / "student.keras"
+    flags = ["--format=keras", f"--output={path}", f"--checkpoint_dir={run_dir / 'train'}"]
+    status, output = run("code/export.py", *flags)
+    assert status == 0, output
+    logits = keras.models.load_model(path).predict(features.astype(np.float32), verbose=0)
+    found = [info.class_name(label) for label in logits.argmax(axis=1)]
+    assert np.mean(np.array(found) == names[labels]) > 0.9
+
+
+def test_a_row_is_described_by_its_neighbours(tmp_path):
+    """Against distances by hand; of many values, the most unusual are shown."""
+    from mentornet.cli import feature_rows
+
+    generator = np.random.default_rng(1)
+    features = generator.normal(size=(40, 20)).astype(np.float32)
+    features[3, 7] = 50
+    labels = np.arange(40) % 2
+    np.savez(tmp_path / "a.npz", features=features, labels=labels)
+    _, _, info, examples = prepared(tmp_path, tmp_path / "a.npz")
+    values = np.asarray(examples.images)
+    z = (values - values.mean(0)) / values.std(0)
+    place = int(np.argmax(values[:, 7]))
+    distances = np.square(z - z[place]).sum(axis=1)
+    distances[place] = np.inf
+    nearest = examples.labels[np.argsort(distances)[:10]]
+    (text,) = feature_rows.Rows(info, examples).describe(np.array([place]))
+    lines = text.splitlines()
+    for label in np.unique(nearest):
+        assert f"{label} {(nearest == label).sum()}" in lines[0]
+    assert lines[2].startswith("feature 7: 50 (+") and len(lines) == 2 + 12 + 1
+    assert lines[-1] == "8 other values lie nearer their mean"
+
+
+def test_a_folder_is_whole_or_absent(tmp_path):
+    with files.whole_folder(tmp_path / "a" / "b", "output_dir") as folder:
+        (folder / "file").write_text("x")
+        assert not (tmp_path / "a" / "b").exists()
+    assert (tmp_path / "a" / "b" / "file").read_text() == "x"
+    with pytest.raises(KeyboardInterrupt), files.whole_folder(tmp_path / "c", "output_dir"):
+        raise KeyboardInterrupt
+    (tmp_path / "d").write_text("a file")
+    with (
+        pytest.raises(InputError, match="`output_dir` .*d/e cannot be written"),
+        files.whole_folder(tmp_path / "d" / "e", "output_dir"),
+    ):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "d"]

@@ -131,6 +131,8 @@ def clean(source: str, config: CleanConfig) -> str:
     folder = pathlib.Path(config.output_dir)
     asked = _asked(source, config)
     _check_same(folder, asked)
+    if config.studentnet is not None:
+        registry.find_student(config.studentnet)
     _say(1, f"Reading {source}")
     data = _prepared(source, folder, config)
     with files.held(folder, "output_dir"):
@@ -180,10 +182,12 @@ def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
         assert isinstance(old, dict)
     except (OSError, ValueError, AssertionError):
         old = {}
+    # Before a training began, another one may be asked for.
+    began = (folder / layout.TRAIN_FOLDER / layout.CONFIG_FILE).exists()
     different = [
         f"{name} was {old.get(name)!r}, is {value!r}"
         for name, value in asked.items()
-        if old.get(name) != value
+        if old.get(name) != value and (began or name not in ("studentnet", "num_epochs"))
     ]
     rule = f"`output_dir` holds other results ({'; '.join(different)}); choose another folder."
     check(not different, rule, output_dir=str(folder))
@@ -213,9 +217,8 @@ def _evaluate(data: Data, folder: pathlib.Path) -> float:
 
 def _correct(data: Data, folder: pathlib.Path, scores: LabelScores) -> dict[str, Any]:
     """Makes the corrected records; returns what their manifest says of the corrections."""
-    # As many as are wrong by the lowest estimate: what is proposed shall be right.
-    count = round(scores.noise.low * len(scores.score))
-    accept_above = float(scores.score[scores.order[count]]) if count < len(scores.score) else 0.0
+    rest = scores.order[len(scores.suspects) :]
+    accept_above = float(scores.score[rest[0]]) if len(rest) else 0.0  # All suspects, no other.
     asked = corrected.CorrectConfig(
         str(data.train),
         str(folder / layout.LABELS_FILE),

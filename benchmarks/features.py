@@ -46,7 +46,12 @@ def arrays(name: str) -> tuple[np.ndarray, np.ndarray]:
     if name == "digits":
         return datasets.load_digits(return_X_y=True)
     shape = {"n_samples": FLAGS.num_rows, "n_features": 54, "n_informative": 20, "n_redundant": 10}
-    classes = {"n_classes": 7, "n_clusters_per_class": 3, "weights": _COVER_SHARES, "flip_y": 0}
+    classes = {
+        "n_classes": 7,
+        "n_clusters_per_class": 3,
+        "weights": list(_COVER_SHARES),
+        "flip_y": 0,
+    }
     return datasets.make_classification(**shape, **classes, random_state=54)
 
 

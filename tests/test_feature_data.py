@@ -6,6 +6,7 @@ import json
 import sys
 import types
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +62,10 @@ def prepared(tmp_path, source, **values):
     return config, manifests[str(config.train_folder)], info, examples
 
 
+def names_of(split):
+    return split.paths.tolist()
+
+
 def paths_of(folder):
     with (folder / "files.csv").open(newline="") as file:
         return [row["path"] for row in csv.DictReader(file)]
@@ -90,9 +95,9 @@ def test_features_come_back_bit_for_bit(tmp_path, monkeypatch, max_in_memory):
 @pytest.mark.parametrize("kind", [np.int64, np.float64, np.float16, bool])
 def test_numbers_of_any_kind(tmp_path, kind):
     features = (np.arange(40).reshape(20, 2) % 7).astype(kind)
-    tests = {"test_features": features[:4], "test_labels": np.array(list("abab"))}
-    labels = np.array(list("ab") * 10)
-    np.savez(tmp_path / "a.npz", features=features, labels=labels, **tests)
+    arrays: dict[str, Any] = {"features": features, "labels": np.array(list("ab") * 10)}
+    arrays |= {"test_features": features[:4], "test_labels": np.array(list("abab"))}
+    np.savez(tmp_path / "a.npz", **arrays)
     source = sources.load("own", str(tmp_path / "a.npz"))
     assert source.train.images.dtype == np.float32 and source.class_names == ("a", "b")
     np.testing.assert_array_equal(source.train.images, features)
@@ -148,9 +153,9 @@ def test_parquet_of_columns_and_of_lists(tmp_path, parquet):
     assert source.feature_names == tuple(columns) and set(source.class_names) == {*text}
     other = sources.load("own", lists, sources.Options(label_column="name"))
     assert source.train.images.shape == other.train.images.shape == (48, 5)
-    places = [int(path.removeprefix("row ")) for path in source.train.paths]
+    places = [int(path.removeprefix("row ")) for path in names_of(source.train)]
     np.testing.assert_array_equal(source.train.images, features[places].astype(np.float32))
-    assert other.train.paths.tolist() == other.train.labels.astype(str).tolist()
+    assert names_of(other.train) == other.train.labels.astype(str).tolist()
     for y, place in zip(source.train.labels, places, strict=True):
         assert source.class_names[y] == text[labels[place]]
 
@@ -207,8 +212,8 @@ def test_images_in_parquet(tmp_path, parquet):
         assert source.train.images.shape == (8, 32, 32, 3)
         np.testing.assert_array_equal(source.train.images[:, 0, 0, 0], 10 * np.arange(8))
         np.testing.assert_array_equal(source.test.images[:, 0, 0, 0], [80, 90])
-        assert source.train.clean_labels.tolist() == [-1, 1] + [-1] * 6
-    assert source.test.paths.tolist() == ["8.jpg", "9.png"]
+        np.testing.assert_array_equal(source.train.clean_labels, [-1, 1] + [-1] * 6)
+    assert names_of(source.test) == ["8.jpg", "9.png"]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
@@ -293,7 +298,9 @@ def test_hugging_face(tmp_path, monkeypatch):
 def test_mlp_standardizes_by_the_training_rows():
     features, _ = rows()
     student = build_student("mlp", 2, image_shape=(5,))
-    registry.find_student("mlp").adapt(student, features.astype(np.float32))
+    adapt = registry.find_student("mlp").adapt
+    assert adapt is not None
+    adapt(student, features.astype(np.float32))
     layer = student.get_layer("standardization")
     result = np.asarray(layer(features.astype(np.float32)))
     expected = (features[:, :4] - features[:, :4].mean(0)) / features[:, :4].std(0)
@@ -315,7 +322,8 @@ def test_from_rows_to_corrected_rows(tmp_path, train_flags):
     names = np.array(["no", HOSTILE])
     given = labels.copy()
     given[:10] = 1 - given[:10]
-    arrays = {"features": features, "labels": names[given], "clean_labels": names[labels]}
+    arrays: dict[str, Any] = {"features": features, "labels": names[given]}
+    arrays |= {"clean_labels": names[labels]}
     np.savez(tmp_path / "a.npz", **arrays, feature_names=[HOSTILE, *"bcde"])
     config, _, info, before = prepared(tmp_path, tmp_path / "a.npz")
     run_dir, folder = tmp_path / "run", str(config.train_folder)

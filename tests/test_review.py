@@ -324,3 +324,25 @@ def test_axe_finds_nothing(tmp_path, scores, nasty, open_page, axe, width, schem
                 page.keyboard.press(key)
             found = page.evaluate("axe.run()")["violations"]
             assert not [(rule["id"], rule["nodes"][0]["html"]) for rule in found]
+
+
+def test_rows_of_features(tmp_path, open_page):
+    """They are described in words, which a hostile feature's name does not leave."""
+    rows = tf.random.stateless_normal([30, 3], [0, 0])
+    labels, numbers = np.arange(30) % 2, np.linspace(0.9, 0.1, 30)
+    shape = (3,)
+    examples = records.Examples(rows, shape, labels, labels, np.arange(30), np.zeros(30, bool))
+    info = DatasetInfo("rows", 2, ("a", "b"), num_features=3, feature_names=("x", NASTY[0], "z"))
+    noise = NoiseRate(0.5, 0.5, 0.5, np.full(2, 0.5), "a test")
+    paths = {i: f"row {i}" for i in range(30)}
+    scores = LabelScores(info, examples, numbers, 1 - labels, numbers, numbers, noise, paths)
+    page = open_page(write(tmp_path, scores))
+    says(page, "#values", "Nearest 10 rows are given: ")
+    says(page, "#values", f"{NASTY[0]}: {rows[0, 1]:.4g} (")
+    playwright.expect(page.locator("#picture")).to_be_hidden()
+    playwright.expect(page.locator("#list img")).to_have_count(0)
+    says(page, "#list button >> nth=1", "row 1")
+    page.keyboard.press("2")
+    says(page, "#values", f"z: {rows[1, 2]:.4g} (")
+    (row,) = rows_of(download(page, tmp_path))
+    assert (row["id"], row["path"], row["corrected_label"]) == ("0", "row 0", "b")

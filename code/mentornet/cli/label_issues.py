@@ -79,7 +79,7 @@ def _columns(
     from mentornet.evaluation import label_errors
 
     kind = "features" if samples.ndim == 2 else "images"
-    arrays = {kind: samples, "labels": labels}
+    arrays: dict[str, Any] = {kind: samples, "labels": labels}
     # A test split of its own, never looked at, so that all samples are trained on.
     arrays |= {f"test_{name}": array[:1] for name, array in arrays.items()}
     np.savez(folder / "source.npz", **arrays)

@@ -1,0 +1,104 @@
+"""Mixtures of laws: of right labels, and above or below it of wrong ones."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+_BINS = 200  # Of the scores; what the fit costs does not depend on the number of samples.
+_STARTS = (0.05, 0.2, 0.4, 0.6, 0.8)  # Shares of wrong labels from which the fit starts.
+_LARGEST = 1000.0  # Of the laws' parameters; beyond, they are binomial laws in effect.
+
+
+def normal_laws(margins: np.ndarray, number: int) -> tuple[np.ndarray, float]:
+    """Probabilities of the laws with a negative mean, float64 [n], and BIC (smaller is better).
+
+    The law with the highest mean never counts: where even that is negative, the student is far
+    from having learned its data.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    if len(np.unique(margins)) < max(2, number):
+        return np.zeros(len(margins)), 0.0 if number == 1 else np.inf
+    mixture = GaussianMixture(number, random_state=0, n_init=2, reg_covar=1e-3)
+    mixture.fit(margins[:, None])
+    means = mixture.means_[:, 0]
+    wrong = (means < 0) & (np.arange(number) != np.argmax(means))
+    return mixture.predict_proba(margins[:, None])[:, wrong].sum(axis=1), mixture.bic(
+        margins[:, None]
+    )
+
+
+def beta_binomial_laws(scores: np.ndarray, visits: np.ndarray) -> tuple[np.ndarray, float]:
+    """Of each sample, the probability of the upper law, float64 [n], and the upper law's mean.
+
+    Likelihoods are maximised by L-BFGS from several starts, over a table of the scores, rounded.
+    Where two laws do not say more than one (by BIC), the probabilities are 0, and the mean is that
+    of all scores.
+    """
+    from scipy import optimize
+
+    table, inverse, samples = np.unique(
+        np.stack([np.round(scores * _BINS) / _BINS, visits]),
+        axis=1,
+        return_inverse=True,
+        return_counts=True,
+    )
+    share, total = table
+    log_law = functools.partial(_log_beta_binomial, share * total, total)
+
+    def one(raw: np.ndarray) -> float:
+        return -np.sum(samples * log_law(*np.exp(raw)))
+
+    def two(raw: np.ndarray) -> float:
+        return -np.sum(samples * np.logaddexp(*_parts(raw, log_law)))
+
+    small, large = np.log(0.05), np.log(_LARGEST)
+    single = optimize.minimize(one, (0.0, 0.0), bounds=[(small, large)] * 2)
+    bounds = [(-7, 7), *[(small, large)] * 2, *[(-5, large)] * 2]
+    starts = _starts(share, samples)
+    fits = [optimize.minimize(two, start, bounds=bounds) for start in starts]
+    best = min(fits, key=lambda fit: fit.fun, default=None)
+    penalty = 1.5 * np.log(len(scores))  # Of three more parameters.
+    if best is None or single.fun - best.fun <= penalty:
+        return np.zeros(len(scores)), float(scores.mean())
+    lower, upper = _parts(best.x, log_law)
+    above, below = _upper_parameters(best.x)
+    return np.exp(upper - np.logaddexp(lower, upper))[inverse.ravel()], above / (above + below)
+
+
+def _parts(raw: np.ndarray, log_law: functools.partial[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """The logarithms of share times law, the lower one's and the upper one's."""
+    above, below = _upper_parameters(raw)
+    # Lower: fewer wrong, more right; so the ratio of the laws rises with the score.
+    lower = -np.logaddexp(0, raw[0]) + log_law(np.exp(raw[1]), below + np.exp(raw[4]))
+    return lower, -np.logaddexp(0, -raw[0]) + log_law(above, below)
+
+
+def _upper_parameters(raw: np.ndarray) -> tuple[float, float]:
+    return np.exp(raw[1]) + np.exp(raw[3]), np.exp(raw[2])
+
+
+def _log_beta_binomial(
+    count: np.ndarray, total: np.ndarray, alpha: float, beta: float
+) -> np.ndarray:
+    """Without the binomial coefficient, which no parameter changes; counts need not be whole."""
+    from scipy.special import betaln
+
+    return betaln(count + alpha, total - count + beta) - betaln(alpha, beta)
+
+
+def _starts(share: np.ndarray, samples: np.ndarray) -> list[np.ndarray]:
+    """Parameters with which the samples above a quantile are wrong; a Beta law of strength 8."""
+    ranks = np.cumsum(samples) / samples.sum()
+    found = []
+    for wrong in _STARTS:
+        upper = ranks > 1 - wrong
+        if upper.all() or not upper.any():
+            continue
+        low = np.clip(np.average(share[~upper], weights=samples[~upper]), 0.01, 0.95)
+        high = np.clip(np.average(share[upper], weights=samples[upper]), low + 0.02, 0.99)
+        laws = np.log(8 * np.array([low, 1 - high, high - low, high - low]))
+        found.append(np.array([np.log(wrong / (1 - wrong)), *laws]))
+    return found

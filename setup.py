@@ -21,6 +21,5 @@ class BuildWithModels(build_py):
 
 setup(
     packages=[*find_packages("code"), "mentornet_learning"],
-    scripts=sorted(map(str, pathlib.Path("code").glob("*.py"))),
     cmdclass={"build_py": BuildWithModels},
 )

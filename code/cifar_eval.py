@@ -1,51 +1,8 @@
 #!/usr/bin/env python3
-"""Evaluates the checkpoints of a training run as they appear; runs beside it."""
+"""`mentornet evaluate` under the name that it has in this folder."""
 
-from absl import flags
-
-from mentornet.cli import config_flags, script, training_flags
-from mentornet.config.evaluation import EvalConfig
-from mentornet.core.errors import check
-
-FLAGS = flags.FLAGS
-
-config_flags.define_flags(EvalConfig)
-flags.DEFINE_string(
-    "output_csv_file",
-    "",
-    "Do not evaluate; write the losses of the latest checkpoint, 'sample_id epoch noisy_label "
-    "clean_label loss', for the samples whose clean label is known (trusted ones, if any are).",
-)
-flags.DEFINE_integer(
-    "dump_num_samples",
-    None,
-    "With output_csv_file: write a class-balanced subset of this size; by default all.",
-)
-flags.DEFINE_integer("dump_seed", 0, "Random seed of that subset.")
-flags.DEFINE_string("master", "", "Not supported.")
-training_flags.define_device_flag()
-
-
-def main() -> None:
-    check(not FLAGS.master, "--master is not supported.", master=FLAGS.master)
-    if FLAGS.output_csv_file:
-        script.load_tensorflow()
-        from mentornet.evaluation import dump
-
-        names = ("checkpoint_dir", "data_dir", "split_name", "batch_size")
-        dump.write_losses(
-            FLAGS.output_csv_file,
-            num_samples=FLAGS.dump_num_samples,
-            seed=FLAGS.dump_seed,
-            **{name: FLAGS[name].value for name in names},
-        )
-        return
-    config = EvalConfig(**config_flags.read_flags(EvalConfig))
-    script.load_tensorflow()
-    from mentornet.evaluation import job
-
-    job.run(config)
-
+from mentornet.cli import script
+from mentornet.cli.commands import evaluate
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run_command(evaluate)

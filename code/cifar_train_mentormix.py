@@ -7,11 +7,10 @@ of MentorMix published.
 
 from absl import flags
 
-import cifar_train_mentornet
 from mentornet.cli import script
+from mentornet.cli.commands import train
 
-flags.adopt_module_key_flags(cifar_train_mentornet)
-for name, value in {
+DEFAULTS = {
     "dataset_name": "cifar100",
     "studentnet": "resnet32",
     "learning_rate_decay_factor": 0.9,
@@ -21,8 +20,11 @@ for name, value in {
     "mixup_alpha": 8.0,
     "second_reweight": True,
     "ema_decay": 0.9999,
-}.items():
-    flags.FLAGS.set_default(name, value)
+}
 
 if __name__ == "__main__":
-    script.run(cifar_train_mentornet.main)
+    train.define_flags()
+    flags.adopt_module_key_flags(train)
+    for name, value in DEFAULTS.items():
+        flags.FLAGS.set_default(name, value)
+    script.run(train.main)

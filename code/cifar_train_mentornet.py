@@ -1,21 +1,8 @@
 #!/usr/bin/env python3
-"""Trains a StudentNet under a frozen MentorNet (Jiang et al. 2018, Algorithm 1)."""
+"""`mentornet train` under the name that it has in this folder."""
 
-from mentornet.cli import script, training_flags, weighting_flags
-
-training_flags.define_training_flags()
-weighting_flags.define_weighting_flag("mentornet")
-training_flags.define_mentornet_flags()
-
-
-def main() -> None:
-    config = training_flags.train_config(mentored=True)
-    script.load_tensorflow()
-    from mentornet.learning import teaching
-    from mentornet.training import loop
-
-    loop.train(config, teaching.relearn if config.mentornet_update_epochs else None)
-
+from mentornet.cli import script
+from mentornet.cli.commands import train
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run_command(train)

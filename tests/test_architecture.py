@@ -21,6 +21,7 @@ FOLDERS = (
     "keras_model",
     "features",
     "cli",
+    "__main__",
     "mentornet_learning",
     "code",
     "commands",

@@ -105,7 +105,8 @@ def test_weighting_commands(tmp_path):
 
 @functools.cache
 def flags_of(script):
-    _, output = run(script, "--help")
+    script, *command = script.replace("mentornet ", "code/mentornet/__main__.py ").split()
+    _, output = run(script, *command, "--help")
     names = re.findall(r"^  --(\[no\])?([A-Za-z_0-9]+):", output, re.MULTILINE)
     return {name for _, name in names} | {f"no{name}" for no, name in names if no}
 
@@ -117,7 +118,8 @@ def test_commands_have_these_flags():
         text = "\n".join(blocks(page, "bash")).replace("\\\n", " ")
         for line in re.split(r"[\n;]", text):
             command = re.match(
-                r"\s*python ((?:code|mentornet_learning|commands)/\w+\.py)(.*)", line
+                r"\s*(?:python )?((?:code|mentornet_learning|commands)/\w+\.py|mentornet \w+)(.*)",
+                line,
             )
             if command is None:
                 continue
@@ -133,8 +135,9 @@ def test_flags_in_the_text_exist():
     scripts = [*ROOT.glob("code/*.py"), *ROOT.glob("mentornet_learning/*.py")]
     scripts += [*ROOT.glob("commands/*.py"), *ROOT.glob("benchmarks/*.py")]
     known = {"help", "no"}  # `--no...` is the form of all that are true or false.
+    known |= flags_of("mentornet clean")
     for script in scripts:
-        if "script.run(main" in script.read_text():
+        if "script.run" in script.read_text():
             known |= flags_of(str(script.relative_to(ROOT)))
     seen = set()
     for page in PAGES:

@@ -115,7 +115,7 @@ def test_features_that_are_refused(tmp_path, monkeypatch):
         (features.astype(str), labels, "features must be numbers"),
         (features[:, 0], labels, r"must hold features \[n, d\] and labels"),
         (features[:1], labels[:1], "at least 2 classes"),
-        (features, np.where(labels, 1, np.nan), "must not be missing"),
+        (features, np.where(labels, 1, np.nan), "must be texts, or whole numbers"),
         (features[:, :0], labels, "1 to 65536 features a row.*features=0"),
     )
     for x, y, message in cases:

@@ -9,9 +9,9 @@ import tensorflow as tf
 from helpers import run, start
 
 from mentornet import InputError
+from mentornet.cli.commands import learn
 from mentornet.core.files import read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
-from mentornet_learning import learn_curriculum
 
 SCRIPT = "mentornet_learning/learn_curriculum.py"
 
@@ -66,8 +66,8 @@ def test_test_records_by_default(tmp_path):
     train, val = tmp_path / "0.4", tmp_path / "val"
     train.mkdir()
     with pytest.raises(InputError, match="there is no `val` beside `data_dir`"):
-        learn_curriculum.eval_records(str(train), "")
+        learn.eval_records(str(train), "")
     val.mkdir()
     for data_dir in (str(train), f"{train}/"):
-        assert learn_curriculum.eval_records(data_dir, "") == str(val)
-    assert learn_curriculum.eval_records(str(train), "other") == "other"
+        assert learn.eval_records(data_dir, "") == str(val)
+    assert learn.eval_records(str(train), "other") == "other"

@@ -40,8 +40,8 @@ def test_curricula_come_along(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
         assert "mentornet/py.typed" in archive.namelist()
-        brought = {p.rpartition("/")[2] for p in archive.namelist() if "data/scripts/" in p}
-    assert brought == {path.name for path in ROOT.glob("code/*.py")}
+        (entry_points,) = (n for n in archive.namelist() if n.endswith("/entry_points.txt"))
+        assert "mentornet = mentornet.cli.front:main" in archive.read(entry_points).decode()
     parts = {path.name for path in (ROOT / "code/mentornet/cli/review").iterdir()}
     assert {path.name for path in (site / "mentornet/cli/review").iterdir()} == parts
     shipped = ROOT.glob("mentornet_models/models/*/*.index")
@@ -50,3 +50,16 @@ def test_curricula_come_along(tmp_path):
     code = CODE.format(site=str(site), names=names)
     environment = {**os.environ, "PYTHONPATH": str(site)}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment)
+    command = [sys.executable, "-m", "mentornet"]
+    listed = subprocess.run(
+        [*command, "--help"],
+        check=True,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert all(
+        f"\n  {path.stem} " in listed
+        for path in (ROOT / "code/mentornet/cli/commands").glob("[!_]*.py")
+    )

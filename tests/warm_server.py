@@ -30,7 +30,10 @@ def become(command: dict[str, Any], output: int) -> None:
     os.environ.update(command["environment"])
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     script = command["script"]
-    sys.path[:1] = [os.path.dirname(script), *filter(None, paths)]
+    folder = os.path.dirname(script)
+    if os.path.basename(script) == "__main__.py":  # Its package, as by `python -m`.
+        folder = os.path.dirname(folder)
+    sys.path[:1] = [folder, *filter(None, paths)]
     sys.argv = [script, *command["flags"]]
     signal.alarm(command["seconds"])
     runpy.run_path(script, run_name="__main__")

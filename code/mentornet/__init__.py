@@ -12,6 +12,7 @@ _MODULES = {
     "MentoredModel": "keras_model",
     "SampleWeighting": "weighting.sample_weighting",
     "build_student": "students.registry",
+    "find_label_issues": "cli.label_issues",
     "load_mentornet": "weighting.mentor_checkpoints",
     "restore_tf1_student": "students.tf1_checkpoints",
     "save_mentornet": "weighting.mentor_checkpoints",

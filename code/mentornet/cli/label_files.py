@@ -6,6 +6,7 @@ import base64
 import functools
 import hashlib
 import importlib.resources
+import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,32 +14,62 @@ import numpy as np
 import tensorflow as tf
 
 from mentornet.cli import feature_rows, pages
-from mentornet.core import safe_csv
+from mentornet.core import files, safe_csv
+from mentornet.core.errors import InputError
 from mentornet.datasets.images import reader
 from mentornet.evaluation import label_errors
 from mentornet.evaluation.label_errors import LabelScores
+from mentornet.runs import layout
 
 CHUNK = 200  # Images in one of the page's blocks, which are decoded one at a time.
 _LARGEST = 256  # Pixels a side of the images in the page.
 _LARGEST_PNG = 64  # Larger ones are photographs for people to judge, for which JPEG does.
 
 
+def write(scores: LabelScores, folder: pathlib.Path, count: int) -> None:
+    """Writes labels.csv and labels.html, which shows the `count` most suspicious samples.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_text(folder / layout.LABELS_FILE, to_csv(scores))
+        files.write_text(folder / layout.LABELS_PAGE, to_html(scores, count))
+    except OSError as error:
+        raise InputError(f"`output_dir` {folder} cannot be written: {error}") from None
+
+
+def table(scores: LabelScores) -> dict[str, np.ndarray]:
+    """The columns of labels.csv between id and path, [n] each, in the order of the records.
+
+    The first four, `is_label_issue` to `predicted_label`, are named as in cleanlab's Datalab;
+    `label_score` is 0..1, low is bad.
+    """
+    names = np.array([scores.info.class_name(label) for label in range(scores.info.num_classes)])
+    is_issue = np.zeros(len(scores.score), bool)
+    is_issue[scores.suspects] = True
+    return {
+        "is_label_issue": is_issue,
+        "label_score": 1 - scores.score,
+        "given_label": names[scores.examples.labels],
+        "predicted_label": names[scores.suggested],
+        "mean_weight": scores.mean_weight,
+        "mean_loss": scores.mean_loss,
+    }
+
+
 def to_csv(scores: LabelScores) -> str:
     """One line per sample, the most suspicious first; with its path, if it was made from a file.
 
-    The columns `is_label_issue`, `label_score` (0..1, low is bad), `given_label` and
-    `predicted_label` are named as in cleanlab's Datalab.
+    See `table` for the columns.
     """
-    columns = ("id", "is_label_issue", "label_score", "given_label", "predicted_label")
-    columns += ("mean_weight", "mean_loss", *(("path",) if scores.paths else ()))
-    rows: list[Sequence[object]] = [columns]
-    name, suspects = scores.info.class_name, {*scores.suspects.tolist()}
+    columns, ids, paths = table(scores), scores.examples.ids.tolist(), scores.paths
+    rows: list[Sequence[object]] = [("id", *columns, *(("path",) if paths else ()))]
     for i in scores.order.tolist():
-        number = int(scores.examples.ids[i])
-        row = [number, i in suspects, f"{1 - scores.score[i]:.5f}"]
-        row += [name(scores.examples.labels[i]), name(scores.suggested[i])]
-        row += [f"{scores.mean_weight[i]:.5f}", f"{scores.mean_loss[i]:.5f}"]
-        rows.append(row + ([scores.paths[number]] if scores.paths else []))
+        cells = [column[i].item() for column in columns.values()]
+        row = [f"{cell:.5f}" if isinstance(cell, float) else cell for cell in cells]
+        rows.append([ids[i], *row, *([paths[ids[i]]] if paths else [])])
     return safe_csv.to_csv(rows)
 
 

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from absl import app, flags, logging
@@ -13,18 +14,22 @@ from absl import app, flags, logging
 from mentornet.core.errors import InputError, WorkerLostError
 
 FLAGS = flags.FLAGS
+flags.disclaim_key_flags()  # Flags belong to the program that was started.
 
 
 def warn(message: str) -> None:
     print(f"WARNING: {message}", file=sys.stderr, flush=True)
 
 
-def load_tensorflow() -> None:
+def load_tensorflow(gpus: str | None = None) -> None:
     """Chooses the GPUs and imports TensorFlow without the lines that it prints as it starts.
 
     TF_CPP_MIN_LOG_LEVEL=0 or 1 brings those lines back; 2, the default, and 3 hide them.
+
+    Args:
+      gpus: those that the process may see, as CUDA numbers them; by default what the flags say.
     """
-    os.environ["CUDA_VISIBLE_DEVICES"] = _gpus()
+    os.environ["CUDA_VISIBLE_DEVICES"] = _gpus() if gpus is None else gpus
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):
         return
     sys.stderr.flush()
@@ -92,3 +97,11 @@ def run(main: Callable[..., Any], *arguments: str) -> None:
 
     logging.set_verbosity(logging.WARNING)
     app.run(guarded, flags_parser=parse)
+
+
+def run_command(command: ModuleType) -> None:
+    """Runs a module of `cli.commands` as the program that was started; `--help` shows its text."""
+    sys.modules["__main__"].__doc__ = command.__doc__
+    command.define_flags()
+    flags.adopt_module_key_flags(command)
+    run(command.main, *getattr(command, "ARGUMENTS", ()))

@@ -28,7 +28,7 @@ class Split:
 
     In place of images there may be rows of features, finite float32 [n, num_features].
     `clean_labels` are int64 [n], -1 where unknown; None says that the labels are clean. `paths` are
-    the files' names, where there are files; of rows, their names or places in their table.
+    the files' names; of arrays and tables the rows' names, or "row <number>" from 0 on.
     """
 
     images: np.ndarray

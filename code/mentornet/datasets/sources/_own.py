@@ -117,12 +117,14 @@ def divide(
             count = min(max(1, round(len(members) * options.test_share)), len(members) - 1)
             is_test[members[:count]] = True
     check(not is_test.all(), "`source` must have training samples.", test=int(is_test.sum()))
+    if paths is None:  # The ids of samples count within their split.
+        paths = np.array([f"row {i}" for i in range(len(labels))])
     train, test = (
         Split(
             images[chosen],
             labels[chosen],
             clean_labels=clean[chosen],
-            paths=None if paths is None else paths[chosen],
+            paths=paths[chosen],
         )
         for chosen in (~is_test, is_test)
     )

@@ -83,8 +83,10 @@ def _npz_part(
     if key == "images":
         fits = samples.dtype == np.uint8 and samples.ndim == 4 and samples.shape[3] in (1, 3)
     check(fits and labels.shape == (len(samples),), rule, shape=samples.shape, labels=labels.shape)
-    missing = labels.dtype.kind == "f" and bool(np.isnan(labels).any())
-    check(not missing, f"{path}: `{prefix}labels` must not be missing.", labels="nan")
+    numeric = labels.dtype.kind in "fiu"
+    rule = f"{path}: `{prefix}labels` must be texts, or whole numbers from 0 on."
+    bad = labels[~((labels >= 0) & (labels % 1 == 0))] if numeric else labels[:0]
+    check(not bad.size, rule, label=bad[:1].tolist())
     names = np.full(len(labels), "")
     if key == "features":
         samples = to_features(samples, f"{path}, {prefix}features")

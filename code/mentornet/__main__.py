@@ -1,0 +1,6 @@
+"""`python -m mentornet` is the command `mentornet`."""
+
+from mentornet.cli.front import main
+
+if __name__ == "__main__":
+    main()

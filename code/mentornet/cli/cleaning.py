@@ -1,0 +1,262 @@
+"""From data to their wrong labels: the stages of `mentornet clean`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mentornet.cli import label_files
+from mentornet.cli.commands import prepare as prepare_command
+from mentornet.config.cleaning import CleanConfig
+from mentornet.config.evaluation import EvalConfig
+from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import AUTO, WeightingConfig
+from mentornet.core import files
+from mentornet.core.errors import check
+from mentornet.datasets import corrected, prepare
+from mentornet.datasets.catalog import KNOWN, read_manifest
+from mentornet.datasets.prepare_config import PrepareConfig
+from mentornet.evaluation import export, job, label_errors
+from mentornet.evaluation.label_errors import LabelScores
+from mentornet.runs import layout
+from mentornet.students import registry
+from mentornet.training import loop
+
+# How samples are weighted, as fields of TrainConfig: nothing is known of the noise here.
+WEIGHTING: dict[str, Any] = {
+    "trained_mentornet_dir": "mentornet_pd",
+    "weighting": WeightingConfig(AUTO, AUTO, example_dropout_rates="0,100"),
+}
+
+_NAME = "mine"  # Of the data set, unless it is a known one.
+_HELD_OUT = 0.1
+_NUM_SHOWN = 500  # Suspects in labels.html.
+_NUM_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 500, 10, 60
+_STEPS_PER_EPOCH = 20  # Of a data set too small for the student's batches.
+_SMALLEST_BATCH = 16
+_SMALLEST_IMAGE = 9  # Pixels a side that airbench students need.
+
+_SETTINGS_FILE, _SUMMARY_FILE = "clean.json", "summary.txt"
+_CORRECTED, _EXPORTED = "corrected", "model.keras"
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Prepared records: the data set's name, and the folders of both splits."""
+
+    name: str
+    train: pathlib.Path
+    test: pathlib.Path
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return read_manifest(self.train) or {}
+
+
+def choose_student(image_shape: Sequence[int]) -> str:
+    """A student that suits samples of this shape: (num_features,) or (height, width, channels)."""
+    if len(image_shape) == 1:
+        return "mlp"
+    return "inception" if _is_tiny(image_shape) else "airbench93"
+
+
+def _is_tiny(image_shape: Sequence[int]) -> bool:
+    return len(image_shape) == 3 and min(image_shape[:2]) < _SMALLEST_IMAGE
+
+
+def plan(num_examples: int, usual_batch: int, num_epochs: int | None) -> tuple[int, int]:
+    """Samples per step, and number of steps.
+
+    Args:
+      num_examples: of the training split.
+      usual_batch: the student's; small data sets have smaller ones, or an epoch were few steps.
+      num_epochs: None is as many as make 500 steps, within 10..60.
+    """
+    fitting = 2 ** math.floor(math.log2(max(num_examples / _STEPS_PER_EPOCH, 1)))
+    batch = min(usual_batch, max(fitting, _SMALLEST_BATCH), num_examples)
+    if num_epochs is None:
+        num_epochs = math.ceil(_NUM_STEPS * batch / num_examples)
+        num_epochs = min(max(num_epochs, _FEWEST_EPOCHS), _MOST_EPOCHS)
+    return batch, max(1, round(num_epochs * num_examples / batch))
+
+
+def train_config(data: Data, folder: pathlib.Path, config: CleanConfig) -> TrainConfig:
+    """The run that ranks the labels of `data`."""
+    manifest = data.manifest
+    shape = manifest["image_shape"]
+    student = config.studentnet or choose_student(shape)
+    usual = registry.find_student(student).recipe.batch_size
+    batch, steps = plan(manifest["num_examples"], usual, config.num_epochs)
+    return TrainConfig(
+        str(data.train),
+        str(folder),
+        data.name,
+        student,
+        batch_size=batch,
+        max_number_of_steps=steps,
+        augment=False if _is_tiny(shape) else None,  # Crops would leave little of them.
+        seed=config.seed,
+        record_sample_weights=True,
+        save_interval_secs=60,
+        max_to_keep=1,
+        **WEIGHTING,
+    )
+
+
+def train(config: TrainConfig) -> None:
+    """Trains to the end; a signal that stops it stops all stages.
+
+    Raises:
+      KeyboardInterrupt: it did; what was trained is saved.
+      InputError: as `loop.train`.
+    """
+    if loop.train(config) < config.max_number_of_steps:
+        raise KeyboardInterrupt
+
+
+def clean(source: str, config: CleanConfig) -> str:
+    """Runs all stages into config.output_dir; returns the summary, which is printed, too.
+
+    Raises:
+      KeyboardInterrupt: a signal stopped it; called again, it goes on.
+      InputError: the data cannot be used (then nothing is written), or the folder holds the results
+        of other data or settings, or another process works there.
+    """
+    folder = pathlib.Path(config.output_dir)
+    asked = _asked(source, config)
+    _check_same(folder, asked)
+    if config.studentnet is not None:
+        registry.find_student(config.studentnet)
+    _say(1, f"Reading {source}")
+    data = _prepared(source, folder, config)
+    with files.held(folder, "output_dir"):
+        files.write_text(folder / _SETTINGS_FILE, json.dumps(asked, indent=1) + "\n")
+        run = train_config(data, folder / layout.TRAIN_FOLDER, config)
+        steps = f"{run.max_number_of_steps} steps of {run.batch_size}"
+        _say(2, f"Training {run.studentnet}, {steps}; Ctrl-C saves, the same command goes on")
+        train(run)
+        _say(3, "Evaluating on the labels held out")
+        accuracy = _evaluate(data, folder)
+        _say(4, "Ranking the labels")
+        scores = label_errors.score_labels([str(folder)])
+        label_files.write(scores, folder, _NUM_SHOWN)
+        _say(5, "Proposing corrections, exporting the student")
+        facts = _correct(data, folder, scores)
+        trained = export.load_trained(run.train_log_dir)
+        export.export(trained, str(folder / _EXPORTED), "keras")
+        summary = _summary(data, folder, scores, accuracy, facts)
+        files.write_text(folder / _SUMMARY_FILE, summary)
+    print(f"\n{summary}", end="", flush=True)
+    return summary
+
+
+def _say(stage: int, text: str) -> None:
+    print(f"[{stage}/5] {text}.", flush=True)
+
+
+def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
+    """What the results depend on, as JSON values."""
+    path = pathlib.Path(source)
+    asked = dataclasses.asdict(config) | {
+        "source": str(path.absolute()) if path.exists() else source
+    }
+    del asked["output_dir"]
+    with contextlib.suppress(OSError), path.open("rb") as file:  # Not of a folder.
+        asked["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    return asked
+
+
+def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
+    """Raises InputError if the folder holds the results of other data or settings."""
+    path = folder / _SETTINGS_FILE
+    if not path.exists():
+        return
+    try:
+        old = json.loads(path.read_text())
+        assert isinstance(old, dict)
+    except (OSError, ValueError, AssertionError):
+        old = {}
+    # Before a training began, another one may be asked for.
+    began = (folder / layout.TRAIN_FOLDER / layout.CONFIG_FILE).exists()
+    different = [
+        f"{name} was {old.get(name)!r}, is {value!r}"
+        for name, value in asked.items()
+        if old.get(name) != value and (began or name not in ("studentnet", "num_epochs"))
+    ]
+    rule = f"`output_dir` holds other results ({'; '.join(different)}); choose another folder."
+    check(not different, rule, output_dir=str(folder))
+
+
+def _prepared(source: str, folder: pathlib.Path, config: CleanConfig) -> Data:
+    """The records in `folder`, made of the source unless they are there already."""
+    name = source if source in KNOWN else _NAME
+    asked = PrepareConfig(
+        name, str(folder / "data"), source, test_share=_HELD_OUT, seed=config.seed
+    )
+    data = Data(name, asked.train_folder, asked.test_folder)
+    if not (folder / _SETTINGS_FILE).exists():
+        prepare_command.report(prepare.prepare(asked))
+    return data
+
+
+def _evaluate(data: Data, folder: pathlib.Path) -> float:
+    """Share of the held-out labels that the student predicts."""
+    eval_dir = folder / layout.EVAL_FOLDER
+    train_dir = folder / layout.TRAIN_FOLDER
+    asked = EvalConfig(str(train_dir), str(eval_dir), str(data.test), batch_size=100, run_once=True)
+    with contextlib.redirect_stdout(io.StringIO()):  # Its table of classes; summary.json has it.
+        job.run(asked)
+    return json.loads((eval_dir / layout.SUMMARY_FILE).read_text())["last_accuracy"]
+
+
+def _correct(data: Data, folder: pathlib.Path, scores: LabelScores) -> dict[str, Any]:
+    """Makes the corrected records; returns what their manifest says of the corrections."""
+    rest = scores.order[len(scores.suspects) :]
+    accept_above = float(scores.score[rest[0]]) if len(rest) else 0.0  # All suspects, no other.
+    asked = corrected.CorrectConfig(
+        str(data.train),
+        str(folder / layout.LABELS_FILE),
+        str(folder / _CORRECTED),
+        round(accept_above, 5),
+        data.name,
+    )
+    return corrected.correct(asked)["corrections"]
+
+
+def _summary(
+    data: Data,
+    folder: pathlib.Path,
+    scores: LabelScores,
+    accuracy: float,
+    facts: dict[str, Any],
+) -> str:
+    """About ten lines for a person."""
+    count, test = len(scores.score), (read_manifest(data.test) or {})["num_examples"]
+    by_class = scores.noise.by_class
+    worst = [f"{scores.info.class_name(c)} {by_class[c]:.0%}" for c in np.argsort(-by_class)[:5]]
+    target, above = os.fspath(folder), facts["accept_above"]
+    lines = [
+        f"{count} samples of {scores.info.num_classes} classes; {test} more were held out.",
+        f"Labels estimated wrong: {scores.noise}, from {scores.noise.source}.",
+        f"Worst classes: {', '.join(worst)}.",
+        f"Accuracy on the labels held out, which are as noisy: {accuracy:.1%}.",
+        f"Proposed: {facts['replaced']} labels replaced, those of score above {above:.3f}.",
+        f"  {target}/{layout.LABELS_FILE}: every sample, the most suspicious first",
+        f"  {target}/{layout.LABELS_PAGE}: review the suspects in a browser",
+        f"  {target}/{_CORRECTED}: records with the proposed labels",
+        f"  {target}/{_EXPORTED}: the student",
+        f"Next: open {layout.LABELS_PAGE}, decide, save corrections.csv, and make records of it:",
+        f"  mentornet correct --records={data.train} --corrections=corrections.csv "
+        f"--output_dir={target}/reviewed",
+    ]
+    return "\n".join(lines) + "\n"

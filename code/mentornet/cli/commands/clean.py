@@ -1,0 +1,30 @@
+"""Finds the wrong labels of your data: one command from a source to a corrected data set.
+
+    mentornet clean SOURCE --output_dir=DIR
+
+SOURCE is a folder of class folders of images, a .csv or .npz file, or whatever else --source of
+`mentornet prepare` takes. Nothing needs to be known of the noise. A tenth of the labels is held
+out; a student is trained on the others and ranks them. DIR receives labels.csv, labels.html (to
+review them), corrected records and the student. After Ctrl-C the same command goes on.
+"""
+
+from __future__ import annotations
+
+import os
+
+from mentornet.cli import config_flags, script
+from mentornet.config.cleaning import CleanConfig
+
+ARGUMENTS = ("SOURCE",)
+
+
+def define_flags() -> None:
+    config_flags.define_flags(CleanConfig)
+
+
+def main(source: str) -> None:
+    config = CleanConfig(**config_flags.read_flags(CleanConfig))
+    script.load_tensorflow(os.environ.get("CUDA_VISIBLE_DEVICES", "0"))
+    from mentornet.cli import cleaning
+
+    cleaning.clean(source, config)

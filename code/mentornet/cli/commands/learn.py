@@ -1,0 +1,188 @@
+"""Learns a curriculum from a data set's trusted samples, and trains a student under it.
+
+    mentornet learn --dataset_name=cifar10 --studentnet=inception --data_dir=data/cifar10/0.4 \\
+        --train_log_dir=runs/dd --max_number_of_steps=39000
+
+Burn-in on the labels as given, dump of the trusted samples' losses, learning, training under the
+frozen MentorNet, evaluation: each a call to what the single scripts call, each left as it is when
+it is there already. Started again, the command resumes where it stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from mentornet.cli import script, training_flags
+from mentornet.config.evaluation import EvalConfig
+from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import WeightingConfig
+from mentornet.core import files
+from mentornet.core.errors import check
+from mentornet.learning import training_rows
+from mentornet.runs import layout
+
+FLAGS = flags.FLAGS
+
+# The published commands of MentorNet DD.
+_DEFAULTS = {
+    "burn_in_epoch": 18,
+    "fixed_epoch_after_burn_in": True,
+    "example_dropout_rates": "0.5,17,0.05,78,0.9,5",
+}
+
+
+class StoppedError(Exception):
+    """A signal ended a training stage; what it did is saved."""
+
+
+def burn_in(config: TrainConfig, weighting: WeightingConfig, folder: pathlib.Path) -> None:
+    """Trains on the labels as given up to the burn-in epoch of the whole training."""
+    from mentornet.training import loop
+
+    assert not isinstance(weighting.burn_in_epoch, str)  # As `main` checks.
+    stop = max(1, config.max_number_of_steps * weighting.burn_in_epoch // 100)
+    stage = dataclasses.replace(config, train_log_dir=str(folder), stop_after_step=stop)
+    if loop.train(stage) < stop:
+        raise StoppedError
+
+
+def learn(csv: str, percentile: float, seed: int, folder: pathlib.Path) -> dict[str, Any]:
+    """Learns a MentorNet from a dump; returns AUC and log loss on held-out rows by method."""
+    from mentornet.learning import quality, teaching
+    from mentornet.weighting import mentor_checkpoints
+
+    path = folder / "quality.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    dump = np.random.default_rng(seed).permutation(training_rows.read_dump(csv))
+    training_rows.write(
+        *training_rows.data_driven(dump, percentile), str(folder), training_rows.DATA_DRIVEN
+    )
+    rows = training_rows.read_rows(folder / "tr.npz"), training_rows.read_rows(folder / "ts.npz")
+    mentor = teaching.learn_noisy(*rows, seed=seed, **teaching.DEFAULTS)
+    judged = quality.report(mentor, *rows)
+    mentor_checkpoints.save_mentornet(mentor, str(folder / "mentornet_dd"))
+    results = {name: dataclasses.asdict(result) for name, result in judged.items()}
+    files.write_text(path, json.dumps(results, indent=1) + "\n")
+    return results
+
+
+def run(
+    config: TrainConfig,
+    weighting: WeightingConfig,
+    eval_data_dir: str,
+    num_samples: int | None,
+    update_epochs: tuple[int, ...] = (),
+) -> dict[str, Any]:
+    """Runs all stages under config.train_log_dir and writes summary.json there.
+
+    Args:
+      config: of the student's training, without a MentorNet.
+      weighting: of the training under the MentorNet; the burn-in stage ends at its epoch.
+      eval_data_dir: folder of the test records.
+      num_samples: size of the dump, None for all trusted samples.
+      update_epochs: when the MentorNet is learned further, see `TrainConfig`.
+
+    Returns:
+      The summary.
+
+    Raises:
+      StoppedError: a signal ended a stage.
+      InputError: as the stages do.
+    """
+    from mentornet.evaluation import dump, job
+    from mentornet.learning import teaching
+    from mentornet.training import loop
+
+    root = pathlib.Path(config.train_log_dir)
+    csv = root / "dump.csv"
+    burn_in(config, weighting, root / "burn_in")
+    if not csv.exists():
+        dump.write_losses(
+            str(csv),
+            checkpoint_dir=str(root / "burn_in"),
+            data_dir=config.data_dir,
+            num_samples=num_samples,
+            seed=config.seed,
+        )
+    assert not isinstance(weighting.loss_p_percentile, str)
+    percentile = 100 * weighting.loss_p_percentile
+    quality = learn(str(csv), percentile, config.seed, root / "mentornet")
+    mentored = dataclasses.replace(
+        config,
+        mentornet_update_epochs=update_epochs,
+        train_log_dir=str(root / "train"),
+        trained_mentornet_dir=str(root / "mentornet" / "mentornet_dd"),
+        weighting=weighting,
+    )
+    if loop.train(mentored, teaching.relearn) < config.max_number_of_steps:
+        raise StoppedError
+    eval_dir = root / "eval"
+    job.run(
+        EvalConfig(str(root / "train"), str(eval_dir), eval_data_dir, batch_size=100, run_once=True)
+    )
+    accuracy = json.loads((eval_dir / layout.SUMMARY_FILE).read_text())
+    summary = {
+        "csv": str(csv),
+        "mentornet": mentored.trained_mentornet_dir,
+        "quality": quality,
+        "last_accuracy": accuracy["last_accuracy"],
+        "best_accuracy": accuracy["best_accuracy"],
+    }
+    files.write_text(root / "summary.json", json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def define_flags() -> None:
+    """The training flags, with the published defaults of MentorNet DD."""
+    training_flags.define_training_flags()
+    training_flags.define_weighting_flags()
+    for name, value in _DEFAULTS.items():
+        FLAGS.set_default(name, value)
+    flags.DEFINE_string(
+        "eval_data_dir", "", "Folder of the test records; by default `val` beside data_dir."
+    )
+    flags.DEFINE_integer(
+        "dump_num_samples", None, "Size of the dump, a class-balanced subset; by default all."
+    )
+
+
+def eval_records(data_dir: str, eval_data_dir: str) -> str:
+    """The folder of the test records: as given, else `val` beside the training's.
+
+    Raises:
+      InputError: none is given, and there is no such folder.
+    """
+    beside = pathlib.Path(data_dir).absolute().parent / "val"
+    if not eval_data_dir and data_dir and beside.is_dir():
+        return str(beside)
+    rule = "`eval_data_dir` must name a folder: there is no `val` beside `data_dir`."
+    check(bool(eval_data_dir), rule, eval_data_dir=eval_data_dir)
+    return eval_data_dir
+
+
+def main() -> None:
+    path = eval_records(FLAGS.data_dir, FLAGS.eval_data_dir)
+    config, weighting = (
+        training_flags.train_config(mentored=False),
+        training_flags.weighting_config(),
+    )
+    rule = "`auto` does not go with a MentorNet that is learned after a fixed burn-in."
+    asked = (weighting.loss_p_percentile, weighting.burn_in_epoch)
+    check(not weighting.is_automatic, rule, loss_p_percentile=asked[0], burn_in_epoch=asked[1])
+    assert not isinstance(weighting.burn_in_epoch, str)
+    rule = "`burn_in_epoch` must be at least 1: the MentorNet is learned after it."
+    check(weighting.burn_in_epoch >= 1, rule, burn_in_epoch=weighting.burn_in_epoch)
+    update_epochs = FLAGS.mentornet_update_epochs
+    script.load_tensorflow()
+    try:
+        summary = run(config, weighting, path, FLAGS.dump_num_samples, update_epochs)
+    except StoppedError:
+        return
+    print(json.dumps(summary, indent=1))

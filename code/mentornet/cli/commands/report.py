@@ -1,0 +1,49 @@
+"""Which labels are wrong: a ranking of the training samples of one run, or of several.
+
+    mentornet report RUN_DIR [RUN_DIR ...] [--output_dir=DIR]
+
+reads runs that were trained with --record_sample_weights and writes labels.csv (every sample) and
+labels.html, in which the most suspicious are reviewed. Scores of several runs on the same labels
+are averaged.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from absl import flags
+
+from mentornet.cli import script
+from mentornet.core.errors import check
+from mentornet.runs import layout
+
+FLAGS = flags.FLAGS
+ARGUMENTS = ("RUN_DIR...",)
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("output_dir", "", "Folder of the results; by default the first run's.")
+    flags.DEFINE_string(
+        "data_dir", "", "Training records; by default those that the run was trained on."
+    )
+    flags.DEFINE_integer(
+        "num_shown", 100, "Number of samples shown in labels.html, most suspicious first."
+    )
+
+
+def main(*run_dirs: str) -> None:
+    check(FLAGS.num_shown >= 1, "`num_shown` must be at least 1.", num_shown=FLAGS.num_shown)
+    script.load_tensorflow()
+    from mentornet.cli import label_files
+    from mentornet.evaluation import label_errors
+
+    scores = label_errors.score_labels(list(run_dirs), FLAGS.data_dir or None)
+    folder = pathlib.Path(FLAGS.output_dir or run_dirs[0])
+    label_files.write(scores, folder, FLAGS.num_shown)
+    noise = scores.noise
+    print(
+        f"{len(scores.score)} samples, {noise} of the labels estimated wrong, from {noise.source}"
+    )
+    if rows := label_errors.detection_quality(scores):
+        print("  ".join(f"{k} {v:.3f}" for k, v in rows[0].items() if isinstance(v, float)))
+    print(f"{folder / layout.LABELS_FILE} and {layout.LABELS_PAGE}")

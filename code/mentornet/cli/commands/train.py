@@ -1,0 +1,22 @@
+"""Trains a StudentNet under a frozen MentorNet, or another --weighting.
+
+Jiang et al. 2018, Algorithm 1. --weighting=uniform is the baseline; --mixup_alpha with
+--second_reweight is MentorMix.
+"""
+
+from mentornet.cli import script, training_flags, weighting_flags
+
+
+def define_flags() -> None:
+    training_flags.define_training_flags()
+    weighting_flags.define_weighting_flag("mentornet")
+    training_flags.define_mentornet_flags()
+
+
+def main() -> None:
+    config = training_flags.train_config(mentored=True)
+    script.load_tensorflow()
+    from mentornet.learning import teaching
+    from mentornet.training import loop
+
+    loop.train(config, teaching.relearn if config.mentornet_update_epochs else None)

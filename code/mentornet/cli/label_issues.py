@@ -1,0 +1,92 @@
+"""`mentornet.find_label_issues`: the wrong labels of arrays, in Python."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import pathlib
+import tempfile
+from typing import Any
+
+import numpy as np
+
+from mentornet.config.cleaning import CleanConfig
+from mentornet.core.errors import check
+
+
+def find_label_issues(
+    samples: Any,
+    labels: Any,
+    *,
+    studentnet: str | None = None,
+    num_epochs: int | None = None,
+    seed: int = 0,
+    verbose: bool = False,
+) -> Any:
+    """Ranks labels by how likely they are wrong, as `mentornet clean` does.
+
+    A student is trained on all samples, in a temporary folder; nothing is held out.
+
+    Example:
+
+        issues = mentornet.find_label_issues(images, labels)
+        issues[issues["is_label_issue"]].sort_values("label_score")
+
+    Args:
+      samples: images uint8 [n, height, width] or [n, height, width, 1 or 3], or features, float
+        [n, num_features].
+      labels: [n], whole numbers from 0 on or texts; at least two different ones.
+      studentnet, num_epochs, seed: see `mentornet clean --help`.
+      verbose: print the training's progress.
+
+    Returns:
+      A pandas.DataFrame if pandas is installed, else a dict of arrays [n], in the order of the
+      samples. Columns: as in cleanlab's Datalab `is_label_issue` (bool), `label_score` (0..1, low
+      is bad), `given_label` and `predicted_label` (values of `labels`); `mean_weight`, `mean_loss`.
+
+    Raises:
+      InputError: the arrays cannot be used.
+    """
+    config = CleanConfig("unused", studentnet, num_epochs, seed)
+    samples, labels = np.asarray(samples), np.asarray(labels)
+    fits = labels.shape == samples.shape[:1] and len(labels) >= 2
+    rule = "`labels` must be one-dimensional, one per sample, of at least 2 samples."
+    check(fits, rule, labels=labels.shape, samples=samples.shape)
+    with (
+        tempfile.TemporaryDirectory(prefix="mentornet-") as folder,
+        contextlib.ExitStack() as stack,
+    ):
+        if not verbose:
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        columns = _columns(samples, labels, pathlib.Path(folder), config)
+    values = {str(value): value for value in np.unique(labels)}
+    for name in ("given_label", "predicted_label"):
+        columns[name] = np.array([values[text] for text in columns[name]])
+    try:
+        import pandas
+    except ImportError:
+        return columns
+    return pandas.DataFrame(columns)
+
+
+def _columns(
+    samples: np.ndarray, labels: np.ndarray, folder: pathlib.Path, config: CleanConfig
+) -> dict[str, np.ndarray]:
+    """The table of a run on the samples in `folder`."""
+    from mentornet.cli import cleaning, label_files
+    from mentornet.datasets import prepare
+    from mentornet.evaluation import label_errors
+
+    kind = "features" if samples.ndim == 2 else "images"
+    arrays: dict[str, Any] = {kind: samples, "labels": labels}
+    # A test split of its own, never looked at, so that all samples are trained on.
+    arrays |= {f"test_{name}": array[:1] for name, array in arrays.items()}
+    np.savez(folder / "source.npz", **arrays)
+    asked = prepare.PrepareConfig("mine", str(folder), str(folder / "source.npz"), seed=config.seed)
+    prepare.prepare(asked)
+    data = cleaning.Data("mine", asked.train_folder, asked.test_folder)
+    run = cleaning.train_config(data, folder / "train", config)
+    # Deterministic operations could not be switched off again in this process.
+    cleaning.train(dataclasses.replace(run, deterministic=False))
+    return label_files.table(label_errors.score_labels([run.train_log_dir]))

@@ -1,0 +1,194 @@
+"""`mentornet` and its commands; from data to their wrong labels in one command."""
+
+import csv
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import ROOT, run
+from sklearn.datasets import load_digits
+
+import mentornet
+from mentornet.cli import cleaning
+from mentornet.cli.commands import COMMANDS
+from mentornet.config.cleaning import CleanConfig
+from mentornet.core.errors import InputError
+
+COMMAND = "code/mentornet/__main__.py"
+
+
+@pytest.fixture(scope="module")
+def digits_of_8():
+    """Images uint8 [600, 8, 8], given labels of which three in ten are wrong, and clean ones."""
+    digits, generator = load_digits(), np.random.default_rng(0)
+    clean = digits.target[:600]
+    wrong = generator.permutation(600) < 180
+    given = np.where(wrong, (clean + generator.integers(1, 10, 600)) % 10, clean)
+    return np.uint8(digits.images[:600] * 15), given, clean
+
+
+def mentornet_command(*arguments):
+    """Exit status, standard output and standard error."""
+    command = [sys.executable, "-X", "importtime", "-m", "mentornet", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "tests")
+    lines = result.stderr.splitlines()
+    shown = [line for line in lines if not line.startswith("import time:")]
+    imported = {line.rpartition("|")[2].strip() for line in lines if "import time:" in line}
+    return result.returncode, result.stdout, shown, imported
+
+
+def test_the_commands_are_listed():
+    status, output, shown, imported = mentornet_command("--help")
+    assert status == 0 and not shown
+    commands = "clean correct evaluate export learn prepare report train"
+    assert [line.split()[0] for line in output.splitlines() if line[:2] == "  "] == commands.split()
+    assert len(output.splitlines()) < 24 and max(map(len, output.splitlines())) <= 100
+    assert not imported & {"tensorflow", "numpy", "absl"}  # That is why it is quick.
+    assert mentornet_command("--version")[1] == f"mentornet {mentornet.__version__}\n"
+
+
+def test_an_unknown_command():
+    status, output, shown, _ = mentornet_command("clear", "--help")
+    assert (status, output, len(shown)) == (2, "", 1)
+    assert shown[0].startswith("error: `command` must be one of clean, correct,")
+    assert shown[0].endswith("Received: command='clear'")
+
+
+@pytest.mark.parametrize(
+    "command,script",
+    [("train", "cifar_train_mentornet"), ("prepare", "prepare_data")],
+)
+def test_a_command_is_the_script(command, script):
+    """Text, flags and defaults are the same; only the name differs."""
+    _, own = run(COMMAND, command, "--help")
+    _, script_help = run(f"code/{script}.py", "--help")
+    assert f"\nmentornet {command}:\n" in own
+    assert own.replace(f"mentornet {command}:", "") == script_help.replace(
+        f"{ROOT}/code/{script}.py:", ""
+    )
+
+
+@pytest.mark.parametrize("command", ["clean", "correct"])
+def test_commands_without_a_script(command):
+    status, output = run(COMMAND, command, "--help")
+    assert status in (0, 1)  # absl ends --help with 1.
+    assert output.startswith(COMMANDS.descriptions()[command])
+    assert f"\nmentornet {command}:\n" in output and "\n  --output_dir:" in output
+
+
+def test_the_plan():
+    """Numbers worked by hand."""
+    # 50,000 / 20 lies above the student's 1,024; 500 steps are 10.24 epochs, so 11.
+    assert cleaning.plan(50_000, 1024, None) == (1024, 537)
+    # 1,617 / 20 = 80.85, so 64; 500 steps are 19.8 epochs, so 20.
+    assert cleaning.plan(1617, 1024, None) == (64, 505)
+    # 30 / 20 would be batches of 1; 500 steps of 16 are 267 epochs, more than 60.
+    assert cleaning.plan(30, 128, None) == (16, 112)
+    assert cleaning.plan(3, 128, 2) == (3, 2)
+    shapes = ((64,), (8, 8, 3), (8, 40, 3), (9, 9, 3), (224, 224, 3))
+    chosen = ["mlp", "inception", "inception", "airbench93", "airbench93"]
+    assert list(map(cleaning.choose_student, shapes)) == chosen
+
+
+def test_from_data_to_corrected_records(digits_of_8, tmp_path, monkeypatch, capsys):
+    """Stopped in the middle of the training, and called again."""
+    images, given, clean = digits_of_8
+    source, folder = tmp_path / "own.npz", tmp_path / "out"
+    np.savez(source, images=images, labels=given)
+    config = CleanConfig(str(folder), studentnet="mlp", num_epochs=15)
+    with monkeypatch.context() as patch:
+        # As by a signal: the run ends early, and what it did is saved.
+        whole = cleaning.loop.train
+        stopped = lambda run: whole(dataclasses.replace(run, stop_after_step=20))  # noqa: E731
+        patch.setattr(cleaning.loop, "train", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            cleaning.clean(str(source), config)
+    assert not (folder / "labels.csv").exists()
+    summary = cleaning.clean(str(source), config)
+    assert "Resuming from" in capsys.readouterr().out
+    assert 9 <= len(summary.splitlines()) <= 13
+    assert (folder / "summary.txt").read_text() == summary
+    with (folder / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    # A tenth of each class was held out; the others are named by their rows.
+    places = np.array([int(row["path"].removeprefix("row ")) for row in rows])
+    assert (
+        len({*places.tolist()})
+        == len(rows)
+        == 600 - sum(round(np.sum(given == label) * 0.1) for label in range(10))
+    )
+    np.testing.assert_array_equal([int(row["given_label"]) for row in rows], given[places])
+    suspects = np.array([row["is_label_issue"] == "True" for row in rows])
+    wrong = (given != clean)[places]
+    assert (suspects & wrong).sum() > 0.8 * max(suspects.sum(), wrong.sum())
+    # The proposed records have fewer wrong labels.
+    corrections = json.loads((folder / "corrected" / "manifest.json").read_text())["corrections"]
+    replaced = np.array([int(row["predicted_label"]) for row in rows])
+    accepted = np.array([1 - float(row["label_score"]) for row in rows])
+    accepted = np.round(accepted, 5) > corrections["accept_above"]
+    assert accepted.sum() == corrections["replaced"] > 100
+    assert np.mean(np.where(accepted, replaced, given[places]) != clean[places]) < 0.1
+    assert (folder / "labels.html").stat().st_size > 10_000
+    assert (folder / "model.keras").stat().st_size > 10_000
+    # With other settings it is refused.
+    with pytest.raises(InputError, match="num_epochs was 15, is 16"):
+        cleaning.clean(str(source), CleanConfig(str(folder), "mlp", 16))
+
+
+@pytest.mark.parametrize(
+    "arrays,flags,part",
+    [
+        ({"images": np.zeros((1, 8, 8), np.uint8), "labels": [3]}, [], "at least 2 classes"),
+        ({"images": np.zeros((4, 8, 8), np.uint8), "labels": [0, 1, -1, 1]}, [], "from 0 on"),
+        ({"features": np.full((4, 2), np.nan), "labels": [0, 0, 1, 1]}, [], "must be finite"),
+        (
+            {"images": np.zeros((4, 8, 8), np.uint8), "labels": [0, 0, 1, 1]},
+            ["--studentnet=resnet9"],
+            "`studentnet` must be one of",
+        ),
+        (None, [], "`source` must be an existing file or folder"),
+    ],
+)
+def test_bad_input_leaves_nothing(arrays, flags, part, tmp_path):
+    source = tmp_path / "own.npz"
+    if arrays is not None:
+        np.savez(source, **arrays)
+    before = os.listdir(tmp_path)
+    status, output = run(COMMAND, "clean", str(source), f"--output_dir={tmp_path}/out", *flags)
+    errors = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert status == 2 and len(errors) == 1 and part in errors[0], output
+    assert "Traceback" not in output
+    assert os.listdir(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", ["features", "texts"])
+def test_find_label_issues(digits_of_8, kind):
+    images, given, clean = digits_of_8
+    samples = images.reshape(600, 64) / 15
+    names = np.array(["zero", "one", *"23456789"]) if kind == "texts" else np.arange(10)
+    found = mentornet.find_label_issues(samples, names[given], num_epochs=20)
+    columns = "is_label_issue label_score given_label predicted_label mean_weight mean_loss"
+    assert list(found) == columns.split()
+    np.testing.assert_array_equal(found["given_label"], names[given])
+    suspects, wrong = np.asarray(found["is_label_issue"]), given != clean
+    assert suspects.dtype == bool and len(suspects) == 600
+    assert (suspects & wrong).sum() > 0.8 * max(suspects.sum(), wrong.sum())
+    right = np.asarray(found["predicted_label"]) == names[clean]
+    assert right[suspects & wrong].mean() > 0.8
+    scores = np.asarray(found["label_score"])
+    assert scores[suspects].max() <= scores[~suspects].min() and scores.min() >= 0
+
+
+def test_find_label_issues_of_bad_arrays():
+    for samples, labels, part in (
+        (np.zeros((4, 3)), [0, 1], "one per sample"),
+        (np.zeros((4, 3)), [[0, 1, 0, 1]], "one-dimensional"),
+        (np.zeros((4, 3)), [0, 1, -1, 1], "whole numbers from 0 on"),
+        (np.zeros((4, 8, 8)), [0, 1, 0, 1], "uint8"),
+    ):
+        with pytest.raises(InputError, match=part):
+            mentornet.find_label_issues(samples, labels)

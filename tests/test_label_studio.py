@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mentornet import InputError
 from mentornet.cli import label_studio
@@ -23,7 +24,7 @@ PATHS = {7: "a/<i>7</i>.png", 3: 'b/"3".png', 12: "c/ü 12.png", 5: "b/5.png"}
 
 @pytest.fixture(scope="module")
 def info():
-    return DatasetInfo("pets", 3, (4, 4, 3), class_names=CLASSES)
+    return DatasetInfo("pets", 3, CLASSES)
 
 
 @pytest.fixture
@@ -35,7 +36,9 @@ def known(info):
 def scores(info):
     images = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 3), np.uint8)
     labels, n = np.array(LABELS), len(LABELS)
-    examples = Examples(images, labels, np.array(IDS), np.full(n, -1), np.zeros(n, bool))
+    examples = Examples(
+        tf.constant(images), (4, 4, 3), labels, np.full(n, -1), np.array(IDS), np.zeros(n, bool)
+    )
     score = np.array([0.25, 0.75, 0.5, 0])
     noise = NoiseRate(0.5, 0.5, 0.5, np.full(3, 0.5), "a test")
     return LabelScores(info, examples, score, (labels + 1) % 3, score, score, noise, PATHS)
@@ -95,7 +98,7 @@ def test_tasks(tmp_path, scores):
         assert result["to_name"] == view.find("Image").get("name")
     assert {file.name for file in (folder / "images").iterdir()} == {"3.png", "12.png", "7.png"}
     np.testing.assert_array_equal(
-        imageio.imread(folder / "images" / "12.png"), scores.examples.images[2]
+        imageio.imread(folder / "images" / "12.png"), scores.examples.images.numpy()[2]
     )
 
 

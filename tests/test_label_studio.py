@@ -1,5 +1,6 @@
 """Label Studio: the tasks that a report writes, and what its export decides."""
 
+import dataclasses
 import json
 import xml.etree.ElementTree as ElementTree
 
@@ -100,6 +101,13 @@ def test_tasks(tmp_path, scores):
     np.testing.assert_array_equal(
         imageio.imread(folder / "images" / "12.png"), scores.examples.images.numpy()[2]
     )
+
+
+def test_features_have_no_tasks(tmp_path, scores, info):
+    rows = dataclasses.replace(scores, info=dataclasses.replace(info, num_features=4))
+    with pytest.raises(InputError, match="`label_studio_dir` must be empty"):
+        label_studio.write(rows, tmp_path / "review", 3)
+    assert not (tmp_path / "review").exists()
 
 
 def test_round_trip(tmp_path, scores, known):

@@ -38,7 +38,8 @@ class CorrectConfig:
     )
     corrections: str = option(
         REQUIRED,
-        "With --records: corrections.csv, saved by labels.html; with --accept_above a labels.csv.",
+        "With --records: corrections.csv, saved by labels.html, or the JSON that Label Studio "
+        "exports; with --accept_above a labels.csv.",
         group=FLAGS_GROUP,
     )
     output_dir: str = option(REQUIRED, "Folder to create.")

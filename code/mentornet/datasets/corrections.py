@@ -1,4 +1,7 @@
-"""Files of corrections: a reviewer's decisions, or a report's own, checked against the records."""
+"""Files of corrections: a reviewer's decisions, or a report's own, checked against the records.
+
+A reviewer's decisions are corrections.csv, or an export of Label Studio.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 
 from mentornet.core.errors import check
 from mentornet.core.safe_csv import read_table
+from mentornet.datasets import label_studio
 from mentornet.datasets.catalog import FILES, DatasetInfo
 
 REVIEWED = ("id", "path", "given_label", "corrected_label", "score")  # Columns of corrections.csv.
@@ -48,9 +52,10 @@ def read_corrections(
 ) -> np.ndarray:
     """The decisions in a file's bytes, checked against the records that they are about.
 
-    A reviewed file (`REVIEWED`) has a row for each sample decided; an empty corrected label means
-    that it is not usable. With `accept_above` the file is labels.csv of a report: rows whose
-    1 - label_score, rounded to the five decimals in the file, lies above it are decisions.
+    A reviewed file (`REVIEWED`, or JSON that Label Studio exported) has a row for each sample
+    decided; an empty corrected label means that it is not usable. With `accept_above` the file is
+    labels.csv of a report: rows whose 1 - label_score, rounded to the five decimals in the file,
+    lies above it are decisions.
 
     Args:
       data: the file.
@@ -66,6 +71,29 @@ def read_corrections(
       InputError: the file's form, an unknown id or class, another data set's file, or an id that
         is decided in two ways.
     """
+    is_json = data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"[", b"{"))
+    rule = f"`accept_above` goes with a report's labels.csv, not with JSON ({name})."
+    check(not is_json or accept_above is None, rule, accept_above=accept_above)
+    rows = label_studio.read_export(data, name) if is_json else _table(data, name, accept_above)
+    parser = _Rows(known)
+    decided: dict[int, int] = {}
+    for where, row in rows:
+        position = parser.position(where, row)
+        if accept_above is None:
+            text = row["corrected_label"]
+            label = parser.label(where, row, "corrected_label") if text else NOT_USABLE
+        else:
+            label = parser.label(where, row, "predicted_label")
+            if parser.confidence(where, row) <= accept_above:
+                continue
+        rule = f"{where}: `id` {row['id']} must not have conflicting labels."
+        column = "corrected_label" if accept_above is None else "predicted_label"
+        check(decided.setdefault(position, label) == label, rule, **{column: row[column]})
+    return np.array(sorted(decided.items()), np.int64).reshape(-1, 2)
+
+
+def _table(data: bytes, name: str, accept_above: float | None) -> list[tuple[str, dict[str, str]]]:
+    """Place, for messages, and cells by column of each row of a CSV file."""
     needed = _NEEDED if accept_above is None else _REPORTED
     header, rows = read_table(data, name)
     rule = f"`corrections` {name} must have the columns {', '.join(needed)}"
@@ -73,28 +101,14 @@ def read_corrections(
         rule += "; a report's labels.csv goes with `accept_above`"
     whole = len({*header}) == len(header) and {*needed} <= {*header}
     check(whole, f"{rule}.", columns=",".join(header)[:200])
-    parser = _Rows(name, known)
-    decided: dict[int, int] = {}
-    for line, cells in rows:
-        row = dict(zip(header, cells, strict=True))
-        position = parser.position(line, row)
-        if accept_above is None:
-            text = row["corrected_label"]
-            label = parser.label(line, row, "corrected_label") if text else NOT_USABLE
-        else:
-            label = parser.label(line, row, "predicted_label")
-            if parser.confidence(line, row) <= accept_above:
-                continue
-        rule = f"{name}, line {line}: `id` {row['id']} must not have conflicting labels."
-        check(decided.setdefault(position, label) == label, rule, corrected_label=row[needed[2]])
-    return np.array(sorted(decided.items()), np.int64).reshape(-1, 2)
+    return [(f"{name}, line {line}", dict(zip(header, cells, strict=True))) for line, cells in rows]
 
 
 class _Rows:
     """Looks up what the cells of one file stand for."""
 
-    def __init__(self, name: str, known: Known) -> None:
-        self._name, self._known = name, known
+    def __init__(self, known: Known) -> None:
+        self._known = known
         self._positions = {str(number): i for i, number in enumerate(known.ids.tolist())}
         names = [known.info.class_name(label) for label in range(known.info.num_classes)]
         self._labels = {text: label for label, text in enumerate(names)}
@@ -102,22 +116,21 @@ class _Rows:
         check(len(self._positions) == len(known.ids), rule.format("ids"), ids=len(known.ids))
         check(len(self._labels) == len(names), rule.format("classes"), classes=names)
 
-    def label(self, line: int, row: dict[str, str], column: str) -> int:
+    def label(self, where: str, row: dict[str, str], column: str) -> int:
         """The label whose name stands in a column."""
-        rule = f"{self._name}, line {line}: `{column}` must be a class of the records"
+        rule = f"{where}: `{column}` must be a class of the records"
         names = ", ".join(list(self._labels)[:10])
         rule += f" ({names}{', ...' if len(self._labels) > 10 else ''})."
         check(row[column] in self._labels, rule, **{column: row[column]})
         return self._labels[row[column]]
 
-    def position(self, line: int, row: dict[str, str]) -> int:
+    def position(self, where: str, row: dict[str, str]) -> int:
         """Where the row's sample stands among the records, which must agree on what it is."""
-        where = f"{self._name}, line {line}"
         rule = f"{where}: `id` must be the id of a record."
         check(row["id"].strip() in self._positions, rule, id=row["id"])
         position = self._positions[row["id"].strip()]
         number = int(self._known.ids[position])
-        given = self.label(line, row, "given_label")
+        given = self.label(where, row, "given_label")
         other = "the file belongs to another data set or to other labels."
         expected = self._known.info.class_name(self._known.labels[position])
         rule = f"{where}: `given_label` of id {number} is {expected!r} in the records; {other}"
@@ -127,12 +140,12 @@ class _Rows:
         check(path is None or not text or text == path, rule, path=text)
         return position
 
-    def confidence(self, line: int, row: dict[str, str]) -> float:
+    def confidence(self, where: str, row: dict[str, str]) -> float:
         """How sure the report is that the given label is wrong: 1 - label_score."""
         try:
             score = float(row["label_score"])
         except ValueError:
             score = float("nan")
-        rule = f"{self._name}, line {line}: `label_score` must lie in 0..1."
+        rule = f"{where}: `label_score` must lie in 0..1."
         check(0 <= score <= 1, rule, label_score=row["label_score"])
         return round(1 - score, 5)

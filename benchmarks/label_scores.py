@@ -60,12 +60,13 @@ def evaluate(run_dir: str) -> list[dict[str, Any]]:
     check(known, "The clean label of every sample must be known.", run=run_dir)
     wrong = examples.labels != examples.clean_labels
     check(bool(wrong.any()), "Some labels must be wrong.", run=run_dir)
+    data = pathlib.Path(config["data_dir"])
     rows = []
     for name, score in CANDIDATES.items():
         values = score(columns)
         rows.append(
             {
-                "run": label_errors.train_folder(run_dir).parent.name,
+                "run": "/".join((*data.parts[-2:], label_errors.train_folder(run_dir).parent.name)),
                 "wrong": float(wrong.mean()),
                 "visits": float(columns["num_counted"].mean()),
                 "score": name,

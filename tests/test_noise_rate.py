@@ -92,6 +92,13 @@ def test_before_labels_are_memorised(share, seed):
     assert abs(events - is_wrong.mean()) > 0.03 or share == 0.8  # Counting would not do.
 
 
+def test_a_student_that_prefers_other_classes_for_hard_labels():
+    """As with many classes after few visits: the margins of hard labels are negative, too."""
+    labels, is_wrong, visits = learned(0.2)
+    found = estimate(labels, CLASSES, dataclasses.replace(visits, margin=visits.margin - 0.7))
+    assert found.rate == pytest.approx(is_wrong.mean(), abs=0.03)
+
+
 def test_numbers_of_visits_differ():
     """As where samples were seen more often in one of two runs."""
     parts = [

@@ -12,10 +12,11 @@ _LARGEST = 1000.0  # Of the laws' parameters; beyond, they are binomial laws in 
 
 
 def normal_laws(margins: np.ndarray, number: int) -> tuple[np.ndarray, float]:
-    """Probabilities of the laws with a negative mean, float64 [n], and BIC (smaller is better).
+    """Probabilities of the laws of wrong labels, float64 [n], and BIC (smaller is better).
 
-    The law with the highest mean never counts: where even that is negative, the student is far
-    from having learned its data.
+    These have a negative mean, in which another class is preferred, that is nearer to the lowest
+    law's than to the highest one's: a student that is far from having learned its data prefers
+    other classes for many labels that are right.
     """
     from sklearn.mixture import GaussianMixture
 
@@ -24,7 +25,7 @@ def normal_laws(margins: np.ndarray, number: int) -> tuple[np.ndarray, float]:
     mixture = GaussianMixture(number, random_state=0, n_init=2, reg_covar=1e-3)
     mixture.fit(margins[:, None])
     means = mixture.means_[:, 0]
-    wrong = (means < 0) & (np.arange(number) != np.argmax(means))
+    wrong = (means < 0) & (means - means.min() < means.max() - means)
     return mixture.predict_proba(margins[:, None])[:, wrong].sum(axis=1), mixture.bic(
         margins[:, None]
     )

@@ -5,8 +5,7 @@ which shows without clean labels, too: as the share of the suspects, whose label
 contradicted, that the student predicts as given in the end.
 
 * Before that, the mean margin of logits (Pleiss et al. 2020) ranks best, and is a mixture of normal
-  laws: of wrong labels, of labels that are right but hard, and of easy ones. Wrong are those of the
-  laws with a negative mean, in which another class is preferred.
+  laws: of wrong labels, of labels that are right but hard, and of easy ones.
 * Afterwards margins say nothing, but wrong events do, the visits at which another class was
   predicted. Their number is a mixture of two beta-binomial laws: that of Arazo et al. (2019,
   section 3.1), of shares of the visits instead of losses. The share of wrong events has that law if

@@ -227,9 +227,11 @@ def script_ratios(
         seconds = take_turns({"bare": bare}, steps // 2)["bare"]
         rates["bare"].append(BATCH / median(seconds))
     samples |= {"images_per_s": rates, "peak_mb": peaks}
-    first = samples["first_step_s"] = [_first_step(data, data.parent / f"first{i}") for i in (0, 1)]
+    first = samples["first_step_s"] = [
+        _first_step(data, data.parent / f"first{i}") for i in range(min(runs, 2))
+    ]
     scripts = ("cifar_train_mentornet.py", "cifar_train_baseline.py", "cifar_eval.py")
-    helps = samples["help_s"] = {name: _help(name) for name in scripts}
+    helps = samples["help_s"] = {name: _help(name, runs) for name in scripts}
     return {
         "script_over_bare": median(rates["script"]) / median(rates["bare"]),
         "streamed_over_memory": median(rates["streamed"]) / median(rates["script"]),
@@ -259,9 +261,9 @@ def _first_step(data: pathlib.Path, folder: pathlib.Path) -> float:
     return seconds
 
 
-def _help(name: str) -> float:
+def _help(name: str, runs: int) -> float:
     times = []
-    for _ in range(3):
+    for _ in range(runs):
         start = time.perf_counter()
         subprocess.run(_script(name, "--help"), capture_output=True, check=False)
         times.append(time.perf_counter() - start)
@@ -302,7 +304,7 @@ def main() -> None:
     samples: dict[str, Any] = {}
     ratios = step_ratios(rounds, samples) | weighting_time(rounds, samples)
     with tempfile.TemporaryDirectory() as folder:
-        count = 1_000 if FLAGS.quick else 10_000
+        count = 300 if FLAGS.quick else 10_000
         data = prepare_data(pathlib.Path(folder), count)
         ratios |= data_rates(data, rounds, samples)
         many = many_times(data, count)

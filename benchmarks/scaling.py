@@ -181,7 +181,8 @@ def main() -> None:
     rows = by_batch([32, 64] if quick else [32, 64, 128, 256], rounds)
     rows += by_classes([10, 1000], rounds)
     rows += by_devices([1, 2] if quick else [1, 2, 4], rounds)
-    students = {"inception": BATCH, "resnet8": BATCH}
+    batch = 8 if quick else BATCH
+    students = {"inception": batch, "resnet8": batch}
     rows += by_precision(students if quick else students | {"resnet101": 8}, rounds)
     rows += weighting([128, 1024, 8192], rounds)
     rows += history([50_000, 500_000, 2_400_000], rounds)

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import helpers
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,7 +11,6 @@ from helpers import run, start
 
 from mentornet import InputError
 from mentornet.config.evaluation import EvalConfig
-from mentornet.config.training import TrainConfig
 from mentornet.core.files import read_json_lines
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
@@ -22,16 +22,7 @@ from mentornet.training import loop
 def trained(tmp_path_factory, digits):
     """A run of three steps with a checkpoint of each."""
     folder = tmp_path_factory.mktemp("trained") / "train"
-    config = TrainConfig(
-        str(digits / "0.4"),
-        str(folder),
-        dataset_name="digits",
-        studentnet="inception",
-        batch_size=16,
-        max_number_of_steps=3,
-        save_interval_secs=0,
-    )
-    loop.train(config)
+    loop.train(helpers.config(digits, folder, max_number_of_steps=3, save_interval_secs=0))
     return folder
 
 

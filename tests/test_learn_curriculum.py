@@ -10,8 +10,11 @@ from helpers import run, start
 
 from mentornet import InputError
 from mentornet.cli.commands import learn
+from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import WeightingConfig
 from mentornet.core.files import read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
+from mentornet.training import loop
 
 SCRIPT = "mentornet_learning/learn_curriculum.py"
 
@@ -59,6 +62,22 @@ def test_from_burn_in_to_summary_with_a_kill_between(tmp_path):
     summary = json.loads((out / "summary.json").read_text())
     assert summary["last_accuracy"] > 0.5
     assert summary["quality"]["MentorNet"]["auc"] > 0.8
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_overwriting_starts_anew(tmp_path, monkeypatch, overwrite):
+    """Before the first stage, so that a run stopped in it does not go on with old results."""
+    old = ["burn_in/config.json", "train/model.ckpt-9.index", "eval/eval.jsonl", "dump.csv"]
+    old += ["mentornet/quality.json", "summary.json"]
+    for name in (*old, "notes.txt", "train/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old")
+    monkeypatch.setattr(loop, "train", lambda config: 0)  # A signal stops the burn-in.
+    config = TrainConfig("-", str(tmp_path), overwrite=overwrite)
+    with pytest.raises(learn.StoppedError):
+        learn.run(config, WeightingConfig(burn_in_epoch=18), "-", None)
+    assert [(tmp_path / name).exists() for name in old] == [not overwrite] * len(old)
+    assert (tmp_path / "notes.txt").exists() and (tmp_path / "train/notes.txt").exists()
 
 
 def test_test_records_by_default(tmp_path):

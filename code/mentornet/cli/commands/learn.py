@@ -5,11 +5,13 @@
 
 Burn-in on the labels as given, dump of the trusted samples' losses, learning, training under the
 frozen MentorNet, evaluation: each a call to what the single scripts call, each left as it is when
-it is there already. Started again, the command resumes where it stopped.
+it is there already. Started again, the command resumes where it stopped; with --overwrite it starts
+anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -36,6 +38,10 @@ _DEFAULTS = {
     "example_dropout_rates": "0.5,17,0.05,78,0.9,5",
 }
 
+# Below train_log_dir.
+_BURN_IN, _TRAIN, _EVALUATION, _MENTORNET = "burn_in", "train", "eval", "mentornet"
+_DUMP, _QUALITY, _SUMMARY = "dump.csv", "quality.json", "summary.json"
+
 
 class StoppedError(Exception):
     """A signal ended a training stage; what it did is saved."""
@@ -57,7 +63,7 @@ def learn(csv: str, percentile: float, seed: int, folder: pathlib.Path) -> dict[
     from mentornet.learning import quality, teaching
     from mentornet.weighting import mentor_checkpoints
 
-    path = folder / "quality.json"
+    path = folder / _QUALITY
     if path.exists():
         return json.loads(path.read_text())
     dump = np.random.default_rng(seed).permutation(training_rows.read_dump(csv))
@@ -71,6 +77,22 @@ def learn(csv: str, percentile: float, seed: int, folder: pathlib.Path) -> dict[
     results = {name: dataclasses.asdict(result) for name, result in judged.items()}
     files.write_text(path, json.dumps(results, indent=1) + "\n")
     return results
+
+
+def start_anew(root: pathlib.Path) -> None:
+    """Removes an earlier run's results, which the stages would take up; other files stay.
+
+    Raises:
+      InputError: another process works in one of the folders.
+    """
+    with contextlib.ExitStack() as stack:
+        folders = [root / name for name in (_BURN_IN, _TRAIN, _EVALUATION)]
+        for folder in folders:
+            stack.enter_context(files.held(folder, "train_log_dir"))
+        for folder in folders:
+            layout.remove(folder)
+        for path in (root / _DUMP, root / _MENTORNET / _QUALITY, root / _SUMMARY):
+            path.unlink(missing_ok=True)
 
 
 def run(
@@ -101,31 +123,33 @@ def run(
     from mentornet.training import loop
 
     root = pathlib.Path(config.train_log_dir)
-    csv = root / "dump.csv"
-    burn_in(config, weighting, root / "burn_in")
+    csv = root / _DUMP
+    if config.overwrite:
+        start_anew(root)
+    burn_in(config, weighting, root / _BURN_IN)
     if not csv.exists():
         dump.write_losses(
             str(csv),
-            checkpoint_dir=str(root / "burn_in"),
+            checkpoint_dir=str(root / _BURN_IN),
             data_dir=config.data_dir,
             num_samples=num_samples,
             seed=config.seed,
         )
     assert not isinstance(weighting.loss_p_percentile, str)
     percentile = 100 * weighting.loss_p_percentile
-    quality = learn(str(csv), percentile, config.seed, root / "mentornet")
+    quality = learn(str(csv), percentile, config.seed, root / _MENTORNET)
     mentored = dataclasses.replace(
         config,
         mentornet_update_epochs=update_epochs,
-        train_log_dir=str(root / "train"),
-        trained_mentornet_dir=str(root / "mentornet" / "mentornet_dd"),
+        train_log_dir=str(root / _TRAIN),
+        trained_mentornet_dir=str(root / _MENTORNET / "mentornet_dd"),
         weighting=weighting,
     )
     if loop.train(mentored, teaching.relearn) < config.max_number_of_steps:
         raise StoppedError
-    eval_dir = root / "eval"
+    eval_dir = root / _EVALUATION
     job.run(
-        EvalConfig(str(root / "train"), str(eval_dir), eval_data_dir, batch_size=100, run_once=True)
+        EvalConfig(str(root / _TRAIN), str(eval_dir), eval_data_dir, batch_size=100, run_once=True)
     )
     accuracy = json.loads((eval_dir / layout.SUMMARY_FILE).read_text())
     summary = {
@@ -135,7 +159,7 @@ def run(
         "last_accuracy": accuracy["last_accuracy"],
         "best_accuracy": accuracy["best_accuracy"],
     }
-    files.write_text(root / "summary.json", json.dumps(summary, indent=1) + "\n")
+    files.write_text(root / _SUMMARY, json.dumps(summary, indent=1) + "\n")
     return summary
 
 

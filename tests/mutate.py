@@ -27,6 +27,8 @@ import pytest
 
 CODE = pathlib.Path(__file__).resolve().parents[1] / "code"
 
+_OPTIONS = ("test_weightings.py::test_defaults_and_bounds_of_the_options",)
+
 # Module of `mentornet` -> arguments of pytest, the fastest tests first: the first failure ends it.
 TARGETS = {
     "core.schedules": ["test_schedules.py"],
@@ -46,11 +48,23 @@ TARGETS = {
         "-khistory or several_samples or columns and not report",
     ],
     "weighting.mixup": ["test_mixup.py", "-knot run and not fit and not evaluated"],
-    "weighting.methods.elr": ["test_weightings.py::test_elr_equals_numpy"],
-    "weighting.methods.gce": ["test_weightings.py::test_gce_has_the_gradient_of_its_loss"],
-    "weighting.methods.self_paced": ["test_weightings.py::test_closed_forms_are_the_curricula"],
-    "weighting.methods.spcl_linear": ["test_weightings.py::test_closed_forms_are_the_curricula"],
-    "weighting.methods.focal_loss": ["test_weightings.py::test_closed_forms_are_the_curricula"],
+    "weighting.methods.elr": [*_OPTIONS, "test_weightings.py::test_elr_equals_numpy"],
+    "weighting.methods.gce": [
+        *_OPTIONS,
+        "test_weightings.py::test_gce_has_the_gradient_of_its_loss",
+    ],
+    "weighting.methods.self_paced": [
+        *_OPTIONS,
+        "test_weightings.py::test_closed_forms_are_the_curricula",
+    ],
+    "weighting.methods.spcl_linear": [
+        *_OPTIONS,
+        "test_weightings.py::test_closed_forms_are_the_curricula",
+    ],
+    "weighting.methods.focal_loss": [
+        *_OPTIONS,
+        "test_weightings.py::test_closed_forms_are_the_curricula",
+    ],
 }
 
 # Nothing runs differently without these; `strict=True` asserts what holds by construction.

@@ -139,6 +139,35 @@ def test_fit_and_saving(name, tmp_path):
     assert len(loaded.evaluate(inputs, labels, verbose=0)) == 2
 
 
+def weight_of(name, loss, options=None):
+    """The first weight of a sample in a batch of equal losses, without drop-out."""
+    plain = {} if name == "gce" else {"example_dropout_rates": "0,100"}
+    weighting = registry.make(name, Context(0), plain | (options or {}))
+    batch = a_batch([loss, loss, loss])
+    return float(as_weighed(weighting(batch), batch).weights[0, 0])
+
+
+def test_defaults_and_bounds_of_the_options():
+    """By hand: the moving average of the loss begins at half of it."""
+    assert weight_of("gce", 1) == pytest.approx(np.exp(-0.7))
+    assert weight_of("gce", 1, {"q": 0}) == 1
+    assert weight_of("gce", 1, {"q": 1}) == pytest.approx(np.exp(-1))
+    assert weight_of("spcl_linear", 1) == pytest.approx(0.5)
+    assert weight_of("focal_loss", 1, {"gamma": 0.5}) == pytest.approx((1 - np.exp(-1)) ** 0.5)
+    # A loss that equals its moving average counts.
+    assert [weight_of("self_paced", loss) for loss in (0, 1)] == [1, 0]
+    for name, option, values in (
+        ("gce", "q", (-0.01, 1.01)),
+        ("spcl_linear", "gamma", (0, -1)),
+        ("focal_loss", "gamma", (0, -1)),
+        ("elr", "beta", (-0.01, 1.01)),
+        ("elr", "lambda", (-0.01,)),
+    ):
+        for value in values:
+            with pytest.raises(InputError, match=f"`{option}` must"):
+                registry.make(name, Context(0, num_examples=4, num_classes=2), {option: value})
+
+
 def softmax(logits):
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponents / exponents.sum(axis=1, keepdims=True)

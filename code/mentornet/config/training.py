@@ -60,7 +60,7 @@ class TrainConfig:
     )
     batch_size: int | None = option(
         None,
-        "Samples per step, of all devices; by default the student's, 1,024 for airbench93, "
+        "Samples per step, over all devices; by default the student's, 1,024 for airbench93, "
         "airbench94 and airbench96, 128 for others.",
         check=at_least(1),
     )
@@ -88,8 +88,9 @@ class TrainConfig:
     )
     learning_rate_shape: str | None = option(
         None,
-        "Learning rate by share of the steps, linear between: share:factor,share:factor,..., e.g. "
-        "0:0.2,0.23:1,1:0.07; by default the student's, if it has one.",
+        "Learning-rate factors by fraction of the steps, linear in between: "
+        "share:factor,share:factor,..., e.g. 0:0.2,0.23:1,1:0.07; by default the student's, if it "
+        "has one.",
         check=read_by(schedules.rate_shape),
     )
     momentum: float | None = option(
@@ -97,7 +98,7 @@ class TrainConfig:
     )
     weight_decay: float | None = option(
         None,
-        "Factor of half the squared norm of the kernels; by default the student's.",
+        "Coefficient of half the squared norm of the kernels; by default the student's.",
         check=below(math.inf),
     )
     nesterov: bool | None = option(None, "Nesterov momentum; by default the student's.")
@@ -108,7 +109,7 @@ class TrainConfig:
     )
     batch_norm_decay: float | None = option(
         None,
-        "Share that batch normalisation's moving averages keep; by default the student's.",
+        "Decay of batch normalisation's moving averages; by default the student's.",
         check=below(1),
     )
     label_smoothing: float | None = option(
@@ -119,8 +120,8 @@ class TrainConfig:
     )
     lookahead_steps: int | None = option(
         None,
-        "Steps between two updates of slow parameters that the student returns to; 0 is without, "
-        "by default the student's.",
+        "Steps between two updates of lookahead's slow parameters; 0 disables lookahead; by "
+        "default the student's.",
         check=at_least(0),
     )
     augment: bool | None = option(
@@ -128,12 +129,12 @@ class TrainConfig:
     )
     crop_padding: int | None = option(
         None,
-        "Pixels added on each side before the random crop; by default the student's.",
+        "Padding in pixels on each side before the random crop; by default the student's.",
         check=at_least(0),
     )
     crop_mode: str | None = option(
         None,
-        "What these pixels are: black, or the image's own reflected; by default the student's.",
+        "The padding: black, or the image reflected; by default the student's.",
         choices=("zero", "reflect"),
     )
     flip: str | None = option(
@@ -144,8 +145,8 @@ class TrainConfig:
     )
     cutout: int | None = option(
         None,
-        "Side in pixels of a square that is blanked out of each image; 0 is without, by default "
-        "the student's.",
+        "Side in pixels of the square that cutout erases from each image; 0 disables it; by "
+        "default the student's.",
         check=at_least(0),
     )
     seed: int = option(0, "Random seed of the whole run.", check=at_least(0))
@@ -163,7 +164,7 @@ class TrainConfig:
     )
     weighting: WeightingConfig | NamedWeighting | None = option(
         None,
-        "The settings of a MentorNet, another weighting, or None, by which every sample weighs 1.",
+        "The settings of a MentorNet, another weighting, or None, which weights every sample by 1.",
     )
     mixup: MixupConfig | None = option(None, "How samples are mixed; None mixes none.")
     ema_decay: float | None = option(
@@ -173,7 +174,7 @@ class TrainConfig:
     )
     mentornet_update_epochs: tuple[int, ...] = option(
         (),
-        "Epoch percentages at which the MentorNet is learned further from the trusted samples.",
+        "Epoch percentages at which the MentorNet is trained further on the trusted samples.",
         check=increasing(1, 99),
         group="updates",
     )
@@ -182,8 +183,8 @@ class TrainConfig:
     )
     mixed_precision: str | None = option(
         None,
-        "What the student computes in; its parameters stay float32. auto is bfloat16 if the "
-        "processor has instructions for it. By default float32, auto for airbench students.",
+        "Precision of the student's computations; its parameters stay float32. auto is bfloat16 if "
+        "the processor has instructions for it. By default float32, auto for airbench students.",
         choices=(*PRECISIONS, AUTO),
     )
     jit_compile: bool = option(False, "Compile the step with XLA (slower on CPUs).")
@@ -207,7 +208,7 @@ class TrainConfig:
     )
     recompute_gradients: bool = option(
         False,
-        "Compute parts of the student twice instead of keeping them in memory.",
+        "Recompute activations in the backward pass instead of keeping them in memory.",
         may_change=True,
     )
     save_summaries_secs: int = option(

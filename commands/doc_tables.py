@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
-"""Writes the tables of the documents that list students, noise types, weightings
-and sources.
+"""Writes the tables of the documents: of students, noise types, weightings, sources, and results.
 
 A table stands in a page between `<!-- table: NAME -->` and `<!-- end of table -->`; its rows are
-the names and descriptions of a registry. A test compares pages and registries.
+the names and descriptions of a registry, or the accuracies of the runs in results/. A test compares
+the pages with both.
 """
 
 import pathlib
 import re
 from typing import NamedTuple
 
+import numpy as np
+
 from mentornet.core.registry import Registry
 from mentornet.datasets.noise import NOISE_TYPES
 from mentornet.datasets.sources import SOURCES
+from mentornet.runs.reader import Result, read_results
 from mentornet.students.networks import STUDENTS
 from mentornet.weighting.methods import WEIGHTINGS
 
@@ -33,6 +36,31 @@ TABLES = {
 }
 
 
+# Folder of results/ whose runs a table shows.
+RESULTS = {"fast_runs": "airbench93"}
+_METHODS = ("baseline", "mixup", "mentornet_pd")
+
+
+def _accuracies(student: str) -> str:
+    """A line for each data set and noise, a cell for each method: last accuracy, number of runs."""
+    results = [r for r in read_results(ROOT / "results") if r.setting[2] == student]
+    cells: dict[tuple[str, str], dict[str, list[Result]]] = {}
+    for result in results:
+        line = cells.setdefault(result.setting[:2], {})
+        line.setdefault(result.method.removesuffix(", bfloat16"), []).append(result)
+
+    def cell(found: list[Result]) -> str:
+        last = [result.accuracies[-1] for result in found]
+        return f"{np.mean(last):.3f}" + (f" ({len(last)} seeds)" if len(last) > 1 else "")
+
+    head = ("data", "labels", *_METHODS)
+    lines = ["", " | ".join(head), " | ".join(["---"] * len(head))]
+    for (dataset, noise), found in cells.items():
+        row = [cell(found[method]) if method in found else "" for method in _METHODS]
+        lines.append(" | ".join([dataset, noise, *row]))
+    return "\n".join(f"| {line} |" if line else "" for line in lines)
+
+
 def pages() -> list[pathlib.Path]:
     """The documents in which tables may stand."""
     return [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -42,6 +70,8 @@ def with_tables(text: str) -> str:
     """A page's text with its tables as the registries have them."""
 
     def table(match: re.Match[str]) -> str:
+        if match[2] in RESULTS:
+            return f"{match[1]}{_accuracies(RESULTS[match[2]])}\n\n{match[3]}"
         head, registry = TABLES[match[2]]
         return f"{match[1]}\n{head}\n| --- | --- |\n{registry.table()}\n\n{match[3]}"
 

@@ -230,13 +230,14 @@ def sections(results: list[Result]) -> list[Section]:
     parts: list[Section] = []
     if full := [r for r in results if is_full(r)]:
         parts.append(("Full runs", "Published steps, all images.", full_table(full), None))
-    reduced = [r for r in results if r.is_done and not is_full(r)]
-    for key, runs in group(reduced, lambda r: r.setting).items():
+    others = [r for r in results if r.is_done and not is_full(r)]
+    for key, runs in group(others, lambda r: r.setting).items():
         dataset, noise, student, size, steps = key
-        title = f"Reduced: {dataset}, noise {noise}, {student}"
+        reduced = "Reduced: " if size < _FULL_SIZE else ""
+        title = f"{reduced}{dataset}, noise {noise}, {student}"
         augment = "with" if runs[0].config["augment"] in (None, True) else "without"
         note = f"{size:,} images, {steps:,} steps of {runs[0].config['batch_size']}, {augment} "
-        note += "augmentation. Reduced run: not comparable with published numbers."
+        note += "augmentation. Not the published set-up."
         parts.append((title, note, reduced_table(runs), draw_curves(runs)))
     if unfinished := [r for r in results if not r.is_done]:
         note = "Stopped before the last step; not included in the other tables."

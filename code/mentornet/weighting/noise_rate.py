@@ -35,7 +35,7 @@ from mentornet.weighting import mixtures
 DISAGREEMENT = 0.1
 _SURE = 0.9
 _TIE_BREAK = 1e-4
-_MEMORISED = 0.9  # Share of the suspects from which on margins are not looked at.
+_MEMORISED = 0.9  # Share of the suspects from which on margins are not looked at at all.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,19 +188,18 @@ def wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[float]]:
       float64 [n] in 0..1, and further estimates of its mean.
     """
     events, doubt = mixtures.beta_binomial_laws(visits.wrong, visits.count)
-    others = [float((events > _SURE).mean()), float((events > 1 - _SURE).mean())]
-    if visits.memorised >= _MEMORISED:
-        if not events.any():  # All are right, which few doubts show; else nothing is known.
-            others.append(doubt if doubt < DISAGREEMENT else 1.0)
-        margins = (1 + visits.other - visits.given) / 2
-        return events, [
-            *others,
-            float(mixtures.beta_binomial_laws(margins, visits.count)[0].mean()),
-        ]
     found = [mixtures.normal_laws(visits.margin, number) for number in (1, 2, 3)]
     best = min(range(3), key=lambda k: found[k][1])
-    others = [float(events.mean())] if events.any() else []
-    return found[best][0], [*others, *(float(found[k][0].mean()) for k in (1, 2) if k != best)]
+    by_margins = found[best][0]
+    others = [float(found[k][0].mean()) for k in (1, 2)]
+    if visits.memorised < (_MEMORISED if by_margins.any() else 0.5):
+        return by_margins, [*others, *([float(events.mean())] if events.any() else [])]
+    others = [float((events > _SURE).mean()), float((events > 1 - _SURE).mean())]
+    if not events.any():  # All are right, which few doubts show; else nothing is known.
+        others.append(doubt if doubt < DISAGREEMENT else 1.0)
+    margins = (1 + visits.other - visits.given) / 2
+    by_margins, _ = mixtures.beta_binomial_laws(margins, visits.count)
+    return events, [*others, float(by_margins.mean())]
 
 
 def of_trusted(trusted: records.Examples, num_classes: int) -> NoiseRate:

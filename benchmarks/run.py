@@ -304,7 +304,7 @@ def main() -> None:
     samples: dict[str, Any] = {}
     ratios = step_ratios(rounds, samples) | weighting_time(rounds, samples)
     with tempfile.TemporaryDirectory() as folder:
-        count = 300 if FLAGS.quick else 10_000
+        count = 1_000 if FLAGS.quick else 10_000
         data = prepare_data(pathlib.Path(folder), count)
         ratios |= data_rates(data, rounds, samples)
         many = many_times(data, count)

@@ -48,7 +48,11 @@ TARGETS = {
         "-khistory or several_samples or columns and not report",
     ],
     "weighting.mixup": ["test_mixup.py", "-knot run and not fit and not evaluated"],
-    "weighting.methods.elr": [*_OPTIONS, "test_weightings.py::test_elr_equals_numpy"],
+    "weighting.methods.elr": [
+        *_OPTIONS,
+        "test_weightings.py::test_elr_clips_certain_predictions",
+        "test_weightings.py::test_elr_equals_numpy",
+    ],
     "weighting.methods.gce": [
         *_OPTIONS,
         "test_weightings.py::test_gce_has_the_gradient_of_its_loss",

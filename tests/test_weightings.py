@@ -154,6 +154,11 @@ def test_defaults_and_bounds_of_the_options():
     assert weight_of("gce", 1, {"q": 1}) == pytest.approx(np.exp(-1))
     assert weight_of("spcl_linear", 1) == pytest.approx(0.5)
     assert weight_of("focal_loss", 1, {"gamma": 0.5}) == pytest.approx((1 - np.exp(-1)) ** 0.5)
+    for options in ({"beta": 0}, {"beta": 1}, {"lambda": 0}):
+        elr = registry.make("elr", Context(0, num_examples=4, num_classes=2), options)
+        for known in ({"logits": tf.zeros([1, 2])}, {"positions": tf.zeros([1], tf.int64)}):
+            with pytest.raises(InputError, match="elr needs logits and positions"):
+                elr(a_batch([1.0], **known))
     # A loss that equals its moving average counts.
     assert [weight_of("self_paced", loss) for loss in (0, 1)] == [1, 0]
     for name, option, values in (
@@ -166,6 +171,17 @@ def test_defaults_and_bounds_of_the_options():
         for value in values:
             with pytest.raises(InputError, match=f"`{option}` must"):
                 registry.make(name, Context(0, num_examples=4, num_classes=2), {option: value})
+
+
+def test_elr_clips_certain_predictions():
+    """By hand, beta 0: p = (0.9999, 1e-4, 1e-4), t = p / 1.0001; one row a sample."""
+    elr = registry.make("elr", Context(0, num_examples=2, num_classes=3), {"beta": 0, "lambda": 1})
+    logits = tf.constant([[100.0, 0, 0], [100, 0, 0]])
+    batch = a_batch([0.0, 0.0], logits=logits, positions=tf.constant([0, 1], tf.int64))
+    added = as_weighed(elr(batch), batch).added
+    assert added is not None
+    agreement = (0.9999**2 + 2e-8) / 1.0001
+    np.testing.assert_allclose(added, [[np.log(1 - agreement)]] * 2, rtol=1e-3)
 
 
 def softmax(logits):

@@ -233,7 +233,8 @@ def sections(results: list[Result]) -> list[Section]:
     others = [r for r in results if r.is_done and not is_full(r)]
     for key, runs in group(others, lambda r: r.setting).items():
         dataset, noise, student, size, steps = key
-        reduced = "Reduced: " if size < _FULL_SIZE else ""
+        is_reduced = size < _FULL_SIZE or student in published_steps()
+        reduced = "Reduced: " if is_reduced else ""
         title = f"{reduced}{dataset}, noise {noise}, {student}"
         augment = "with" if runs[0].config["augment"] in (None, True) else "without"
         note = f"{size:,} images, {steps:,} steps of {runs[0].config['batch_size']}, {augment} "

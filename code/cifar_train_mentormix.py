@@ -22,9 +22,15 @@ DEFAULTS = {
     "ema_decay": 0.9999,
 }
 
-if __name__ == "__main__":
+
+def define_flags() -> None:
+    """Those of a training under a MentorNet, with these defaults."""
     train.define_flags()
     flags.adopt_module_key_flags(train)
     for name, value in DEFAULTS.items():
         flags.FLAGS.set_default(name, value)
+
+
+if __name__ == "__main__":
+    define_flags()
     script.run(train.main)

@@ -123,7 +123,7 @@ def test_batch_normalization_against_numpy():
 
 
 def test_unknown_student_lists_the_known():
-    with pytest.raises(InputError, match="coteaching_cnn, inception, preact_resnet18"):
+    with pytest.raises(InputError, match="coteaching_cnn, inception, mlp, preact_resnet18"):
         build_student("alexnet", 10)
 
 
@@ -155,8 +155,13 @@ def test_networks_of_the_field():
 
 @pytest.mark.parametrize("name", STUDENTS.names())
 def test_descriptions_say_the_number_of_parameters(name, inception, resnet):
-    built = {"inception": inception, "resnet101": resnet}.get(name) or build_student(name, 10)
-    assert STUDENTS.descriptions()[name].endswith(f"; {num_parameters(built):,} parameters.")
+    built = {"inception": inception, "resnet101": resnet}.get(name)
+    more = ""
+    if name == "mlp":
+        built, more = build_student(name, 10, image_shape=(64,)), " for 64 of them"
+    built = built or build_student(name, 10)
+    number = f"{num_parameters(built):,} parameters"
+    assert STUDENTS.descriptions()[name].endswith(f"; {number}{more}.")
 
 
 OWN = """

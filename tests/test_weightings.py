@@ -362,6 +362,7 @@ def test_flags_that_contradict(script, flags, part, train_flags, tmp_path):
 def test_flags_of_mentormix(flags, expected):
     """What the flags mean in the script whose defaults differ from the release's."""
     code = "import sys, cifar_train_mentormix\nfrom mentornet.cli import training_flags\n"
+    code += "cifar_train_mentormix.define_flags()\n"
     code += "training_flags.FLAGS(sys.argv)\n"
     code += "training_flags.FLAGS.second_reweight = False\n"
     code += "print(training_flags.train_config(mentored=True).weighting)\n"

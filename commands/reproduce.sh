@@ -47,4 +47,4 @@ grep -v -F "$(printf '/%s/\n' "${left_out[@]}" | grep -v '^//$' || echo //)" $ta
 echo "$(($(wc -l < "$chosen") - 1)) runs, one at a time on each device: about 12 minutes and 3 GB each"
 echo "on two CPU cores. A line is printed as each ends; the runs' train.log shows the time left."
 python commands/launch.py --table="$chosen" "$@"
-python commands/report.py cifar_models
+[[ " $* " == *" --dry_run "* ]] || python commands/report.py cifar_models

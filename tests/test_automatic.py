@@ -113,7 +113,7 @@ def test_weights_are_one_and_nothing_is_dropped_until_then():
     visits = noise_rate.pooled(
         [dict(zip(COLUMNS, history_values(0.3, 0.5).astype(np.float64).T, strict=True))]
     )
-    assert share == pytest.approx(1 - noise_rate.wrong_probabilities(visits)[0].mean())
+    assert share == pytest.approx(1 - visits.wrong_probabilities[0].mean())
     average = weighed.scalars["debug/loss_moving_percentile"].numpy()
     kept = losses[:, 0] <= average
     np.testing.assert_array_equal(weighed.before_dropout.numpy()[:, 0], kept)

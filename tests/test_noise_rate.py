@@ -56,6 +56,17 @@ def learned(share, *, size=6000, hard=0.3, seed=0):
     return labels, is_wrong, found
 
 
+def close_estimate(labels, is_wrong, visits):
+    """The estimate: within 3 points, and within 6 of each class."""
+    found = estimate(labels, CLASSES, visits)
+    assert found.rate == pytest.approx(is_wrong.mean(), abs=0.03)
+    assert found.low <= found.rate <= found.high
+    for label in range(CLASSES):
+        truth = is_wrong[labels == label].mean()
+        assert found.by_class[label] == pytest.approx(truth, abs=0.06)
+    return found
+
+
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.4, 0.8])
 @pytest.mark.parametrize(
     ("right", "wrong"),
@@ -67,12 +78,7 @@ def test_two_laws(share, right, wrong):
     if share == 0.05 and right == (3, 3):
         pytest.skip("The upper tail of hard clean samples is as large as what is sought.")
     labels, is_wrong, visits = drawn(share, right, wrong)
-    found = estimate(labels, CLASSES, visits)
-    assert found.rate == pytest.approx(is_wrong.mean(), abs=0.03)
-    assert found.low <= found.rate <= found.high
-    for label in range(CLASSES):
-        truth = is_wrong[labels == label].mean()
-        assert found.by_class[label] == pytest.approx(truth, abs=0.06)
+    found = close_estimate(labels, is_wrong, visits)
     weights = np.bincount(labels) / len(labels)
     assert found.by_class @ weights == pytest.approx(found.rate)
 
@@ -82,12 +88,7 @@ def test_two_laws(share, right, wrong):
 def test_before_labels_are_memorised(share, seed):
     """Margins tell wrong labels from hard ones, of which most visits contradict a third."""
     labels, is_wrong, visits = learned(share, seed=seed)
-    found = estimate(labels, CLASSES, visits)
-    assert found.rate == pytest.approx(is_wrong.mean(), abs=0.03)
-    assert found.low <= found.rate <= found.high
-    for label in range(CLASSES):
-        truth = is_wrong[labels == label].mean()
-        assert found.by_class[label] == pytest.approx(truth, abs=0.06)
+    close_estimate(labels, is_wrong, visits)
     events = visits.wrong.mean()
     assert abs(events - is_wrong.mean()) > 0.03 or share == 0.8  # Counting would not do.
 

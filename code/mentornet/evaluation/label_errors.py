@@ -97,6 +97,7 @@ def estimate_noise_rate(
     examples: records.Examples,
     num_classes: int,
     histories: Sequence[Mapping[str, np.ndarray]],
+    visits: noise_rate.Visits | None = None,
 ) -> NoiseRate:
     """Share of wrong labels: that of the trusted samples, where there are any.
 
@@ -106,12 +107,13 @@ def estimate_noise_rate(
       examples: the training split.
       num_classes: number of classes.
       histories: columns of each run's history, by name.
+      visits: these, if they are pooled already.
     """
     if examples.trusted.any():
         trusted = examples.take(np.flatnonzero(examples.trusted))
         return noise_rate.of_trusted(trusted, num_classes)
     if all(map(_never_forgets, histories)):
-        visits = noise_rate.pooled(histories)
+        visits = visits or noise_rate.pooled(histories)
         return noise_rate.estimate(examples.labels, num_classes, visits)
     mean_loss = np.mean([columns["mean_loss"] for columns in histories], axis=0)
     return noise_rate.of_losses(examples.labels, num_classes, mean_loss)
@@ -148,16 +150,17 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
         for name in ("mean_loss", "mean_weight")
     )
     exact = all(map(_never_forgets, histories))
-    if exact:
-        score = noise_rate.label_scores(noise_rate.pooled(histories))
+    visits = noise_rate.pooled(histories) if exact else None
+    if visits:
+        score = noise_rate.label_scores(visits)
     else:
         score = np.mean([1 - np.exp(-columns["mean_loss"]) for columns in histories], axis=0)
-    noise = estimate_noise_rate(examples, info.num_classes, histories)
+    noise = estimate_noise_rate(examples, info.num_classes, histories, visits)
     predicted = histories[0]["prediction"].astype(np.int64)
     paths = read_paths(folder)
     scores = LabelScores(info, examples, score, predicted, mean_weight, mean_loss, noise, paths)
-    if exact:  # A memorised label is predicted, too; what was predicted before is of use.
-        suggested, visits = predicted.copy(), noise_rate.pooled(histories)
+    if visits:  # A memorised label is predicted, too; what was predicted before is of use.
+        suggested = predicted.copy()
         suggested[scores.suspects] = visits.other_class[scores.suspects]
         scores = dataclasses.replace(scores, suggested=suggested)
     return scores

@@ -105,12 +105,12 @@ class Automatic:
     def _found(self, values: np.ndarray, state: np.ndarray, epoch: np.ndarray) -> np.ndarray:
         percentile, end, last_epoch, _ = map(float, state)
         columns = dict(zip(COLUMNS, values.astype(np.float64).T, strict=True))
-        visits = noise_rate.pooled([columns]).seen()
+        visits = noise_rate.pooled([columns]).seen
         if end == 0 and (self._burn_in != AUTO or visits.memorised >= _MEMORISED):
             end = float(epoch) + 1
         is_late = percentile == 0 or epoch >= last_epoch + _INTERVAL
         if end and self._percentile == AUTO and is_late:
-            wrong = float(noise_rate.wrong_probabilities(visits)[0].mean())
+            wrong = float(visits.wrong_probabilities[0].mean())
             percentile, last_epoch = 1 - wrong, float(epoch)
         return np.array([percentile, end, last_epoch, visits.memorised], np.float32)
 

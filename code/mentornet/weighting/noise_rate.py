@@ -83,6 +83,7 @@ class Visits:
     other: np.ndarray
     other_class: np.ndarray
 
+    @functools.cached_property
     def seen(self) -> Visits:
         """Those of the samples that have one."""
         chosen = self.count > 0
@@ -96,6 +97,14 @@ class Visits:
         """
         suspects = self.wrong > 0.5
         return float(1 - self.last_wrong[suspects].mean()) if suspects.any() else 1.0
+
+    @functools.cached_property
+    def wrong_probabilities(self) -> tuple[np.ndarray, list[float]]:
+        """The probability that each label is wrong, and what else the share of wrong ones may be.
+
+        Of samples that each have a visit: float64 [n] in 0..1, and further estimates of its mean.
+        """
+        return _wrong_probabilities(self)
 
     @property
     def rank_score(self) -> np.ndarray:
@@ -152,7 +161,7 @@ def label_scores(visits: Visits) -> np.ndarray:
     seen, rank = visits.count > 0, visits.rank_score
     score = np.zeros(len(rank))
     if seen.any():
-        probability, _ = wrong_probabilities(visits.seen())
+        probability, _ = visits.seen.wrong_probabilities
         rising = IsotonicRegression(y_min=0, y_max=1).fit_transform(rank[seen], probability)
         score[seen] = (1 - _TIE_BREAK) * rising + _TIE_BREAK * rank[seen]
     return score
@@ -166,10 +175,11 @@ def estimate(labels: np.ndarray, num_classes: int, visits: Visits) -> NoiseRate:
       num_classes: number of classes.
       visits: of the samples.
     """
-    labels, visits = labels[visits.count > 0], visits.seen()
+    labels, visits = labels[visits.count > 0], visits.seen
     if not labels.size:
         return NoiseRate(0.0, 0.0, 1.0, np.zeros(num_classes), "no visits")
-    posterior, others = wrong_probabilities(visits)
+    posterior, others = visits.wrong_probabilities
+    others = list(others)
     if visits.memorised < _MEMORISED:
         others.append(_confident_learning(labels, num_classes, visits))
     rate = float(posterior.mean())
@@ -178,15 +188,7 @@ def estimate(labels: np.ndarray, num_classes: int, visits: Visits) -> NoiseRate:
     return NoiseRate(rate, float(low), float(high), by_class, "all visits")
 
 
-def wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[float]]:
-    """The probability that each label is wrong, and what else the share of wrong ones may be.
-
-    Args:
-      visits: of samples that each have one.
-
-    Returns:
-      float64 [n] in 0..1, and further estimates of its mean.
-    """
+def _wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[float]]:
     events, doubt = mixtures.beta_binomial_laws(visits.wrong, visits.count)
     found = [mixtures.normal_laws(visits.margin, number) for number in (1, 2, 3)]
     best = min(range(3), key=lambda k: found[k][1])

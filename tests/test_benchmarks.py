@@ -6,7 +6,10 @@ import pytest
 from helpers import run_anew as run  # Memory and start-up are among what is measured.
 
 RATIOS = {
-    "mentored_over_no_lrn",
+    "inception_over_arithmetic",
+    "inception_bfloat16_over_arithmetic",
+    "resnet8_over_arithmetic",
+    "airbench93_bfloat16_over_arithmetic",
     "mentored_over_unweighted",
     "mentored_over_stock",
     "script_over_bare",

@@ -100,7 +100,7 @@ def over_arithmetic(
             work()
             times.append([clock() for clock in _CLOCKS.values()])
         turns.append([np.subtract(end, start) for start, end in itertools.pairwise(times)])
-    seconds = np.array(turns[2:])  # [rounds, step or products, clocks]
+    seconds: np.ndarray = np.array(turns[2:])  # [rounds, step or products, clocks]
     samples[f"{name}_{precision}_and_products_s"] = seconds.tolist()
     operations = 6 * multiplications(build_student(name, 10)) * size
     arithmetic = np.median(seconds[:, 1], axis=0) * operations / (2.0 * _SIZE**3 * _PRODUCTS)

@@ -63,6 +63,8 @@ def test_a_curriculum_of_ones_own(tmp_path, monkeypatch):
         ("own:wrong", r"one weight in 0..1 per sample"),
         ("own:missing", "cannot be imported"),
         ("nowhere:half", "cannot be imported"),
+        ("os:system", "`vstar_fn` os:system cannot be called: "),
+        ("os:sep", "`vstar_fn` os:sep cannot be called: "),
     ):
         with pytest.raises(InputError, match=part):
             training_rows.generate(name, None, 100, 0)

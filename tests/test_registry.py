@@ -8,7 +8,7 @@ import pytest
 from helpers import ROOT, run
 
 from mentornet import InputError
-from mentornet.core.registry import Registry, import_object
+from mentornet.core.registry import Registry, call_object, import_object
 
 ONE = '''"""Adds one,
 and no more.
@@ -100,7 +100,7 @@ def test_tables_of_the_documents():
     assert "| `pair` | A label becomes the next class |\n" in "".join(texts)
     changed = texts[0].replace("becomes the next class", "becomes another class")
     assert changed != texts[0] and module.with_tables(changed) == texts[0]
-    changed = re.sub(r"(\| cifar10 \| 0.4 \| 0.)\d+", r"\g<1>999", texts[0])
+    changed = re.sub(r"(\| cifar10 \| 0.4 \| 8 \| 0.)\d+", r"\g<1>999", texts[0])
     assert changed != texts[0] and module.with_tables(changed) == texts[0]
 
 
@@ -117,3 +117,15 @@ def test_help_lists_every_entry(script, table):
     words = " ".join(output.split())
     for name, description in doc_tables().TABLES[table].registry.descriptions().items():
         assert f"{name}: {description}" in words
+
+
+def test_an_error_inside_the_users_function_keeps_its_traceback():
+    def adds(value):
+        return value + ""
+
+    with pytest.raises(TypeError, match="unsupported operand"):
+        call_object("studentnet", "own:adds", adds, 1)
+    for args in ((), (1, 2)):
+        with pytest.raises(InputError, match="`studentnet` own:adds cannot be called: .*argument"):
+            call_object("studentnet", "own:adds", adds, *args)
+    assert call_object("studentnet", "own:adds", adds, "a") == "a"

@@ -197,6 +197,7 @@ def test_a_network_of_ones_own(tmp_path, monkeypatch):
         ("own_network:wrong", "must return 7 logits"),
         ("own_network:none", "must return a keras.Model"),
         ("own_network:other", "cannot be imported"),
+        ("os:system", "`studentnet` os:system cannot be called: "),
         ("no_such_module:build", "cannot be imported"),
     ):
         with pytest.raises(InputError, match=part):

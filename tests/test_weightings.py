@@ -285,6 +285,7 @@ def test_wrong_weightings():
     for name, options, part in (
         ("gcee", {}, f"`weighting` must be one of {', '.join(WEIGHTINGS.names())}"),
         ("nowhere:factory", {}, "`weighting` nowhere:factory cannot be imported"),
+        ("os:system", {}, "`weighting` os:system cannot be called: "),
         ("gce", {"p": 0.7}, "`weighting_options` of gce are: q"),
         ("gce", {"q": 2}, "`q` must lie in 0..1"),
         ("elr", {"lambda": -1}, "`lambda` must not be negative"),

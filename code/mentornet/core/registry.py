@@ -9,6 +9,7 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+from collections.abc import Callable
 from importlib.abc import InspectLoader
 from typing import Any, NamedTuple
 
@@ -125,3 +126,19 @@ def import_object(argument: str, reference: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(f"`{argument}` {reference} cannot be imported: {error}") from None
+
+
+def call_object(
+    argument: str, reference: object, function: Callable[..., Any], *args: Any, **options: Any
+) -> Any:
+    """Calls what a user named. An error inside the user's own function stays as it is.
+
+    Raises:
+      InputError: it cannot be called, or not with these arguments.
+    """
+    try:
+        return function(*args, **options)
+    except TypeError as error:
+        if error.__traceback__ and error.__traceback__.tb_next:
+            raise
+        raise InputError(f"`{argument}` {reference} cannot be called: {error}") from None

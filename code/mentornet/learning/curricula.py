@@ -8,12 +8,12 @@ attribute `features` (`mentornet.features`).
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 
 import numpy as np
 
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import check
+from mentornet.core.registry import call_object, import_object
 from mentornet.weighting.features import FURTHER, RELEASE, check_names
 
 Curriculum = Callable[[np.ndarray, float | None], np.ndarray]
@@ -97,25 +97,22 @@ def find(name: str) -> Curriculum:
     Raises:
       InputError: the name is unknown, or there is no such module or function.
     """
-    module, _, function = name.partition(":")
-    if not function:
+    if ":" not in name:
         rule = f"`vstar_fn` must be one of {', '.join(CURRICULA)}, or 'module:function'."
         curriculum = name.removeprefix("vstar_")
         check(curriculum in CURRICULA, rule, vstar_fn=name)
         return CURRICULA[curriculum]
-    try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"`vstar_fn` {name} cannot be imported: {error}") from None
+    return import_object("vstar_fn", name)
 
 
 def targets(name: str, features: np.ndarray, gamma: float | None) -> np.ndarray:
     """The target weights of curriculum `name`, float64 [n].
 
     Raises:
-      InputError: see `find`; or the function does not return one weight in 0..1 per sample.
+      InputError: see `find`; or the function does not take two arguments, or return one weight in
+        0..1 per sample.
     """
-    weights = np.asarray(find(name)(features, gamma), np.float64)
+    weights = np.asarray(call_object("vstar_fn", name, find(name), features, gamma), np.float64)
     fits = weights.shape == (len(features),) and bool(((weights >= 0) & (weights <= 1)).all())
     rule = f"`vstar_fn` {name} must return one weight in 0..1 per sample."
     check(fits, rule, shape=weights.shape)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import keras
 
 from mentornet.core.errors import InputError, check
-from mentornet.core.registry import import_object
+from mentornet.core.registry import call_object, import_object
 from mentornet.students.recipes import Student
 
 
@@ -20,7 +20,7 @@ def own_student(name: str) -> Student:
 
     Raises:
       InputError: there is no such module or function; or, when the student is built, the function
-        returns no model, or one that does not fit images or classes.
+        does not take a number, returns no model, or one that does not fit images or classes.
     """
     build = functools.partial(_build, name, import_object("studentnet", name))
     return Student(build, takes_features=True)
@@ -37,7 +37,7 @@ def _build(
     """Builds the network on images, or rows, of this shape; its initial values follow the seed."""
     del dropout_rate
     keras.utils.set_random_seed(seed)
-    model = function(num_classes)
+    model = call_object("studentnet", name, function, num_classes)
     rule = f"`studentnet` {name} must return a keras.Model."
     check(isinstance(model, keras.Model), rule, returned=type(model).__name__)
     try:

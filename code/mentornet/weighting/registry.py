@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mentornet.config.weighting import WeightingConfig
 from mentornet.core.errors import InputError, check
-from mentornet.core.registry import import_object
+from mentornet.core.registry import call_object, import_object
 from mentornet.weighting.methods import WEIGHTINGS
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def make(
         raise InputError(
             f"`weighting_options` do not fit `weighting`: {error}. Received: {dict(options)!r}"
         ) from None
-    made = factory(context, **arguments)
+    made = call_object("weighting", weighting, factory, context, **arguments)
     check(callable(made), f"`weighting` {weighting} must return a function.", returned=made)
     return made
 

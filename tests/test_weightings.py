@@ -20,6 +20,10 @@ from mentornet.config.weighting import NamedWeighting, WeightingConfig
 from mentornet.learning import curricula
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.weighting import automatic, registry
+from mentornet.weighting.features import FURTHER, RELEASE
+from mentornet.weighting.history import SampleHistory
+from mentornet.weighting.mentor import MentorNet
+from mentornet.weighting.mentor_checkpoints import mentornet_fingerprint, save_mentornet
 from mentornet.weighting.methods import WEIGHTINGS
 from mentornet.weighting.protocol import Batch, Context, as_weighed
 
@@ -279,6 +283,42 @@ def test_self_paced_is_the_shipped_curriculum_but_for_its_approximation():
 def test_uniform_is_one():
     weighting = registry.make("uniform", Context(), {})
     assert (np.asarray(weighting(a_batch([0.0, 1.0, 9.0]))) == 1).all()
+
+
+def test_a_mentornet_as_a_weighting(tmp_path):
+    """Its labels, features and state; the second weighting of mixed samples shares the first's."""
+    ten = MentorNet(num_labels=10, features=(*RELEASE, *FURTHER))
+    options = {"mentor": ten, "loss_p_percentile": 0.5, "example_dropout_rates": "0,100"}
+    for label in ("zero", "given"):
+        context = Context(num_examples=20, num_classes=10)
+        weighting = registry.make("mentornet", context, options | {"label": label})
+        assert context.needs_history
+        assert {"loss_moving_average", *ten.tf1_variables} <= context.state.keys()
+        assert context.facts["mentornet_sha256"] == mentornet_fingerprint(ten)
+        past = SampleHistory(20).read(tf.constant([0, 1], tf.int64))
+        labels = tf.constant([7, 7], tf.int64)
+        weights = weighting(a_batch([1.0, 1.0], labels=labels, past=past)).before_dropout
+        further = [float(feature.compute(past)[0]) for feature in FURTHER.values()]
+        above = 1 - float(weighting.loss_moving_average)
+        expected = ten.sample_weights(
+            tf.constant([[1.0, above, 7.0 * (label == "given"), 60.0, *further]])
+        )
+        np.testing.assert_allclose(weights, np.tile(expected, (2, 1)), rtol=1e-5)
+    two = MentorNet()
+    first = registry.make("mentornet", Context(), {"mentor": two})
+    second = Context(first=first)
+    mixed = registry.make("mentornet", second, {"mentor": "mentornet_pd"})
+    assert mixed.mentor is two and not second.facts
+    save_mentornet(two, str(tmp_path / "two"))
+    for mentor in (two, str(tmp_path / "two")):
+        given = {"mentor": mentor, "label": "given"}
+        for classes in (None, 2):
+            context = Context(num_classes=classes)
+            registry.make("mentornet", context, given)
+            assert not context.needs_history
+        with pytest.raises(InputError, match="'given' needs a MentorNet with 3 labels"):
+            registry.make("mentornet", Context(num_classes=3), given)
+        registry.make("mentornet", Context(num_classes=3), given | {"label": "zero"})
 
 
 def test_wrong_weightings():

@@ -323,6 +323,9 @@ def test_a_mentornet_as_a_weighting(tmp_path):
         with pytest.raises(InputError, match="'given' needs a MentorNet with 3 labels"):
             registry.make("mentornet", Context(num_classes=3), given)
         registry.make("mentornet", Context(num_classes=3), given | {"label": "zero"})
+    unknown = MentorNet(features=(*RELEASE, "weather"))
+    with pytest.raises(InputError, match="features must be among .*features=.*weather"):
+        registry.make("mentornet", Context(), {"mentor": unknown})
 
 
 def test_wrong_weightings():

@@ -86,7 +86,7 @@ def alone(tmp_path_factory, train_flags):
     ids=["two", "four", "recomputed", "mixed"],
 )
 def test_devices_do_not_change_the_run(alone, train_flags, tmp_path, kind, values):
-    """inception (augmentation, drop-out of samples and units, history): parameters to 1e-5."""
+    """inception (augmentation, dropout of samples and units, history): parameters to 1e-5."""
     more = MIXED if kind == "mixed" else {}
     flags = train_flags(train_log_dir=tmp_path, **MENTORED, **more, **values)
     status, output = run(SCRIPT, *flags)

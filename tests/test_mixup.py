@@ -45,7 +45,7 @@ def softmax(logits):
 
 
 def reference_weights(mentor, losses, average, percentile, epoch):
-    """Weights and the new moving average (Jiang et al. 2018), without drop-out."""
+    """Weights and the new moving average (Jiang et al. 2018), without dropout."""
     losses = losses.astype(np.float32)[:, None]
     # The rank is counted from the largest loss.
     nearest = np.sort(losses.ravel())[::-1][round((len(losses) - 1) * (1 - percentile))]

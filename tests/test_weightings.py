@@ -145,7 +145,7 @@ def test_fit_and_saving(name, tmp_path):
 
 
 def weight_of(name, loss, options=None):
-    """The first weight of a sample in a batch of equal losses, without drop-out."""
+    """The first weight of a sample in a batch of equal losses, without dropout."""
     plain = {} if name == "gce" else {"example_dropout_rates": "0,100"}
     weighting = registry.make(name, Context(0), plain | (options or {}))
     batch = a_batch([loss, loss, loss])
@@ -265,7 +265,7 @@ def test_closed_forms_are_the_curricula(name, options, gamma):
 
 
 def test_self_paced_is_the_shipped_curriculum_but_for_its_approximation():
-    """Same moving average and drop-out; weights within the learned network's error."""
+    """Same moving average and dropout; weights within the learned network's error."""
     options = {"example_dropout_rates": "0.5,50,0.1,50"}
     closed: Any = registry.make("self_paced", Context(7), options)
     learned: Any = registry.make("mentornet", Context(7), {"mentor": "self_paced", **options})

@@ -33,7 +33,7 @@ class MentoredModel(keras.Model):
 
     evaluate() and predict() are the student's. The loss that fit() reports is the weighted one,
     the mean over the batch of weight times loss, as in the release; losses that layers add are
-    added as they are. Example drop-out and what the weighting sees as epoch depend on the
+    added as they are. Example dropout and what the weighting sees as epoch depend on the
     optimizer's iterations.
 
     A weighting that keeps a state of each sample (`elr`, or "auto") must be told `num_examples`,
@@ -51,7 +51,7 @@ class MentoredModel(keras.Model):
       mixup_alpha: if given, samples are mixed as by MentorMix (Jiang et al. 2020, Algorithm 1);
         metrics are those of the samples as they were.
       second_reweight: whether the mixed samples are weighted again.
-      seed: of the example drop-out, and of what is mixed.
+      seed: of the example dropout, and of what is mixed.
       weighting: another weighting than the MentorNet's: a name in
         `mentornet.weighting.methods`, "module:factory", or a factory itself (with
         which the model can be saved only if it can be imported).

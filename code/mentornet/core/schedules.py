@@ -24,7 +24,7 @@ def epoch_percentage(global_step: Any, max_number_of_steps: Any) -> Any:
 
 
 def dropout_rates(spec: str | Sequence[float]) -> list[float]:
-    """Expands "rate,epochs,rate,epochs,..." to one example drop-out rate per epoch.
+    """Expands "rate,epochs,rate,epochs,..." to one example dropout rate per epoch.
 
     Args:
       spec: e.g. "0.5,17,0.05,78,1.0,5": half of the samples in the first 17 epochs, ...; or the

@@ -34,7 +34,7 @@ class Seen:
       old: the columns before, by name.
       labels: int64, as given.
       losses: nats.
-      weights: before example drop-out.
+      weights: before example dropout.
       logits: float32 [batch, classes].
       count: how often each sample has been seen, this time included.
       rate: share of this time in a running mean: 1 / count, at least 5 %.
@@ -229,7 +229,7 @@ class SampleHistory(tf.Module):
           positions: int64 [batch].
           labels: int64 [batch].
           losses: float32 [batch, 1].
-          weights: float32 [batch, 1], before example drop-out.
+          weights: float32 [batch, 1], before example dropout.
           logits: float32 [batch, classes].
         """
         labels = tf.cast(labels, tf.int64)

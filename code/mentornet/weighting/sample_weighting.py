@@ -20,7 +20,7 @@ from mentornet.weighting.mentor import MentorNet
 class WeightedBatch(NamedTuple):
     """What one step of the weighting computed: float32 [batch, 1] weights, and scalars.
 
-    `before_dropout` are the weights without the zeros of example drop-out; `global_size`, int32, is
+    `before_dropout` are the weights without the zeros of example dropout; `global_size`, int32, is
     the number of samples of all replicas. `rules` are what was found automatically, if anything is.
     """
 
@@ -46,9 +46,9 @@ class SampleWeighting(tf.Module):
       mentor: the MentorNet (or a `mentornet.weighting.curriculum.ClosedForm`).
       loss_p_percentile, burn_in_epoch, fixed_epoch_after_burn_in, loss_moving_average_decay,
       example_dropout_rates: see `mentornet.config.weighting.WeightingConfig`.
-      seed: of the example drop-out; which samples a step drops depends on (seed, global_step).
+      seed: of the example dropout; which samples a step drops depends on (seed, global_step).
       loss_moving_average: the variable to use, by default a new one.
-      dropout_stream: of the example drop-out's random numbers.
+      dropout_stream: of the example dropout's random numbers.
       automatic: finds what is "auto".
 
     Attributes:
@@ -149,7 +149,7 @@ class SampleWeighting(tf.Module):
     ) -> WeightedBatch:
         """Like a call, and returns what else was computed on the way.
 
-        In a replica of tf.distribute, percentile, moving average and example drop-out are those of
+        In a replica of tf.distribute, percentile, moving average and example dropout are those of
         the global batch, the replicas' samples one after the other.
         """
         config = self.config
@@ -163,7 +163,7 @@ class SampleWeighting(tf.Module):
             rules = self._automatic.rules(epoch)
             percentile, fixed_epoch = rules.percentile, rules.fixed_epoch
         if config.fixed_epoch_after_burn_in:
-            # Kept from the release: this freezes the drop-out rate, too.
+            # Kept from the release: this freezes the dropout rate, too.
             epoch = tf.minimum(epoch, fixed_epoch)
         percentile_loss = nearest_percentile(global_losses, percentile)
         decay = config.loss_moving_average_decay
@@ -197,7 +197,7 @@ class SampleWeighting(tf.Module):
         return [tf.cast(further[name], tf.float32)[:, None] for name in names]
 
     def _kept(self, batch_size: tf.Tensor, rate: tf.Tensor, global_step: tf.Tensor) -> tf.Tensor:
-        """1 for the samples that example drop-out keeps, 0 for the others. float32 [batch, 1]."""
+        """1 for the samples that example dropout keeps, 0 for the others. float32 [batch, 1]."""
         num_kept = tf.cast(tf.cast(batch_size, tf.float64) * (1 - rate), tf.int32)
         seed = seed_for(self.seed, global_step, self._stream)
         permutation = tf.argsort(tf.random.stateless_uniform([batch_size], seed))

@@ -143,7 +143,7 @@ def test_timeout(digits, tmp_path, capsys):
 def test_a_flag_that_disagrees_is_named(trained, digits, tmp_path, capsys):
     job.run(config(trained, digits, tmp_path, studentnet="resnet101"))
     output = capsys.readouterr().out
-    assert output.count("--studentnet=resnet101 is ignored: the checkpoint's is inception") == 1
+    assert output.count("--studentnet=resnet101 is ignored: the checkpoint has inception") == 1
     assert len(rows(tmp_path)) == 3
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from mentornet.core import files
 from mentornet.core.errors import InputError
 
-# What TensorFlow raises for a checkpoint that is missing, damaged or of another model.
+# Errors that TensorFlow raises for a checkpoint that is missing, damaged or of another model.
 READ_ERRORS = (
     tf.errors.OpError,
     AssertionError,
@@ -45,10 +45,10 @@ def is_prefix(path: str | pathlib.Path) -> bool:
 
 
 def write_checkpoint(prefix: str | pathlib.Path, tensors: dict[str, tf.Tensor]) -> None:
-    """Writes a TensorFlow 1 checkpoint, and `checkpoint` beside it, which names it as the latest.
+    """Writes a TensorFlow 1 checkpoint, and a file `checkpoint` that names it as the latest.
 
     Args:
-      prefix: files `<prefix>.index` and `<prefix>.data-00000-of-00001` are made.
+      prefix: files `<prefix>.index` and `<prefix>.data-00000-of-00001` are written.
       tensors: name -> value.
 
     Raises:

@@ -72,7 +72,7 @@ def write_losses(
 
     Raises:
       InputError: there is no checkpoint or no sample with a clean label, or the file cannot be
-          written.
+        written.
     """
     check(batch_size >= 1, "`batch_size` must be at least 1.", batch_size=batch_size)
     prefix = find_latest(checkpoint_dir)

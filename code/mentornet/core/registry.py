@@ -24,7 +24,8 @@ class _Place(NamedTuple):
 
 class Registry:
     """The entries of a package by name; to add an entry, add a file.
-     The module of an entry defines `attribute`. The entry's name is that of the file, its
+
+    The module of an entry defines `attribute`. The entry's name is that of the file, its
     description the first paragraph of the module's docstring. A module with several entries lists
     their names and descriptions in a literal `NAMES = {"name": "Description.", ...}`, and its
     `attribute` is then a mapping with these keys. Modules whose names begin with "_" are helpers,

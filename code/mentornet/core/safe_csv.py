@@ -52,11 +52,11 @@ def read_table(data: bytes, name: str) -> tuple[list[str], list[tuple[int, list[
       name: the file's name in messages.
 
     Returns:
-        The header, empty if there is none, and for each row its line number and its cells.
+      The header, empty if there is none, and for each row its line number and its cells.
 
-      Raises:
-        InputError: the encoding is not UTF-8, quotes are broken, or a row's number of cells differs
-          from the header's.
+    Raises:
+      InputError: the encoding is not UTF-8, quotes are broken, or a row's number of cells differs
+        from the header's.
     """
     try:
         text = data.decode("utf-8-sig")

@@ -123,7 +123,8 @@ def rate_shape(spec: str) -> tuple[tuple[float, float], ...]:
 
 def follow_shape(spec: str, rate: float, num_steps: int) -> PiecewiseLinear:
     """The rate at each step of a training with `num_steps` steps; see `rate_shape`.
-     A share means the step int(share * num_steps); if two shares mean the same step, the last
+
+    A share means the step int(share * num_steps); if two shares mean the same step, the last
     counts.
     """
     points = {int(share * num_steps): rate * factor for share, factor in rate_shape(spec)}

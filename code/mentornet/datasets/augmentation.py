@@ -211,7 +211,8 @@ def standardize(images: tf.Tensor, standardization: str = "image") -> tf.Tensor:
 
 def views(images: tf.Tensor) -> list[tuple[float, tf.Tensor]]:
     """The views of each image for test-time augmentation, and the weight of each view's logits.
-     The image and its mirror image have weight 1/4 each; the image shifted by one pixel up and
+
+    The image and its mirror image have weight 1/4 each; the image shifted by one pixel up and
     left, and down and right, and the mirror images of both, 1/8 each (Jordan 2024, section 3.5).
     New pixels are reflected at the border.
 

@@ -58,7 +58,8 @@ class CorrectConfig:
 
 def correct(config: CorrectConfig) -> dict[str, Any]:
     """Writes corrected records in the layout of the original ones, completely or not at all.
-     Labels are replaced, and samples that are not usable are left out; everything else in the
+
+    Labels are replaced, and samples that are not usable are left out; everything else in the
     records (image bytes, ids, clean labels, trusted marks) is kept. Samples that the file does not
     mention keep their given label.
 

@@ -31,11 +31,11 @@ def read_export(data: bytes, name: str) -> list[tuple[str, dict[str, str]]]:
       name: the file's name in messages.
 
     Returns:
-        For each annotation its place in the file, for messages, and a row with the columns `id`,
-        `given_label`, `corrected_label`, and `path` and `score` if the task has them.
+      For each annotation its place in the file, for messages, and a row with the columns `id`,
+      `given_label`, `corrected_label`, and `path` and `score` if the task has them.
 
-      Raises:
-        InputError: the encoding is not UTF-8, or the file is not JSON of this form.
+    Raises:
+      InputError: the encoding is not UTF-8, or the file is not JSON of this form.
     """
     try:
         tasks = json.loads(data.decode("utf-8-sig"))

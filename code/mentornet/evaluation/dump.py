@@ -23,15 +23,15 @@ def choose(examples: records.Examples, num_samples: int | None, seed: int) -> np
 
     Args:
       examples: a split.
-        num_samples: size of a random subset, in which given labels are as balanced as possible;
-          None selects all.
-        seed: of the subset.
+      num_samples: size of a random subset, in which given labels are as balanced as possible;
+        None selects all.
+      seed: of the subset.
 
-      Returns:
-        Increasing positions, int [m].
+    Returns:
+      Increasing positions, int [m].
 
-      Raises:
-        InputError: there are no such samples, or fewer than `num_samples`.
+    Raises:
+      InputError: there are no such samples, or fewer than `num_samples`.
     """
     known = examples.trusted if examples.trusted.any() else examples.clean_labels >= 0
     candidates = np.flatnonzero(known)

@@ -64,12 +64,12 @@ def load_trained(
 
     Args:
       checkpoint: a checkpoint's prefix, or a run's train_log_dir (its latest checkpoint).
-        studentnet, dataset_name: for checkpoints of the release, which do not record them.
-        data_dir: records whose manifest names the classes; by default the run's.
+      studentnet, dataset_name: for checkpoints of the release, which do not record them.
+      data_dir: records whose manifest names the classes; by default the run's.
 
-      Raises:
-        InputError: there is no checkpoint, it cannot be read, or it is the release's and
-          `studentnet` or `dataset_name` is missing.
+    Raises:
+      InputError: there is no checkpoint, it cannot be read, or it is the release's and
+        `studentnet` or `dataset_name` is missing.
     """
     prefix = checkpoint if is_prefix(checkpoint) else find_latest(checkpoint)
     step = checkpoint_step(prefix)
@@ -195,17 +195,17 @@ def export(trained: TrainedStudent, output: str, file_format: str) -> None:
 
     Args:
       trained: see `load_trained`.
-        output: a folder for "tf1" and "saved_model", a file for the others. Except for "tf1", the
-          class names are written as well, to `class_names.json` in the folder or to
-          `<file without its suffix>.class_names.json`.
-        file_format: "tf1", a checkpoint that the release's cifar_eval.py restores; "keras", the
-          network from preprocessed images to logits, of built-in Keras layers; "saved_model" and
-          "onnx", from uint8 images [n, height, width, channels], or features float32
-          [n, num_features], to float32 probabilities [n, classes].
+      output: a folder for "tf1" and "saved_model", a file for the others. Except for "tf1", the
+        class names are written as well, to `class_names.json` in the folder or to
+        `<file without its suffix>.class_names.json`.
+      file_format: "tf1", a checkpoint that the release's cifar_eval.py restores; "keras", the
+        network from preprocessed images to logits, of built-in Keras layers; "saved_model" and
+        "onnx", from uint8 images [n, height, width, channels], or features float32
+        [n, num_features], to float32 probabilities [n, classes].
 
-      Raises:
-        InputError: the format is unknown, `output` has the wrong suffix or cannot be written, the
-          release does not have the student, or a package is missing.
+    Raises:
+      InputError: the format is unknown, `output` has the wrong suffix or cannot be written, the
+        release does not have the student, or a package is missing.
     """
     rule = f"`format` must be one of {', '.join(_WRITERS)}."
     check(file_format in _WRITERS, rule, format=file_format)

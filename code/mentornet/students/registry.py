@@ -51,13 +51,13 @@ def build_student(
       num_classes: number of logits.
       seed: of the initial parameters.
       image_shape: (height, width, channels); (num_features,) of rows of features.
-        dropout_rate: of the dropout inside the student; None is the network's default.
-        dtype_policy: a Keras dtype policy for the layers, e.g. "mixed_bfloat16".
+      dropout_rate: of the dropout inside the student; None is the network's default.
+      dtype_policy: a Keras dtype policy for the layers, e.g. "mixed_bfloat16".
 
-      Returns:
-        A model from standardised images, float32 [batch, height, width, channels], or from raw
-        features, float32 [batch, num_features], to logits [batch, num_classes], float32 unless
-        `dtype_policy` says otherwise.
+    Returns:
+      A model from standardised images, float32 [batch, height, width, channels], or from raw
+      features, float32 [batch, num_features], to logits [batch, num_classes], float32 unless
+      `dtype_policy` says otherwise.
 
     Raises:
       InputError: the name is unknown, num_classes is below 2, or the network takes images only.

@@ -30,11 +30,11 @@ class Cluster:
     """The machines that TF_CONFIG names, one worker each; this machine if it is unset.
 
     Attributes:
-        workers: "host:port" of each; the "chief" of TF_CONFIG, if there is one, is the first.
-        index: which of them this process is; the first is the chief, the only one that writes.
+      workers: "host:port" of each; the "chief" of TF_CONFIG, if there is one, is the first.
+      index: which of them this process is; the first is the chief, the only one that writes.
 
-      Raises:
-        InputError: TF_CONFIG does not have the required form.
+    Raises:
+      InputError: TF_CONFIG does not have the required form.
     """
 
     def __init__(self) -> None:

@@ -39,15 +39,15 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
 
     Args:
       config: the run.
-        relearn: trains a MentorNet further, for `mentornet_update_epochs`.
+      relearn: trains a MentorNet further, for `mentornet_update_epochs`.
 
-      Returns:
-        The number of steps done; less than configured if a signal stopped the run.
+    Returns:
+      The number of steps done; less than configured if a signal stopped the run.
 
-      Raises:
-        InputError: the data set, the student, the MentorNet or the folder cannot be used; the loss
-          is not finite (the message names the step; the last good checkpoint is kept); another
-          process uses the folder; the devices or the other workers are unavailable.
+    Raises:
+      InputError: the data set, the student, the MentorNet or the folder cannot be used; the loss
+        is not finite (the message names the step; the last good checkpoint is kept); another
+        process uses the folder; the devices or the other workers are unavailable.
       WorkerLostError: lost contact with another worker.
     """
     cluster = distribution.Cluster()

@@ -31,12 +31,12 @@ class MentorUpdates:
 
     Args:
       config: of a mentored run with `mentornet_update_epochs`.
-        trainer: its student computes the losses, and its MentorNet is replaced.
-        examples: the training split.
-        relearn: trains a MentorNet further on a dump of the trusted samples.
+      trainer: its student computes the losses, and its MentorNet is replaced.
+      examples: the training split.
+      relearn: trains a MentorNet further on a dump of the trusted samples.
 
-      Raises:
-        InputError: there are no trusted samples, or the MentorNet has additional features.
+    Raises:
+      InputError: there are no trusted samples, or the MentorNet has additional features.
     """
 
     def __init__(

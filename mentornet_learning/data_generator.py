@@ -50,9 +50,8 @@ def main() -> None:
     check_count("seed", FLAGS.seed, 0)
     check(bool(FLAGS.outdir), "`outdir` must name a folder.", outdir=FLAGS.outdir)
     source, vstar_fn = FLAGS.input_csv_filename, FLAGS.vstar_fn
-    rule = (
-        f"`input_csv_filename` goes only with vstar_fn={training_rows.DATA_DRIVEN}, which needs it."
-    )
+    needed = training_rows.DATA_DRIVEN
+    rule = f"`input_csv_filename` can only be used with vstar_fn={needed}, which needs it."
     fits = (vstar_fn == training_rows.DATA_DRIVEN) == bool(source)
     check(fits, rule, vstar_fn=vstar_fn, input_csv_filename=source)
     if vstar_fn != training_rows.DATA_DRIVEN:

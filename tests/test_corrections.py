@@ -191,7 +191,7 @@ def test_what_else_is_refused(tmp_path, prepared):
     made = str(tmp_path / "made")
     for path, output_dir, above, message in (
         (tmp_path / "none.csv", made, None, "none.csv cannot be read: No such file"),
-        (report, made, None, "a report's labels.csv goes with `accept_above`"),
+        (report, made, None, "a report's labels.csv needs `accept_above`"),
         (report, made, 0.5, "`label_score` must lie in 0..1"),
         (good, made, 0.9, "must have the columns id, given_label, predicted_label, label_score"),
         (good, made, 95, "`accept_above` must lie in 0..1"),

@@ -168,7 +168,7 @@ def test_files_that_are_refused(known):
     for encoding in ("cp1252", "utf-16"):
         with pytest.raises(InputError, match="must be UTF-8"):
             decide(known, task, encoding=encoding)
-    with pytest.raises(InputError, match="`accept_above` goes with a report's labels.csv"):
+    with pytest.raises(InputError, match="`accept_above` needs a report's labels.csv"):
         decide(known, task, accept_above=0.5)
     for data, message in ((b"[{", "is not valid JSON"), (b"{}", "exported from Label Studio")):
         with pytest.raises(InputError, match=message):

@@ -84,7 +84,7 @@ def test_test_records_by_default(tmp_path):
     """`val` beside the training's folder, unless another is given."""
     train, val = tmp_path / "0.4", tmp_path / "val"
     train.mkdir()
-    with pytest.raises(InputError, match="there is no `val` beside `data_dir`"):
+    with pytest.raises(InputError, match="there is no `val` next to `data_dir`"):
         learn.eval_records(str(train), "")
     val.mkdir()
     for data_dir in (str(train), f"{train}/"):

@@ -376,13 +376,13 @@ def test_listing_needs_no_tensorflow():
     [
         ("baseline", ["--weighting=mentornet"], "needs cifar_train_mentornet.py"),
         ("baseline", ["--weighting=gcee"], "`weighting` must be one of"),
-        ("baseline", ["--weighting_options=q=1"], "does not go with --weighting=uniform"),
+        ("baseline", ["--weighting_options=q=1"], "cannot be used with --weighting=uniform"),
         ("baseline", ["--weighting=gce", "--weighting_options=q"], "must be name=value"),
         ("mentornet", ["--weighting=gce", "--burn_in_epoch=3"], "--burn_in_epoch does not go"),
         (
             "mentornet",
             ["--weighting=self_paced", "--trained_mentornet_dir=mentornet_pd"],
-            "--trained_mentornet_dir does not go with --weighting=self_paced",
+            "--trained_mentornet_dir cannot be used with --weighting=self_paced",
         ),
     ],
 )

@@ -74,7 +74,7 @@ def read_corrections(
         unknown, or an id has conflicting decisions.
     """
     is_json = data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"[", b"{"))
-    rule = f"`accept_above` goes with a report's labels.csv, not with JSON ({name})."
+    rule = f"`accept_above` needs a report's labels.csv, not JSON ({name})."
     check(not is_json or accept_above is None, rule, accept_above=accept_above)
     rows = label_studio.read_export(data, name) if is_json else _table(data, name, accept_above)
     parser = _Rows(known)
@@ -100,7 +100,7 @@ def _table(data: bytes, name: str, accept_above: float | None) -> list[tuple[str
     header, rows = read_table(data, name)
     rule = f"`corrections` {name} must have the columns {', '.join(needed)}"
     if accept_above is None and {*_REPORTED} <= {*header}:
-        rule += "; a report's labels.csv goes with `accept_above`"
+        rule += "; a report's labels.csv needs `accept_above`"
     whole = len({*header}) == len(header) and {*needed} <= {*header}
     check(whole, f"{rule}.", columns=",".join(header)[:200])
     return [(f"{name}, line {line}", dict(zip(header, cells, strict=True))) for line, cells in rows]

@@ -217,7 +217,7 @@ def _read(batches: Iterable[Batch]) -> Iterator[Batch]:
         except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
             reason = error.message.splitlines()[0]
             raise InputError(
-                f"A batch cannot be read; the last checkpoint stays: {reason}"
+                f"A batch cannot be read; the last checkpoint is kept: {reason}"
             ) from None
         if batch is None:
             return

@@ -1,4 +1,4 @@
-"""Finding wrong labels: a run's own scores beside cleanlab's, at equal compute.
+"""Finding wrong labels: compares a run's own scores with cleanlab's, at equal compute.
 
     python benchmarks/label_errors.py RUN_DIR [RUN_DIR ...] --output_dir=DIR
 
@@ -29,14 +29,14 @@ from mentornet.core.errors import InputError, check
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output_dir", "", "Folder of the results.")
 flags.DEFINE_string(
-    "data_dir", "", "Training records; by default those that the runs were trained on."
+    "data_dir", "", "Training records; by default those on which the runs were trained."
 )
 
 _FOLDS = 5
 
 
 def fold_config(run: dict[str, Any]) -> TrainConfig:
-    """A run's configuration without a MentorNet and with a fold's share of the steps."""
+    """A run's configuration, without a MentorNet and with a fold's share of the steps."""
     steps = run["max_number_of_steps"] // _FOLDS
     values = run | {"weighting": None, "mentornet_update_epochs": ()}
     values |= {"record_sample_weights": False, "max_number_of_steps": steps}
@@ -85,7 +85,7 @@ def out_of_fold(config: TrainConfig, examples: Any, num_classes: int, augment: b
 
 
 def cleanlab_scores(run: dict[str, Any], scores: Any) -> dict[str, np.ndarray]:
-    """cleanlab's scores, higher for labels that are more likely wrong."""
+    """cleanlab's scores, higher for labels that are more likely to be wrong."""
     from cleanlab.rank import get_label_quality_scores
 
     augment = scores.info.augment if run["augment"] is None else run["augment"]

@@ -24,7 +24,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    """Defines the flags; only the script does, so that both scripts can be imported."""
+    """Defines the flags; called only by the script, so that it can be imported without them."""
     flags.DEFINE_string("train_dir", "", "Folder of the checkpoint.")
     flags.DEFINE_string("data_path", "", "Folder of tr.npz and ts.npz.")
     flags.DEFINE_integer("mini_batch_size", 512, "Rows per step.")

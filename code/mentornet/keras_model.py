@@ -36,9 +36,9 @@ class MentoredModel(keras.Model):
     weighted. Example dropout and the epoch that the weighting sees depend on the optimizer's
     iterations.
 
-    A weighting that keeps per-sample state (`elr`, or "auto") needs `num_examples`, and the samples'
-    positions: fit() then takes `{"inputs": x, "positions": positions}` instead of x, with positions
-    int [samples] in 0..num_examples - 1; evaluate() and predict() take either.
+    A weighting that keeps per-sample state (`elr`, or "auto") needs `num_examples` and positions:
+    fit() then takes `{"inputs": x, "positions": positions}` instead of x, with positions int
+    [samples] in 0..num_examples - 1; evaluate() and predict() take either.
 
     Args:
       student: any keras.Model.
@@ -134,9 +134,7 @@ class MentoredModel(keras.Model):
     def _find_mentor(self, mentor: MentorNet | str) -> MentorNet | None:
         if self._other is not None:
             changed = [k for k, v in self._settings.items() if v != getattr(_DEFAULTS, k)]
-            rule = (
-                f"{', '.join(changed)}: for MentorNets only; `weighting` has `weighting_options`."
-            )
+            rule = f"{', '.join(changed)}: for a MentorNet; `weighting` has `weighting_options`."
             check(not changed, rule, weighting=self._other)
             return None
         rule = "`weighting_options` needs `weighting`; a MentorNet has its own arguments."

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-# Files that take longest come first, so that no worker is left alone with one at the end.
+# The slowest files come first, so that no worker is left with one at the end.
 _LONGEST = ("distribution", "launch", "benchmarks", "docs", "learning", "training", "features")
 
 
@@ -28,7 +28,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def train_flags(digits: pathlib.Path) -> Callable[..., list[str]]:
-    """Flags of a training script on the digits; keywords are added or take precedence."""
+    """Flags of a training script for the digits; keywords add or override flags."""
 
     def flags(**values: object) -> list[str]:
         defaults = {

@@ -1,4 +1,4 @@
-"""Helpers of the tests: paths, scripts run as processes, runs compared, pages looked at."""
+"""Test helpers: paths, running scripts as processes, comparing runs, opening pages in a browser."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SCRIPT = "code/cifar_train_mentornet.py"
 
 
 def times(quick: int, full: int) -> int:
-    """How often a test of tests/faults tries: `full` times under MENTORNET_FAULTS=full."""
+    """Number of tries of a test in tests/faults: `full` with MENTORNET_FAULTS=full."""
     return full if os.environ.get("MENTORNET_FAULTS") == "full" else quick
 
 
@@ -48,7 +48,7 @@ def start(script: str, *flags: str, **environment: str) -> subprocess.Popen[str]
 
 
 def run_anew(script: str, *flags: str) -> tuple[int, str]:
-    """Exit status and output (standard error included) of a script, in a process of its own."""
+    """Exit status and output (standard error included) of a script, run in a new process."""
     process = start(script, *flags)
     output, _ = process.communicate(timeout=300)
     return process.returncode, output
@@ -100,13 +100,13 @@ _warm_server = functools.cache(WarmServer)  # Ends with the tests, when its inpu
 
 
 def run(script: str | pathlib.Path, *flags: str) -> tuple[int, str]:
-    """Like `run_anew`, sooner: in a fork of a process that has imported TensorFlow."""
+    """Like `run_anew`, but faster: in a fork of a process that has imported TensorFlow."""
     status, _, output = _warm_server().run(script, *flags)
     return status, output
 
 
 def latest_state(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """Every tensor of a run's latest checkpoint but its configuration."""
+    """Every tensor of a run's latest checkpoint except its configuration."""
     import tensorflow as tf
 
     from mentornet.runs.checkpoints import find_latest

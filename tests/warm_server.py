@@ -22,7 +22,7 @@ import tensorflow
 
 
 def become(command: dict[str, Any], output: int) -> None:
-    """Turns this process into that of the script, as far as it can tell."""
+    """Makes this process look like that of the script."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)

@@ -100,8 +100,8 @@ class Column:
 
     Attributes:
       update: from a step's `Seen` to the new value, [batch].
-      absent: the value with which a run of an older version, that did not have the column, goes on;
-        None if it cannot.
+      absent: the value with which a run of an older version, without the column, is resumed; None
+        if it cannot be.
     """
 
     update: Callable[[Seen], tf.Tensor]
@@ -122,8 +122,8 @@ COLUMNS = {
     # The class predicted last, and the probability that the student gave it.
     "prediction": Column(lambda seen: tf.cast(seen.prediction, tf.float32)),
     "probability": Column(lambda seen: seen.probability(seen.prediction)),
-    # Without forgetting. These count visits of their own: a run that a version without them began
-    # goes on with none, so that its plain means are exact over the visits since.
+    # Without decay. These have their own count of visits: a run started by a version without them
+    # continues from 0, so that its plain means are exact over the visits since then.
     "num_counted": Column(lambda seen: seen.old["num_counted"] + 1, absent=0),
     # Wrong events: the visits at which the prediction was not the given label.
     "num_wrong": Column(

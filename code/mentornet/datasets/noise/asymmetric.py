@@ -1,5 +1,5 @@
-"""A label becomes its look-alike (CIFAR-10: truck -> automobile, bird -> airplane, deer -> horse,
-cat <-> dog).
+"""A label becomes that of a similar class (CIFAR-10: truck -> automobile, bird -> airplane,
+deer -> horse, cat <-> dog).
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Labels are those of `noise_file` (.npy, or .npz with `noise_key`): human ones, for example."""
+"""Labels are read from `noise_file` (.npy, or .npz with `noise_key`): human ones, for example."""
 
 import numpy as np
 

@@ -123,7 +123,7 @@ def find_columns(schema: pa.Schema, options: Options, where: str) -> Columns:
         return Columns(label, file, (), None, extra)
     index = ("id", "__index_level_0__")
     features = tuple(name for name in rest if name not in index)
-    rule = f"{where} must have a column `image`, or features beside {label!r}."
+    rule = f"{where} must have a column `image`, or features, in addition to {label!r}."
     check(bool(features), rule, columns=list(kinds))
     bad = {name: str(rest[name]) for name in features if not _is_number(rest[name])}
     rule = f"{where}: features must be numbers; encode or drop the other columns."

@@ -1,4 +1,4 @@
-"""The 1,797 digits of scikit-learn (8x8), scaled to 32x32x3; one in five is for testing."""
+"""The 1,797 digits of scikit-learn (8x8), scaled to 32x32x3; one in five is used for testing."""
 
 from __future__ import annotations
 

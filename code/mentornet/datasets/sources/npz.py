@@ -1,6 +1,6 @@
 """An .npz file with `images` uint8 [n, height, width(, 3)], or `features` [n, d] of numbers;
-`labels` [n], and perhaps `clean_labels`, `paths`, `feature_names` and the same of a test split,
-`test_images` and so on.
+`labels` [n], and optionally `clean_labels`, `paths`, `feature_names`, and the same for a test
+split, as `test_images` and so on.
 """
 
 from __future__ import annotations

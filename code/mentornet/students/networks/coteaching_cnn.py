@@ -1,4 +1,4 @@
-"""The network of nine layers of Co-teaching (Han et al. 2018, table 2); 4,434,570 parameters."""
+"""The nine-layer network of Co-teaching (Han et al. 2018, table 2); 4,434,570 parameters."""
 
 from __future__ import annotations
 

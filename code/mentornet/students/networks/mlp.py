@@ -1,4 +1,4 @@
-"""Two hidden layers of 256 units, for features; 85,002 parameters for 64 of them."""
+"""Two hidden layers of 256 units, for features; 85,002 parameters for 64 features."""
 
 from __future__ import annotations
 

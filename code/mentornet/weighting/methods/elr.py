@@ -1,4 +1,4 @@
-"""Early-learning regularisation: keeps each prediction near the moving average of those before.
+"""Early-learning regularisation: keeps predictions close to the moving average of earlier ones.
 Options `beta`, `lambda`.
 """
 

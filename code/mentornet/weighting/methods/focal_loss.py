@@ -1,4 +1,4 @@
-"""Focal loss: (1 - p) ** gamma, p the probability of the given label; hard samples count most.
+"""Focal loss: (1 - p) ** gamma, with p the probability of the given label; favours hard samples.
 Option `gamma`, and the settings.
 """
 

@@ -1,4 +1,4 @@
-"""Generalised cross entropy: a sample weighs p ** q, p the probability of its given label.
+"""Generalised cross entropy: the weight is p ** q, with p the probability of the given label.
 Option `q`.
 """
 

@@ -1,5 +1,5 @@
-"""A MentorNet: a small network from a sample's loss to its weight (Jiang et al. 2018).
-It has flags of its own.
+"""A MentorNet: a small network that computes a sample's weight from its loss (Jiang et al. 2018).
+It has its own flags.
 """
 
 from __future__ import annotations

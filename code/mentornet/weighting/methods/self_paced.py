@@ -1,4 +1,4 @@
-"""Self-paced learning: 1 where the loss is at most its moving average, else 0. Options: the
+"""Self-paced learning: 1 if the loss is at most its moving average, else 0. Options: the
 settings.
 """
 

@@ -1,4 +1,4 @@
-"""Every sample weighs 1: the baseline."""
+"""Every sample has weight 1: the baseline."""
 
 from __future__ import annotations
 

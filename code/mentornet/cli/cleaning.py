@@ -60,6 +60,7 @@ class Data:
 
     @property
     def manifest(self) -> dict[str, Any]:
+        """The manifest of the training records."""
         return read_manifest(self.train) or {}
 
 

@@ -18,6 +18,7 @@ flags.disclaim_key_flags()  # Flags belong to the program that was started.
 
 
 def warn(message: str) -> None:
+    """Prints a warning to standard error."""
     print(f"WARNING: {message}", file=sys.stderr, flush=True)
 
 

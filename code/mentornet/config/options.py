@@ -84,14 +84,17 @@ class Field:
 
     @property
     def type(self) -> Any:
+        """The type of the option's value where that is not None."""
         return self.types[0]
 
     @property
     def flag(self) -> str:
+        """Name of the flag."""
         return self.option.flag or self.name
 
     @property
     def is_nested(self) -> bool:
+        """Whether the field holds another configuration."""
         return dataclasses.is_dataclass(self.type)
 
 
@@ -169,11 +172,13 @@ def at_least(lowest: int) -> Check:
 
 
 def positive(name: str, value: float) -> None:
+    """Check for a finite number above 0."""
     rule = f"`{name}` must be a positive number."
     check(math.isfinite(value) and value > 0, rule, **{name: value})
 
 
 def not_negative(name: str, value: float) -> None:
+    """Check for a number of at least 0."""
     check(value >= 0, f"`{name}` must not be negative.", **{name: value})
 
 
@@ -223,8 +228,10 @@ def read_by(read: Callable[[Any], Any]) -> Check:
 
 
 def folder(name: str, value: str) -> None:
+    """Check for the name of a folder."""
     check(bool(value), f"`{name}` must name a folder.", **{name: value})
 
 
 def not_empty(name: str, value: str) -> None:
+    """Check for a string that is not empty."""
     check(bool(value), f"`{name}` must not be empty.", **{name: value})

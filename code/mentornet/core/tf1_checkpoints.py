@@ -25,6 +25,7 @@ READ_ERRORS = (
 
 
 def open_checkpoint(prefix: str) -> Any:
+    """A reader of a checkpoint; raises InputError if it cannot be read."""
     try:
         return tf.train.load_checkpoint(prefix)
     except READ_ERRORS as error:
@@ -33,6 +34,7 @@ def open_checkpoint(prefix: str) -> Any:
 
 
 def read_tensor(reader: Any, prefix: str, name: str) -> np.ndarray:
+    """The value of a variable; raises InputError if it cannot be read."""
     try:
         return reader.get_tensor(name)
     except READ_ERRORS as error:
@@ -41,6 +43,7 @@ def read_tensor(reader: Any, prefix: str, name: str) -> np.ndarray:
 
 
 def is_prefix(path: str | pathlib.Path) -> bool:
+    """Whether a path is the prefix of a checkpoint."""
     return os.path.isfile(f"{path}.index")
 
 

@@ -48,6 +48,7 @@ class DatasetInfo:
     feature_names: tuple[str, ...] = ()
 
     def class_name(self, label: int) -> str:
+        """The name of a class, or its number if the names are unknown."""
         return self.class_names[label] if self.class_names else str(label)
 
 

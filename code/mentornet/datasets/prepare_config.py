@@ -107,4 +107,5 @@ class PrepareConfig:
 
     @property
     def test_folder(self) -> pathlib.Path:
+        """<output_dir>/<dataset>/val."""
         return pathlib.Path(self.output_dir) / self.dataset_name / "val"

@@ -62,6 +62,7 @@ class MovingAverage:
         self.update()
 
     def update(self) -> None:
+        """Updates the averages after a step."""
         self._average.apply(self._variables.values())
 
     def state(self) -> dict[str, tf.Variable]:

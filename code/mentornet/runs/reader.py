@@ -28,6 +28,7 @@ class Result:
 
     @property
     def method(self) -> str:
+        """Name of the method, as in the report's tables."""
         precision = self.config.get("mixed_precision", "float32")
         return self._weighting + ("" if precision == "float32" else f", {precision}")
 
@@ -55,14 +56,17 @@ class Result:
 
     @property
     def last_step(self) -> int:
+        """The step of the last evaluation."""
         return self.evaluation[-1]["step"]
 
     @property
     def is_done(self) -> bool:
+        """Whether the run's last step was evaluated."""
         return self.last_step == self.config["max_number_of_steps"]
 
     @property
     def accuracies(self) -> np.ndarray:
+        """Accuracy of each evaluation, float64 [evaluations]."""
         return np.array([row["eval/accuracy"] for row in self.evaluation])
 
     def minutes(self) -> float:
@@ -73,6 +77,7 @@ class Result:
         return float(np.sum(steps * batch / np.array(rates))) / 60
 
     def images_per_second(self) -> float:
+        """Median speed of the training."""
         return float(np.median([row["images_per_second"] for row in self.training]))
 
     def curve(self, key: str) -> Curve:

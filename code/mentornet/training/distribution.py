@@ -56,6 +56,7 @@ class Cluster:
 
     @property
     def is_chief(self) -> bool:
+        """Whether this process is the first worker, which alone writes."""
         return self.index == 0
 
     @contextlib.contextmanager

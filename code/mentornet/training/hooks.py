@@ -170,6 +170,7 @@ class Stop:
 
     @property
     def reason(self) -> str:
+        """The signal that stopped the run, for messages."""
         return self._received[0] if self._received else "a signal to another worker"
 
     @contextlib.contextmanager

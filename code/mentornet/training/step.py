@@ -57,10 +57,12 @@ class StepResult(NamedTuple):
 
     @property
     def total_loss(self) -> tf.Tensor:
+        """The loss that was minimised, including weight decay."""
         return self.scalars["mentornet/total_loss"]
 
     @property
     def num_steps(self) -> int:
+        """Number of steps in the result."""
         return self.total_loss.shape.num_elements()  # Without waiting for the values.
 
 

@@ -47,14 +47,17 @@ class CurriculumWeighting:
 
     @property
     def mentor(self) -> Any:
+        """The MentorNet or closed form."""
         return self.sample_weighting.mentor
 
     @property
     def config(self) -> WeightingConfig:
+        """The settings of Algorithm 1."""
         return self.sample_weighting.config
 
     @property
     def loss_moving_average(self) -> tf.Variable:
+        """float32 scalar variable."""
         return self.sample_weighting.loss_moving_average
 
     def __call__(self, batch: Batch) -> Weighed:

@@ -52,6 +52,7 @@ class Columns:
 
     @property
     def used(self) -> list[str]:
+        """The names of all columns that are used."""
         names = (self.label, self.image, *self.features, self.file, *self.extra)
         return [name for name in dict.fromkeys(names) if name is not None]
 

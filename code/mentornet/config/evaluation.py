@@ -32,7 +32,7 @@ class EvalConfig:
     eval_dir: str = option(REQUIRED, "Folder of the results.", check=folder)
     data_dir: str = option(REQUIRED, "Folder of the records, e.g. data/cifar10/val.", check=folder)
     dataset_name: str | None = option(None, "Data set; by default the checkpoint's.")
-    studentnet: str | None = option(None, "StudentNet; by default the checkpoint's.")
+    studentnet: str | None = option(None, "Student; by default the checkpoint's.")
     split_name: str = option(
         "test", "Which records: <dataset_name>_<split_name>-*.", check=not_empty
     )

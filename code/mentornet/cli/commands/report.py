@@ -1,4 +1,4 @@
-"""Which labels are wrong: a ranking of the training samples of one run, or of several.
+"""Ranks the training samples of one or several runs by how likely their labels are wrong.
 
     mentornet report RUN_DIR [RUN_DIR ...] [--output_dir=DIR]
 

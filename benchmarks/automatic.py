@@ -2,8 +2,8 @@
 
     python benchmarks/automatic.py [--noise=uniform:0.2,uniform:0.4,...] [--seeds=1] [--steps=1100]
 
-trains a perceptron on the digits under MentorNet PD, from the second percent of the training on
-with each fixed percentile, and with `auto`; prints a table of the last accuracies on the clean
+This trains a perceptron on the digits under MentorNet PD, from the second percent of the training
+on with each fixed percentile, and with `auto`; prints a table of the last accuracies on the clean
 test images, means over the seeds (of training and of noise alike).
 """
 

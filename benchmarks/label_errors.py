@@ -2,11 +2,10 @@
 
     python benchmarks/label_errors.py RUN_DIR [RUN_DIR ...] --output_dir=DIR
 
-takes each run that was trained with --record_sample_weights, and trains the same student without
-weights on five folds, each with a fifth of its steps (schedule in proportion); the predicted
-probabilities of the held-out parts go to cleanlab, once for each data set. Writes
-label_errors.md and label_errors.json.
-Needs the extra `bench`.
+This takes each run that was trained with --record_sample_weights, and trains the same student
+without weights on five folds, each with a fifth of its steps (schedule in proportion); the
+predicted probabilities of the held-out parts go to cleanlab, once for each data set. Writes
+label_errors.md and label_errors.json. Needs the extra `bench`.
 """
 
 from __future__ import annotations

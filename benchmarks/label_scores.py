@@ -2,8 +2,8 @@
 
     python benchmarks/label_scores.py RUN_DIR [RUN_DIR ...] [--output_dir=DIR]
 
-reads runs with --record_sample_weights on data whose clean labels are known, and prints AUC and
-average precision of every candidate on each, and their means. With --output_dir it also writes
+This reads runs with --record_sample_weights on data whose clean labels are known, and prints AUC
+and average precision of every candidate on each, and their means. With --output_dir it also writes
 label_scores.md and label_scores.json.
 """
 

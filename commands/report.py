@@ -2,7 +2,7 @@
 
     python commands/report.py RUNS_DIR [--output_dir=DIR]
 
-reads each run's train/config.json, train/metrics.jsonl and eval_val/eval.jsonl, and writes
+This reads each run's train/config.json, train/metrics.jsonl and eval_val/eval.jsonl, and writes
 results.md and a self-contained results.html.
 """
 

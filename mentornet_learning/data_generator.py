@@ -5,17 +5,16 @@ A predefined curriculum:
     python mentornet_learning/data_generator.py --vstar_fn=mentornet_pd --vstar_gamma=1 \\
         --outdir=DIR
 
-(or --vstar_fn=vstar_mentornet_pd, its name in the release)
-
-writes DIR/tr.npz (80 %) and DIR/ts.npz (20 %), each with `features` float32 [n, 4] (loss, loss
-minus moving average, label, epoch percentage), `feature_names`, and `targets` float32 [n].
+This writes DIR/tr.npz (80 %) and DIR/ts.npz (20 %), each with `features` float32 [n, 4] (loss, loss
+minus moving average, label, epoch percentage), `feature_names`, and `targets` float32 [n]. The
+release's names, such as vstar_mentornet_pd, are accepted as well.
 
 A curriculum from data, dumped from a student by cifar_eval.py --output_csv_file:
 
     python mentornet_learning/data_generator.py --vstar_fn=data_driven \\
         --input_csv_filename=dump.csv --outdir=DIR
 
-writes the same two files into DIR/dump_percentile_40, ..., DIR/dump_percentile_90.
+This writes the same two files into DIR/dump_percentile_40, ..., DIR/dump_percentile_90.
 """
 
 from __future__ import annotations

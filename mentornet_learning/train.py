@@ -2,8 +2,8 @@
 
     python mentornet_learning/train.py --data_path=DIR --train_dir=OUT
 
-reads DIR/tr.npz and DIR/ts.npz, prints train and test error as it goes, and writes a checkpoint
-OUT/mentornet.{index,data-00000-of-00001} that `--trained_mentornet_dir=OUT` takes.
+This reads DIR/tr.npz and DIR/ts.npz, prints train and test error as it goes, and writes a
+checkpoint OUT/mentornet.{index,data-00000-of-00001} that `--trained_mentornet_dir=OUT` takes.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python mentornet_learning/visualizer.py --model_dir=DIR
 
-writes DIR/epoch_NN.png for each epoch, the animation DIR/plot.gif, and DIR/curriculum.png, which
-shows all epochs; with --vstar_fn the target is shown below the learned weights.
+This writes DIR/epoch_NN.png for each epoch, the animation DIR/plot.gif, and DIR/curriculum.png,
+which shows all epochs; with --vstar_fn the target is shown below the learned weights.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     mentornet report RUN_DIR [RUN_DIR ...] [--output_dir=DIR]
 
-reads runs that were trained with --record_sample_weights and writes labels.csv (every sample) and
-labels.html, a page to review the most suspicious ones. Scores of several runs on the same labels
-are averaged.
+This reads runs that were trained with --record_sample_weights and writes labels.csv (every sample)
+and labels.html, a page to review the most suspicious ones. Scores of several runs on the same
+labels are averaged.
 """
 
 from __future__ import annotations

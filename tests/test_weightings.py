@@ -348,7 +348,7 @@ def test_wrong_weightings():
     model.compile("sgd", LOGITS)
     with pytest.raises(InputError, match="with this weighting"):
         model.fit(*weighting_runs.data(), verbose=0)
-    with pytest.raises(InputError, match="burn_in_epoch: of the MentorNet"):
+    with pytest.raises(InputError, match="burn_in_epoch: for a MentorNet"):
         MentoredModel(weighting_runs.linear_student(), weighting="gce", burn_in_epoch=3)
     with pytest.raises(InputError, match="one weight per sample"):
         as_weighed(tf.ones([3]), a_batch([1.0, 2.0, 3.0]))

@@ -50,8 +50,8 @@ def _accuracies(student: str) -> str:
     cells: dict[tuple[str, str, str], dict[str, list[Result]]] = {}
     for result in results:
         dataset, noise, _, images, steps = result.setting
-        passes = round(steps * result.config["batch_size"] / images)
-        line = cells.setdefault((dataset, noise, str(passes)), {})
+        epochs = round(steps * result.config["batch_size"] / images)
+        line = cells.setdefault((dataset, noise, str(epochs)), {})
         method = result.method.removesuffix(", bfloat16").partition(", percentile")[0]
         line.setdefault(method, []).append(result)
 
@@ -59,7 +59,7 @@ def _accuracies(student: str) -> str:
         last = [result.accuracies[-1] for result in found]
         return f"{np.mean(last):.3f}" + (f" ({len(last)} seeds)" if len(last) > 1 else "")
 
-    head = ("data", "labels", "passes", *_METHODS)
+    head = ("data", "labels", "epochs", *_METHODS)
     lines = ["", " | ".join(head), " | ".join(["---"] * len(head))]
     for setting, found in sorted(cells.items(), key=lambda item: (item[0][:2], int(item[0][2]))):
         row = [cell(found[method]) if method in found else "" for method in _METHODS]

@@ -235,9 +235,9 @@ def sections(results: list[Result]) -> list[Section]:
         dataset, noise, student, size, steps = key
         is_reduced = size < _FULL_SIZE or student in published_steps()
         reduced = "Reduced: " if is_reduced else ""
-        title = f"{reduced}{dataset}, noise {noise}, {student}"
+        title = f"{reduced}{dataset}, noise {noise}, {student}, {steps:,} steps"
         augment = "with" if runs[0].config["augment"] in (None, True) else "without"
-        note = f"{size:,} images, {steps:,} steps of {runs[0].config['batch_size']}, {augment} "
+        note = f"{size:,} images, batches of {runs[0].config['batch_size']}, {augment} "
         note += "augmentation. Not the published set-up."
         parts.append((title, note, reduced_table(runs), draw_curves(runs)))
     if unfinished := [r for r in results if not r.is_done]:

@@ -45,7 +45,8 @@ class MentoredModel(keras.Model):
       student: any keras.Model.
       mentor: a MentorNet, or what `mentornet.load_mentornet` takes; not used with `weighting`.
       loss_p_percentile, burn_in_epoch, fixed_epoch_after_burn_in, loss_moving_average_decay,
-      example_dropout_rates: of the MentorNet, see `mentornet.config.weighting.WeightingConfig`.
+      example_dropout_rates, class_balanced: of the MentorNet, see
+        `mentornet.config.weighting.WeightingConfig`.
       total_steps: steps of the whole training, to which the epoch percentage refers; None takes
         epochs times steps of each fit(). Give it where several calls make one training.
       mixup_alpha: if given, samples are mixed as by MentorMix (Jiang et al. 2020, Algorithm 1);
@@ -77,6 +78,7 @@ class MentoredModel(keras.Model):
         fixed_epoch_after_burn_in: bool = _DEFAULTS.fixed_epoch_after_burn_in,
         loss_moving_average_decay: float = _DEFAULTS.loss_moving_average_decay,
         example_dropout_rates: str | Sequence[float] = _DEFAULTS.example_dropout_rates,
+        class_balanced: bool = _DEFAULTS.class_balanced,
         total_steps: int | None = None,
         mixup_alpha: float | None = None,
         second_reweight: bool = False,
@@ -96,6 +98,7 @@ class MentoredModel(keras.Model):
             "fixed_epoch_after_burn_in": fixed_epoch_after_burn_in,
             "loss_moving_average_decay": loss_moving_average_decay,
             "example_dropout_rates": example_dropout_rates,
+            "class_balanced": class_balanced,
         }
         self._other = None if weighting == MENTORNET else weighting
         self._options = dict(weighting_options or {})

@@ -27,13 +27,10 @@ from mentornet.config.weighting import (
 from mentornet.core import schedules
 from mentornet.core.errors import check
 
-# What students compute in; parameters, losses and weights are always float32.
+# What students compute in (flag -> Keras' name of the policy); parameters, losses and weights are
+# always float32.
 AUTO = "auto"  # bfloat16 if the processor has instructions for it, else float32.
-PRECISIONS = {
-    "float32": "float32",
-    "bfloat16": "mixed_bfloat16",
-    "mixed_float16": "mixed_float16",
-}  # Flag -> Keras' name of the policy.
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "mixed_float16": "mixed_float16"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,6 +231,11 @@ class TrainConfig:
     )
     max_to_keep: int = option(
         10, "Number of checkpoints that are kept.", check=at_least(1), may_change=True
+    )
+    keep_best: str | None = option(
+        None,
+        "Also keep the checkpoint of the pass before wrong labels are memorised.",
+        choices=("label_wave",),
     )
     stop_after_step: int | None = option(
         None,

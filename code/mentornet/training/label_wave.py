@@ -8,8 +8,7 @@ import tensorflow as tf
 from mentornet.runs.writers import Scalars
 from mentornet.weighting.history import COLUMNS, SampleHistory
 
-_WINDOW = 3  # Passes whose mean is looked at.
-_PATIENCE = 5  # Passes without a lower mean after which the minimum is over.
+_WINDOW = 2  # Passes whose mean is looked at.
 
 
 class LabelWave:
@@ -81,7 +80,10 @@ class LabelWave:
 
 
 def first_minimum(shares: np.ndarray) -> tuple[int, bool]:
-    """Where the mean of the last few values has its first minimum.
+    """Where the mean of the last few values has its first local minimum.
+
+    What rises from the start on, as where a student first predicts one class for everything, is no
+    minimum: there must be a fall before.
 
     Args:
       shares: float64 [n].
@@ -93,8 +95,10 @@ def first_minimum(shares: np.ndarray) -> tuple[int, bool]:
     if len(shares) < _WINDOW:
         return -1, False
     means = np.convolve(shares, np.full(_WINDOW, 1 / _WINDOW), "valid")
-    lowest = np.minimum.accumulate(means)
-    since = np.arange(len(means)) - np.searchsorted(-lowest, -lowest, side="left")
-    ends = np.flatnonzero(since >= _PATIENCE)
-    last = ends[0] if ends.size else len(means) - 1
-    return int(last - since[last]) + _WINDOW - 1, bool(ends.size)
+    lowest, has_fallen = 0, False
+    for place, mean in enumerate(means):
+        if mean > means[lowest] and has_fallen:
+            return lowest + _WINDOW - 1, True
+        if mean != means[lowest]:
+            lowest, has_fallen = place, mean < means[lowest]
+    return lowest + _WINDOW - 1, False

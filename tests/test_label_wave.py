@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from typing import Any
 
 import helpers
 import keras
@@ -51,7 +52,9 @@ def test_shares_equal_numpy_also_after_a_resume(steps_per_call):
     generator = np.random.default_rng(1)
     order = np.concatenate([generator.permutation(7) for _ in range(6)])
     predicted = generator.integers(0, 3, len(order))
-    history, last, changes = SampleHistory(7), {}, []
+    history = SampleHistory(7)
+    last: dict[int, int] = {}
+    changes: list[bool] = []
     wave = LabelWave(history, max_number_of_steps=14, batch_size=3)
     totals = [(0, 0)]
     for step in range(1, 15):
@@ -80,7 +83,7 @@ STEPS = 20
 
 
 def config(digits, folder, **values):
-    values = {"keep_best": "label_wave", "learning_rate": 0.02, "log_every_steps": 1} | values
+    defaults: dict[str, Any] = {"keep_best": "label_wave", "learning_rate": 0.02}
     return TrainConfig(
         str(digits / "0.4"),
         str(folder),
@@ -90,7 +93,7 @@ def config(digits, folder, **values):
         max_number_of_steps=STEPS,
         max_to_keep=1,
         learning_rate_boundaries=(STEPS + 1,),
-        **values,
+        **(defaults | values),
     )
 
 
@@ -117,7 +120,7 @@ def expected_step(seen):
     for first in range(0, len(seen), 2):
         changed = 0
         for positions, predictions in seen[first : first + 2]:
-            changed += np.count_nonzero((last[positions] >= 0) & (last[positions] != predictions))
+            changed += int(np.sum((last[positions] >= 0) & (last[positions] != predictions)))
             last[positions] = predictions
         shares.append(changed / 200)
     means = [(a + b) / 2 for a, b in zip(shares[1:], shares[2:], strict=False)]
@@ -172,8 +175,8 @@ def accuracy_of(folder: pathlib.Path, digits: pathlib.Path) -> float:
     examples = records.read_examples(path, dataset_info("digits", path), "test")
     student: keras.Model = helpers.small_student(10)
     restore_student(student, find_latest(str(folder)))
-    images = np.float64(np.stack([np.asarray(image) for image in examples.images]))
-    pixels = images.reshape(len(images), -1)
+    assert isinstance(examples.images, np.ndarray)
+    pixels = examples.images.reshape(len(examples), -1).astype(np.float64)
     spread = np.maximum(pixels.std(axis=1), 1 / np.sqrt(pixels.shape[1]))
     pixels = (pixels - pixels.mean(axis=1, keepdims=True)) / spread[:, None]
     kernel, bias = student.get_weights()

@@ -8,7 +8,7 @@ accuracy on the clean test images, and of that of the worst class, means over th
 training and of noise alike). Beside the noise types there is "uneven": a label becomes class 0, as
 where that is what a form has set.
 
-    python benchmarks/automatic.py --label_wave [--ema_decay=0.95] [...]
+    python benchmarks/automatic.py --label_wave [...]
 
 trains without weighting and with --keep_best=label_wave, evaluates each pass over the data, and
 prints what the kept pass reaches beside the last and the best one, once alone and once as the mean
@@ -134,7 +134,6 @@ def of_passes(data: pathlib.Path, folder: pathlib.Path, seed: int) -> dict[str, 
         folder / "run",
         seed,
         keep_best="label_wave",
-        ema_decay=FLAGS.ema_decay,
         save_interval_steps=_PASS,
         max_to_keep=FLAGS.steps,
     )
@@ -181,5 +180,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("steps", 1100, f"Steps of 128; {_PASS} are a pass over the data.")
     flags.DEFINE_list("only", [], "Columns of the tables of weightings; by default all.")
     flags.DEFINE_boolean("label_wave", False, "Whether to measure --keep_best=label_wave.")
-    flags.DEFINE_float("ema_decay", None, "Of the moving average, with --label_wave.")
     script.run(main)

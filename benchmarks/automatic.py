@@ -1,10 +1,18 @@
 """Compares `auto` with fixed percentiles and no weighting, for a student that memorises.
 
-    python benchmarks/automatic.py [--noise=uniform:0.2,uniform:0.4,...] [--seeds=1] [--steps=1100]
+    python benchmarks/automatic.py [--noise=uniform:0.2,...] [--only=auto] [--seeds=1] [...]
 
 This trains a perceptron on the digits under MentorNet PD, from the second percent of the training
-on with each fixed percentile, and with `auto`; prints a table of the last accuracies on the clean
-test images, means over the seeds (of training and of noise alike).
+on with each fixed percentile, with `auto`, and with `auto` for each class; it prints tables of the
+last accuracies on the clean test images, and of those of the worst class, means over the seeds (of
+training and of noise alike). Besides the noise types there is "uneven": a label becomes class 0, as
+if that were the default value of a form.
+
+    python benchmarks/automatic.py --label_wave [...]
+
+This trains without weighting and with --keep_best=label_wave, evaluates each epoch, and prints the
+accuracy of the kept checkpoint next to the last and the best one, of single epochs and of means of
+five epochs.
 """
 
 from __future__ import annotations
@@ -21,6 +29,7 @@ from mentornet.cli import pages, script
 from mentornet.config.evaluation import EvalConfig
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import AUTO, WeightingConfig
+from mentornet.core import files
 from mentornet.datasets.prepare_config import PrepareConfig
 
 if TYPE_CHECKING:
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
+_PASS = 11
 _PERCENTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -42,15 +52,42 @@ def build(classes: int) -> keras.Model:
 
 
 def settings() -> dict[str, WeightingConfig | None]:
-    """The columns of the table."""
+    """The columns of the tables of weightings."""
     found: dict[str, WeightingConfig | None] = {"no weighting": None}
     for share in _PERCENTILES:
         found[f"{share:g}"] = WeightingConfig(share, 2, example_dropout_rates="0,100")
-    return found | {"auto": WeightingConfig(AUTO, AUTO, example_dropout_rates="0,100")}
+    for name, balanced in (("auto", False), ("auto by class", True)):
+        found[name] = WeightingConfig(
+            AUTO, AUTO, example_dropout_rates="0,100", class_balanced=balanced
+        )
+    return found
 
 
-def accuracy(data: pathlib.Path, folder: pathlib.Path, seed: int, weighting: Any) -> float:
-    """The last accuracy of one run."""
+def prepared(folder: pathlib.Path, noise: str, seed: int) -> pathlib.Path:
+    """The folder of the digits with this noise."""
+    from mentornet.datasets import records
+    from mentornet.datasets.catalog import dataset_info
+    from mentornet.datasets.prepare import prepare
+
+    kind, _, fraction = noise.partition(":")
+    values: dict[str, Any] = {"noise_type": kind, "noise_fraction": float(fraction)}
+    if kind == "uneven":
+        clean = PrepareConfig("digits", str(folder / "clean"))
+        prepare(clean)
+        path = str(clean.train_folder)
+        examples = records.read_examples(path, dataset_info("digits", path), "train")
+        labels = examples.labels[np.argsort(examples.ids)]
+        chosen = np.random.default_rng(seed).random(len(labels)) < float(fraction)
+        folder.mkdir(exist_ok=True)
+        np.save(folder / "uneven.npy", np.where(chosen, 0, labels))
+        values = {"noise_type": "file", "noise_file": str(folder / "uneven.npy")}
+    config = PrepareConfig("digits", str(folder), seed=seed, **values)
+    prepare(config)
+    return config.train_folder
+
+
+def run(data: pathlib.Path, folder: pathlib.Path, seed: int, **values: Any) -> dict[str, Any]:
+    """What one run reached: its summary.json, and "rows" of eval.jsonl."""
     from mentornet.evaluation import job
     from mentornet.training import loop
 
@@ -65,45 +102,82 @@ def accuracy(data: pathlib.Path, folder: pathlib.Path, seed: int, weighting: Any
             learning_rate_boundaries=(steps // 2, steps * 3 // 4),
             log_every_steps=steps,
             seed=seed,
-            weighting=weighting,
-            trained_mentornet_dir="mentornet_pd" if weighting else None,
+            trained_mentornet_dir="mentornet_pd" if values.get("weighting") else None,
+            **values,
         )
     )
     test = str(data.with_name("val"))
-    job.run(EvalConfig(str(folder / "train"), str(folder / "eval"), test, run_once=True))
-    return json.loads((folder / "eval" / "summary.json").read_text())["last_accuracy"]
+    job.run(
+        EvalConfig(str(folder / "train"), str(folder / "eval"), test, batch_size=360, run_once=True)
+    )
+    rows = files.read_json_lines(folder / "eval" / "eval.jsonl")
+    summary = json.loads((folder / "eval" / "summary.json").read_text())
+    return summary | {"rows": sorted(rows, key=lambda row: row["step"])}
+
+
+def of_weightings(data: pathlib.Path, folder: pathlib.Path, seed: int) -> dict[str, list[float]]:
+    """Last accuracy and that of the worst class under each weighting."""
+    found: dict[str, list[float]] = {}
+    for name, weighting in settings().items():
+        if FLAGS.only and name not in FLAGS.only:
+            continue
+        summary = run(data, folder / name, seed, weighting=weighting)
+        worst = min(summary["per_class_accuracy"].values())
+        found[name] = [summary["last_accuracy"], worst]
+    return found
+
+
+def of_passes(data: pathlib.Path, folder: pathlib.Path, seed: int) -> dict[str, list[float]]:
+    """Accuracy of a pass, and the mean of the five passes around it: last, best and kept."""
+    summary = run(
+        data,
+        folder / "run",
+        seed,
+        keep_best="label_wave",
+        save_interval_steps=_PASS,
+        max_to_keep=FLAGS.steps,
+    )
+    steps = np.array([row["step"] for row in summary["rows"]])
+    accuracy = np.array([row["eval/accuracy"] for row in summary["rows"]])
+    around = np.convolve(np.pad(accuracy, 2, "edge"), np.full(5, 0.2), "valid")
+    kept = int(np.argmin(np.abs(steps - summary["label_wave_step"])))
+    return {
+        "last": [accuracy[-1], around[-1]],
+        "best": [accuracy.max(), around.max()],
+        "label wave": [accuracy[kept], around[kept]],
+        "kept pass": [steps[kept] / _PASS] * 2,
+    }
 
 
 def main() -> None:
     script.load_tensorflow()
-    from mentornet.datasets.prepare import prepare
-
-    lines: list[list[Any]] = []
+    measure, measures = of_weightings, ("last accuracy", "worst class")
+    if FLAGS.label_wave:
+        measure, measures = of_passes, ("accuracy", "mean of five passes")
+    found: dict[str, list[dict[str, list[float]]]] = {}
     with tempfile.TemporaryDirectory() as root:
         for noise in FLAGS.noise:
-            kind, _, fraction = noise.partition(":")
-            found: dict[str, list[float]] = {name: [] for name in settings()}
             for seed in range(FLAGS.seeds):
-                folder = pathlib.Path(root, f"{kind}_{fraction}_{seed}")
-                prepare(
-                    PrepareConfig(
-                        "digits",
-                        str(folder),
-                        noise_type=kind,
-                        noise_fraction=float(fraction),
-                        seed=seed,
-                    )
-                )
-                (data,) = (p for p in (folder / "digits").iterdir() if p.name != "val")
-                for name, weighting in settings().items():
-                    found[name].append(accuracy(data, folder / name, seed, weighting))
-            lines.append([noise, *(float(np.mean(values)) for values in found.values())])
-    print(pages.markdown_table(("noise", *settings()), lines), end="")
+                folder = pathlib.Path(root, f"{noise.replace(':', '_')}_{seed}")
+                data = prepared(folder, noise, seed)
+                found.setdefault(noise, []).append(measure(data, folder, seed))
+    for place, name in enumerate(measures):
+        columns = list(found[FLAGS.noise[0]][0])
+        lines: list[list[Any]] = [
+            [
+                noise,
+                *(float(np.mean([seed[column][place] for seed in seeds])) for column in columns),
+            ]
+            for noise, seeds in found.items()
+        ]
+        print(pages.markdown_table((name, *columns), lines))
 
 
 if __name__ == "__main__":
     noises = ["uniform:0.2", "uniform:0.4", "uniform:0.8", "pair:0.2"]
     flags.DEFINE_list("noise", noises, "type:fraction of each line.")
     flags.DEFINE_integer("seeds", 1, "Number of seeds.")
-    flags.DEFINE_integer("steps", 1100, "Steps of 128; 11 are about an epoch.")
+    flags.DEFINE_integer("steps", 1100, f"Steps of 128; {_PASS} are a pass over the data.")
+    flags.DEFINE_list("only", [], "Columns of the tables of weightings; by default all.")
+    flags.DEFINE_boolean("label_wave", False, "Whether to measure --keep_best=label_wave.")
     script.run(main)

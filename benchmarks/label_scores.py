@@ -1,10 +1,11 @@
-"""Which score of the sample history finds wrong labels best.
+"""Which score of the sample history finds wrong labels best, and how many it says there are.
 
     python benchmarks/label_scores.py RUN_DIR [RUN_DIR ...] [--output_dir=DIR]
 
 This reads runs with --record_sample_weights on data whose clean labels are known, and prints AUC
-and average precision of every candidate on each, and their means. With --output_dir it also writes
-label_scores.md and label_scores.json.
+and average precision of every candidate on each, and their means; then the share of wrong labels,
+estimated without clean labels, and the actual one. With --output_dir it also writes label_scores.md
+and label_scores.json.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ CANDIDATES: dict[str, Callable[[Columns], np.ndarray]] = {
 
 
 def evaluate(run_dir: str) -> list[dict[str, Any]]:
-    """Rows "data", "run", "wrong", "score", "AUC", "average precision" of a run.
+    """Rows "run", "wrong", "visits", "score", "AUC", "average precision" of a run.
+
+    A last row has "estimate" in place of scores, an estimated `NoiseRate`, and "by class", how far
+    it lies from the truth in the mean over the given classes.
 
     Raises:
       InputError: the run's history lacks the undecayed columns, or a clean label is unknown.
@@ -61,24 +65,27 @@ def evaluate(run_dir: str) -> list[dict[str, Any]]:
     wrong = examples.labels != examples.clean_labels
     check(bool(wrong.any()), "Some labels must be wrong.", run=run_dir)
     data = pathlib.Path(config["data_dir"])
-    rows = []
+    facts = {
+        "run": "/".join((*data.parts[-2:], label_errors.train_folder(run_dir).parent.name)),
+        "wrong": float(wrong.mean()),
+        "visits": float(columns["num_counted"].mean()),
+    }
+    rows: list[dict[str, Any]] = []
     for name, score in CANDIDATES.items():
         values = score(columns)
-        rows.append(
-            {
-                "run": "/".join((*data.parts[-2:], label_errors.train_folder(run_dir).parent.name)),
-                "wrong": float(wrong.mean()),
-                "visits": float(columns["num_counted"].mean()),
-                "score": name,
-                "AUC": float(roc_auc_score(wrong, values)),
-                "average precision": float(average_precision_score(wrong, values)),
-            }
-        )
-    return rows
+        auc, precision = roc_auc_score(wrong, values), average_precision_score(wrong, values)
+        found = {"score": name, "AUC": float(auc), "average precision": float(precision)}
+        rows.append(facts | found)
+    classes = config["num_classes"]
+    noise = noise_rate.estimate(examples.labels, classes, noise_rate.pooled([columns]))
+    truth = noise_rate.class_means(wrong.astype(float), examples.labels, classes)
+    found = {"estimate": noise.rate, "from": noise.low, "to": noise.high}
+    return [*rows, facts | found | {"by class": float(np.abs(noise.by_class - truth).mean())}]
 
 
 def table(rows: list[dict[str, Any]], measure: str) -> str:
     """A row per run, a column per candidate; the last two rows are mean and largest deficit."""
+    rows = [row for row in rows if measure in row]
     runs = list(dict.fromkeys(row["run"] for row in rows))
     values = np.array(
         [[row[measure] for row in rows if row["run"] == run] for run in runs], np.float64
@@ -93,10 +100,23 @@ def table(rows: list[dict[str, Any]], measure: str) -> str:
     return pages.markdown_table((measure, "wrong", "visits", *CANDIDATES), lines)
 
 
+def estimates_table(rows: list[dict[str, Any]]) -> str:
+    """One line a run: the estimated share of wrong labels, its stated range, and the truth."""
+    names = ("estimate", "from", "to", "wrong", "by class")
+    lines = [
+        [row["run"], f"{row['visits']:.0f}", *(f"{row[name]:.1%}" for name in names)]
+        for row in rows
+        if "estimate" in row
+    ]
+    header = ("estimated", "from", "to", "in truth", "mean error by class")
+    return pages.markdown_table(("share of wrong labels", "visits", *header), lines)
+
+
 def main(*run_dirs: str) -> None:
     script.load_tensorflow()
     rows = [row for run_dir in run_dirs for row in evaluate(run_dir)]
-    text = "\n".join(table(rows, measure) for measure in ("AUC", "average precision"))
+    tables = [table(rows, measure) for measure in ("AUC", "average precision")]
+    text = "\n".join([*tables, estimates_table(rows)])
     print(text, end="")
     if FLAGS.output_dir:
         folder = pathlib.Path(FLAGS.output_dir)

@@ -142,3 +142,81 @@ def test_what_it_does_not_go_with():
                 jit_compile=True,
                 deterministic=False,
             )
+
+
+def test_shares_of_the_classes_are_shrunk_as_far_as_their_samples_are_few():
+    """Worked by hand; where the noise is even, all have the same."""
+    labels = np.repeat([0, 1], 100)
+    wrong = np.concatenate([np.repeat([1.0, 0.0], [60, 40]), np.repeat([1.0, 0.0], [20, 80])])
+    # 0.24 is the variance of a label about 0.4; 8 - 0.24 over 100 that between the classes: 0.0776;
+    # 7.76 / (7.76 + 0.24) of the distance from 0.4 is kept.
+    found = noise_rate.shrunk_class_means(wrong, labels, 2)
+    np.testing.assert_allclose(found, [0.594, 0.206], rtol=1e-9)
+    generator = np.random.default_rng(0)
+    labels = np.concatenate([np.repeat(np.arange(10), 130), [10, 10]])  # No sample of class 11.
+    rates = np.where(labels == 3, 0.6, 0.1)
+    wrong = (generator.random(len(labels)) < rates).astype(np.float64)
+    wrong[labels == 10] = 1
+    found = noise_rate.shrunk_class_means(wrong, labels, 12)
+    assert found[3] == pytest.approx(0.6, abs=0.09)
+    assert found[[0, 1, 2, 4, 5, 6, 7, 8, 9]] == pytest.approx([0.1] * 9, abs=0.06)
+    assert found[10] < 0.5 and found[11] == pytest.approx(wrong.mean())
+    even = np.tile(np.repeat([1.0, 0.0], [13, 117]), 10)
+    found = noise_rate.shrunk_class_means(even, np.repeat(np.arange(10), 130), 10)
+    np.testing.assert_allclose(found, 0.1)
+
+
+BALANCED = AUTO | {"class_balanced": True, "example_dropout_rates": "0,100"}
+
+
+def test_each_class_has_its_percentile_and_its_moving_average():
+    """Wrong labels are all of class 1; the weights equal NumPy's over three batches."""
+    context = Context(num_examples=SAMPLES, num_classes=3)
+    weighting = make("self_paced", context, BALANCED)
+    labels = np.arange(SAMPLES) % 2
+    labels[:120] = 1  # Those that `history_values` makes wrong: 120 of 260 of class 1.
+    generator = np.random.default_rng(1)
+    sums, weights = np.zeros(3), np.zeros(3)
+
+    def weigh(step, chosen):
+        losses = generator.exponential(size=(len(chosen), 1)).astype(np.float32)
+        given, positions = tf.constant(labels[chosen]), tf.constant(chosen)
+        batch = Batch(tf.constant(losses), 40, step, labels=given, positions=positions)
+        return losses[:, 0], weighting(batch)
+
+    for step in range(4):  # All samples are seen once.
+        _, weighed = weigh(step, np.arange(100 * step, 100 * step + 100))
+        assert (weighed.weights.numpy() == 1).all()
+    context.history().values.assign(history_values(0.3, 0.5))
+    for step in (8, 9, 10):
+        chosen = generator.permutation(SAMPLES)[:100]
+        losses, weighed = weigh(step, chosen)
+        scalars = {name: float(value) for name, value in weighed.scalars.items()}
+        shares = [scalars[f"automatic/loss_p_percentile/{c}"] for c in range(3)]
+        assert shares == pytest.approx([1.0, 140 / 260, 0.7], abs=0.02)
+        assert scalars["automatic/loss_p_percentile"] == pytest.approx(0.7, abs=0.02)
+        average = np.zeros(3)
+        for c in (0, 1):
+            own = np.sort(losses[labels[chosen] == c])[::-1]
+            percentile = own[round((len(own) - 1) * (1 - shares[c]))]
+            decay = 0.5 ** (len(own) / 100)
+            sums[c] = decay * sums[c] + (1 - decay) * percentile
+            weights[c] = decay * weights[c] + (1 - decay)
+            average[c] = sums[c] / weights[c]
+        kept = losses <= average[labels[chosen]] + 1e-6
+        np.testing.assert_array_equal(weighed.weights.numpy()[:, 0], kept)
+        mean = scalars["debug/loss_moving_percentile"]
+        assert mean == pytest.approx(average.mean(), rel=1e-5)
+    state = context.state["loss_moving_average"].numpy()
+    np.testing.assert_allclose(state, [sums, weights], rtol=1e-5)
+    assert "by class)" in context.remarks[0]()
+
+
+def test_what_a_percentile_for_each_class_needs():
+    with pytest.raises(InputError, match="`class_balanced` needs loss_p_percentile=auto"):
+        WeightingConfig(class_balanced=True)
+    with pytest.raises(InputError, match="`num_classes` must be given"):
+        make("self_paced", Context(num_examples=SAMPLES), BALANCED)
+    weighting = make("self_paced", Context(num_examples=SAMPLES, num_classes=3), BALANCED)
+    with pytest.raises(InputError, match="`class_balanced` needs positions, and labels"):
+        weighting(Batch(tf.ones([4, 1]), 40, 3))

@@ -28,14 +28,14 @@ SCRIPTS = [
 TRAINING = (
     "augment batch_size cluster_timeout_secs data_dir dataset_name deterministic device_id "
     "ema_decay jit_compile learning_rate learning_rate_boundaries learning_rate_decay_factor "
-    "log_every_steps master max_number_of_steps max_to_keep mixed_precision mixup_alpha momentum "
-    "num_devices num_epochs_per_decay overwrite ps_tasks recompute_gradients "
+    "keep_best log_every_steps master max_number_of_steps max_to_keep mixed_precision mixup_alpha "
+    "momentum num_devices num_epochs_per_decay overwrite ps_tasks recompute_gradients "
     "record_sample_weights save_interval_secs save_interval_steps save_summaries_secs seed "
     "steps_per_loop stop_after_step studentnet sync_batch_norm task train_log_dir weight_decay"
 )
 WEIGHTING = (
-    "burn_in_epoch example_dropout_rates fixed_epoch_after_burn_in loss_moving_average_decay "
-    "loss_p_percentile loss_p_precentile mentornet_update_epochs"
+    "burn_in_epoch class_balanced example_dropout_rates fixed_epoch_after_burn_in "
+    "loss_moving_average_decay loss_p_percentile loss_p_precentile mentornet_update_epochs"
 )
 MENTORED = f"{TRAINING} {WEIGHTING} mentornet_label second_reweight trained_mentornet_dir"
 PREPARE = (

@@ -125,6 +125,7 @@ def reference(logits, labels):
             np.delete(probabilities, given, axis=1).max(axis=1).mean(),
             (visits[:, given] - others.max(axis=1)).mean(),
             names[others[rows][-1].argmax()],
+            np.count_nonzero(np.diff(visits.argmax(axis=1))),
         )
         for name, value in zip(UNFORGETTING, values, strict=True):
             ours[name][sample] = value
@@ -138,6 +139,7 @@ UNFORGETTING = (
     "mean_other",
     "mean_margin",
     "other_class",
+    "num_changed",
 )
 
 

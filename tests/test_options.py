@@ -261,6 +261,8 @@ def test_removing_a_run_leaves_other_files(tmp_path):
         "mentornet/checkpoint",
         "mentornet/mentornet-6.index",
         "mentornet/mentornet-6.data-00000-of-00001",
+        "label_wave/checkpoint",
+        "label_wave/model.ckpt-4.index",
         "labels.csv",
         "labels.html",
         "eval.jsonl",

@@ -99,3 +99,17 @@ def test_names_of_other_weightings():
     assert Result("run", config, [], []).method == "gce, q 0.5"
     mixed = config | {"mixup": {"alpha": 2.0, "second_reweight": False}}
     assert Result("run", mixed, [], []).method == "mixup, gce, q 0.5"
+
+
+def test_a_column_of_the_checkpoints_that_were_kept(report, tmp_path):
+    """Of the run that kept one; the step stands in its last row."""
+    for name, seed in (("a", 0), ("b", 1)):
+        write_run(tmp_path / name, seed, [0.5, 0.9, 0.7], num_examples=1000)
+    with (tmp_path / "b" / "train" / "metrics.jsonl").open("a") as file:
+        row = {"step": 39000, "images_per_second": 1.0, "label_wave/kept_step": 38990.0}
+        file.write(json.dumps(row) + "\n")
+    a, b = read_results(tmp_path)
+    assert "label wave" not in report.reduced_table([a])[0]
+    header, lines = report.reduced_table([a, b])
+    row = dict(zip(header, lines[0], strict=True))
+    assert (row["label wave"], row["last"]) == ("0.900", "0.700 ± 0.000")

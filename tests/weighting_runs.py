@@ -11,24 +11,25 @@ import numpy as np
 SAMPLES, BATCH, FEATURES, CLASSES, STEPS = 24, 8, 6, 4, 6
 # Half of the samples are dropped at first, none later.
 DROPOUT = {"example_dropout_rates": "0.5,50,0,50"}
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "mentornet": {"mentor": "mentornet_pd", **DROPOUT},
     "self_paced": DROPOUT,
     "focal_loss": DROPOUT,
     "spcl_linear": DROPOUT,
-    "automatic": {"loss_p_percentile": "auto", "burn_in_epoch": "auto", **DROPOUT},
 }
+OPTIONS["automatic"] = {"loss_p_percentile": "auto", "burn_in_epoch": "auto", **DROPOUT}
+OPTIONS["balanced"] = OPTIONS["automatic"] | {"class_balanced": True}
 
 
 def method(name):
-    """The weighting of the registry: "automatic" is a setting of one."""
-    return "self_paced" if name == "automatic" else name
+    """The weighting of the registry: "automatic" and "balanced" are settings of one."""
+    return "self_paced" if name in ("automatic", "balanced") else name
 
 
 def names():
     from mentornet.weighting.methods import WEIGHTINGS
 
-    return (*WEIGHTINGS.names(), "automatic")
+    return (*WEIGHTINGS.names(), "automatic", "balanced")
 
 
 def look_early():

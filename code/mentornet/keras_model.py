@@ -44,7 +44,7 @@ class MentoredModel(keras.Model):
       student: any keras.Model.
       mentor: a MentorNet, or an argument of `mentornet.load_mentornet`; not used with `weighting`.
       loss_p_percentile, burn_in_epoch, fixed_epoch_after_burn_in, loss_moving_average_decay,
-      example_dropout_rates: of the MentorNet, see `mentornet.config.weighting.WeightingConfig`.
+      example_dropout_rates, class_balanced: see `mentornet.config.weighting.WeightingConfig`.
       total_steps: steps of the whole training, to which the epoch percentage refers; None means
         epochs times steps of each fit(). Set it if a training consists of several calls of fit().
       mixup_alpha: if given, samples are mixed as in MentorMix (Jiang et al. 2020, Algorithm 1);
@@ -75,6 +75,7 @@ class MentoredModel(keras.Model):
         fixed_epoch_after_burn_in: bool = _DEFAULTS.fixed_epoch_after_burn_in,
         loss_moving_average_decay: float = _DEFAULTS.loss_moving_average_decay,
         example_dropout_rates: str | Sequence[float] = _DEFAULTS.example_dropout_rates,
+        class_balanced: bool = _DEFAULTS.class_balanced,
         total_steps: int | None = None,
         mixup_alpha: float | None = None,
         second_reweight: bool = False,
@@ -94,6 +95,7 @@ class MentoredModel(keras.Model):
             "fixed_epoch_after_burn_in": fixed_epoch_after_burn_in,
             "loss_moving_average_decay": loss_moving_average_decay,
             "example_dropout_rates": example_dropout_rates,
+            "class_balanced": class_balanced,
         }
         self._other = None if weighting == MENTORNET else weighting
         self._options = dict(weighting_options or {})
@@ -239,9 +241,9 @@ class MentoredModel(keras.Model):
             positions = tf.reshape(tf.cast(positions, tf.int64), [-1])
         rule = '`x` must be {"inputs": ..., "positions": ...} with this weighting.'
         check(positions is not None or not self._needs_positions, rule, x=type(x).__name__)
-        given = None
-        if sample_weight is not None:
-            given = tf.reshape(tf.cast(sample_weight, tf.float32), [-1, 1])
+        given = sample_weight
+        if given is not None:
+            given = tf.reshape(tf.cast(given, tf.float32), [-1, 1])
         learned = self._objective(
             inputs,
             y,
@@ -256,12 +258,9 @@ class MentoredModel(keras.Model):
             keras_adapters.remember(self._history, learned, positions, y, logits)
         # Divided by the size of the global batch: replicas' gradients are summed.
         size = replicas.total(tf.cast(tf.size(learned.losses), tf.float32))
-        parts = [learned.weighted_loss(size)]
-        added = learned.added_loss(size)
-        if added is not None:
-            parts.append(added)
+        parts = [learned.weighted_loss(size), learned.added_loss(size)]
         extra = (tf.cast(loss, tf.float32) / replicas.number() for loss in self.losses)
-        return tf.add_n([*parts, *extra])
+        return tf.add_n([*(part for part in parts if part is not None), *extra])
 
     def _sample_loss(self, y: Any, y_pred: Any) -> tf.Tensor:
         """The loss of each sample. float32 [batch, 1]."""
@@ -277,8 +276,7 @@ class MentoredModel(keras.Model):
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         own: dict[str, Any] = {"student": serialize(self.student)}
-        own |= {"total_steps": self.total_steps, "seed": self.seed}
-        own["num_examples"] = self.num_examples
+        own |= {name: getattr(self, name) for name in ("total_steps", "seed", "num_examples")}
         if self._other is None:
             own["mentor"] = serialize(self.mentor)
         else:

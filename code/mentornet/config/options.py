@@ -114,7 +114,7 @@ def _value_types(hint: Any) -> tuple[Any, ...]:
     return tuple(each for each in found if each is not types.NoneType)
 
 
-def _class_of(values: dict[str, Any], classes: tuple[Any, ...]) -> Any:
+def class_of(values: dict[str, Any], classes: tuple[Any, ...]) -> Any:
     """The first of the configuration classes that has all of these fields, or else the first."""
     for cls in classes:
         if values.keys() <= {field.name for field in fields(cls)}:
@@ -161,7 +161,7 @@ def from_json(cls: type, values: dict[str, Any]) -> Any:
             continue
         value = values[field.name]
         if field.is_nested and value is not None:
-            value = from_json(_class_of(value, field.types), value)
+            value = from_json(class_of(value, field.types), value)
         found[field.name] = tuple(value) if isinstance(value, list) else value
     return cls(**found)
 

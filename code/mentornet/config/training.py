@@ -27,13 +27,9 @@ from mentornet.config.weighting import (
 from mentornet.core import schedules
 from mentornet.core.errors import check
 
-# The student's compute types; parameters, losses and weights are always float32.
+# The student's compute types: flag -> Keras' dtype policy. Parameters and losses stay float32.
 AUTO = "auto"  # bfloat16 if the processor has instructions for it, else float32.
-PRECISIONS = {
-    "float32": "float32",
-    "bfloat16": "mixed_bfloat16",
-    "mixed_float16": "mixed_float16",
-}  # Value of the flag -> Keras' name of the dtype policy.
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "mixed_float16": "mixed_float16"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,6 +231,11 @@ class TrainConfig:
     )
     max_to_keep: int = option(
         10, "Number of checkpoints to keep.", check=at_least(1), may_change=True
+    )
+    keep_best: str | None = option(
+        None,
+        "Also keep the checkpoint of the pass before wrong labels are memorised.",
+        choices=("label_wave",),
     )
     stop_after_step: int | None = option(
         None,

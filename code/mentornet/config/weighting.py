@@ -34,9 +34,10 @@ class WeightingConfig:
       loss_moving_average_decay: in 0..1.
       example_dropout_rates: "rate,epochs,rate,epochs,..." whose epochs sum to 100, or 100 rates,
         one per epoch percentage; each in 0..1.
+      class_balanced: whether each given class has a percentile and a moving average of its own.
 
     Raises:
-      InputError: a value is outside its range.
+      InputError: a value is outside its range, or `class_balanced` is set without "auto".
     """
 
     loss_p_percentile: float | str = option(
@@ -65,6 +66,11 @@ class WeightingConfig:
         "epochs are percentages of the training and sum to 100.",
         check=read_by(schedules.dropout_rates),
     )
+    class_balanced: bool = option(
+        False,
+        "With loss_p_percentile=auto: a percentile for each given class, 1 minus the share of its "
+        "labels that is estimated wrong.",
+    )
 
     def __post_init__(self) -> None:
         if not isinstance(self.example_dropout_rates, str):
@@ -72,6 +78,9 @@ class WeightingConfig:
             rates = tuple(map(float, self.example_dropout_rates))
             object.__setattr__(self, "example_dropout_rates", rates)
         check_fields(self)
+        rule = "`class_balanced` needs loss_p_percentile=auto."
+        fits = not self.class_balanced or self.loss_p_percentile == AUTO
+        check(fits, rule, loss_p_percentile=self.loss_p_percentile)
 
     @property
     def is_automatic(self) -> bool:

@@ -40,6 +40,7 @@ class _Job:
         self._augments = False
         self._examples: tuple[DatasetInfo, records.Examples] | None = None
         self._max_number_of_steps: int | None = None
+        self._kept_step: int | None = None
         folder = pathlib.Path(config.eval_dir)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -132,6 +133,14 @@ class _Job:
                 raise InputError(f"{prefix} holds no configuration: {rule}") from None
             return names
 
+    def evaluate_kept(self) -> None:
+        """Evaluates the checkpoint that the training set aside, unless that was done."""
+        folder = pathlib.Path(self._config.checkpoint_dir, layout.KEPT_FOLDER)
+        for path in checkpoint_paths(str(folder)):
+            self._kept_step = checkpoint_step(path)
+            if self._kept_step not in {row["step"] for row in self.rows}:
+                self.evaluate(path)
+
     def finished(self) -> bool:
         """Whether the last step of the run has been evaluated, by this or an earlier process."""
         if not self.rows:
@@ -158,10 +167,15 @@ class _Job:
             "num_examples": last["num_examples"],
             "per_class_accuracy": classes,
         }
+        for kept in (row for row in self.rows if row["step"] == self._kept_step):
+            summary["label_wave_step"] = kept["step"]
+            summary["label_wave_accuracy"] = kept["eval/accuracy"]
         path = pathlib.Path(self._config.eval_dir) / layout.SUMMARY_FILE
         files.write_text(path, json.dumps(summary, indent=1) + "\n")
-        print(f"last accuracy {last['eval/accuracy']:.4f} (step {last['step']})")
-        print(f"best accuracy {best['eval/accuracy']:.4f} (step {best['step']})")
+        for name in ("last", "best", "label_wave"):
+            if f"{name}_step" in summary:
+                accuracy, step = summary[f"{name}_accuracy"], summary[f"{name}_step"]
+                print(f"{name.replace('_', ' ')} accuracy {accuracy:.4f} (step {step})")
         width = max(len("class"), *map(len, classes))
         print(f"{'class':<{width}}  accuracy (step {last['step']})")
         for name, value in classes.items():
@@ -211,4 +225,5 @@ def run(
             if not job.rows:
                 job.say_once(f"Waiting for the first checkpoint in {config.checkpoint_dir}.")
             sleep(min(config.eval_interval_secs, left))
+        job.evaluate_kept()
         job.summarize()

@@ -109,12 +109,15 @@ class RunCheckpoint:
         same = {name: variable for name, variable in state.items() if name not in own}
         self._restored = tf.train.Checkpoint(**parts, state=same)
         self._names = frozenset(state)
+        self._manager = self._make_manager(folder, max_to_keep)
+        self._global_step = state["global_step"]
+
+    def _make_manager(self, folder: str, max_to_keep: int) -> tf.train.CheckpointManager:
         if _read_list(folder) is None:  # Missing, or so damaged that the manager cannot read it.
             pathlib.Path(folder, layout.CHECKPOINT_LIST).unlink(missing_ok=True)
-        self._manager = tf.train.CheckpointManager(
+        return tf.train.CheckpointManager(
             self._checkpoint, folder, max_to_keep, checkpoint_name=layout.CHECKPOINT_NAME
         )
-        self._global_step = state["global_step"]
 
     def save(self) -> None:
         """Saves the state after the current step, completely or not at all.
@@ -122,14 +125,26 @@ class RunCheckpoint:
         Raises:
           InputError: the disk is full or the folder cannot be written; older checkpoints are kept.
         """
+        self._save(self._manager)
+
+    def set_aside(self) -> None:
+        """Saves the state where `max_to_keep` does not reach, in place of what was there before.
+
+        Raises:
+          InputError: see `save`.
+        """
+        folder = pathlib.Path(self._manager.directory, layout.KEPT_FOLDER)
+        self._save(self._make_manager(str(folder), max_to_keep=1))
+
+    def _save(self, manager: tf.train.CheckpointManager) -> None:
         step = int(self._global_step.numpy())
         try:
-            self._manager.save(checkpoint_number=step)
+            manager.save(checkpoint_number=step)
         except (tf.errors.OpError, OSError) as error:
             reason = str(error).splitlines()[0]
-            kept = self._manager.latest_checkpoint or "none"
+            kept = manager.latest_checkpoint or "none"
             raise InputError(
-                f"Saving the checkpoint of step {step} failed in {self._manager.directory}: "
+                f"Saving the checkpoint of step {step} failed in {manager.directory}: "
                 f"{reason} The last good checkpoint is {kept}."
             ) from None
 

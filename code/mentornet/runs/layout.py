@@ -9,6 +9,7 @@ CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 CHECKPOINT_NAME = "model.ckpt"  # <name>-<step>.index, <name>-<step>.data-...
 CHECKPOINT_LIST = "checkpoint"
+KEPT_FOLDER = "label_wave"  # With the one checkpoint that --keep_best=label_wave sets aside.
 _EVENTS = "events.out.tfevents.*"
 _MENTORNET_FOLDER, _MENTORNET_NAME = "mentornet", "mentornet"
 
@@ -41,6 +42,8 @@ _WRITTEN = (
     METRICS_FILE,
     CHECKPOINT_LIST,
     f"{CHECKPOINT_NAME}-*",
+    f"{KEPT_FOLDER}/{CHECKPOINT_LIST}",
+    f"{KEPT_FOLDER}/{CHECKPOINT_NAME}-*",
     _EVENTS,
     f"{_MENTORNET_FOLDER}/{CHECKPOINT_LIST}",
     f"{_MENTORNET_FOLDER}/{_MENTORNET_NAME}-*",
@@ -61,6 +64,6 @@ def remove(folder: str | pathlib.Path) -> None:
     for pattern in _WRITTEN:
         for file in folder.glob(pattern):
             file.unlink()
-    mentornets = folder / _MENTORNET_FOLDER
-    if mentornets.is_dir() and not any(mentornets.iterdir()):
-        mentornets.rmdir()
+    for inner in (folder / _MENTORNET_FOLDER, folder / KEPT_FOLDER):
+        if inner.is_dir() and not any(inner.iterdir()):
+            inner.rmdir()

@@ -69,6 +69,13 @@ class Result:
         """Accuracy of each evaluation, float64 [evaluations]."""
         return np.array([row["eval/accuracy"] for row in self.evaluation])
 
+    @property
+    def kept_accuracy(self) -> float | None:
+        """Of the checkpoint that keep_best kept, if one was kept and evaluated."""
+        _, steps = self.curve("label_wave/kept_step")
+        rows = [row for row in self.evaluation if len(steps) and row["step"] == steps[-1]]
+        return rows[0]["eval/accuracy"] if rows else None
+
     def minutes(self) -> float:
         """Training time: the sum over rows of their images divided by images per second."""
         batch = self.config["batch_size"]

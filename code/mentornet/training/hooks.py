@@ -1,4 +1,4 @@
-"""What the loop does besides steps: logging, saving, checking, updating the MentorNet."""
+"""The loop's hooks: logging, saving, keeping the best, checking, updating the MentorNet."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from mentornet.datasets.records import Examples
 from mentornet.runs import statistics, writers
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.training.distribution import AnyWorker
+from mentornet.training.label_wave import LabelWave
 from mentornet.training.step import StepResult
 from mentornet.training.updates import MentorUpdates
 
@@ -83,8 +84,9 @@ class Log:
         writer: writers.MultiWriter,
         examples: Examples,
         finite: FiniteLosses,
+        wave: LabelWave | None = None,
     ) -> None:
-        self._config, self._writer, self._finite = config, writer, finite
+        self._config, self._writer, self._finite, self._wave = config, writer, finite, wave
         self._labels, self._clean_labels = examples.labels, examples.clean_labels
         self._recent: list[StepResult] = []
         self._logged_at = time.monotonic()
@@ -109,6 +111,7 @@ class Log:
         predictions = np.concatenate([np.ravel(np.argmax(e.logits, axis=-1)) for e in samples])
         labels = self._labels[positions], self._clean_labels[positions]
         scalars |= statistics.prediction_statistics(predictions, *labels)
+        scalars |= self._wave.scalars() if self._wave else {}
         return scalars | statistics.weight_statistics(weights, *labels)
 
 
@@ -121,6 +124,27 @@ class UpdateMentorNet:
     def __call__(self, moment: Moment) -> None:
         if moment.step in self._updates.steps:
             self._updates(moment.step, save=self._save)
+
+
+class KeepBest:
+    """Sets a checkpoint aside wherever it is the best so far, in place of the one before.
+
+    Args:
+      wave: tells which is.
+      checkpoint: what to save; None in workers other than the chief.
+      finite: asked before.
+    """
+
+    def __init__(
+        self, wave: LabelWave, checkpoint: RunCheckpoint | None, finite: FiniteLosses
+    ) -> None:
+        self._wave, self._checkpoint, self._finite = wave, checkpoint, finite
+
+    def __call__(self, moment: Moment) -> None:
+        if self._wave.look(moment.step, moment.result.num_steps):
+            self._finite.check(moment.step)
+            if self._checkpoint is not None:
+                self._checkpoint.set_aside()
 
 
 class Save:

@@ -27,6 +27,7 @@ from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.students import registry
 from mentornet.training import distribution, hooks, recipe
 from mentornet.training.build import make_trainer
+from mentornet.training.label_wave import LabelWave
 from mentornet.training.step import StepResult, Trainer
 from mentornet.training.updates import MentorUpdates, Relearn
 
@@ -87,16 +88,25 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
             stack.enter_context(files.held(config.train_log_dir, "train_log_dir"))
             run_folder.open_folder(config, description, defaults)
         distribution.meet(strategy)
+        wave = _label_wave(config, trainer)
         checkpoint = RunCheckpoint(
             config.train_log_dir,
             trainer.student,
             description,
-            trainer.state(),
+            trainer.state() | (wave.state() if wave else {}),
             config.max_to_keep,
             versioned=[trainer.history] if trainer.history else [],
         )
-        run = _Run(config, cluster, strategy, examples, trainer, checkpoint, updates)
+        run = _Run(config, cluster, strategy, examples, trainer, checkpoint, updates, wave)
         return run.go_on()
+
+
+def _label_wave(config: TrainConfig, trainer: Trainer) -> LabelWave | None:
+    """What decides which checkpoint `keep_best` keeps, if one is to be kept."""
+    if config.keep_best is None:
+        return None
+    assert trainer.history is not None and config.batch_size is not None
+    return LabelWave(trainer.history, config.max_number_of_steps, config.batch_size)
 
 
 def _say_precision(asked: str) -> None:
@@ -121,6 +131,7 @@ class _Run:
     trainer: Trainer
     checkpoint: RunCheckpoint
     updates: MentorUpdates | None
+    wave: LabelWave | None
 
     def go_on(self) -> int:
         """Trains from the latest checkpoint; returns the last step done."""
@@ -190,10 +201,13 @@ class _Run:
     def _hooks(self, writer: writers.MultiWriter) -> list[hooks.Hook]:
         """The hooks, in the order in which they are called."""
         is_chief, finite = self.cluster.is_chief, hooks.FiniteLosses()
-        found: list[hooks.Hook] = [finite, hooks.Log(self.config, writer, self.examples, finite)]
+        checkpoint = self.checkpoint if is_chief else None
+        found: list[hooks.Hook] = [finite]
+        if self.wave is not None:
+            found.append(hooks.KeepBest(self.wave, checkpoint, finite))
+        found.append(hooks.Log(self.config, writer, self.examples, finite, self.wave))
         if self.updates is not None:
             found.append(hooks.UpdateMentorNet(self.updates, save=is_chief))
-        checkpoint = self.checkpoint if is_chief else None
         return [*found, hooks.Save(self.config, checkpoint, finite)]
 
     @contextlib.contextmanager

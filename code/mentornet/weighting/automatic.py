@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from mentornet.config.weighting import AUTO, WeightingConfig
+from mentornet.core.errors import check
 from mentornet.weighting import noise_rate
 from mentornet.weighting.history import COLUMNS, SampleHistory
 from mentornet.weighting.protocol import Context
@@ -25,16 +26,20 @@ class Rules(NamedTuple):
       is_burn_in: bool, whether every weight is 1.
       fixed_epoch: int32, the epoch percentage at which the burn-in ends or has ended.
       memorised: float32, share of the suspects that was predicted as given at the last look.
+      by_class: float32 [classes], the percentile of each given class, if each has its own.
     """
 
     percentile: tf.Tensor
     is_burn_in: tf.Tensor
     fixed_epoch: tf.Tensor
     memorised: tf.Tensor
+    by_class: tf.Tensor | None = None
 
     def scalars(self) -> dict[str, tf.Tensor]:
         """For the log."""
-        return {
+        percentiles = [] if self.by_class is None else tf.unstack(self.by_class)
+        of_classes = {f"automatic/loss_p_percentile/{c}": p for c, p in enumerate(percentiles)}
+        return of_classes | {
             "automatic/loss_p_percentile": self.percentile,
             "automatic/burn_in": tf.cast(self.is_burn_in, tf.float32),
             "automatic/memorised": self.memorised,
@@ -50,6 +55,7 @@ class Automatic:
     a training too short for that keeps weight 1 throughout and cannot be harmed. The percentile is
     1 minus the estimated share of wrong labels, estimated as the burn-in ends and again after every
     5 % of the training; with a fixed burn-in first after two passes, until when the weights are 1.
+    With `class_balanced` each given class has its own (`noise_rate.shrunk_class_means`).
 
     The results are kept as state, so that a resumed run, and all replicas, use the same.
 
@@ -63,8 +69,23 @@ class Automatic:
         self._history: SampleHistory = context.history()
         # Percentile, 0 before the first estimate; epoch at which the burn-in ended plus 1, 0
         # before; epoch of the last estimate; memorised share of the suspects.
-        self._state = context.variable("automatic", (4,))
+        # What follows are the percentiles of the classes, if each has its own.
+        self._num_classes = context.classes() if config.class_balanced else 0
+        self._state = context.variable("automatic", (4 + self._num_classes,))
+        self._labels = context.per_sample("given_labels") if config.class_balanced else None
         context.remarks.append(self._remark)
+
+    def see(self, positions: tf.Tensor | None, labels: tf.Tensor | None) -> None:
+        """Remembers the given labels, int [batch] of the samples at int [batch], if classes matter.
+
+        Raises:
+          InputError: one of them is not known.
+        """
+        if self._labels is None:
+            return
+        rule = "`class_balanced` needs positions, and labels that name classes."
+        check(positions is not None and labels is not None, rule, labels=labels)
+        self._labels.write(positions, tf.cast(labels, tf.float32))
 
     def look(self, step: tf.Tensor, epoch: tf.Tensor, batch_size: tf.Tensor) -> None:
         """Looks at the history if a pass has just ended; to be called before a step is weighed.
@@ -81,8 +102,9 @@ class Automatic:
         state = tf.convert_to_tensor(self._state)
 
         def found() -> tf.Tensor:
-            inputs = (tf.convert_to_tensor(self._history.values), state, epoch)
-            return tf.ensure_shape(tf.numpy_function(self._found, inputs, tf.float32), [4])
+            labels = [] if self._labels is None else [tf.convert_to_tensor(self._labels.values)]
+            inputs = (tf.convert_to_tensor(self._history.values), state, epoch, *labels)
+            return tf.ensure_shape(tf.numpy_function(self._found, inputs, tf.float32), state.shape)
 
         self._state.assign(tf.cond(is_due, found, lambda: state))
 
@@ -100,26 +122,38 @@ class Automatic:
         else:
             percentile = tf.constant(self._percentile, tf.float32)
         fixed_epoch = tf.where(is_burn_in, epoch, fixed_epoch)
-        return Rules(percentile, is_burn_in, fixed_epoch, state[3])
+        by_class = state[4:] if self._num_classes else None
+        return Rules(percentile, is_burn_in, fixed_epoch, state[3], by_class)
 
-    def _found(self, values: np.ndarray, state: np.ndarray, epoch: np.ndarray) -> np.ndarray:
-        percentile, end, last_epoch, _ = map(float, state)
+    def _found(
+        self, values: np.ndarray, state: np.ndarray, epoch: np.ndarray, *labels: np.ndarray
+    ) -> np.ndarray:
+        percentile, end, last_epoch, _ = map(float, state[:4])
+        of_classes = state[4:]
         columns = dict(zip(COLUMNS, values.astype(np.float64).T, strict=True))
         visits = noise_rate.pooled([columns]).seen
         if end == 0 and (self._burn_in != AUTO or visits.memorised >= _MEMORISED):
             end = float(epoch) + 1
         is_late = percentile == 0 or epoch >= last_epoch + _INTERVAL
         if end and self._percentile == AUTO and is_late:
-            wrong = float(visits.wrong_probabilities[0].mean())
-            percentile, last_epoch = 1 - wrong, float(epoch)
-        return np.array([percentile, end, last_epoch, visits.memorised], np.float32)
+            wrong, _ = visits.wrong_probabilities
+            percentile, last_epoch = 1 - float(wrong.mean()), float(epoch)
+            for given in labels:  # None or one.
+                given = given[columns["num_counted"] > 0].astype(np.int64)
+                of_classes = 1 - noise_rate.shrunk_class_means(wrong, given, self._num_classes)
+        found = [percentile, end, last_epoch, visits.memorised, *of_classes]
+        return np.array(found, np.float32)
 
     def _remark(self) -> str:
-        percentile, end, _, memorised = self._state.numpy()
+        percentile, end, _, memorised, *of_classes = self._state.numpy()
         suspects = f"{memorised:.1%} of the suspicious labels were predicted in the end"
         if end == 0:
             return f"automatic: every weight was 1: {suspects}, too few to be memorising."
         burn_in = f"weighted from {int(end) - 1} % of the training on"
         if self._percentile != AUTO:
             return f"automatic: {burn_in}; {suspects}."
-        return f"automatic: {burn_in}, with percentile {percentile:.3f} at the end; {suspects}."
+        by_class = ""
+        if of_classes:
+            by_class = f" ({min(of_classes):.3f} to {max(of_classes):.3f} by class)"
+        percentile = f"percentile {percentile:.3f}{by_class}"
+        return f"automatic: {burn_in}, with {percentile} at the end; {suspects}."

@@ -39,11 +39,17 @@ class CurriculumWeighting:
     Args:
       sample_weighting: computes the weights.
       label_is_given: whether the MentorNet sees the given label instead of 0.
+      automatic: shown each batch before it is weighed.
     """
 
-    def __init__(self, sample_weighting: SampleWeighting, label_is_given: bool = False) -> None:
+    def __init__(
+        self,
+        sample_weighting: SampleWeighting,
+        label_is_given: bool = False,
+        automatic: Automatic | None = None,
+    ) -> None:
         self.sample_weighting = sample_weighting
-        self._label_is_given = label_is_given
+        self._label_is_given, self._automatic = label_is_given, automatic
 
     @property
     def mentor(self) -> Any:
@@ -62,6 +68,8 @@ class CurriculumWeighting:
 
     def __call__(self, batch: Batch) -> Weighed:
         """The weights, and the release's scalars for the log."""
+        if self._automatic is not None:
+            self._automatic.see(batch.positions, batch.labels)
         names = self.mentor.further_features
         found = self.sample_weighting.weigh(
             batch.losses,
@@ -69,12 +77,13 @@ class CurriculumWeighting:
             batch.global_step,
             batch.labels if self._label_is_given else None,
             {name: features.FURTHER[name].compute(batch.past) for name in names},
+            batch.labels,
         )
         scalars = {
             "debug/percentile_loss": found.percentile_loss,
             "debug/dropout_rate": found.dropout_rate,
             "debug/epoch_step": tf.cast(found.epoch, tf.float32),
-            "debug/loss_moving_percentile": tf.identity(self.loss_moving_average),
+            "debug/loss_moving_percentile": found.moving_average,
         }
         if found.rules is not None:
             scalars |= found.rules.scalars()
@@ -95,19 +104,21 @@ def make_curriculum(
     Raises:
       InputError: a setting is outside its range.
     """
-    average = context.variable("loss_moving_average")
+    config = WeightingConfig(**settings)
+    shape = (2, context.classes()) if config.class_balanced else ()
+    average, automatic = context.variable("loss_moving_average", shape), None
     if isinstance(context.first, CurriculumWeighting):
         made = context.first.sample_weighting.second(average)
     else:
-        config = WeightingConfig(**settings)
+        automatic = Automatic(context, config) if config.is_automatic else None
         made = SampleWeighting(
             mentor,
             **settings,
             seed=context.seed,
             loss_moving_average=average,
-            automatic=Automatic(context, config) if config.is_automatic else None,
+            automatic=automatic,
         )
-    return CurriculumWeighting(made, label_is_given)
+    return CurriculumWeighting(made, label_is_given, automatic)
 
 
 def make_closed_form(

@@ -88,6 +88,12 @@ class Seen:
         return self.prediction != self.labels
 
     @property
+    def has_changed(self) -> tf.Tensor:
+        """Whether another class was predicted than last time, bool [batch]; no at first."""
+        last = tf.cast(self.old["prediction"], self.prediction.dtype)
+        return (self.prediction != last) & (self.old["num_counted"] > 0)
+
+    @property
     def other_class(self) -> tf.Tensor:
         """The last predicted class other than the given one; if there is none, the next best."""
         changes = self.is_wrong | (self.old["num_wrong"] == 0)
@@ -145,6 +151,10 @@ COLUMNS = {
     ),
     # The student's own choice of class, which stays known after the given label is memorised.
     "other_class": Column(lambda seen: seen.other_class, absent=0),
+    # The visits at which another class was predicted than at the visit before.
+    "num_changed": Column(
+        lambda seen: seen.old["num_changed"] + tf.cast(seen.has_changed, tf.float32), absent=0
+    ),
 }
 
 VALUES, NAMES = "sample_history", "sample_history_columns"

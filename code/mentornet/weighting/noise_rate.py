@@ -232,6 +232,32 @@ def class_means(values: np.ndarray, labels: np.ndarray, num_classes: int) -> np.
     return np.where(counts > 0, sums / np.maximum(counts, 1), values.mean())
 
 
+def shrunk_class_means(values: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Each class's share of wrong labels, nearer to that of all the less its samples can tell.
+
+    An estimate from n samples has variance s (1 - s) / n about the class's share, s being that of
+    all samples. What the estimates vary beyond that is the variance between classes, and each is
+    weighted by the part of this one in the sum: empirical Bayes, the variance by moments
+    (DerSimonian and Laird 1986). Where the noise is the same in all classes, all have the same
+    share; a class with a handful of samples has that of all.
+
+    Args:
+      values: float64 [n] in 0..1, how probably each label is wrong.
+      labels: int64 [n], as given.
+      num_classes: number of classes.
+
+    Returns:
+      float64 [classes] in 0..1.
+    """
+    overall, means = values.mean(), class_means(values, labels, num_classes)
+    counts = np.bincount(labels, minlength=num_classes)
+    within = overall * (1 - overall)
+    beyond = np.sum(counts * (means - overall) ** 2) - (np.count_nonzero(counts) - 1) * within
+    between = max(0.0, beyond / max(len(labels) - np.sum(counts**2) / len(labels), 1))
+    kept = between * counts / np.maximum(between * counts + within, 1e-12)
+    return overall + kept * (means - overall)
+
+
 def _confident_learning(labels: np.ndarray, num_classes: int, visits: Visits) -> float:
     """The calibrated share of samples off the diagonal of the confident joint (section 3.1 there).
 

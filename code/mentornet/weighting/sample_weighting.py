@@ -21,13 +21,15 @@ class WeightedBatch(NamedTuple):
     """The results of one step of the weighting: float32 [batch, 1] weights, and scalars.
 
     `before_dropout` are the weights before example dropout; `global_size`, int32, is the number of
-    samples of all replicas. `rules` are the automatically determined settings, if there are any.
+    samples of all replicas; `percentile_loss` and `moving_average` are means over the classes with
+    `class_balanced`. `rules` are the automatically determined settings, if there are any.
     """
 
     weights: tf.Tensor
     before_dropout: tf.Tensor
     global_size: tf.Tensor
     percentile_loss: tf.Tensor
+    moving_average: tf.Tensor
     dropout_rate: tf.Tensor
     epoch: tf.Tensor
     rules: Rules | None
@@ -45,7 +47,7 @@ class SampleWeighting(tf.Module):
     Args:
       mentor: the MentorNet (or a `mentornet.weighting.curriculum.ClosedForm`).
       loss_p_percentile, burn_in_epoch, fixed_epoch_after_burn_in, loss_moving_average_decay,
-      example_dropout_rates: see `mentornet.config.weighting.WeightingConfig`.
+      example_dropout_rates, class_balanced: see `mentornet.config.weighting.WeightingConfig`.
       seed: of the example dropout; which samples a step drops depends on (seed, global_step).
       loss_moving_average: the variable to use, by default a new one.
       dropout_stream: of the example dropout's random numbers.
@@ -53,7 +55,8 @@ class SampleWeighting(tf.Module):
 
     Attributes:
       mentor: the MentorNet; may be replaced between two steps.
-      loss_moving_average: float32 scalar variable, 0 before the first call.
+      loss_moving_average: float32 variable, 0 before the first call: a scalar, or with
+        `class_balanced` [2, classes], each class's sum of percentiles and of their weights.
 
     Raises:
       InputError: a setting is outside its range.
@@ -71,6 +74,7 @@ class SampleWeighting(tf.Module):
         loss_moving_average: tf.Variable | None = None,
         dropout_stream: Stream = Stream.EXAMPLE_DROPOUT,
         automatic: Automatic | None = None,
+        class_balanced: bool = False,
     ) -> None:
         super().__init__("sample_weighting")
         self.config = WeightingConfig(
@@ -79,6 +83,7 @@ class SampleWeighting(tf.Module):
             fixed_epoch_after_burn_in,
             loss_moving_average_decay,
             example_dropout_rates,
+            class_balanced,
         )
         rule = "`auto` needs a training that keeps a history: the scripts' or MentoredModel's."
         known = automatic is not None or not self.config.is_automatic
@@ -146,8 +151,11 @@ class SampleWeighting(tf.Module):
         global_step: tf.Tensor | int,
         labels: tf.Tensor | None = None,
         further: Mapping[str, tf.Tensor] | None = None,
+        given: tf.Tensor | None = None,
     ) -> WeightedBatch:
         """Like a call, but also returns intermediate results.
+
+        `given`, int [batch], are the given labels, for `class_balanced`.
 
         In a replica of tf.distribute, percentile, moving average and example dropout are those of
         the global batch, which is the replicas' samples in the order of the replicas.
@@ -165,10 +173,14 @@ class SampleWeighting(tf.Module):
         if config.fixed_epoch_after_burn_in:
             # Kept from the release: this freezes the dropout rate, too.
             epoch = tf.minimum(epoch, fixed_epoch)
-        percentile_loss = nearest_percentile(global_losses, percentile)
-        decay = config.loss_moving_average_decay
-        average = decay * self.loss_moving_average + (1 - decay) * percentile_loss
-        self.loss_moving_average.assign(average)
+        if config.class_balanced:
+            assert rules is not None
+            average, percentile_loss, moving = self._of_classes(global_losses, given, rules)
+        else:
+            percentile_loss = nearest_percentile(global_losses, percentile)
+            decay = config.loss_moving_average_decay
+            average = moving = decay * self.loss_moving_average + (1 - decay) * percentile_loss
+            self.loss_moving_average.assign(average)
         zeros = tf.zeros_like(losses)
         label_column = zeros if labels is None else tf.cast(labels, tf.float32)[:, None]
         epoch_column = zeros + tf.cast(epoch, tf.float32)
@@ -187,7 +199,34 @@ class SampleWeighting(tf.Module):
         size = tf.size(global_losses)
         kept = replicas.own_rows(self._kept(size, rate, global_step), tf.size(losses))
         rate = tf.cast(rate, tf.float32)
-        return WeightedBatch(weights * kept, weights, size, percentile_loss, rate, epoch, rules)
+        return WeightedBatch(
+            weights * kept, weights, size, percentile_loss, moving, rate, epoch, rules
+        )
+
+    def _of_classes(
+        self, losses: tf.Tensor, given: tf.Tensor | None, rules: Rules
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Moving averages of the classes' percentiles, from the losses of all replicas.
+
+        Returns:
+          float32 [batch, 1], that of each sample's class, of the replica's samples; and, scalars,
+          the means over the classes of percentiles and of moving averages.
+        """
+        check(given is not None, "`class_balanced` needs labels that name classes.", labels=given)
+        labels = replicas.gather(tf.cast(given, tf.int32))
+        assert rules.by_class is not None
+        percentiles, counts = class_percentiles(losses, labels, rules.by_class)
+        # A class's average forgets as much per sample as one of all classes does: of a class with a
+        # tenth of the samples ten batches are remembered.
+        shares = tf.cast(counts, tf.float32) / tf.cast(tf.size(labels), tf.float32)
+        decay = tf.cast(self.config.loss_moving_average_decay, tf.float32) ** shares
+        latest = tf.stack([percentiles, tf.ones_like(percentiles)])
+        sums = decay * self.loss_moving_average + (1 - decay) * latest
+        # There is no percentile before; so slow averages have nothing to make up for afterwards.
+        self.loss_moving_average.assign(tf.where(rules.is_burn_in, tf.zeros_like(sums), sums))
+        averages = tf.math.divide_no_nan(sums[0], sums[1])
+        own = tf.gather(averages, tf.cast(given, tf.int32))[:, None]
+        return own, tf.reduce_mean(percentiles), tf.reduce_mean(averages)
 
     def _further_columns(self, further: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         names = self.mentor.further_features
@@ -217,7 +256,33 @@ def nearest_percentile(losses: tf.Tensor, share: tf.Tensor | float) -> tf.Tensor
     Returns:
       float32 scalar.
     """
-    from_largest = 1 - tf.cast(tf.cast(share, tf.float32) * 100, tf.float64) / 100
-    largest_rank = tf.cast(tf.size(losses) - 1, tf.float64)
-    rank = tf.cast(tf.round(largest_rank * from_largest), tf.int32)
+    rank = _rank(tf.size(losses), share)
     return tf.sort(tf.reshape(losses, [-1]), direction="DESCENDING")[rank]
+
+
+def class_percentiles(
+    losses: tf.Tensor, labels: tf.Tensor, shares: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """`nearest_percentile` of the losses of each class.
+
+    Args:
+      losses: float32 [batch, 1].
+      labels: int32 [batch].
+      shares: float32 [classes], each 0..1.
+
+    Returns:
+      float32 [classes], of a class without samples 0, and int32 [classes], its samples.
+    """
+    losses, classes = tf.reshape(losses, [-1]), tf.size(shares)
+    counts = tf.reduce_sum(tf.one_hot(labels, classes, dtype=tf.int32), axis=0)
+    descending = tf.argsort(losses, direction="DESCENDING", stable=True)
+    by_class = tf.gather(descending, tf.argsort(tf.gather(labels, descending), stable=True))
+    place = tf.cumsum(counts, exclusive=True) + _rank(tf.maximum(counts, 1), shares)
+    found = tf.gather(tf.gather(losses, by_class), tf.minimum(place, tf.size(losses) - 1))
+    return tf.where(counts > 0, found, 0.0), counts
+
+
+def _rank(count: tf.Tensor, share: tf.Tensor | float) -> tf.Tensor:
+    """The place of a percentile among as many losses, from the largest down; int32."""
+    from_largest = 1 - tf.cast(tf.cast(share, tf.float32) * 100, tf.float64) / 100
+    return tf.cast(tf.round(tf.cast(count - 1, tf.float64) * from_largest), tf.int32)

@@ -1,0 +1,104 @@
+"""Where memorising begins, seen in the training samples alone: `keep_best="label_wave"`."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from mentornet.runs.writers import Scalars
+from mentornet.weighting.history import COLUMNS, SampleHistory
+
+_WINDOW = 2  # Passes whose mean is looked at.
+
+
+class LabelWave:
+    """How many predictions change from one pass over the data to the next.
+
+    A student that learns what its labels have in common changes fewer and fewer of its predictions,
+    until it begins to memorise wrong labels one by one, and changes more of them again. Source:
+    Yuan et al. 2024, "Early Stopping Against Label Noise Without Validation Data".
+
+    What was counted is state, so that a run that goes on, and all workers, find the same pass.
+
+    Args:
+      history: of the training samples.
+      max_number_of_steps, batch_size: of the training; the batch is that of all replicas.
+    """
+
+    def __init__(self, history: SampleHistory, max_number_of_steps: int, batch_size: int) -> None:
+        self._values, self._batch_size = history.values, batch_size
+        self._num_examples = history.values.shape[0]
+        # Step, and changes and visits until then, at the end of each pass.
+        self._passes = tf.Variable(
+            tf.zeros([self._pass_of(max_number_of_steps), 3], tf.int64), trainable=False
+        )
+
+    def state(self) -> dict[str, tf.Variable]:
+        """What a checkpoint holds, by name."""
+        return {"label_wave": self._passes}
+
+    def look(self, step: int, num_steps: int) -> bool:
+        """Counts, if a pass has just ended; whether the student is the one to keep so far.
+
+        Args:
+          step: the number of updates done.
+          num_steps: how many of them in the last call.
+        """
+        number = self._pass_of(step)
+        if number == self._pass_of(step - num_steps) or first_minimum(self._shares())[1]:
+            return False
+        places = [list(COLUMNS).index(name) for name in ("num_changed", "num_counted")]
+        sums = tf.reduce_sum(tf.cast(tf.gather(self._values, places, axis=1), tf.int64), axis=0)
+        row = tf.concat([[tf.cast(step, tf.int64)], sums], axis=0)
+        self._passes.scatter_nd_update([[number - 1]], [row])
+        shares = self._shares()
+        return first_minimum(shares)[0] == len(shares) - 1
+
+    def scalars(self) -> Scalars:
+        """For the log: the share of changes in the last pass, and the step kept so far."""
+        shares = self._shares()
+        kept, is_over = first_minimum(shares)
+        if kept < 0:
+            return {}
+        return {
+            "label_wave/changed": float(shares[-1]),
+            "label_wave/kept_step": float(self._looks()[kept + 1, 0]),
+            "label_wave/is_over": float(is_over),
+        }
+
+    def _pass_of(self, step: int) -> int:
+        return step * self._batch_size // self._num_examples
+
+    def _looks(self) -> np.ndarray:
+        looks = self._passes.numpy()
+        return looks[looks[:, 0] > 0]  # One call of the step may end two passes.
+
+    def _shares(self) -> np.ndarray:
+        """Of each pass but the first one, what share of its visits changed the prediction."""
+        _, changed, counted = np.diff(self._looks(), axis=0).T
+        return changed / counted
+
+
+def first_minimum(shares: np.ndarray) -> tuple[int, bool]:
+    """Where the mean of the last few values has its first local minimum.
+
+    What rises from the start on, as where a student first predicts one class for everything, is no
+    minimum: there must be a fall before.
+
+    Args:
+      shares: float64 [n].
+
+    Returns:
+      Its place, that of the last of these values, and -1 as long as there are too few; and whether
+      the minimum is over, or a later value could still be lower.
+    """
+    if len(shares) < _WINDOW:
+        return -1, False
+    means = np.convolve(shares, np.full(_WINDOW, 1 / _WINDOW), "valid")
+    lowest, has_fallen = 0, False
+    for place, mean in enumerate(means):
+        if mean > means[lowest] and has_fallen:
+            return lowest + _WINDOW - 1, True
+        if mean != means[lowest]:
+            lowest, has_fallen = place, mean < means[lowest]
+    return lowest + _WINDOW - 1, False

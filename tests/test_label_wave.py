@@ -1,0 +1,188 @@
+"""The checkpoint that is kept where memorising begins."""
+
+import json
+import pathlib
+from typing import Any
+
+import helpers
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mentornet import InputError
+from mentornet.config.evaluation import EvalConfig
+from mentornet.config.training import TrainConfig
+from mentornet.core.files import read_json_lines
+from mentornet.evaluation import job
+from mentornet.runs.checkpoints import checkpoint_step, find_latest, restore_student
+from mentornet.training import hooks, loop
+from mentornet.training.label_wave import LabelWave, first_minimum
+from mentornet.weighting.history import COLUMNS, SampleHistory
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ([], (-1, False)),
+        ([0.5], (-1, False)),
+        ([0.5, 0.3], (1, False)),
+        ([0.5, 0.3, 0.2, 0.2], (3, False)),  # Means 0.4, 0.25, 0.2: still falling.
+        ([0.5, 0.3, 0.2, 0.25, 0.1, 0.1], (5, False)),  # 0.4, 0.25, 0.225, 0.175, 0.1.
+        ([0.5, 0.3, 0.2, 0.25, 0.3, 0.0, 0.0], (3, True)),  # 0.4, 0.25, 0.225, 0.275: over.
+        ([0.5, 0.1, 0.3, 0.1, 0.3, 0.2], (2, True)),  # 0.3, 0.2, 0.2, 0.2, 0.25: the first of them.
+        ([0.0, 0.0, 0.1, 0.4], (3, False)),  # Rises from the start: 0, 0.05, 0.25.
+        ([0.0, 0.0, 0.2, 0.4, 0.2, 0.0, 0.1, 0.3], (6, True)),  # 0, 0.1, 0.3, 0.3, 0.1, 0.05, 0.2.
+    ],
+)
+def test_the_first_minimum(shares, expected):
+    assert first_minimum(np.array(shares)) == expected
+
+
+def visits(history, predictions, positions):
+    one = tf.ones([len(positions), 1])
+    labels = tf.zeros([len(positions)], tf.int64)
+    logits = tf.one_hot(predictions, 3)
+    history.update(tf.constant(positions), labels, one, one, logits)
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 2])
+def test_shares_equal_numpy_also_after_a_resume(steps_per_call):
+    """Seven samples in batches of three: passes end within steps."""
+    generator = np.random.default_rng(1)
+    order = np.concatenate([generator.permutation(7) for _ in range(6)])
+    predicted = generator.integers(0, 3, len(order))
+    history = SampleHistory(7)
+    last: dict[int, int] = {}
+    changes: list[bool] = []
+    wave = LabelWave(history, max_number_of_steps=14, batch_size=3)
+    totals = [(0, 0)]
+    for step in range(1, 15):
+        seen = slice(3 * step - 3, 3 * step)
+        visits(history, predicted[seen], order[seen])
+        for position, prediction in zip(order[seen], predicted[seen], strict=True):
+            changes.append(last.get(position, prediction) != prediction)
+            last[position] = prediction
+        if step % steps_per_call == 0:
+            wave.look(step, steps_per_call)
+            if 3 * step // 7 > 3 * (step - steps_per_call) // 7:
+                totals.append((step, int(np.sum(changes))))
+        if step == 6:  # All that a checkpoint holds.
+            saved = {name: variable.numpy() for name, variable in wave.state().items()}
+            wave = LabelWave(history, max_number_of_steps=14, batch_size=3)
+            wave.state()["label_wave"].assign(saved["label_wave"])
+    rows = wave.state()["label_wave"].numpy()
+    rows = rows[rows[:, 0] > 0]
+    assert len(rows) >= 3
+    assert rows[:, :2].tolist() == [list(row) for row in totals[1 : len(rows) + 1]]
+    counted = history.values.numpy()[:, list(COLUMNS).index("num_counted")].sum()
+    assert rows[-1, 2] == 3 * rows[-1, 0] <= counted
+
+
+STEPS = 20
+
+
+def config(digits, folder, **values):
+    defaults: dict[str, Any] = {"keep_best": "label_wave", "learning_rate": 0.02}
+    return TrainConfig(
+        str(digits / "0.4"),
+        str(folder),
+        dataset_name="digits",
+        studentnet="helpers:small_student",
+        batch_size=100,  # Two steps are a pass over the 200 images.
+        max_number_of_steps=STEPS,
+        max_to_keep=1,
+        learning_rate_boundaries=(STEPS + 1,),
+        **(defaults | values),
+    )
+
+
+@pytest.fixture(scope="module")
+def kept(digits, tmp_path_factory):
+    """A run, what each step predicted, and the student's kernel after each."""
+    folder = tmp_path_factory.mktemp("kept") / "train"
+    seen, note = [], hooks.FiniteLosses.__call__
+
+    def record(self, moment):
+        samples = moment.result.samples
+        seen.append((samples.positions.numpy(), np.argmax(samples.logits, axis=1)))
+        note(self, moment)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hooks.FiniteLosses, "__call__", record)
+        loop.train(config(digits, folder))
+    return folder, seen
+
+
+def expected_step(seen):
+    """The first local minimum, from what each step predicted."""
+    last, shares = np.full(200, -1), []
+    for first in range(0, len(seen), 2):
+        changed = 0
+        for positions, predictions in seen[first : first + 2]:
+            changed += int(np.sum((last[positions] >= 0) & (last[positions] != predictions)))
+            last[positions] = predictions
+        shares.append(changed / 200)
+    means = [(a + b) / 2 for a, b in zip(shares[1:], shares[2:], strict=False)]
+    falls = next(i for i in range(1, len(means)) if means[i] < means[i - 1])
+    rises = [i for i in range(falls, len(means) - 1) if means[i + 1] > means[i]]
+    return 2 * ((rises[0] if rises else len(means) - 1) + 3)
+
+
+def test_the_checkpoint_of_that_pass_is_kept(kept):
+    folder, seen = kept
+    step = expected_step(seen)
+    names = {path.stem for path in (folder / "label_wave").glob("model.ckpt-*.index")}
+    assert names == {f"model.ckpt-{step}"}
+    assert checkpoint_step(find_latest(str(folder))) == STEPS
+    assert step < STEPS  # The run goes on beyond the minimum.
+    row = read_json_lines(folder / "metrics.jsonl")[-1]
+    assert row["label_wave/kept_step"] == step
+    assert row["label_wave/is_over"] == 1
+
+
+def test_a_run_that_was_stopped_keeps_the_same(kept, digits, tmp_path):
+    folder, _ = kept
+    for stop in (3, 7, None):
+        loop.train(config(digits, tmp_path, stop_after_step=stop))
+    helpers.assert_same_state(folder, tmp_path)
+    helpers.assert_same_state(folder / "label_wave", tmp_path / "label_wave")
+    loop.train(config(digits, tmp_path, overwrite=True, keep_best=None, stop_after_step=1))
+    assert not (tmp_path / "label_wave").exists()
+
+
+def test_the_evaluation_says_what_it_reaches(kept, digits, tmp_path, capsys):
+    folder, seen = kept
+    step = expected_step(seen)
+    asked = EvalConfig(str(folder), str(tmp_path), str(digits / "val"), batch_size=360)
+    for _ in range(2):
+        job.run(asked)
+        rows = read_json_lines(tmp_path / "eval.jsonl")
+        assert {row["step"] for row in rows} == {step, STEPS}
+        summary = json.loads((tmp_path / "summary.json").read_text())
+        assert summary["label_wave_step"] == step
+        assert summary["label_wave_accuracy"] == accuracy_of(folder / "label_wave", digits)
+        assert summary["last_accuracy"] == accuracy_of(folder, digits)
+        shown = f"label wave accuracy {summary['label_wave_accuracy']:.4f} (step {step})"
+        assert shown in capsys.readouterr().out
+
+
+def accuracy_of(folder: pathlib.Path, digits: pathlib.Path) -> float:
+    from mentornet.datasets import records
+    from mentornet.datasets.catalog import dataset_info
+
+    path = str(digits / "val")
+    examples = records.read_examples(path, dataset_info("digits", path), "test")
+    student: keras.Model = helpers.small_student(10)
+    restore_student(student, find_latest(str(folder)))
+    assert isinstance(examples.images, np.ndarray)
+    pixels = examples.images.reshape(len(examples), -1).astype(np.float64)
+    spread = np.maximum(pixels.std(axis=1), 1 / np.sqrt(pixels.shape[1]))
+    pixels = (pixels - pixels.mean(axis=1, keepdims=True)) / spread[:, None]
+    kernel, bias = student.get_weights()
+    return float(np.mean(np.argmax(pixels @ kernel + bias, axis=1) == examples.labels))
+
+
+def test_other_names():
+    with pytest.raises(InputError, match="`keep_best` must be one of label_wave"):
+        TrainConfig("d", "t", keep_best="best")

@@ -95,7 +95,8 @@ def test_weighting_commands(tmp_path):
     own = blocks(page, "python")[0]
     assert len(own.splitlines()) <= 15
     (tmp_path / "my_weighting.py").write_text(own)
-    run_bash(blocks(page, "bash")[1], tmp_path, ("/tmp", "."), ("steps=200", "steps=12"))
+    (commands,) = (block for block in blocks(page, "bash") if "my_weighting" in block)
+    run_bash(commands, tmp_path, ("/tmp", "."), ("steps=200", "steps=12"))
     rows = read_json_lines(tmp_path / "steady" / "metrics.jsonl")
     config = json.loads((tmp_path / "steady" / "config.json").read_text())
     assert config["weighting"] == {"name": "my_weighting:steady", "options": {"decay": 0.8}}

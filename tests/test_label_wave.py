@@ -175,8 +175,7 @@ def accuracy_of(folder: pathlib.Path, digits: pathlib.Path) -> float:
     examples = records.read_examples(path, dataset_info("digits", path), "test")
     student: keras.Model = helpers.small_student(10)
     restore_student(student, find_latest(str(folder)))
-    assert isinstance(examples.images, np.ndarray)
-    pixels = examples.images.reshape(len(examples), -1).astype(np.float64)
+    pixels = np.asarray(examples.images, np.float64).reshape(len(examples), -1)
     spread = np.maximum(pixels.std(axis=1), 1 / np.sqrt(pixels.shape[1]))
     pixels = (pixels - pixels.mean(axis=1, keepdims=True)) / spread[:, None]
     kernel, bias = student.get_weights()

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import pytest
 
 # Files that take longest come first, so that no worker is left alone with one at the end.
 _LONGEST = ("distribution", "launch", "benchmarks", "docs", "learning", "training", "features")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keeps the garbage collector away from modules, TensorFlow's many above all."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

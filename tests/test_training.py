@@ -31,6 +31,7 @@ from mentornet.core import files
 from mentornet.core.files import read_json_lines
 from mentornet.evaluation import job
 from mentornet.runs.statistics import prediction_statistics, weight_statistics
+from mentornet.students.networks import resnet101
 from mentornet.training import loop
 from mentornet.training.build import make_trainer
 
@@ -229,8 +230,13 @@ def test_given_labels_reach_the_mentornet(digits, tmp_path):
     assert np.abs(weights[0] - weights[1])[1:].min() > 1e-4
 
 
-def test_resnet_decay_scales_with_the_weights(digits):
-    """total = mean(weight * loss) + 0.0002 * half squared norm of the kernels * mean weight."""
+def test_resnet_decay_scales_with_the_weights(digits, monkeypatch):
+    """total = mean(weight * loss) + 0.0002 * half squared norm of the kernels * mean weight.
+
+    Of the network an eighth as wide.
+    """
+    narrow = tuple((width // 8, stride) for width, stride in resnet101._STAGES)
+    monkeypatch.setattr(resnet101, "_STAGES", narrow)
     settings = config(digits, "-", studentnet="resnet101")
     trainer = make_trainer(settings, 200, 10, (8, 8, 3))
     kernels = [v for v in trainer.student.trainable_variables if v.name == "kernel"]

@@ -33,7 +33,8 @@ def run(name, folder):
     """Memory and start-up, which it measures, are those of programs that are warm."""
     server = warm_server()
     script, flags = ROOT / f"benchmarks/{name}.py", ["--quick", f"--output_dir={folder}"]
-    status, _, output = server.run(script, *flags, WARM_PYTHON=server.python())
+    environment = {"WARM_PYTHON": server.python(), "BENCHMARK_BATCH": "16"}
+    status, _, output = server.run(script, *flags, seconds=900, **environment)
     assert status == 0, output
 
 

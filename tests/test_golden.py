@@ -1,9 +1,10 @@
 """The outputs of the 2018 release under TensorFlow 1.8."""
 
 import numpy as np
-import parity
 import pytest
-from helpers import GOLDEN, MENTORNET
+from helpers import GOLDEN, MENTORNET, run
+
+PARITY = ("tests/parity.py", f"--mentornet={MENTORNET}")
 
 
 @pytest.mark.parametrize(
@@ -16,20 +17,20 @@ from helpers import GOLDEN, MENTORNET
         pytest.param("student_resnet101", marks=pytest.mark.slow),
     ],
 )
-def test_agrees_with_the_release(name, capsys):
-    passed = parity.run(GOLDEN / f"{name}.npz", MENTORNET)
-    output = capsys.readouterr().out
-    assert passed, output
+def test_agrees_with_the_release(name):
+    status, output = run(*PARITY, f"--golden={GOLDEN / name}.npz")
+    assert status == 0, output
     assert " ok\n" in output
 
 
 @pytest.mark.parametrize(
     "name,quantity", [("mentornet_forward", "logits"), ("student_inception", "baseline_total")]
 )
-def test_parity_fails_on_a_wrong_golden_file(name, quantity, tmp_path, capsys):
+def test_parity_fails_on_a_wrong_golden_file(name, quantity, tmp_path):
     with np.load(GOLDEN / f"{name}.npz") as file:
         golden = dict(file)
     golden[quantity][-1] += 1e-3
     np.savez(tmp_path / "wrong.npz", **golden)
-    assert not parity.run(tmp_path / "wrong.npz", MENTORNET)
-    assert "FAILED" in capsys.readouterr().out
+    status, output = run(*PARITY, f"--golden={tmp_path / 'wrong.npz'}")
+    assert status == 1
+    assert "FAILED" in output

@@ -174,7 +174,7 @@ def write_table(path, steps):
         facts = ("dataset_name", "studentnet", "noise_fraction", "method", "max_number_of_steps")
         writer = csv.writer(file)
         writer.writerow([*facts, *names, "flags", "train_log_dir"])
-        flags = "--batch_size=32 --save_interval_steps=20 --log_every_steps=10 "
+        flags = "--batch_size=16 --save_interval_steps=20 --log_every_steps=10 "
         flags += "--record_sample_weights"
         for method in ("baseline", "mentornet_pd", "self_paced"):
             run_facts = ("digits", "inception", "0.4", method, steps)

@@ -126,7 +126,7 @@ class WarmServer:
         self,
         *arguments: str | os.PathLike[str],
         folder: str | os.PathLike[str] = ROOT,
-        seconds: int = 300,
+        seconds: int = 600,
         **environment: str,
     ) -> Program:
         """Starts what `python ARGUMENT ...` would, for at most some seconds."""

@@ -18,7 +18,7 @@ def ask(
     *,
     folder: str,
     environment: Mapping[str, str],
-    seconds: int = 300,
+    seconds: int = 600,
 ) -> tuple[socket.socket, int]:
     """Starts a program; after `seconds` it is killed.
 

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from types import FrameType
 
+NUMBER = 20  # Bytes in which the server tells a process's number.
+
 
 def ask(
     server: str,
@@ -30,12 +32,13 @@ def ask(
     Returns:
       What the exit status and the memory will come from, as JSON, and the process's number.
     """
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection = socket.socket(socket.AF_UNIX)
     connection.connect(server)
     command = {"arguments": arguments, "folder": folder, "seconds": seconds}
-    message = json.dumps(command | {"environment": dict(environment)}).encode()
-    socket.send_fds(connection, [message], descriptors)
-    return connection, int(connection.recv(100))
+    message = json.dumps(command | {"environment": dict(environment)})
+    socket.send_fds(connection, [b" "], descriptors)
+    connection.sendall(f"{message}\n".encode())
+    return connection, int(connection.recv(NUMBER, socket.MSG_WAITALL))
 
 
 def main() -> None:

@@ -20,6 +20,8 @@ import socket
 import sys
 from typing import Any
 
+from warm_client import NUMBER
+
 
 def become(command: dict[str, Any], descriptors: list[int]) -> None:
     """Turns this process into that of the program, as far as it can tell."""
@@ -52,7 +54,8 @@ def serve_one(connection: socket.socket) -> None:
 
     Returns in the program's process.
     """
-    message, descriptors, _, _ = socket.recv_fds(connection, 1_000_000, 3)
+    _, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
+    message = connection.makefile().readline()
     child = os.fork()
     if child == 0:
         connection.close()
@@ -60,10 +63,10 @@ def serve_one(connection: socket.socket) -> None:
         return
     for descriptor in descriptors:
         os.close(descriptor)
-    connection.send(str(child).encode())
+    connection.sendall(f"{child:{NUMBER}}".encode())
     _, status, usage = os.wait4(child, 0)
     answer = os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
-    connection.send(json.dumps(answer).encode())
+    connection.sendall(json.dumps(answer).encode())
     os._exit(0)
 
 
@@ -77,7 +80,7 @@ def main() -> None:
     # A fork would copy all pages when, at its end, it looks for garbage.
     gc.freeze()
     gc.enable()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+    with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
         server.listen()
         print(flush=True)

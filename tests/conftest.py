@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 import pytest
 
 # Files that take longest come first, so that no worker is left alone with one at the end.
-_LONGEST = ("distribution", "learning", "benchmarks", "docs", "training", "weightings", "golden")
+_LONGEST = ("distribution", "miniature", "learning", "benchmarks", "docs", "training", "weightings")
 
 
 @pytest.hookimpl(wrapper=True)

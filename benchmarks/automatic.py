@@ -1,9 +1,9 @@
-"""What `auto` reaches beside fixed percentiles and no weighting, where a student memorises.
+"""Compares `auto` with fixed percentiles and no weighting, for a student that memorises.
 
     python benchmarks/automatic.py [--noise=uniform:0.2,uniform:0.4,...] [--seeds=1] [--steps=1100]
 
-trains a perceptron on the digits under MentorNet PD, from the second percent of the training on
-with each fixed percentile, and with `auto`; prints a table of the last accuracies on the clean
+This trains a perceptron on the digits under MentorNet PD, from the second percent of the training
+on with each fixed percentile, and with `auto`; prints a table of the last accuracies on the clean
 test images, means over the seeds (of training and of noise alike).
 """
 
@@ -105,5 +105,5 @@ if __name__ == "__main__":
     noises = ["uniform:0.2", "uniform:0.4", "uniform:0.8", "pair:0.2"]
     flags.DEFINE_list("noise", noises, "type:fraction of each line.")
     flags.DEFINE_integer("seeds", 1, "Number of seeds.")
-    flags.DEFINE_integer("steps", 1100, "Steps of 128; 11 are a pass over the data.")
+    flags.DEFINE_integer("steps", 1100, "Steps of 128; 11 are about an epoch.")
     script.run(main)

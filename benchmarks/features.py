@@ -1,13 +1,14 @@
-"""Features with wrong labels: `mlp`, plain and weighted, beside scikit-learn's classifiers.
+"""Features with wrong labels: compares `mlp`, plain and weighted, with scikit-learn's classifiers.
 
     python benchmarks/features.py --output_dir=DIR [--steps=N] [--num_seeds=N] [--num_rows=N]
 
-The digits' 64 pixels, and make_classification's rows in the manner of forest covers (54 columns, 7
-classes of their shares); 30 and 60 % of the training labels are redrawn. Of each method: accuracy
-on clean test rows, AUC of the ranking of wrong training labels, time. scikit-learn's classifiers
-rank by the probability of the given label in five-fold cross-validation, `mlp` as label_report.py
-does. The weightings are told the share of right labels. Writes features.md (means over the seeds)
-and features.json; data and runs lie beside them.
+The data are the digits' 64 pixels, and rows of make_classification that resemble the forest cover
+data (54 columns, 7 classes with the same shares); 30 and 60 % of the training labels are redrawn.
+Measures for each method the accuracy on clean test rows, the AUC of the ranking of wrong training
+labels, and the time. scikit-learn's classifiers rank by the probability of the given label in
+five-fold cross-validation, `mlp` as label_report.py does. The weightings are given the true share
+of right labels. Writes features.md (means over the seeds) and features.json, with data and runs
+next to them.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def arrays(name: str) -> tuple[np.ndarray, np.ndarray]:
 def train_mlp(
     method: str, folder: str, info: Any, seed: int, right: float, tests: Any
 ) -> tuple[float, np.ndarray]:
-    """Test accuracy and the training samples' scores of a run beside the data in `folder`."""
+    """Test accuracy, and the training samples' scores, of a run on the data in `folder`."""
     from mentornet.evaluation import label_errors
     from mentornet.evaluation.predictor import Predictor, accuracies
     from mentornet.runs.checkpoints import find_latest, load_student
@@ -106,7 +107,7 @@ def train_sklearn(method: str, examples: Any, tests: Any) -> tuple[float, np.nda
 
 
 def measure(folder: pathlib.Path, name: str, noise: float, seed: int) -> list[dict[str, Any]]:
-    """One row a method."""
+    """One row per method."""
     from sklearn.metrics import roc_auc_score
 
     from mentornet.datasets import records

@@ -1,12 +1,11 @@
-"""Finding wrong labels: a run's own scores beside cleanlab's, at equal compute.
+"""Finding wrong labels: compares a run's own scores with cleanlab's, at equal compute.
 
     python benchmarks/label_errors.py RUN_DIR [RUN_DIR ...] --output_dir=DIR
 
-takes each run that was trained with --record_sample_weights, and trains the same student without
-weights on five folds, each with a fifth of its steps (schedule in proportion); the predicted
-probabilities of the held-out parts go to cleanlab, once for each data set. Writes
-label_errors.md and label_errors.json.
-Needs the extra `bench`.
+This takes each run that was trained with --record_sample_weights, and trains the same student
+without weights on five folds, each with a fifth of its steps (schedule in proportion); the
+predicted probabilities of the held-out parts go to cleanlab, once for each data set. Writes
+label_errors.md and label_errors.json. Needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from mentornet.core.errors import InputError, check
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output_dir", "", "Folder of the results.")
 flags.DEFINE_string(
-    "data_dir", "", "Training records; by default those that the runs were trained on."
+    "data_dir", "", "Training records; by default those on which the runs were trained."
 )
 
 _FOLDS = 5
 
 
 def fold_config(run: dict[str, Any]) -> TrainConfig:
-    """A run's configuration without a MentorNet and with a fold's share of the steps."""
+    """A run's configuration, without a MentorNet and with a fold's share of the steps."""
     steps = run["max_number_of_steps"] // _FOLDS
     values = run | {"weighting": None, "mentornet_update_epochs": ()}
     values |= {"record_sample_weights": False, "max_number_of_steps": steps}
@@ -85,7 +84,7 @@ def out_of_fold(config: TrainConfig, examples: Any, num_classes: int, augment: b
 
 
 def cleanlab_scores(run: dict[str, Any], scores: Any) -> dict[str, np.ndarray]:
-    """cleanlab's scores, higher for labels that are more likely wrong."""
+    """cleanlab's scores, higher for labels that are more likely to be wrong."""
     from cleanlab.rank import get_label_quality_scores
 
     augment = scores.info.augment if run["augment"] is None else run["augment"]

@@ -2,8 +2,8 @@
 
     python benchmarks/label_scores.py RUN_DIR [RUN_DIR ...] [--output_dir=DIR]
 
-reads runs with --record_sample_weights on data whose clean labels are known, and prints AUC and
-average precision of every candidate on each, and their means. With --output_dir it also writes
+This reads runs with --record_sample_weights on data whose clean labels are known, and prints AUC
+and average precision of every candidate on each, and their means. With --output_dir it also writes
 label_scores.md and label_scores.json.
 """
 
@@ -31,7 +31,7 @@ def _wrong_share(columns: Columns) -> np.ndarray:
     return columns["num_wrong"] / np.maximum(columns["num_counted"], 1)
 
 
-# Each from the history's columns to a number that is larger for labels that are more likely wrong.
+# From the history's columns to a score that is larger for labels that are more likely to be wrong.
 CANDIDATES: dict[str, Callable[[Columns], np.ndarray]] = {
     "decayed loss": lambda c: c["mean_loss"],
     "wrong events": _wrong_share,
@@ -46,7 +46,7 @@ def evaluate(run_dir: str) -> list[dict[str, Any]]:
     """Rows "data", "run", "wrong", "score", "AUC", "average precision" of a run.
 
     Raises:
-      InputError: the run has no history without forgetting, or a clean label is not known.
+      InputError: the run's history lacks the undecayed columns, or a clean label is unknown.
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -78,7 +78,7 @@ def evaluate(run_dir: str) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]], measure: str) -> str:
-    """One line a run, one column a candidate; the last two lines are their mean and worst loss."""
+    """A row per run, a column per candidate; the last two rows are mean and largest deficit."""
     runs = list(dict.fromkeys(row["run"] for row in rows))
     values = np.array(
         [[row[measure] for row in rows if row["run"] == run] for run in runs], np.float64
@@ -106,5 +106,7 @@ def main(*run_dirs: str) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("output_dir", "", "Folder of the results, if they are to be kept.")
+    flags.DEFINE_string(
+        "output_dir", "", "Folder of the results; by default they are only printed."
+    )
     script.run(main, "RUN_DIR...")

@@ -2,8 +2,8 @@
 
     python benchmarks/scaling.py --output_dir=DIR [--quick]
 
-Writes scaling.md and scaling.json. Steps that are compared take turns in one process; devices are
-logical CPUs of this machine, so that more of them show what they cost, not what they gain.
+Writes scaling.md and scaling.json. Steps that are compared are interleaved in one process; devices
+are logical CPUs of this machine, so that more of them show the cost, not the gain.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ print(median(take_turns({{"step": step}}, {rounds})["step"]))
 
 
 def by_batch(sizes: list[int], rounds: int) -> list[list[Any]]:
-    """Time an image and peak memory of the mentored step of `inception`."""
+    """Time per image and peak memory of the mentored step of `inception`."""
     steps = {str(size): trainer_step("inception", size, True) for size in sizes}
     seconds = take_turns(steps, rounds)
     per_image = {size: median(seconds[str(size)]) / size for size in sizes}
@@ -112,7 +112,7 @@ def weighting(sizes: list[int], rounds: int) -> list[list[Any]]:
 
 
 def history(sizes: list[int], rounds: int) -> list[list[Any]]:
-    """Remembering a batch, by size of the data set."""
+    """Recording a batch in the sample history, by size of the data set."""
     import tensorflow as tf
 
     from mentornet.weighting.history import COLUMNS, SampleHistory

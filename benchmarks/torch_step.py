@@ -1,6 +1,6 @@
 """`inception` in PyTorch: one training step of 128 for each line of standard input.
 
-A process of its own, since PyTorch and TensorFlow may bring the same libraries along.
+Runs in a separate process, since PyTorch and TensorFlow may load the same libraries.
 """
 
 import sys

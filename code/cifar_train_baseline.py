@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains a StudentNet on the labels as given: every sample has weight 1, or --weighting's."""
+"""Trains a student on the labels as given: every sample has weight 1, or that of --weighting."""
 
 from mentornet.cli import script, training_flags, weighting_flags
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains a StudentNet with MentorMix (Jiang et al. 2020, "Beyond Synthetic Noise", Algorithm 1).
+"""Trains a student with MentorMix (Jiang et al. 2020, "Beyond Synthetic Noise", Algorithm 1).
 
 The flags are those of cifar_train_mentornet.py; the defaults are those of the code that the authors
 of MentorMix published.
@@ -24,7 +24,7 @@ DEFAULTS = {
 
 
 def define_flags() -> None:
-    """Those of a training under a MentorNet, with these defaults."""
+    """Defines the flags of training under a MentorNet, with MentorMix's defaults."""
     train.define_flags()
     flags.adopt_module_key_flags(train)
     for name, value in DEFAULTS.items():

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the tables of the documents: of students, noise types, weightings, sources, and results.
+"""Writes the tables of students, noise types, weightings, sources and results in the documents.
 
-A table stands in a page between `<!-- table: NAME -->` and `<!-- end of table -->`; its rows are
-the names and descriptions of a registry, or the accuracies of the runs in results/. A test compares
-the pages with both.
+A table is between `<!-- table: NAME -->` and `<!-- end of table -->` of a page; its rows are the
+names and descriptions of a registry, or the accuracies of the runs in results/. A test checks that
+the pages are up to date.
 """
 
 import pathlib
@@ -36,13 +36,13 @@ TABLES = {
 }
 
 
-# Folder of results/ whose runs a table shows.
+# Name of the table -> student whose runs in results/ it shows.
 RESULTS = {"fast_runs": "airbench93"}
 _METHODS = ("baseline", "mixup", "mentornet_pd", "mentormix")
 
 
 def _accuracies(student: str) -> str:
-    """A line for each setting, a cell for each method: last accuracy, number of runs.
+    """A row per setting, a cell per method: last accuracy, number of seeds.
 
     Percentiles and precision are left out; docs/results.md has them.
     """
@@ -50,8 +50,8 @@ def _accuracies(student: str) -> str:
     cells: dict[tuple[str, str, str], dict[str, list[Result]]] = {}
     for result in results:
         dataset, noise, _, images, steps = result.setting
-        passes = round(steps * result.config["batch_size"] / images)
-        line = cells.setdefault((dataset, noise, str(passes)), {})
+        epochs = round(steps * result.config["batch_size"] / images)
+        line = cells.setdefault((dataset, noise, str(epochs)), {})
         method = result.method.removesuffix(", bfloat16").partition(", percentile")[0]
         line.setdefault(method, []).append(result)
 
@@ -59,7 +59,7 @@ def _accuracies(student: str) -> str:
         last = [result.accuracies[-1] for result in found]
         return f"{np.mean(last):.3f}" + (f" ({len(last)} seeds)" if len(last) > 1 else "")
 
-    head = ("data", "labels", "passes", *_METHODS)
+    head = ("data", "labels", "epochs", *_METHODS)
     lines = ["", " | ".join(head), " | ".join(["---"] * len(head))]
     for setting, found in sorted(cells.items(), key=lambda item: (item[0][:2], int(item[0][2]))):
         row = [cell(found[method]) if method in found else "" for method in _METHODS]
@@ -68,12 +68,12 @@ def _accuracies(student: str) -> str:
 
 
 def pages() -> list[pathlib.Path]:
-    """The documents in which tables may stand."""
+    """The documents that may contain tables."""
     return [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 
 
 def with_tables(text: str) -> str:
-    """A page's text with its tables as the registries have them."""
+    """A page's text with its tables updated."""
 
     def table(match: re.Match[str]) -> str:
         if match[2] in RESULTS:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Draws the pictures in docs/pictures: every shipped curriculum, target below.
+# Makes the pictures in docs/pictures: every shipped curriculum, with its target below.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source commands/environment.sh

@@ -1,4 +1,4 @@
-# Sourced by the other commands: makes sure that a virtual environment with the project is active.
+# Sourced by the other commands: activates a virtual environment with the project installed.
 # Usage, from the top of the repository: [EXTRA=dev] source commands/environment.sh
 
 _extra=${EXTRA:-}
@@ -12,21 +12,21 @@ if [ -z "${VIRTUAL_ENV:-}" ]; then
       echo "error: Python's venv module is missing. On Debian or Ubuntu: apt install python3-venv" >&2
       exit 2
     fi
-    echo "Making the virtual environment .venv ..."
+    echo "Creating the virtual environment .venv ..."
     python3 -m venv .venv
   fi
   # shellcheck disable=SC1091
   source .venv/bin/activate
 fi
 
-# The stamp holds what was installed from where; a change of either installs again. Commands that are
-# started at the same time take turns.
+# The stamp records what was installed, and from where; a change of either reinstalls. Commands that are
+# started at the same time wait for each other.
 _stamp="$VIRTUAL_ENV/.mentornet-installed${_extra:+-$_extra}"
 _wanted=$(echo "$PWD"; cat pyproject.toml requirements.txt setup.py)
 (
   if command -v flock > /dev/null; then flock 9; fi
   if [ "$(cat "$_stamp" 2>/dev/null)" != "$_wanted" ]; then
-    echo "Installing the project and what it needs (TensorFlow is large; this takes minutes) ..."
+    echo "Installing the project and its dependencies (TensorFlow is large; this takes minutes) ..."
     python -m pip install --quiet --disable-pip-version-check -e ".${_extra:+[$_extra]}"
     echo "$_wanted" > "$_stamp"
   fi

@@ -2,14 +2,14 @@
 
     python commands/launch.py --table=commands/published_runs.csv --gpus=0,1,2
 
-Each row is a run: a training job with the evaluation job beside it. Paths are those from the top of
-the repository. Finished runs are skipped, interrupted ones resume; Ctrl-C or SIGTERM saves what
-is running and ends. Output goes to train.log and eval.log beside each run's `train` folder.
+Each row is a run: a training job with an evaluation job alongside. Paths are relative to the top of
+the repository. Finished runs are skipped, interrupted ones resume; on Ctrl-C or SIGTERM, the
+running jobs save and end. Output goes to train.log and eval.log next to each run's `train` folder.
 
-A column is a flag of the training script, an empty cell the flag's default, except: `method` and
-`noise_fraction` say what the run is (and where its data lies, unless `data` does), `flags` holds
-further flags, `script` another training script, and `loss_p_percentile_as_written` is the published
-spelling.
+A column is a flag of the training script, and an empty cell means the flag's default. Exceptions
+are `method` and `noise_fraction`, which name the run (and its data, unless `data` does), `flags`
+for further flags, `script` for another training script, and `loss_p_percentile_as_written` for the
+published spelling.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _FACTS = (
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A row of the table: folder of the run, steps, and the two commands without a device."""
+    """A row of the table: the run's folder, its steps, and the two commands without a device."""
 
     name: str
     folder: pathlib.Path
@@ -58,7 +58,7 @@ class Run:
     evaluate: tuple[str, ...]
 
     def result(self) -> dict[str, float] | None:
-        """Last and best accuracy, once the last step was evaluated."""
+        """Last and best accuracy, once the last step has been evaluated."""
         rows = files.read_json_lines(self.folder / layout.EVAL_FOLDER / layout.EVALUATIONS_FILE)
         accuracy = {row["step"]: row["eval/accuracy"] for row in rows}
         if self.steps not in accuracy:
@@ -70,7 +70,7 @@ def read_table(path: str) -> list[dict[str, str]]:
     """The rows of a csv file, as text.
 
     Raises:
-      InputError: it cannot be read, or lacks a column that each run needs.
+      InputError: it cannot be read, or lacks a required column.
     """
     try:
         with open(path, newline="") as file:
@@ -84,13 +84,13 @@ def read_table(path: str) -> list[dict[str, str]]:
 
 
 def _scaled(row: dict[str, str], scale: float) -> dict[str, str]:
-    """A row with steps and schedule in proportion."""
+    """The row with steps and schedule scaled in proportion."""
     if scale == 1:
         return row
     steps = max(1, round(int(row["max_number_of_steps"]) * scale))
     row = row | {"max_number_of_steps": str(steps)}
     epochs = row.get("num_epochs_per_decay")
-    # The column `weighting` is the flag: other weightings have the baseline's schedule.
+    # Weightings other than a MentorNet have the baseline's schedule.
     mentored = row["method"] != "baseline" and row.get("weighting", "") in ("", "mentornet")
     if row["studentnet"] == "resnet101" and mentored:
         boundaries = sorted({max(1, round(step * scale)) for step in RESNET_BOUNDARIES})
@@ -113,10 +113,10 @@ def make_run(
 
     Args:
       row: of `read_table`.
-      data: folder that holds <dataset>/<noise>, or what the column `data` names.
-      runs: takes the place of the first component of train_log_dir.
+      data: folder that holds <dataset>/<noise>, or the folder that the column `data` names.
+      runs: replaces the first component of train_log_dir.
       scale: factor of steps and schedule.
-      percentile: "as_written", or "release" for what the release really used.
+      percentile: "as_written", or "release" for the value that the release actually used.
     """
     row = _scaled(row, scale)
     folder = pathlib.Path(runs, *pathlib.Path(row["train_log_dir"]).parts[1:]).parent
@@ -126,7 +126,7 @@ def make_run(
     values = {name: value for name, value in row.items() if value and name not in _FACTS}
     if written := row.get("loss_p_percentile_as_written"):
         if percentile == "release":
-            values["loss_p_percentile"] = "0.7"  # Whatever its commands said.
+            values["loss_p_percentile"] = "0.7"  # Whatever its commands say.
         else:
             values["loss_p_precentile"] = written
     test = str(pathlib.Path(data, records).with_name("val"))
@@ -169,12 +169,12 @@ class Pair:
                 [sys.executable, *command],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C reaches the launcher alone, which passes it on in order.
+                # Ctrl-C reaches only the launcher, which stops the jobs in order.
                 start_new_session=True,
             )
 
     def ended(self) -> bool:
-        """Whether both are; an evaluation that waits for a training job that gave up is ended."""
+        """Whether both have ended; stops the evaluation if its training job has failed."""
         if self.train.poll() is None:
             return False
         rows = files.read_json_lines(self.run.folder / layout.TRAIN_FOLDER / layout.METRICS_FILE)
@@ -183,7 +183,7 @@ class Pair:
         return self.evaluation.poll() is not None
 
     def stop(self) -> None:
-        """Lets the training save and ends both."""
+        """Stops both jobs, after the training has saved."""
         for process in (self.train, self.evaluation):
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -192,7 +192,7 @@ class Pair:
 
 
 class Launcher:
-    """Works through runs with one pair of jobs a device at a time."""
+    """Works through runs, with one pair of jobs per device at a time."""
 
     def __init__(self, runs: list[Run], devices: list[str]) -> None:
         self._waiting, self._total = list(runs), len(runs)
@@ -250,9 +250,9 @@ class Launcher:
 
 
 def define_flags() -> None:
-    """Defines the flags; only the script does, so that the functions can be imported."""
+    """Defines the flags; called only by the script, so that it can be imported without them."""
     flags.DEFINE_string("table", "", "CSV file with one run per row.")
-    flags.DEFINE_list("gpus", ["0"], "GPUs; one run at a time on each. Keep it on a CPU.")
+    flags.DEFINE_list("gpus", ["0"], "GPUs; one run at a time on each. Keep the default on a CPU.")
     flags.DEFINE_multi_string("filter", [], "Only runs whose name contains each of these strings.")
     flags.DEFINE_float("scale", 1, "Factor of steps and schedules: compresses the curriculum.")
     flags.DEFINE_enum(

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Shows MentorNet at work in minutes: digits with 40 % wrong labels, baseline and MentorNet PD.
 #   bash commands/quickstart.sh [OUTPUT_DIR]
-# Nothing is downloaded but the Python packages. A second call resumes where the first stopped.
+# Only Python packages are downloaded. A second call resumes where the first stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source commands/environment.sh
@@ -11,11 +11,11 @@ mkdir -p "$out"
 python code/cifar_prepare_data.py --dataset_name=digits --noise_type=uniform --noise_fraction=0.4 \
   --seed=0 --output_dir="$out/data"
 
-# Whatever ends the training early ends the eval job, too.
+# If the training ends early, the evaluation job is ended, too.
 eval_job=
 trap '[ -z "$eval_job" ] || kill "$eval_job" 2>/dev/null || true' EXIT
 
-# Usage: train METHOD SCRIPT [FLAG ...]; the eval job runs beside it as a process of its own.
+# Usage: train METHOD SCRIPT [FLAG ...]; the evaluation job runs alongside in a separate process.
 train() {
   local method=$1 script=$2
   shift 2

@@ -1,8 +1,8 @@
-"""Results of all runs below a folder: tables beside the published numbers, and curves.
+"""Reports all runs below a folder: tables with the published numbers, and learning curves.
 
     python commands/report.py RUNS_DIR [--output_dir=DIR]
 
-reads each run's train/config.json, train/metrics.jsonl and eval_val/eval.jsonl, and writes
+This reads each run's train/config.json, train/metrics.jsonl and eval_val/eval.jsonl, and writes
 results.md and a self-contained results.html.
 """
 
@@ -32,7 +32,7 @@ FLAGS = flags.FLAGS
 
 _HERE = pathlib.Path(__file__).resolve().parent
 _FULL_SIZE = 50_000  # Training images of CIFAR-10 and CIFAR-100.
-# Methods in the tables' order, in the colours of Okabe and Ito, which are colour-blind safe.
+# Methods in the tables' order; the colours are those of Okabe and Ito, safe for the colour-blind.
 _COLORS = {
     "baseline": "#000000",
     "self_paced": "#e69f00",
@@ -42,7 +42,7 @@ _COLORS = {
     "mentornet_dd, updated": "#d55e00",
     "mixup": "#999999",
 }
-_OTHER = "#cc79a7"  # Further methods differ in their lines.
+_OTHER = "#cc79a7"  # Other methods differ in their line styles.
 _LINES = ("-", "--", ":", "-.")
 _CLEAN, _CORRUPTED = "#0072b2", "#d55e00"
 
@@ -68,7 +68,7 @@ def is_full(result: Result) -> bool:
 
 
 def _mean(values: Iterable[float]) -> str:
-    """Mean, and deviation where there are several."""
+    """Mean, and standard deviation if there are several values."""
     values = list(values)
     deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
     return f"{np.mean(values):.3f}{deviation}"
@@ -112,7 +112,7 @@ _COST = ("seeds", "minutes", "images/s")
 
 
 def full_table(results: list[Result]) -> Table:
-    """Full runs, one line a setting and method, beside both published numbers."""
+    """Full runs, one row per setting and method, with both published numbers."""
     numbers, lines = published(), []
     for key, runs in group(results, lambda r: (*r.setting, r.method)).items():
         dataset, noise, student, _, _, method = key
@@ -127,7 +127,7 @@ def full_table(results: list[Result]) -> Table:
 
 
 def reduced_table(results: list[Result]) -> Table:
-    """Runs of one reduced setting, one line a method; nothing published compares with them."""
+    """Runs of one reduced setting, one row per method; no published number is comparable."""
     header = ("method", *_ACCURACY, "corrupted labels memorised", *_COST)
     lines = []
     for (method,), runs in group(results, lambda r: (r.method,)).items():
@@ -151,7 +151,7 @@ Panels = dict[str, Callable[["Axes"], None]]
 
 
 def _draw(panels: Panels) -> bytes:
-    """Panels, two in a row, as PNG; one legend for all methods."""
+    """Panels, two per row, as PNG; one legend for all methods."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -185,7 +185,7 @@ def _mean_curve(runs: Sequence[Result], key: str) -> Curve | None:
 
 
 def draw_curves(results: list[Result]) -> bytes:
-    """Accuracy, memorised share, and weights of clean and corrupted samples, by method."""
+    """Accuracy, memorised share, and weights of clean and corrupted samples, per method."""
     groups = group(results, lambda r: (r.method,))
 
     def by_method(key: str, axes: Axes) -> None:
@@ -235,9 +235,9 @@ def sections(results: list[Result]) -> list[Section]:
         dataset, noise, student, size, steps = key
         is_reduced = size < _FULL_SIZE or student in published_steps()
         reduced = "Reduced: " if is_reduced else ""
-        title = f"{reduced}{dataset}, noise {noise}, {student}"
+        title = f"{reduced}{dataset}, noise {noise}, {student}, {steps:,} steps"
         augment = "with" if runs[0].config["augment"] in (None, True) else "without"
-        note = f"{size:,} images, {steps:,} steps of {runs[0].config['batch_size']}, {augment} "
+        note = f"{size:,} images, batches of {runs[0].config['batch_size']}, {augment} "
         note += "augmentation. Not the published set-up."
         parts.append((title, note, reduced_table(runs), draw_curves(runs)))
     if unfinished := [r for r in results if not r.is_done]:
@@ -265,7 +265,7 @@ def write(results: list[Result], output_dir: pathlib.Path) -> None:
 
 
 def define_flags() -> None:
-    """Defines the flags; only the script does, so that the functions can be imported."""
+    """Defines the flags; called only by the script, so that it can be imported without them."""
     flags.DEFINE_string(
         "output_dir", "", "Folder for results.md and results.html; by default RUNS_DIR."
     )

@@ -2,8 +2,8 @@
 # From the archives of CIFAR-10 and CIFAR-100 to the runs whose results are in results/, and the report.
 #   bash commands/reproduce.sh [--reduced] CIFAR10 [CIFAR10N.npz] [CIFAR100] [flags of launch.py]
 # Archives are official ones or their unpacked folders; without the human labels or CIFAR-100, their
-# runs are left out. All 50,000 images with airbench93; with --reduced 10,000 of CIFAR-10 with resnet8
-# for long enough to memorise. What is done is skipped: a second call resumes where the first stopped.
+# runs are skipped. All 50,000 images with airbench93; with --reduced 10,000 of CIFAR-10 with resnet8
+# for long enough to memorise. Finished steps are skipped: a second call resumes where the first stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source commands/environment.sh

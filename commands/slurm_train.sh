@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Trains on the nodes of a SLURM job, one task a node. From the top of the repository, with the
+# Trains on the nodes of a SLURM job, one task per node. From the top of the repository, with the
 # virtual environment active:
 #   sbatch --nodes=2 --gpus-per-node=4 --time=24:00:00 commands/slurm_train.sh --num_devices=4 \
 #     --data_dir=... --train_log_dir=... [FLAG ...]
-# The flags are those of cifar_train_mentornet.py; train_log_dir must be a folder that all nodes see.
-# Two minutes before its time limit the job saves and puts itself back into the queue, where it goes on
+# The flags are those of cifar_train_mentornet.py; train_log_dir must be visible to all nodes.
+# Two minutes before its time limit the job saves and requeues itself, and then resumes
 # from that checkpoint. After a preemption or a failed node SLURM does the same. The evaluation is a
-# job of its own beside it, see docs/scaling.md.
+# separate job, see docs/scaling.md.
 #SBATCH --job-name=mentornet
 #SBATCH --ntasks-per-node=1
 #SBATCH --requeue
@@ -16,7 +16,7 @@ set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:?must be run by sbatch}"  # SLURM runs a copy of this file.
 source commands/environment.sh
 
-# Jobs that share a node need ports of their own; Linux picks ports for others from 32768.
+# Jobs that share a node need different ports; Linux assigns other ports from 32768 on.
 port=$((20000 + SLURM_JOB_ID % 10000))
 workers=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed "s/$/:$port/" | paste -sd, -)
 

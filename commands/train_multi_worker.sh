@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Trains on several machines; run it on each of them, with its own number:
+# Trains on several machines; run it on each of them, with the machine's number:
 #   bash commands/train_multi_worker.sh HOST:PORT,HOST:PORT,... NUMBER [FLAG ...]
 # NUMBER counts from 0; the flags are those of cifar_train_mentornet.py and must be the same
-# everywhere. data_dir may be a copy on each machine, train_log_dir must be a folder that all see.
+# everywhere. data_dir may be a copy on each machine; train_log_dir must be visible to all.
 # Batches are divided among the machines. If one dies, start its command again: the others wait for
 # it (--cluster_timeout_secs) and resume from the latest checkpoint. To try it on one machine:
 #   workers=localhost:2222,localhost:2223

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Learns every predefined curriculum anew, under the paths that the published commands name.
+# Relearns every predefined curriculum, under the paths that the published commands use.
 #   bash commands/training_mentornet_command.sh [OUTPUT_DIR]
 set -euo pipefail
 cd "$(dirname "$0")/.."

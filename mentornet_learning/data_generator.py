@@ -1,21 +1,20 @@
-"""Makes the data a MentorNet learns from: features and target weights v*.
+"""Makes the data from which a MentorNet is learned: features and target weights v*.
 
 A predefined curriculum:
 
     python mentornet_learning/data_generator.py --vstar_fn=mentornet_pd --vstar_gamma=1 \\
         --outdir=DIR
 
-(or --vstar_fn=vstar_mentornet_pd, as the release calls it)
-
-writes DIR/tr.npz (80 %) and DIR/ts.npz (20 %), each with `features` float32 [n, 4] (loss, loss
-minus moving average, label, epoch percentage), `feature_names`, and `targets` float32 [n].
+This writes DIR/tr.npz (80 %) and DIR/ts.npz (20 %), each with `features` float32 [n, 4] (loss, loss
+minus moving average, label, epoch percentage), `feature_names`, and `targets` float32 [n]. The
+release's names, such as vstar_mentornet_pd, are accepted as well.
 
 A curriculum from data, dumped from a student by cifar_eval.py --output_csv_file:
 
     python mentornet_learning/data_generator.py --vstar_fn=data_driven \\
         --input_csv_filename=dump.csv --outdir=DIR
 
-writes the same two files into DIR/dump_percentile_40, ..., DIR/dump_percentile_90.
+This writes the same two files into DIR/dump_percentile_40, ..., DIR/dump_percentile_90.
 """
 
 from __future__ import annotations
@@ -33,16 +32,16 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    """Defines the flags; only the script does, so that both scripts can be imported."""
+    """Defines the flags; called only by the script, so that it can be imported without them."""
     known = ", ".join((*curricula.CURRICULA, training_rows.DATA_DRIVEN))
     flags.DEFINE_string("outdir", "", "Folder of tr.npz and ts.npz.")
     own = "or your own, module:function (features [n, 4], gamma) -> weights [n]"
     flags.DEFINE_string("vstar_fn", "", f"One of {known}, {own}.")
-    flags.DEFINE_float("vstar_gamma", None, "Parameter of the curriculum; by default its own.")
+    flags.DEFINE_float("vstar_gamma", None, "Parameter of the curriculum; by default its default.")
     flags.DEFINE_integer("sample_size", 100000, "Rows drawn from the grid, without replacement.")
     flags.DEFINE_string("input_csv_filename", "", "For data_driven: a student's dumped losses.")
     flags.DEFINE_integer(
-        "seed", 0, "Random seed for drawing rows, or for ordering those of the dump."
+        "seed", 0, "Random seed for drawing rows, or for the order of those of the dump."
     )
 
 
@@ -50,9 +49,8 @@ def main() -> None:
     check_count("seed", FLAGS.seed, 0)
     check(bool(FLAGS.outdir), "`outdir` must name a folder.", outdir=FLAGS.outdir)
     source, vstar_fn = FLAGS.input_csv_filename, FLAGS.vstar_fn
-    rule = (
-        f"`input_csv_filename` goes only with vstar_fn={training_rows.DATA_DRIVEN}, which needs it."
-    )
+    needed = training_rows.DATA_DRIVEN
+    rule = f"`input_csv_filename` can only be used with vstar_fn={needed}, which needs it."
     fits = (vstar_fn == training_rows.DATA_DRIVEN) == bool(source)
     check(fits, rule, vstar_fn=vstar_fn, input_csv_filename=source)
     if vstar_fn != training_rows.DATA_DRIVEN:

@@ -2,8 +2,8 @@
 
     python mentornet_learning/train.py --data_path=DIR --train_dir=OUT
 
-reads DIR/tr.npz and DIR/ts.npz, prints train and test error as it goes, and writes a checkpoint
-OUT/mentornet.{index,data-00000-of-00001} that `--trained_mentornet_dir=OUT` takes.
+This reads DIR/tr.npz and DIR/ts.npz, prints train and test error as it goes, and writes a
+checkpoint OUT/mentornet.{index,data-00000-of-00001} that `--trained_mentornet_dir=OUT` takes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    """Defines the flags; only the script does, so that both scripts can be imported."""
+    """Defines the flags; called only by the script, so that it can be imported without them."""
     flags.DEFINE_string("train_dir", "", "Folder of the checkpoint.")
     flags.DEFINE_string("data_path", "", "Folder of tr.npz and ts.npz.")
     flags.DEFINE_integer("mini_batch_size", 512, "Rows per step.")

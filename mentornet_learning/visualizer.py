@@ -1,9 +1,9 @@
-"""Pictures of a learned curriculum: the weight over loss and loss difference, by epoch.
+"""Plots a learned curriculum: the weight over loss and loss difference, by epoch.
 
     python mentornet_learning/visualizer.py --model_dir=DIR
 
-writes DIR/epoch_NN.png for each epoch, DIR/plot.gif of them, and DIR/curriculum.png, one still
-picture of all; with --vstar_fn the target stands below what was learned.
+This writes DIR/epoch_NN.png for each epoch, the animation DIR/plot.gif, and DIR/curriculum.png,
+which shows all epochs; with --vstar_fn the target is shown below the learned weights.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def target_weights(
 
 
 def draw(axes: Axes, weights: np.ndarray, loss_bound: float, title: str) -> AxesImage:
-    """One panel; cividis is read alike with and without colour blindness."""
+    """Draws one panel, in cividis, which is suitable for colour-blind readers."""
     axes.set_title(title, fontsize=9)
     extent = (0, loss_bound, -loss_bound, loss_bound)
     return axes.imshow(
@@ -73,7 +73,7 @@ def draw(axes: Axes, weights: np.ndarray, loss_bound: float, title: str) -> Axes
 
 
 def plot_epochs(weights: dict[int, np.ndarray], loss_bound: float, folder: pathlib.Path) -> None:
-    """epoch_NN.png for each epoch, and plot.gif of them, half a second each."""
+    """Writes epoch_NN.png for each epoch, and plot.gif with half a second per epoch."""
     import imageio.v3 as imageio
     import matplotlib.pyplot as plt
 
@@ -97,7 +97,7 @@ def plot_still(
     path: pathlib.Path,
     caption: str = "",
 ) -> None:
-    """Small multiples of all epochs; the targets, if there are any, below what was learned."""
+    """Writes one picture with a panel per epoch, and below them those of the targets, if any."""
     import matplotlib.pyplot as plt
 
     parts = [("", weights)] + ([("target, ", targets)] if targets else [])
@@ -148,10 +148,10 @@ def parse_epochs(text: str) -> list[int]:
 
 
 def further_values(further: Sequence[str], texts: Sequence[str]) -> list[float]:
-    """The value at which each feature beyond the release's four is held, 0 by default.
+    """The constant value of each feature beyond the release's four, 0 by default.
 
     Raises:
-      InputError: not one number a feature.
+      InputError: there is not one number per feature.
     """
     rule = f"`further_features` must be one number for each of: {', '.join(further) or 'none'}."
     try:
@@ -163,14 +163,14 @@ def further_values(further: Sequence[str], texts: Sequence[str]) -> list[float]:
 
 
 def define_flags() -> None:
-    """Defines the flags; only the script does, so that the functions can be imported."""
+    """Defines the flags; called only by the script, so that it can be imported without them."""
     flags.DEFINE_string("model_dir", "", "MentorNet: checkpoint prefix, folder or shipped name.")
     flags.DEFINE_string("outdir", "", "Folder for the pictures; by default the model's.")
     flags.DEFINE_float("loss_bound", 15, "Largest loss and loss difference shown, in nats.")
     flags.DEFINE_string("epoch_ranges", "0,10,20,30,40,50,60,70,80,90,99", "Epochs shown.")
     flags.DEFINE_list("further_features", [], "Values of the features beyond the release's four.")
     flags.DEFINE_string("vstar_fn", "", "Also show this curriculum's target.")
-    flags.DEFINE_float("vstar_gamma", None, "Parameter of that curriculum; by default its own.")
+    flags.DEFINE_float("vstar_gamma", None, "Parameter of that curriculum; by default its default.")
 
 
 def main() -> None:
@@ -180,7 +180,7 @@ def main() -> None:
     epochs = parse_epochs(FLAGS.epoch_ranges)
     folder = pathlib.Path(FLAGS.outdir or FLAGS.model_dir)
     if not FLAGS.outdir and pathlib.Path(f"{folder}.index").is_file():
-        folder = folder.parent  # A checkpoint's prefix; a shipped name is a folder in this one.
+        folder = folder.parent  # For a checkpoint's prefix.
     script.load_tensorflow()
     import matplotlib
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Generator
 
 import pytest
 
-# Files that take longest come first, so that no worker is left alone with one at the end.
+# The slowest files come first, so that no worker is left with one at the end.
 _LONGEST = ("distribution", "miniature", "learning", "benchmarks", "docs", "training", "weightings")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Keeps the garbage collector away from modules, TensorFlow's many above all."""
+    """Exempts imported modules, above all TensorFlow's, from garbage collection."""
     gc.disable()
     try:
         return (yield)
@@ -40,7 +40,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def train_flags(digits: pathlib.Path) -> Callable[..., list[str]]:
-    """Flags of a training script on the digits; keywords are added or take precedence."""
+    """Flags of a training script for the digits; keywords add or override flags."""
 
     def flags(**values: object) -> list[str]:
         defaults = {

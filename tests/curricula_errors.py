@@ -18,7 +18,7 @@ from mentornet.weighting.features import RELEASE
 from mentornet.weighting.mentor_checkpoints import shipped_mentornets
 
 DEFAULTS = teaching.DEFAULTS
-# The release's, on the release's four features; others are not shipped.
+# The curricula of the release's four features; others are not shipped.
 SHIPPED = [n for n in curricula.CURRICULA if curricula.feature_names(n) == RELEASE]
 PUBLISHED = DEFAULTS | {"num_steps": 30_000, "learning_rate": 0.1}
 
@@ -31,7 +31,7 @@ def outside(n: int = 200_000) -> np.ndarray:
 
 
 def learn(vstar_fn: str, seed: int, settings: dict) -> MentorNet:
-    """What data_generator.py and train.py do with this seed."""
+    """The MentorNet that data_generator.py and train.py learn with this seed."""
     features, targets = training_rows.generate(vstar_fn, None, 100_000, seed)
     targets = targets[:, None]
     rows = (features[:80_000], targets[:80_000]), (features[80_000:], targets[80_000:])

@@ -1,4 +1,4 @@
-"""Helpers of the tests: paths, scripts run as processes, runs compared, pages looked at."""
+"""Test helpers: paths, running scripts as processes, comparing runs, opening pages in a browser."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SCRIPT = "code/cifar_train_mentornet.py"
 
 
 def times(quick: int, full: int) -> int:
-    """How often a test of tests/faults tries: `full` times under MENTORNET_FAULTS=full."""
+    """Number of tries of a test in tests/faults: `full` with MENTORNET_FAULTS=full."""
     return full if os.environ.get("MENTORNET_FAULTS") == "full" else quick
 
 
@@ -168,13 +168,13 @@ def start(script: str, *flags: str, **environment: str) -> Program:
 
 
 def run(script: str | pathlib.Path, *flags: str) -> tuple[int, str]:
-    """Like `run_anew`, sooner: in a fork of a process that has imported TensorFlow."""
+    """Like `run_anew`, but faster: in a fork of a process that has imported TensorFlow."""
     status, _, output = warm_server().run(ROOT / script, *flags)
     return status, output
 
 
 def run_anew(script: str, *flags: str) -> tuple[int, str]:
-    """Exit status and output (standard error included) of a script, in a process of its own."""
+    """Exit status and output (standard error included) of a script, run in a new process."""
     command = [sys.executable, str(ROOT / script), *flags]
     streams: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     done = subprocess.run(command, cwd=ROOT, timeout=300, **streams)
@@ -182,7 +182,7 @@ def run_anew(script: str, *flags: str) -> tuple[int, str]:
 
 
 def latest_state(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """Every tensor of a run's latest checkpoint but its configuration."""
+    """Every tensor of a run's latest checkpoint except its configuration."""
     import tensorflow as tf
 
     from mentornet.runs.checkpoints import find_latest

@@ -202,7 +202,7 @@ def mutants(source: str) -> Iterator[tuple[str, str]]:
 
 
 class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports one module from a source of its own."""
+    """Imports one module from a modified source."""
 
     def __init__(self, module: str, path: pathlib.Path, source: str) -> None:
         self._module, self._path, self._source = module, path, source

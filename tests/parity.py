@@ -35,7 +35,7 @@ Golden = dict[str, np.ndarray]
 
 
 class Comparison:
-    """Prints one line a quantity and remembers whether all were within their tolerances."""
+    """Prints one line per quantity and records whether all were within their tolerances."""
 
     def __init__(self) -> None:
         self.passed = True
@@ -122,7 +122,7 @@ _STEP_TOLERANCES = {
     "inception": ((1e-6, 1e-6, 1e-6, 1e-6), False),
     "resnet101": ((1e-4, 1e-3, 1e-2, 1e-2), True),
 }
-# The baseline's updates are the larger ones: a change of 1e-7 in the images moves the losses of its
+# The baseline's updates are larger: a change of 1e-7 in the images moves the losses of its
 # samples by 1.1e-3 at step 2 and 3.1e-2 at step 3, relative; hence a wider bound there.
 _BASELINE_FACTOR = {"inception": 1, "resnet101": 5}
 _NORM_TOLERANCES = {"inception": 1e-6, "resnet101": 1e-3}

@@ -73,7 +73,7 @@ def test_whitening_against_numpy():
         np.testing.assert_allclose(found[k], (values[k] + 5e-4) ** -0.5, rtol=1e-4)
         assert np.delete(found, k).max() < 1e-3
     np.testing.assert_array_equal(kernel[:, :12], -kernel[:, 12:])
-    # What is whitened has the second moment 1 in all directions.
+    # Whitened patches have second moment 1 in all directions.
     whitened = x @ kernel[:, :12]
     np.testing.assert_allclose(whitened.T @ whitened / len(x), np.eye(12), atol=5e-3)
 

@@ -7,7 +7,7 @@ import pytest
 from helpers import ROOT
 
 PACKAGE = ROOT / "code" / "mentornet"
-# From the bottom up: each may import what stands before it, and itself.
+# From the bottom up: each may import those before it, and itself.
 FOLDERS = (
     "core",
     "config",
@@ -31,7 +31,7 @@ USES_FLAGS = ("cli", "mentornet_learning", "code", "commands")
 
 
 def modules():
-    """Every module of the project that is no test: dotted name -> file."""
+    """Every module of the project except tests: dotted name -> file."""
     found = {}
     for path in PACKAGE.rglob("*.py"):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
@@ -54,7 +54,7 @@ def folder_of(module):
 
 
 def imported(module, path):
-    """The project's modules that one imports, wherever in the file the import stands."""
+    """The project's modules that a module imports, anywhere in the file."""
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.Import):

@@ -11,7 +11,7 @@ from mentornet.evaluation.predictor import Predictor
 
 
 def examples(count=10, size=8):
-    """Images whose first pixel is their position, and the last 100."""
+    """Images whose first pixel is their position and whose last pixel is 100."""
     images = np.random.default_rng(0).integers(100, 250, (count, size, size, 3), dtype=np.uint8)
     images[:, 0, 0], images[:, 0, -1] = np.arange(count)[:, None], 255
     labels, unknown = np.zeros(count, np.int64), np.full(count, -1)
@@ -114,7 +114,7 @@ def test_channel_standardisation():
 
 
 class Linear:
-    """Logits that tell every pixel apart."""
+    """Logits that depend on every pixel."""
 
     def __init__(self, size):
         self.factors = np.random.default_rng(1).normal(size=(size * size * 3, 2)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Percentile and burn-in that the data decide."""
+"""Percentile and burn-in determined from the data."""
 
 from typing import Any
 

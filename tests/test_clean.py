@@ -1,4 +1,4 @@
-"""`mentornet` and its commands; from data to their wrong labels in one command."""
+"""`mentornet` and its commands, and finding wrong labels in one command."""
 
 import csv
 import dataclasses
@@ -134,7 +134,7 @@ def test_from_data_to_corrected_records(digits_of_8, tmp_path, monkeypatch, caps
     assert np.mean(np.where(accepted, replaced, given[places]) != clean[places]) < 0.1
     assert (folder / "labels.html").stat().st_size > 10_000
     assert (folder / "model.keras").stat().st_size > 10_000
-    # With other settings it is refused.
+    # With other settings the folder is rejected.
     with pytest.raises(InputError, match="num_epochs was 15, is 16"):
         cleaning.clean(str(source), CleanConfig(str(folder), "mlp", 16))
 

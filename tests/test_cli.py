@@ -1,4 +1,4 @@
-"""Command lines: every published one runs unchanged, a bad one ends in one line and status 2."""
+"""Every published command line runs unchanged; a wrong one ends with one line and status 2."""
 
 import gc
 import os
@@ -28,7 +28,7 @@ SCRIPTS = [
 ]
 
 
-# Flags that commands of users may hold: none may be lost.
+# Flags that users' commands may contain: none may be removed.
 TRAINING = (
     "augment batch_size cluster_timeout_secs data_dir dataset_name deterministic device_id "
     "ema_decay jit_compile learning_rate learning_rate_boundaries learning_rate_decay_factor "
@@ -84,7 +84,7 @@ def test_help_lists_the_flags(script):
 
 
 def test_help_shows_the_defaults_of_the_script():
-    """MentorMix has the mentored script's flags with defaults of its own."""
+    """MentorMix has the mentored script's flags with different defaults."""
     shown = {}
     for name in ("mentornet", "mentormix"):
         _, output = run(f"code/cifar_train_{name}.py", "--help")
@@ -135,7 +135,7 @@ def test_flags_and_defaults_of_the_release():
 
 @pytest.mark.parametrize("studentnet", ["resnet101", "inception"])
 def test_the_published_command(studentnet, tmp_path):
-    """Steps lowered, a small batch and small images; all else as published."""
+    """With fewer steps, a small batch and small images; otherwise as published."""
     from mentornet.datasets.prepare import PrepareConfig, prepare
 
     prepare(PrepareConfig("digits", str(tmp_path), noise_fraction=0.4, num_train=20))
@@ -209,7 +209,7 @@ def test_bad_command_lines_end_in_one_line(script, flags, part, tmp_path):
 
 @pytest.mark.parametrize("level,quiet", [(None, True), ("2", True), ("3", True), ("0", False)])
 def test_noise_of_tensorflows_start(level, quiet, tmp_path):
-    """Hidden, also where a user's environment hides the rest; 0 brings it back."""
+    """They are hidden, also if the user's environment hides them; 0 shows them."""
     environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     if level is not None:
         environment["TF_CPP_MIN_LOG_LEVEL"] = level

@@ -1,4 +1,4 @@
-"""SLURM and Kubernetes: what their files start, with the schedulers' commands replaced."""
+"""The commands that the SLURM and Kubernetes files start, with the schedulers replaced."""
 
 import json
 import os
@@ -24,7 +24,7 @@ printf '%s\\n' "$@" > "$LOG/arguments"
 [ -z "$FINISHES" ] || touch "$FINISHES"
 exit "${STATUS:-0}"
 """
-# One task a node, at the same time; forwards SIGTERM as SLURM's does.
+# One task per node, in parallel; forwards SIGTERM like SLURM's.
 SRUN = """#!/usr/bin/env bash
 while [[ $1 == --* ]]; do echo "$1" >> "$LOG/srun"; shift; done
 for i in 0 1 2; do SLURM_PROCID=$i "$@" & pids+=($!); done
@@ -85,7 +85,7 @@ def workers_of(log, number):
 
 
 def test_slurm(sandbox):
-    """A worker a node, in the order of the nodes; flags arrive as they were given."""
+    """One worker per node, in the order of the nodes; flags are passed on unchanged."""
     job = start_slurm(sandbox)
     assert job.wait(60) == 0, job.stderr.read()
     log = sandbox[1]
@@ -98,7 +98,7 @@ def test_slurm(sandbox):
 
 
 def test_slurm_time_limit(sandbox):
-    """SIGTERM to the batch shell: every task saves, then the job is queued again."""
+    """SIGTERM to the batch shell: every task saves, then the job is requeued."""
     job = start_slurm(sandbox, UNTIL_SIGTERM="1")
     log = sandbox[1]
     wait_for(*(log / f"ready.{i}" for i in range(3)))
@@ -109,7 +109,7 @@ def test_slurm_time_limit(sandbox):
 
 
 def test_slurm_failure(sandbox):
-    """Is reported, and not queued again."""
+    """It is reported, and the job is not requeued."""
     job = start_slurm(sandbox, STATUS="2")
     assert job.wait(60) == 2
     assert "requeue" not in (sandbox[1] / "scontrol").read_text()
@@ -127,7 +127,7 @@ def kubernetes():
 
 
 def test_kubernetes_fields():
-    """What must agree for the pods to find each other, and to be started again."""
+    """Settings that must agree for the pods to find each other, and to be restarted."""
     found = kubernetes()
     service, job = found["Service", "mentornet"]["spec"], found["Job", "mentornet"]["spec"]
     pod = job["template"]["spec"]
@@ -170,7 +170,7 @@ def test_kubernetes_pods(sandbox):
 
 
 def test_kubernetes_sigterm(sandbox):
-    """A pod that is drained saves, and does not count as completed."""
+    """A drained pod saves, and does not count as completed."""
     pod = start_pod(sandbox, 1, UNTIL_SIGTERM="1")
     wait_for(sandbox[1] / "ready.1")
     pod.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Corrections: what a file decides, what it makes of the records, and what is refused."""
+"""Corrections: decisions in a file, the corrected records, and files that are rejected."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ def read(folder, name="digits"):
 
 
 def features_of(folder):
-    """What the records hold, as TensorFlow's own classes read them."""
+    """The contents of the records, as read by TensorFlow's own classes."""
     rows = tf.data.TFRecordDataset(str(next(folder.glob("digits_train-*"))))
     return [tf.train.Example.FromString(row.numpy()).features.feature for row in rows]
 
@@ -45,7 +45,7 @@ def write(path, rows, header=HEADER):
 
 
 def test_kept_replaced_left_out(tmp_path, prepared):
-    """By hand: ten kept, ten replaced, five left out; all else as it was, to the byte."""
+    """Ten kept, ten replaced, five left out; everything else is unchanged, to the byte."""
     before = read(prepared)
     rows, labels = [], before.labels.copy()
     for i in range(25):
@@ -84,14 +84,14 @@ def test_kept_replaced_left_out(tmp_path, prepared):
     for i, new in zip(used, features[1], strict=True):
         for key in {*features[0][i]} - {"image/class/label"}:
             assert new[key] == features[0][i][key]
-    # The same again is kept; other corrections do not overwrite it.
+    # Repeating the same corrections keeps the folder; others do not overwrite it.
     stamp = (target / "manifest.json").stat().st_mtime_ns
     assert correct(CorrectConfig(str(prepared), path, str(target))) == manifest
     assert (target / "manifest.json").stat().st_mtime_ns == stamp
     other = write(tmp_path / "other.csv", rows[:4])
     with pytest.raises(InputError, match="`output_dir` holds other data"):
         correct(CorrectConfig(str(prepared), other, str(target)))
-    # Round two: a label of the first is taken back; the manifest remembers both rounds.
+    # Round two reverts a label of the first; the manifest records both rounds.
     again = [(before.ids[10], "", labels[10], before.labels[10], "0.5")]
     path = write(tmp_path / "second.csv", again)
     second = correct(CorrectConfig(str(target), path, str(tmp_path / "second")))
@@ -129,7 +129,7 @@ def test_of_a_report(tmp_path, prepared):
 
 
 def test_records_of_the_release(tmp_path, prepared):
-    """In two files, without ids and manifest: positions stay the ids of those that are left."""
+    """In two files, without ids and manifest: remaining samples keep their positions as ids."""
     source = tmp_path / "released"
     source.mkdir()
     rows = [x.numpy() for x in tf.data.TFRecordDataset(str(next(prepared.glob("digits_train-*"))))]
@@ -178,7 +178,7 @@ def test_files_that_are_refused(tmp_path, prepared, rows, message):
 
 
 def test_what_else_is_refused(tmp_path, prepared):
-    """One line each, and nothing half written."""
+    """Each gives a one-line error, and nothing is written."""
     before = read(prepared)
     good = write(tmp_path / "c.csv", [(before.ids[0], "", before.labels[0], "", 1)])
     everything = [(i, "", label, "", 1) for i, label in zip(before.ids, before.labels, strict=True)]
@@ -191,7 +191,7 @@ def test_what_else_is_refused(tmp_path, prepared):
     made = str(tmp_path / "made")
     for path, output_dir, above, message in (
         (tmp_path / "none.csv", made, None, "none.csv cannot be read: No such file"),
-        (report, made, None, "a report's labels.csv goes with `accept_above`"),
+        (report, made, None, "a report's labels.csv needs `accept_above`"),
         (report, made, 0.5, "`label_score` must lie in 0..1"),
         (good, made, 0.9, "must have the columns id, given_label, predicted_label, label_score"),
         (good, made, 95, "`accept_above` must lie in 0..1"),
@@ -218,7 +218,7 @@ def test_what_else_is_refused(tmp_path, prepared):
 
 
 def test_paths_are_compared(tmp_path, prepared):
-    """And the list of files follows the samples that are left."""
+    """The list of files has only the remaining samples."""
     source = tmp_path / "source"
     shutil.copytree(prepared, source)
     before = read(source)

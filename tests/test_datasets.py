@@ -167,7 +167,7 @@ def test_damaged_sources(tmp_path):
 
 
 def test_a_source_by_its_name(tmp_path):
-    """Of a path, or of data that the name alone stands for."""
+    """The source is recognised from a path, or from the data set's name."""
     images, fine, _ = write_cifar(tmp_path / "official", "cifar10", "python")
     loaded = sources.load("cifar10", f"cifar_archive:{tmp_path / 'official'}")
     np.testing.assert_array_equal(loaded.train.images, images)
@@ -187,7 +187,7 @@ def test_a_source_by_its_name(tmp_path):
 
 @pytest.mark.parametrize("flags", [["--source=digits"], []])
 def test_the_digits_by_command(tmp_path, flags):
-    """`--source=digits` is taken for what it says."""
+    """`--source=digits` is accepted."""
     asked = [f"--output_dir={tmp_path}", "--num_train=20", *flags]
     status, output = run("code/cifar_prepare_data.py", "--dataset_name=digits", *asked)
     assert status == 0, output
@@ -214,7 +214,7 @@ def test_each_noise_has_its_folder(tmp_path):
 
 
 def test_a_folder_named_by_earlier_versions_is_kept(tmp_path):
-    """They wrote noise of every type to a folder named by the fraction alone."""
+    """They named the folder by the fraction only, for noise of every type."""
     config = PrepareConfig("digits", str(tmp_path), noise_type="pair", noise_fraction=0.4)
     made = prepare(config)[str(config.train_folder)]
     earlier = config.train_folder.rename(tmp_path / "digits" / "0.4")
@@ -335,7 +335,7 @@ def test_jpeg_records_and_several_files(release):
 
 
 def test_many_images_are_read_as_they_are_needed(release, monkeypatch):
-    """Of two files, PNG and JPEG: the same batches as from memory."""
+    """From two files, PNG and JPEG: the same batches as from memory."""
     path, images = release
     second = path.with_name("cifar10_train-00001-of-00002")
     write_release_records(second, images[::-1], [4, 5, 6, 7, 8], tf.io.encode_jpeg)

@@ -1,4 +1,4 @@
-"""Several devices and several machines: the same run, whoever computes it."""
+"""Training on several devices and machines gives the same run."""
 
 import json
 import signal
@@ -37,7 +37,7 @@ def differences(a, b):
     seeds = "seed_generator_state"
     names = [n for n in a if a[n].size and a[n].dtype.kind in "fiu" and seeds not in n]
     found = {n: np.abs(a[n].astype(float) - b[n]) for n in names}
-    # MentorNet's curve is steep: of the losses' rounding it makes ten times that of the weights.
+    # MentorNet's curve is steep: it amplifies the rounding of the losses tenfold.
     found["state/sample_history/.ATTRIBUTES/VARIABLE_VALUE"][
         :, list(COLUMNS).index("mean_weight")
     ] /= 10
@@ -83,7 +83,7 @@ def alone(tmp_path_factory, train_flags):
     ids=["two", "four", "recomputed", "mixed"],
 )
 def test_devices_do_not_change_the_run(alone, train_flags, tmp_path, kind, values):
-    """inception (augmentation, drop-out of samples and units, history): parameters to 1e-5."""
+    """inception (augmentation, dropout of samples and units, history): parameters to 1e-5."""
     more = MIXED if kind == "mixed" else {}
     flags = train_flags(train_log_dir=tmp_path, **MENTORED, **more, **values)
     status, output = run(SCRIPT, *flags)
@@ -131,7 +131,7 @@ def test_two_workers(alone, train_flags, tmp_path):
     assert statuses == [0, 0], outputs
     assert_close(alone / "plain", folder)
     assert_same_rows(alone / "plain", folder)
-    # The chief alone wrote.
+    # Only the chief wrote.
     assert "mentornet 20/20" in outputs[0] and "mentornet 20/20" not in outputs[1]
     names = sorted(path.name.split(".vm")[0] for path in folder.iterdir())
     assert sum("tfevents" in name for name in names) == 1
@@ -160,7 +160,7 @@ def undisturbed(tmp_path_factory, train_flags):
 
 @pytest.mark.parametrize("victim", [0, 1], ids=["chief", "other"])
 def test_a_killed_worker_comes_back(undisturbed, train_flags, tmp_path, victim):
-    """The other starts anew and waits; parameters and log are those of the undisturbed job."""
+    """The other restarts and waits; parameters and log equal those of an undisturbed job."""
     workers = Workers(train_flags(train_log_dir=tmp_path, **LONG))
     workers.wait_for(tmp_path / "model.ckpt-20.index")
     workers.processes[victim].kill()
@@ -247,7 +247,7 @@ def test_what_is_refused(monkeypatch):
         distribution.make_strategy(2, distribution.Cluster(), 1)
 
 
-# Trains on noise of 8 x 8 pixels and saves what the student has become.
+# Trains on noise of 8 x 8 pixels and saves the student.
 SMALL = """
 import sys
 import numpy as np

@@ -1,4 +1,4 @@
-"""The documents' code runs, their flags exist, and their links and messages lead somewhere."""
+"""The documents' code runs, and their flags, links and messages exist."""
 
 import functools
 import json
@@ -24,7 +24,7 @@ def blocks(page, language):
 
 
 def run_python(page, tmp_path, monkeypatch):
-    """The names that a page's Python leaves, run as one program."""
+    """Runs a page's Python as one program; returns its names."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(compile("\n".join(blocks(page, "python")), page.name, "exec"), names)
@@ -115,7 +115,7 @@ def flags_of(script):
 
 
 def test_commands_have_these_flags():
-    """Of every command of a script in a bash block."""
+    """Checks every command in a bash block."""
     seen = 0
     for page in PAGES:
         text = "\n".join(blocks(page, "bash")).replace("\\\n", " ")
@@ -161,7 +161,7 @@ def test_links(page):
 
 
 def test_messages_are_the_sources():
-    """Each message in the first column of the troubleshooting tables stands in the code."""
+    """Each message in the first column of the troubleshooting tables is in the code."""
     sources = "\n".join(path.read_text() for path in SOURCES)
     sources = re.sub(r'"\s*\n\s*f?"', "", sources)  # Literals over several lines.
     page = (ROOT / "docs" / "troubleshooting.md").read_text()

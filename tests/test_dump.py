@@ -34,7 +34,7 @@ def test_only_trusted_samples_are_chosen(trusting):
         chosen = dump.choose(examples, num_samples, 0)
         assert len(chosen) == (num_samples or 60)
         assert examples.trusted[chosen].all()
-    # The clean labels of the others have no influence on anything.
+    # The clean labels of the others have no effect.
     forged = np.where(examples.trusted, examples.clean_labels, 7)
     other = dataclasses.replace(examples, clean_labels=forged)
     np.testing.assert_array_equal(dump.choose(other, 20, 3), dump.choose(examples, 20, 3))

@@ -1,4 +1,4 @@
-"""Runs and models that an earlier version wrote go on under this one (tests/fixtures)."""
+"""Runs and models of an earlier version can be continued (tests/fixtures)."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ from mentornet.weighting.history import COLUMNS, Column, SampleHistory
 EARLIER = ROOT / "tests" / "fixtures" / "earlier_run"
 VALUES = "state/sample_history/.ATTRIBUTES/VARIABLE_VALUE"
 NAMES = "state/sample_history_columns/.ATTRIBUTES/VARIABLE_VALUE"
-# On the machine that wrote the fixture they are the same bit for bit; others round otherwise.
+# Bit-identical on the machine that wrote the fixture; others round differently.
 CLOSE: Any = {"rtol": 1e-4, "atol": 1e-5}
 
 
@@ -35,7 +35,7 @@ def earlier(digits, tmp_path_factory):
 
 
 def test_a_run_goes_on(earlier, digits, tmp_path):
-    """Weights, mixing, both moving averages, statistics: as if the version had not changed."""
+    """Weights, mixup, both moving averages and statistics are those of the earlier version."""
     folder = tmp_path / "train"
     shutil.copytree(earlier, folder)
     flags = {
@@ -68,7 +68,7 @@ def test_a_run_goes_on(earlier, digits, tmp_path):
     state[VALUES] = values[:, : expected[VALUES].shape[1]]
     for key, value in expected.items():
         np.testing.assert_allclose(state[key], value, err_msg=key, **CLOSE)
-    # Columns that the version did not have count from here on: 10 steps of 16 samples.
+    # Columns that the version lacked start here: 10 steps of 16 samples.
     counted = values[:, list(COLUMNS).index("num_counted")]
     assert counted.sum() == 160 < values[:, 0].sum()
     before, after = score_labels([str(earlier)]), score_labels([str(folder)])
@@ -97,7 +97,7 @@ def saved():
 
 
 def test_columns_that_are_younger_than_the_run(saved, monkeypatch):
-    """Filled with what they say, or refused by name."""
+    """They are filled with `absent`, or the run is rejected with their names."""
     weights = Column(lambda seen: seen.weights, absent=0.5)
     monkeypatch.setattr(history, "COLUMNS", {"last_weight": weights} | COLUMNS)
     values = SampleHistory(5)
@@ -125,7 +125,7 @@ def test_columns_that_are_older_or_unknown(saved):
 
 
 def test_a_report_of_other_columns(earlier, tmp_path):
-    """Columns in another order and further ones are read; a missing one is named."""
+    """Columns may be in another order, with additional ones; a missing one is named."""
     from mentornet.runs import checkpoints
 
     read = checkpoints.read_state(

@@ -1,4 +1,4 @@
-"""The evaluation job: every checkpoint once, every image once, whatever happens around it."""
+"""The evaluation job evaluates every checkpoint and every image once, whatever happens."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from mentornet.training import loop
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, digits):
-    """A run of three steps with a checkpoint of each."""
+    """A run of three steps with a checkpoint after each."""
     folder = tmp_path_factory.mktemp("trained") / "train"
     loop.train(helpers.config(digits, folder, max_number_of_steps=3, save_interval_secs=0))
     return folder
@@ -143,12 +143,12 @@ def test_timeout(digits, tmp_path, capsys):
 def test_a_flag_that_disagrees_is_named(trained, digits, tmp_path, capsys):
     job.run(config(trained, digits, tmp_path, studentnet="resnet101"))
     output = capsys.readouterr().out
-    assert output.count("--studentnet=resnet101 is ignored: the checkpoint's is inception") == 1
+    assert output.count("--studentnet=resnet101 is ignored: the checkpoint has inception") == 1
     assert len(rows(tmp_path)) == 3
 
 
 def test_a_student_of_the_release(trained, digits, tmp_path):
-    """A TensorFlow 1 checkpoint says nothing of itself: the flags decide."""
+    """A TensorFlow 1 checkpoint does not describe its student: the flags do."""
     from mentornet import build_student
     from mentornet.students import registry
 

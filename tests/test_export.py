@@ -29,7 +29,7 @@ def trained(tmp_path_factory, digits):
 
 @pytest.fixture(scope="module")
 def images():
-    """Images of which no two give the same probabilities, one of them plain."""
+    """Images with pairwise different probabilities, one of them uniform."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (6, 32, 32, 3), np.uint8)
     images[:, :20] //= np.arange(1, 7, dtype=np.uint8)[:, None, None, None]
@@ -91,7 +91,7 @@ SAVE = "\nnp.save('{name}.npy', {name})\n"
 
 
 def test_saved_model_as_the_page_shows_it(exported, trained, images):
-    """Also: it is the moving average, and not the last step's parameters, that is exported."""
+    """The moving average is exported, not the parameters of the last step."""
     program = blocks("python")[0]
     printed = in_another_process(program + SAVE.format(name="probabilities"), exported)
     found = np.load(exported / "probabilities.npy")
@@ -136,7 +136,7 @@ def test_onnx_without_its_packages(trained, tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_of_the_release_and_back(exported, trained):
-    """What the release's evaluation graph has, and the global step; bit for bit."""
+    """The variables of the release's evaluation graph, and the global step, bit for bit."""
     prefix = tf.train.latest_checkpoint(str(exported / "exported/release"))
     assert prefix.endswith("exported/release/model.ckpt-4")
     student = export.load_trained(str(trained)).model
@@ -230,7 +230,7 @@ def test_the_script_ends_in_one_line(tmp_path):
 
 
 def test_the_classes_names(trained, tmp_path, capsys):
-    """Of another folder's manifest, which must have as many; numbers where nothing names them."""
+    """From another folder's manifest, which must fit; class numbers if there are no names."""
     manifest = {"config": {"dataset_name": "digits"}, "classes": list("abcdefghij")}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     loaded = export.load_trained(str(trained), data_dir=str(tmp_path))

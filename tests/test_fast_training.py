@@ -1,4 +1,4 @@
-"""A narrow airbench student trained as its recipe says: resumed, in replicas, evaluated, mixed."""
+"""A narrow airbench student under its recipe: resumed, in replicas, evaluated, mixed."""
 
 import json
 import pathlib
@@ -31,14 +31,14 @@ def narrow(monkeypatch):
 
 
 def fast(digits, folder, name="airbench93", **values):
-    """Nine steps of 48 of 200 images: batches straddle passes, slow parameters move at 5 and 9."""
+    """Nine steps of 48 for 200 images: batches span epochs, lookahead acts at 5 and 9."""
     settings = {"batch_size": 48, "max_number_of_steps": 9, "augment": True}
     return config(digits, folder, studentnet=name, **(settings | values))
 
 
 @pytest.fixture(scope="module")
 def whole(digits, tmp_path_factory):
-    """The folder of a run that was never stopped."""
+    """The folder of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(airbench.student, "airbench93", NARROW)

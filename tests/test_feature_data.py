@@ -1,4 +1,4 @@
-"""Tables, features and Hugging Face's folders: how they are read, refused, and trained on."""
+"""Tables, features and Hugging Face's folders: reading, rejecting and training."""
 
 import csv
 import io
@@ -73,7 +73,7 @@ def paths_of(folder):
 
 @pytest.mark.parametrize("max_in_memory", [2**28, 100])
 def test_features_come_back_bit_for_bit(tmp_path, monkeypatch, max_in_memory):
-    """Whether they are kept in memory or read as they are needed; each under its row's name."""
+    """In memory or read when needed, each row has its name."""
     monkeypatch.setattr(records, "MAX_IN_MEMORY", max_in_memory)
     features, labels = rows()
     np.savez(tmp_path / "a.npz", features=features, labels=labels, feature_names=list("abcde"))
@@ -199,7 +199,7 @@ def test_parquet_without_pyarrow(tmp_path, monkeypatch):
 
 
 def test_images_in_parquet(tmp_path, parquet):
-    """Bytes and Hugging Face's structs; the struct's path names the image, or is where it lies."""
+    """Bytes, and Hugging Face's structs, whose path names the image or is its file."""
     (tmp_path / "9.png").write_bytes(png(90))
     structs = [{"bytes": png(10 * i), "path": f"{i}.jpg"} for i in range(9)]
     structs.append({"bytes": None, "path": "9.png"})
@@ -259,7 +259,7 @@ def test_image_folders_that_are_refused(tmp_path):
 
 
 class FakeSplit:
-    """What is used of a split of `datasets`."""
+    """The part of a split of `datasets` that is used."""
 
     def __init__(self, pa, table, names):
         info = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
@@ -315,7 +315,7 @@ def test_mlp_standardizes_by_the_training_rows():
 
 
 def test_from_rows_to_corrected_rows(tmp_path, train_flags):
-    """Trained, evaluated, reported, corrected, exported; nothing in a name becomes HTML."""
+    """Train, evaluate, report, correct, export; names are escaped in HTML."""
     import keras
 
     features, labels = rows(100)
@@ -376,7 +376,7 @@ def test_from_rows_to_corrected_rows(tmp_path, train_flags):
 
 
 def test_a_row_is_described_by_its_neighbours(tmp_path):
-    """Against distances by hand; of many values, the most unusual are shown."""
+    """Compared with distances worked by hand; the most unusual values are shown."""
     from mentornet.cli import feature_rows
 
     generator = np.random.default_rng(1)

@@ -28,7 +28,7 @@ def test_names_are_stored_with_the_checkpoint(tmp_path):
 
 
 def test_a_further_feature_reaches_the_hidden_layer():
-    """With equal weights for the four, the logit differs by tanh of the fifth's row alone."""
+    """With equal weights for the four, the logit differs only by tanh of the fifth's row."""
     mentor = MentorNet(features=NAMES)
     for variable in mentor.tf1_variables.values():
         variable.assign(tf.zeros_like(variable.value))
@@ -51,7 +51,7 @@ def test_weighting_wants_every_feature():
 
 
 def test_history_equals_numpy():
-    """Plain mean and variance at first, then the newest with a twentieth; others stay 0."""
+    """Plain mean and variance at first, then the newest counts 1/20; others remain 0."""
     generator = np.random.default_rng(0)
     losses = generator.exponential(size=30).astype(np.float32)
     weights = generator.uniform(size=30).astype(np.float32)
@@ -85,7 +85,7 @@ def test_history_equals_numpy():
 
 
 def test_a_batch_of_several_samples():
-    """Each row takes in its own sample; of one that is twice in the batch, the later counts."""
+    """Each row records its own sample; if one is in the batch twice, the later counts."""
     history = SampleHistory(5)
     assert not history.trainable_variables
     losses = np.array([[1.0], [2.0], [4.0], [8.0]], np.float32)
@@ -109,7 +109,7 @@ def test_a_batch_of_several_samples():
 
 
 def reference(logits, labels):
-    """NumPy's columns without forgetting of visits [visits, samples, classes], by name."""
+    """The undecayed columns for visits [visits, samples, classes], in NumPy, by name."""
     ours = {name: np.zeros(logits.shape[1]) for name in UNFORGETTING}
     for sample, given in enumerate(labels):
         visits = logits[:, sample].astype(np.float64)
@@ -160,7 +160,7 @@ def visits():
 
 
 def test_history_without_forgetting_equals_numpy(visits):
-    """Exact after hundreds of visits; also where samples come in another order each time."""
+    """Exact after hundreds of visits, even if the order of samples changes each time."""
     logits, labels = visits
     history = SampleHistory(13)
     order = np.random.default_rng(4)
@@ -190,7 +190,7 @@ def test_history_goes_on_bit_for_bit(visits):
 
 
 def test_a_history_of_a_version_that_forgot(visits):
-    """Means are of the visits since; the others count on."""
+    """Means cover the visits since then; the other columns continue."""
     logits, labels = visits
     before, after = SampleHistory(12), SampleHistory(12)
     for seen in logits[:10]:
@@ -223,7 +223,7 @@ def test_a_curriculum_with_an_unknown_feature(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_from_function_to_training(tmp_path, train_flags):
-    """Data, learning, a picture, training; killed between, it ends as if it never had been."""
+    """Data, learning, a picture, training; a run killed in between ends like an undisturbed one."""
     model = tmp_path / "model"
     for script, *flags in (
         ("data_generator.py", "--vstar_fn=active_bias", f"--outdir={tmp_path}"),
@@ -254,7 +254,7 @@ def test_from_function_to_training(tmp_path, train_flags):
         history = reader.get_tensor("state/sample_history/.ATTRIBUTES/VARIABLE_VALUE")
     for a, b in zip(*states, strict=True):
         np.testing.assert_array_equal(a, b)
-    # Steps x batch, but for a sample that is twice in a batch where two passes meet.
+    # Steps x batch, except for a sample that is in a batch twice where two epochs meet.
     assert 40 * 16 - 3 < history[:, 0].sum() <= 40 * 16
     assert set(history[:, 0]) == {3, 4}  # 200 samples.
     rows = read_json_lines(tmp_path / "whole" / "metrics.jsonl")

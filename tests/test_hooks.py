@@ -1,4 +1,4 @@
-"""What happens beside the steps, without a training around it."""
+"""Hooks, without a training around them."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from mentornet.training.step import Samples, StepResult
 
 
 def moment(step, *losses, is_last=False):
-    """After a call of as many steps as there are losses."""
+    """The moment after a call with one step per loss."""
     column = tf.zeros([0, 1])
     empty = Samples(column, column, column, column, tf.zeros([0]), None)
     total = tf.constant(losses[0] if len(losses) == 1 else losses)

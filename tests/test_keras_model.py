@@ -80,7 +80,7 @@ def test_equals_the_scripts_loop(data, steps_per_execution):
 
 
 def test_the_epoch_refers_to_the_whole_training(data):
-    """What a weighting is told, over 5 epochs of 4 steps."""
+    """The epochs that a weighting sees, over 5 epochs of 4 steps."""
     seen, told = [], []
 
     def factory(context):
@@ -109,7 +109,7 @@ def test_the_epoch_refers_to_the_whole_training(data):
 
 
 def test_saving(data, tmp_path):
-    """A .keras file holds everything; the student's holds nothing of the MentorNet."""
+    """A .keras file of the model is complete; the student's has nothing of the MentorNet."""
     images, labels = data
     model = small_model(total_steps=16, metrics=["accuracy"])
     model.fit(images, labels, BATCH, epochs=1, shuffle=False, verbose=0)
@@ -130,7 +130,7 @@ def test_saving(data, tmp_path):
 
 
 def test_callbacks(data, tmp_path):
-    """An interrupted fit() goes on from its backup as if it had not been; the usual others run."""
+    """An interrupted fit() resumes from its backup exactly; other usual callbacks work."""
     images, labels = data
 
     class Interrupt(keras.callbacks.Callback):
@@ -164,7 +164,7 @@ def test_callbacks(data, tmp_path):
 
 
 def test_other_losses_and_sample_weights(data):
-    """A Keras name or a function do as well; a sample's own weight multiplies the MentorNet's."""
+    """A Keras name or a function works, too; sample weights multiply the MentorNet's."""
     images, labels = data
 
     def loss(y, outputs):

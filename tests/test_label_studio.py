@@ -1,4 +1,4 @@
-"""Label Studio: the tasks that a report writes, and what its export decides."""
+"""Label Studio: the tasks that a report writes, and the decisions in an export."""
 
 import dataclasses
 import json
@@ -62,7 +62,7 @@ def annotation(label=None, usable=True, **values):
 
 
 def exported(place, *annotations, **data):
-    """A task as Label Studio 1.23.2 exports it, without what is not read."""
+    """A task as exported by Label Studio 1.23.2, without unused keys."""
     facts = {"sample_id": IDS[place], "given_label": CLASSES[LABELS[place]]}
     facts |= {"image": "/data/local-files/?d=images/7.png", "path": PATHS[IDS[place]], **data}
     return {"id": 100 + place, "annotations": list(annotations), "predictions": [], "data": facts}
@@ -74,7 +74,7 @@ def decide(known, *tasks, encoding="utf-8", accept_above=None):
 
 
 def test_tasks(tmp_path, scores):
-    """The three most suspicious, in this order, with the prediction and the very pixels."""
+    """The three most suspicious, in order, with their prediction and exact pixels."""
     folder = tmp_path / "review"
     label_studio.write(scores, folder, 3)
     tasks = json.loads((folder / "tasks.json").read_text("utf-8"))
@@ -168,7 +168,7 @@ def test_files_that_are_refused(known):
     for encoding in ("cp1252", "utf-16"):
         with pytest.raises(InputError, match="must be UTF-8"):
             decide(known, task, encoding=encoding)
-    with pytest.raises(InputError, match="`accept_above` goes with a report's labels.csv"):
+    with pytest.raises(InputError, match="`accept_above` needs a report's labels.csv"):
         decide(known, task, accept_above=0.5)
     for data, message in ((b"[{", "is not valid JSON"), (b"{}", "exported from Label Studio")):
         with pytest.raises(InputError, match=message):

@@ -1,4 +1,4 @@
-"""Which labels are wrong: scores, estimates, and how the pages look in a real browser."""
+"""Label errors: scores, estimates, and the pages in a real browser."""
 
 import dataclasses
 import json
@@ -46,7 +46,7 @@ def test_detection_quality(scores):
 
 
 def test_confusion(scores):
-    """Of each given class, suspects count under what is suggested, here the clean label."""
+    """For each given class, suspects count under the suggested class, here the clean label."""
     matrix = label_errors.confusion(scores)
     np.testing.assert_allclose(matrix.sum(axis=1), 1)
     given, clean = scores.examples.labels, scores.examples.clean_labels

@@ -1,4 +1,4 @@
-"""The launcher: published command lines, and a miniature of the whole with a kill between."""
+"""The launcher: published command lines, and a small table of runs with kills in between."""
 
 import base64
 import csv
@@ -124,7 +124,7 @@ def test_bad_input(flags, message):
 
 
 def test_an_evaluation_does_not_wait_for_ever(tmp_path, monkeypatch):
-    """A training job that was stopped from outside ends well, but not with its last step."""
+    """A training job stopped from outside ends with status 0, but before its last step."""
     monkeypatch.syspath_prepend(ROOT / "commands")
     launch = importlib.import_module("launch")
     wait = ("-c", "import time; time.sleep(600)")
@@ -138,7 +138,7 @@ def test_an_evaluation_does_not_wait_for_ever(tmp_path, monkeypatch):
 
 
 class Page(html.parser.HTMLParser):
-    """Collects the pictures and the table cells of a page, and that its tags match."""
+    """Collects a page's pictures and table cells, and checks that its tags match."""
 
     def __init__(self, text):
         super().__init__()
@@ -184,7 +184,7 @@ def write_table(path, steps):
 
 @pytest.mark.slow
 def test_a_miniature_of_the_whole(tmp_path):
-    """Launcher killed in the middle (twice), started again; then report and label report."""
+    """The launcher is killed twice and restarted; then report and label report."""
     prepare(PrepareConfig("digits", str(tmp_path / "data"), noise_fraction=0.4, num_train=400))
     write_table(tmp_path / "table.csv", 80)
     runs = tmp_path / "runs"

@@ -66,7 +66,7 @@ def test_from_burn_in_to_summary_with_a_kill_between(tmp_path):
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_overwriting_starts_anew(tmp_path, monkeypatch, overwrite):
-    """Before the first stage, so that a run stopped in it does not go on with old results."""
+    """Before the first stage, so that a run stopped in it does not reuse old results."""
     old = ["burn_in/config.json", "train/model.ckpt-9.index", "eval/eval.jsonl", "dump.csv"]
     old += ["mentornet/quality.json", "summary.json"]
     for name in (*old, "notes.txt", "train/notes.txt"):
@@ -81,10 +81,10 @@ def test_overwriting_starts_anew(tmp_path, monkeypatch, overwrite):
 
 
 def test_test_records_by_default(tmp_path):
-    """`val` beside the training's folder, unless another is given."""
+    """`val` next to the training's folder, unless another is given."""
     train, val = tmp_path / "0.4", tmp_path / "val"
     train.mkdir()
-    with pytest.raises(InputError, match="there is no `val` beside `data_dir`"):
+    with pytest.raises(InputError, match="there is no `val` next to `data_dir`"):
         learn.eval_records(str(train), "")
     val.mkdir()
     for data_dir in (str(train), f"{train}/"):

@@ -1,4 +1,4 @@
-"""Learning the predefined curricula: the whole grid, outside it, and independence of the seed."""
+"""Learning the predefined curricula: errors on and outside the grid, for any seed."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Lookahead against NumPy, after a resume, and in replicas; and the losses that are minimised."""
+"""Lookahead against NumPy, resumed, and in replicas; and label smoothing."""
 
 import types
 

@@ -1,4 +1,4 @@
-"""MentorNet checkpoints: the release's format in and out, and what is refused."""
+"""MentorNet checkpoints: reading and writing the release's format, and rejected files."""
 
 import hashlib
 
@@ -26,7 +26,7 @@ def test_a_checkpoint_of_ours_equals_the_releases(tmp_path):
 
 
 def test_tensorflow_1_saver_reads_ours(tmp_path):
-    """What the 2018 code does: a graph, a tf.train.Saver, a session."""
+    """Restores as the 2018 code does: a graph, a tf.train.Saver, a session."""
     mentor = MentorNet(seed=3)
     save_mentornet(mentor, str(tmp_path / "ours"))
     v1, expected = tf.compat.v1, values(mentor)

@@ -1,4 +1,4 @@
-"""MentorMix against its Algorithm 1 in NumPy, and what it leaves alone."""
+"""MentorMix against its Algorithm 1 in NumPy, and what it must not change."""
 
 import dataclasses
 from typing import Any
@@ -45,7 +45,7 @@ def softmax(logits):
 
 
 def reference_weights(mentor, losses, average, percentile, epoch):
-    """Weights and the new moving average (Jiang et al. 2018), without drop-out."""
+    """Weights and the new moving average (Jiang et al. 2018), without dropout."""
     losses = losses.astype(np.float32)[:, None]
     # The rank is counted from the largest loss.
     nearest = np.sort(losses.ravel())[::-1][round((len(losses) - 1) * (1 - percentile))]
@@ -213,7 +213,7 @@ def test_partners_and_shares_are_distributed_as_in_the_paper():
 
 
 def test_draws_keep_their_values():
-    """A run of version 0.1.0 goes on with the partners and shares that it would have drawn."""
+    """A run of version 0.1.0 continues with the same partners and shares."""
     partners = draw_partners(np.linspace(0, 1, 6)[:, None], 0.75, seed=3, global_step=11)
     assert partners.indices.numpy().tolist() == [1, 4, 4, 4, 5, 4]
     expected = [0.3297625, 0.2000458, 0.4913465, 0.5222705, 0.7895613, 0.5641052]
@@ -318,7 +318,7 @@ def test_the_average_is_what_is_evaluated(mixed_run):
 
 
 def test_plain_mixup_runs_under_the_baseline(tmp_path, train_flags):
-    """Other samples than the plain baseline's are learned from, all with weight 1."""
+    """It learns from other samples than the plain baseline, all with weight 1."""
     for name, values in (("mixed", MIX), ("plain", MIX | {"mixup_alpha": ""})):
         values = {key: value for key, value in values.items() if value != ""}
         flags = train_flags(train_log_dir=tmp_path / name, **(values | {"max_number_of_steps": 2}))

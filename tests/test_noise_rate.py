@@ -34,7 +34,7 @@ def drawn(share, right, wrong, *, visits=30, size=6000, seed=0):
 
 
 def memorised(labels, count, events):
-    """Visits of samples of which only wrong events tell anything."""
+    """Visits of samples for which only wrong events are informative."""
     constant, other = np.ones(len(labels)), (labels + 1) % CLASSES
     return Visits(count, events, 0 * constant, constant, 1 - events, events, other)
 
@@ -74,7 +74,7 @@ def close_estimate(labels, is_wrong, visits):
     ids=["learned", "memorised", "hard"],
 )
 def test_two_laws(share, right, wrong):
-    """Within 3 points: also where most visits came after memorising, or clean ones are hard."""
+    """Within 3 points, even if most visits came after memorising, or clean labels are hard."""
     if share == 0.05 and right == (3, 3):
         pytest.skip("The upper tail of hard clean samples is as large as what is sought.")
     labels, is_wrong, visits = drawn(share, right, wrong)
@@ -86,7 +86,7 @@ def test_two_laws(share, right, wrong):
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.4, 0.8])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_before_labels_are_memorised(share, seed):
-    """Margins tell wrong labels from hard ones, of which most visits contradict a third."""
+    """Margins separate wrong labels from hard ones, a third of which most visits contradict."""
     labels, is_wrong, visits = learned(share, seed=seed)
     close_estimate(labels, is_wrong, visits)
     events = visits.wrong.mean()
@@ -101,7 +101,7 @@ def test_a_student_that_prefers_other_classes_for_hard_labels():
 
 
 def test_numbers_of_visits_differ():
-    """As where samples were seen more often in one of two runs."""
+    """As if samples were seen more often in one of two runs."""
     parts = [
         drawn(0.3, (1, 12), (12, 1), visits=visits, size=2000, seed=visits) for visits in (4, 60)
     ]
@@ -189,7 +189,7 @@ def history_of(**columns):
 
 
 def test_rank_score_by_hand():
-    """The suspect, whose every visit contradicted the label, is still predicted otherwise."""
+    """The suspect, contradicted at every visit, is still predicted as another class."""
     visits = noise_rate.pooled([history_of()])
     np.testing.assert_allclose(visits.margin, [0.5, -1.5, 0])  # The two seen deviate by 2.
     np.testing.assert_array_equal(visits.last_wrong, [0, 1, 0])
@@ -201,7 +201,7 @@ def test_rank_score_by_hand():
     visits = noise_rate.pooled([history_of(prediction=[1, 2, 0])])
     assert visits.memorised == 1
     np.testing.assert_allclose(visits.rank_score, [0.25, 1, 0])
-    # Of two runs as long as each other, one has memorised: half of both.
+    # One of two equally long runs has memorised: the mean of both scores.
     visits = noise_rate.pooled([history_of(), history_of(prediction=[1, 2, 0])])
     assert visits.memorised == 0.5
     np.testing.assert_allclose(visits.rank_score[1], (1 / (1 + np.exp(-1.5)) + 1) / 2)
@@ -276,7 +276,7 @@ def write_run(folder, digits, columns):
 
 
 def test_memorised_labels_are_ranked_and_corrected(digits, tmp_path):
-    """A loss that has forgotten says nothing; the visits before do, and which class it was."""
+    """A decayed loss is uninformative; earlier visits are not, nor is their class."""
     _, examples, _ = label_errors.read_labels([config_of(digits)], ["run"], None)
     wrong = examples.labels != examples.clean_labels
     zeros = np.zeros(200)
@@ -306,7 +306,7 @@ def test_memorised_labels_are_ranked_and_corrected(digits, tmp_path):
 
 @pytest.mark.slow
 def test_digits(tmp_path, train_flags, monkeypatch):
-    """From a run of the scripts to what the report prints."""
+    """From a run of the scripts to the printed report."""
     from mentornet.datasets.prepare import PrepareConfig, prepare
 
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Momentum as TensorFlow 1 does it, against NumPy and a few steps by hand."""
+"""TensorFlow 1's momentum against NumPy and a few steps worked by hand."""
 
 import keras
 import numpy as np
@@ -147,7 +147,7 @@ def test_survives_keras_serialisation():
 
 
 def test_loss_scale():
-    """One gradient at half the scale goes through, one that is not finite counts with 0."""
+    """A gradient at half the scale is applied; one that is not finite counts as 0."""
     student = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     before = student.get_weights()
     scale = LossScaled(OptimizerUpdate(keras.optimizers.SGD(0.5), student))

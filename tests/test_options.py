@@ -1,4 +1,4 @@
-"""A field says everything about its flag, and what a run may be continued with."""
+"""A field defines its flag, and whether a run may be continued with another value."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ from mentornet.runs import layout, run_folder
 from mentornet.training import recipe
 
 CONFIGS = (TrainConfig, WeightingConfig, MixupConfig, EvalConfig, PrepareConfig)
-# What could change when a run went on before fields said so themselves.
+# The fields that could change on resuming before `may_change` existed.
 MAY_CHANGE = (
     "train_log_dir num_devices cluster_timeout_secs recompute_gradients save_summaries_secs "
     "save_interval_secs save_interval_steps log_every_steps steps_per_loop max_to_keep "
@@ -170,7 +170,7 @@ def command_lines(draw):
 @settings(max_examples=100, deadline=None)
 @given(command_lines(), st.booleans())
 def test_flags_to_json_and_back(asked, mentored):
-    """What the flags say is in the configuration, and config.json gives the configuration back."""
+    """The configuration has the flags' values, and config.json restores it."""
     values = flags.FlagValues()
     training_flags.define_training_flags(values)
     training_flags.define_mentornet_flags(values)
@@ -197,7 +197,7 @@ def make_config(folder, **values):
 
 
 def other_value(field, value):
-    """Another value of the field's type; the folder's check looks at no more."""
+    """Another value of the field's type; the folder's check only compares."""
     if field.is_nested or value is None:
         return {"alpha": 1.0}
     if isinstance(value, bool):
@@ -225,7 +225,7 @@ def test_each_field_is_compared_unless_it_may_change(tmp_path):
 
 
 def test_null_of_an_earlier_version_is_the_default(tmp_path):
-    """Its config.json says null for what the student or the data set decided, and no schedule."""
+    """Its config.json has null for defaults of student or data set, and no schedule."""
     config = make_config(tmp_path)
     description = run_folder.describe(config, SCHEDULE)
     earlier = description | dict.fromkeys(DEFAULTS)
@@ -243,7 +243,7 @@ def test_null_of_an_earlier_version_is_the_default(tmp_path):
 def test_resolved_settings_are_written_down():
     config = TrainConfig("d", "t", studentnet="inception", weight_decay=0.25)
     resolved = recipe.resolve(config, recipe.defaults(config, augment=True))
-    # Kept from the release: inception has no momentum; what was asked for stays.
+    # Kept from the release: inception has no momentum; given values are kept.
     assert (resolved.momentum, resolved.weight_decay, resolved.augment) == (0.0, 0.25, True)
     saved = run_folder.describe(resolved, SCHEDULE)
     assert saved["momentum"] == 0.0

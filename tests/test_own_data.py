@@ -1,4 +1,4 @@
-"""A user's own images: how they are read, what is reported, and that they can be trained on."""
+"""Your own images: reading them, messages about them, and training on them."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ SUFFIXES = ("png", "jpg", "bmp", "gif", "webp")
 
 
 def picture(kind, number, size=(40, 24)):
-    """Stripes, wide or narrow, in a colour that says nothing of the class."""
+    """Stripes, wide or narrow, in a colour that does not depend on the class."""
     generator = np.random.default_rng(number)
     width = {"narrow": 2, "wide": 8}[kind]
     stripes = (np.arange(size[0]) // width % 2)[None, :, None] * np.ones((size[1], 1, 3))
@@ -29,7 +29,7 @@ def picture(kind, number, size=(40, 24)):
 
 @pytest.fixture
 def folder(tmp_path):
-    """60 images of two classes in five formats, one unreadable, two equal ones that disagree."""
+    """60 images of two classes in five formats: one unreadable, two equal with different labels."""
     root = tmp_path / "pictures"
     for kind in ("narrow", "wide"):
         (root / kind).mkdir(parents=True)
@@ -87,7 +87,7 @@ def test_unreadable_and_contradictory_images(tmp_path, folder):
 
 
 def test_an_image_that_claims_to_be_huge(tmp_path, folder):
-    """A PNG of 64,000 x 64,000 pixels in a few bytes is refused before it is decoded."""
+    """A PNG of 64,000 x 64,000 pixels in a few bytes is rejected before it is decoded."""
 
     def chunk(kind, data):
         body = kind + data
@@ -101,7 +101,7 @@ def test_an_image_that_claims_to_be_huge(tmp_path, folder):
 
 
 def test_a_csv_with_clean_labels(tmp_path, folder):
-    """Labels are as given; where the clean one is known, it is kept, and judges the test."""
+    """Labels are as given; known clean labels are kept, and used for testing."""
     path = folder / "labels.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -167,7 +167,7 @@ def build(num_classes):
 
 @pytest.mark.slow
 def test_from_a_folder_to_a_label_report(tmp_path, folder, train_flags, monkeypatch):
-    """With a network of one's own; class names and file names reach every table."""
+    """With your own network; class names and file names reach every table."""
     (tmp_path / "small_network.py").write_text(NETWORK)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     settings = config(tmp_path, folder)

@@ -44,7 +44,7 @@ reader = Reader(load)
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """The scripts and the package with a file more in each folder of entries."""
+    """A copy of scripts and package with an additional file in each folder of entries."""
     code = tmp_path_factory.mktemp("copy") / "code"
     shutil.copytree(ROOT / "code", code, ignore=shutil.ignore_patterns("__pycache__"))
     (code / "mentornet/students/networks/linear.py").write_text(STUDENT)

@@ -1,4 +1,4 @@
-"""The release's published commands run unchanged, the folder of its scripts apart."""
+"""The release's published commands run unchanged, except for the folder of its scripts."""
 
 import re
 import shlex
@@ -69,7 +69,7 @@ def run(script, flags, folder):
 
 @pytest.mark.slow
 def test_learning_commands(tmp_path):
-    """All six. The csv that they name is gone with the release's bucket; ours takes its place."""
+    """All six; the csv that they name is no longer available, so ours is used."""
     ours = ROOT / "mentornet_models/studentnet_dump_csv/nl_0.2_inception_5k.csv"
     csv = tmp_path / "mentornet_models/studentnet_dump_csv/nl_0.2_datapara_0.75_7k.csv"
     csv.parent.mkdir(parents=True)
@@ -118,7 +118,7 @@ def write_records(folder, split):
 
 @pytest.mark.slow
 def test_training_and_evaluation_of_the_readme(tmp_path):
-    """With their flags as they stand; what follows them shortens the run."""
+    """With their flags unchanged; flags after them shorten the run."""
     (tmp_path / "mentornet_models").symlink_to(ROOT / "mentornet_models")
     write_records(tmp_path / "data/cifar10/0.2", "train")
     write_records(tmp_path / "cifar/data/cifar10/val", "test")

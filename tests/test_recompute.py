@@ -15,7 +15,7 @@ from mentornet.training.recompute import Recomputed
 
 @pytest.mark.parametrize("name", ["inception", "coteaching_cnn", "resnet8", "preact_resnet18"])
 def test_the_same_run(name):
-    """Parameters, moving averages and drop-out of some steps, to rounding."""
+    """Parameters, moving averages and dropout of some steps, to rounding."""
     weighting = WeightingConfig(example_dropout_rates="0.2,100")
     images = tf.random.stateless_normal((8, 32, 32, 3), (0, 0))
     labels = tf.range(8, dtype=tf.int64)

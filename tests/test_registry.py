@@ -57,7 +57,7 @@ def test_entries_are_files(package):
 
 
 def test_reading_imports_nothing(package):
-    """A module that cannot even be imported is listed; looking it up tells why it cannot."""
+    """A module that cannot be imported is listed; looking it up raises the reason."""
     (package / "slow.py").write_text('"""Needs what is not there."""\nimport no_such_module\n')
     registry = Registry("plugins", "entry", "operation")
     assert registry.names() == ("slow",)
@@ -90,7 +90,7 @@ def doc_tables():
 
 
 def test_tables_of_the_documents():
-    """Each page is as `python commands/doc_tables.py` writes it, and each table stands in one."""
+    """Each page is as `python commands/doc_tables.py` writes it, and has each table once."""
     module = doc_tables()
     texts = [page.read_text() for page in module.pages()]
     for page, text in zip(module.pages(), texts, strict=True):

@@ -1,4 +1,4 @@
-"""Student checkpoints of the 2018 release: what loads, and what is refused."""
+"""Student checkpoints of the 2018 release: loading them, and rejected files."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ def test_a_mentored_checkpoint(name, tmp_path):
 
 
 def test_a_baseline_checkpoint(inception, tmp_path):
-    """Neither a MentorNet nor what feeds it; averages and slots of other optimizers."""
+    """Variables of a MentorNet and its inputs, and other optimizers' slots, are ignored."""
     values = {k: v for k, v in mentored("inception").items() if k.startswith("CifarNet/")}
     more = {
         "global_step": np.int64(7),
@@ -86,7 +86,7 @@ def test_refused(inception, tmp_path):
 
 
 def test_a_deeper_network_is_left_over():
-    """A further unit has another scope, but one of the same kind."""
+    """An additional unit has another scope of the same kind."""
     from mentornet.students import tf1_checkpoints
 
     own = ["unit_1_0/sub1/conv1/DW", "unit_1_0/sub2/bn2/moving_mean", "logit/DW"]

@@ -1,4 +1,4 @@
-"""The report's tables: full runs beside published numbers, shortened ones never there."""
+"""The report's tables: only full runs are listed with published numbers."""
 
 import importlib
 import json
@@ -86,7 +86,7 @@ def test_nothing_to_report(tmp_path):
 
 
 def test_the_kept_results_are_whole(report):
-    """The table that is kept with the runs in results/ is what their files say."""
+    """The tables in results/ agree with the files of the runs."""
     results = read_results(ROOT / "results")
     kept = (ROOT / "results" / "results.md").read_text()
     for title, _, table, _ in report.sections(results):

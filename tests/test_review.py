@@ -1,4 +1,4 @@
-"""The page to review labels, in a real browser: decided by keyboard, kept, saved, read back."""
+"""The review page in a real browser: deciding by keyboard, keeping, saving, loading."""
 
 import csv
 import dataclasses
@@ -48,7 +48,7 @@ def browser():
 
 @pytest.fixture
 def open_page(browser):
-    """Opens a file in a window of its own; what the console says ends the test."""
+    """Opens a file in a new window; any console message fails the test."""
     messages, contexts = [], []
 
     def go(path, context=None, **options):
@@ -86,7 +86,7 @@ def scores(digits):
 
 @pytest.fixture(scope="module")
 def nasty():
-    """One sample of each hostile class name, under a path that is hostile, too."""
+    """One sample per hostile class name, with a hostile path."""
     count = len(NASTY)
     images = tf.random.stateless_uniform([count, 8, 8, 3], [0, 0], 0, 256, tf.int32)
     labels = np.arange(count)
@@ -108,7 +108,7 @@ def write(tmp_path, scores, count=100):
 
 
 def says(page, selector, text):
-    """Waits until an element has the text in it: keys are handled in their time."""
+    """Waits until an element has this text, as keys are handled asynchronously."""
     playwright.expect(page.locator(selector)).to_contain_text(text)
 
 
@@ -131,7 +131,7 @@ def known(scores):
 
 
 def test_a_session_by_keyboard(tmp_path, scores, open_page):
-    """30 decisions; after a reload two are undone; the file says what was decided, and no more."""
+    """30 decisions, two undone after a reload; the file has exactly the remaining ones."""
     page = open_page(write(tmp_path, scores))
     expected = {}
     for number, i in enumerate(scores.order[:30]):
@@ -257,7 +257,7 @@ def test_files_that_are_refused(tmp_path, scores, open_page, text, message):
 
 
 def test_two_pages_share_what_is_decided(tmp_path, scores, open_page):
-    """Of the same data, with more samples in one; another data set's decisions stay apart."""
+    """Two pages on the same data share decisions; another data set's are separate."""
     page = open_page(write(tmp_path, scores, 10))
     (tmp_path / "more").mkdir()
     more = open_page(write(tmp_path / "more", scores, 20), page.context)
@@ -327,7 +327,7 @@ def test_axe_finds_nothing(tmp_path, scores, nasty, open_page, axe, width, schem
 
 
 def test_rows_of_features(tmp_path, open_page):
-    """They are described in words, which a hostile feature's name does not leave."""
+    """Rows are described in text, from which a hostile feature name cannot escape."""
     rows = tf.random.stateless_normal([30, 3], [0, 0])
     labels, numbers = np.arange(30) % 2, np.linspace(0.9, 0.1, 30)
     shape = (3,)

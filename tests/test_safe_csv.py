@@ -10,7 +10,7 @@ from hypothesis import strategies
 from mentornet import InputError
 from mentornet.core.safe_csv import original_cell, read_table, safe_cell, to_csv
 
-# Of the characters that matter, so that few examples try all of them.
+# Only characters that matter, so that few examples cover them all.
 TEXTS = strategies.text("=+-@\t\r\n'\",;ab\uff1d", max_size=6)
 
 
@@ -36,7 +36,7 @@ def test_cells(text, written):
 
 @hypothesis.given(strategies.lists(strategies.tuples(TEXTS, TEXTS), max_size=4))
 def test_every_text_comes_back(rows):
-    """And no cell begins as a formula does, as Python's own reader sees it."""
+    """No cell begins like a formula when read with Python's csv."""
     rows = [("head", "tail"), *(row for row in rows if any(row))]
     text = to_csv(rows)
     for row in csv.reader(io.StringIO(text, newline="")):

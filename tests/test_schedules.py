@@ -42,7 +42,7 @@ def test_flags_without_effect_are_named():
 
 
 def test_only_a_mentornet_changes_the_schedule():
-    """Not any weighting: the caller says whether a MentorNet is there."""
+    """Only a MentorNet has this schedule, not any weighting."""
     config = make_config(trained_mentornet_dir="x", weighting=WeightingConfig())
     rates = registry.learning_rate_schedule(config, 50000, mentored=False)
     assert rates == schedule(False)
@@ -77,7 +77,7 @@ def test_dropout_rates():
 
 
 def test_dropout_rates_one_by_one():
-    """A list of rates, the bounds 0 and 1 included, is taken as it is."""
+    """A list of rates, including the bounds 0 and 1, is used unchanged."""
     rates = [0.0, 1.0, *(0.01 * k for k in range(98))]
     assert schedules.dropout_rates(rates) == rates
     for wrong in (rates[:99], [*rates, 0.5], [*rates[:99], 1.01], [-0.01, *rates[1:]]):

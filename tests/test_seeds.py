@@ -9,7 +9,7 @@ from mentornet.core.seeds import Stream, seed_for
 
 
 def test_streams_keep_their_numbers():
-    """A run of an earlier version goes on with the random numbers that it had."""
+    """A run of an earlier version continues with the same random numbers."""
     numbers = {stream.name: int(stream) for stream in Stream}
     assert len(set(numbers.values())) == len(Stream.__members__)
     earlier = {

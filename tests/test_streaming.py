@@ -13,7 +13,7 @@ from mentornet.training import loop
 
 
 def test_the_same_run(digits, tmp_path, monkeypatch):
-    """Images read as they are needed make the run that images in memory make, bit for bit."""
+    """Images read when needed give the same run as images in memory, bit for bit."""
     loop.train(config(digits, tmp_path / "memory", augment=True))
     monkeypatch.setattr(records, "MAX_IN_MEMORY", 0)
     for stop in (2, None):

@@ -66,7 +66,7 @@ def test_resnet101_for_the_release(resnet, tmp_path):
 
 def test_initial_values(inception, resnet):
     values = {n: v.numpy() for n, v in registry.tf1_variables("inception", inception).items()}
-    # A normal cut off at two deviations has 0.88 of its deviation.
+    # A normal distribution truncated at two deviations has 0.88 of the deviation.
     for layer, stddev in (("conv1", 0.05), ("conv2", 0.05), ("fc3", 0.04), ("logits", 1 / 192)):
         weights = values[f"CifarNet/{layer}/weights"]
         assert weights.std() == pytest.approx(0.88 * stddev, rel=0.05)
@@ -146,7 +146,7 @@ def test_he_resnets(inception):
     assert sizes == {"resnet20": 269_722, "resnet32": 464_154}
     model = build_student("resnet8", 7, image_shape=(8, 8, 3))
     assert model(tf.zeros((2, 8, 8, 3))).shape == (2, 7)
-    # 2 layers a unit, 1 unit a stage, the first convolution and the last layer.
+    # 2 layers per unit, 1 unit per stage, the first convolution and the last layer.
     assert sum(v.name == "kernel" for v in model.trainable_variables) == 8
     config = TrainConfig("-", "-", studentnet="resnet8", max_number_of_steps=64, learning_rate=0.1)
     rates = [registry.learning_rate_schedule(config, 50_000, mentored=m) for m in (False, True)]
@@ -190,7 +190,7 @@ def none(num_classes):
 
 
 def test_a_checkpoint_finds_layers_without_names(tmp_path):
-    """Keras numbers them through the process, so a second model has other names."""
+    """Keras numbers them throughout the process, so a second model has other names."""
     first, second = (build_student("coteaching_cnn", 10, seed=seed) for seed in (0, 1))
     assert first.weights[0].path != second.weights[0].path
     step = tf.Variable(3, dtype=tf.int64)

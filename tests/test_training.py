@@ -1,4 +1,4 @@
-"""The loop: what it writes, how it stops, and that it goes on as if it never had."""
+"""The training loop: its files, stopping, and resuming exactly."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ from mentornet.training.build import make_trainer
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory, train_flags):
-    """A mentored run of 40 steps, by a process of its own."""
+    """A mentored run of 40 steps, in a separate process."""
     folder = tmp_path_factory.mktemp("undisturbed") / "train"
     status, output = run(SCRIPT, *train_flags(train_log_dir=folder, **MENTORED))
     assert status == 0, output
@@ -60,13 +60,13 @@ def test_what_a_run_writes(undisturbed):
         "sample_weights/auc",
         "images_per_second",
     } <= rows[-1].keys()
-    # Rows tell of the step before: step 20 is number 19 from 0, epoch floor(100 * 19 / 40).
+    # Row 20 is about the step with index 19, at epoch floor(100 * 19 / 40).
     assert [row["debug/epoch_step"] for row in rows[:4]] == [10, 22, 35, 47]
     assert [row["debug/dropout_rate"] for row in rows[3:5]] == [0.5, 0]
     config = json.loads((undisturbed / "config.json").read_text())
     assert config["batch_size"] == 16
     assert config["num_examples"] == 200
-    # What ran, not what was left to the student (as released) and the data set.
+    # The resolved values, not the defaults of the student (as released) and data set.
     assert (config["momentum"], config["weight_decay"], config["augment"]) == (0, 0, False)
     assert config["learning_rate_schedule"] == {"boundaries": [], "values": [0.1]}
     assert len(config["data_sha256"]) == len(config["mentornet_sha256"]) == 64
@@ -147,7 +147,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(digit
 
 
 def test_a_folder_belongs_to_one_process(train_flags, tmp_path):
-    """A second training job refuses and names the first; both evaluations likewise."""
+    """A second training job refuses to start and names the first; likewise for evaluation."""
     flags = train_flags(train_log_dir=tmp_path / "train", max_number_of_steps=100_000)
     first = start("code/cifar_train_baseline.py", *flags)
     try:
@@ -191,7 +191,7 @@ def test_bad_input_leaves_no_folder(digits, tmp_path):
 
 
 def test_given_labels_reach_the_mentornet(digits, tmp_path):
-    """With a MentorNet of ten labels, zero and given labels weigh differently."""
+    """With a MentorNet of ten labels, zero and given labels give different weights."""
     from mentornet import MentorNet, save_mentornet
 
     save_mentornet(MentorNet(num_labels=10), str(tmp_path / "ten"))
@@ -266,7 +266,7 @@ def test_config_is_plain_json(digits):
 
 
 def both(digits, tmp_path, name, max_number_of_steps=10, dropout="0.5,50,0,50", **values):
-    """Final parameters and rows of a mentored run as it is, and with other values."""
+    """Final parameters and rows of a mentored run, unchanged and with other values."""
     states, rows = [], []
     mentored = {
         "studentnet": "resnet8",
@@ -336,7 +336,7 @@ def test_other_ways_to_compute(digits, tmp_path, values, num_steps, tolerance):
 
 
 def test_a_run_of_an_earlier_version_goes_on(digits, tmp_path):
-    """Its config.json lacks what is younger, which had its default's effect, and holds nulls."""
+    """Its config.json has nulls, and lacks newer fields, for which the defaults applied."""
     loop.train(config(digits, tmp_path, stop_after_step=2))
     saved = json.loads((tmp_path / "config.json").read_text())
     for name in ("mixup", "ema_decay", "mixed_precision", "jit_compile"):

@@ -1,4 +1,4 @@
-"""The MentorNet learned again while the student trains."""
+"""Updates of the MentorNet while the student trains."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def trusting(tmp_path_factory):
 
 
 def relearn(mentor, dump, percentile, seed):
-    """The project's own, with fewer steps."""
+    """The project's own `relearn`, with fewer steps."""
     defaults = teaching.DEFAULTS
     teaching.DEFAULTS = defaults | {"num_steps": 50}
     try:

@@ -1,4 +1,4 @@
-"""Pictures of curricula: what is drawn, and the files that are made."""
+"""Pictures of curricula: their content, and the files that are written."""
 
 import imageio.v3 as imageio
 import numpy as np
@@ -53,7 +53,7 @@ def test_epochs_out_of_range(text):
 
 
 def test_pictures_lie_beside_the_model(tmp_path):
-    """Where --outdir is not given: in the model's folder, also where a prefix names the model."""
+    """Without --outdir, in the model's folder, even if a prefix names the model."""
     prefix = tmp_path / "model" / "focal"
     save_mentornet(load_mentornet("focal_loss"), str(prefix))
     for model_dir in (prefix, prefix.parent):

@@ -113,7 +113,7 @@ def test_example_dropout_is_uniform_and_a_function_of_seed_and_step(mentor):
     assert np.abs(counts - 1000).max() < 5 * np.sqrt(2000 * 0.25)
     np.testing.assert_array_equal(kept(3, 17), kept(3, 17))
     assert (kept(3, np.arange(20)) != kept(4, np.arange(20))).any()
-    # The third stream of (seed, step), as in earlier versions, whose runs go on.
+    # The third stream of (seed, step), as in earlier versions, whose runs can be resumed.
     uniforms = tf.random.stateless_uniform([10], tf.random.fold_in([3, 17], 3))
     np.testing.assert_array_equal(kept(3, 17)[0], np.argsort(uniforms) < 5)
 

@@ -68,7 +68,7 @@ def test_weights_are_finite_and_one_a_sample(name):
 
 @every_weighting
 def test_a_run_goes_on_from_its_checkpoint(name, tmp_path):
-    """Bit for bit, statistics and state of each sample included."""
+    """Bit for bit, including statistics and per-sample state."""
     whole, first, second = (make_trainer(name) for _ in range(3))
     train(whole)
     train(first, range(STEPS // 2))
@@ -129,7 +129,7 @@ def fitted(name, model=None, epochs=2, initial_epoch=0, **values):
 
 @every_weighting
 def test_fit_and_saving(name, tmp_path):
-    """A model that is saved, loaded and trained further ends as one that was not."""
+    """A model that is saved, loaded and trained further equals one that was not."""
     whole = fitted(name, epochs=2, total_steps=6)
     half = fitted(name, epochs=1, total_steps=6)
     half.save(tmp_path / "half.keras")
@@ -144,7 +144,7 @@ def test_fit_and_saving(name, tmp_path):
 
 
 def weight_of(name, loss, options=None):
-    """The first weight of a sample in a batch of equal losses, without drop-out."""
+    """The first weight of a sample in a batch of equal losses, without dropout."""
     plain = {} if name == "gce" else {"example_dropout_rates": "0,100"}
     weighting = registry.make(name, Context(0), plain | (options or {}))
     batch = a_batch([loss, loss, loss])
@@ -152,7 +152,7 @@ def weight_of(name, loss, options=None):
 
 
 def test_defaults_and_bounds_of_the_options():
-    """By hand: the moving average of the loss begins at half of it."""
+    """Worked by hand: the moving average of the loss begins at half of the loss."""
     assert weight_of("gce", 1) == pytest.approx(np.exp(-0.7))
     assert weight_of("gce", 1, {"q": 0}) == 1
     assert weight_of("gce", 1, {"q": 1}) == pytest.approx(np.exp(-1))
@@ -163,7 +163,7 @@ def test_defaults_and_bounds_of_the_options():
         for known in ({"logits": tf.zeros([1, 2])}, {"positions": tf.zeros([1], tf.int64)}):
             with pytest.raises(InputError, match="elr needs logits and positions"):
                 elr(a_batch([1.0], **known))
-    # A loss that equals its moving average counts.
+    # A loss equal to its moving average has weight 1.
     assert [weight_of("self_paced", loss) for loss in (0, 1)] == [1, 0]
     for name, option, values in (
         ("gce", "q", (-0.01, 1.01)),
@@ -194,7 +194,7 @@ def softmax(logits):
 
 
 def test_gce_has_the_gradient_of_its_loss():
-    """Of (1 - p ** q) / q, by differences of NumPy's."""
+    """The gradient of (1 - p ** q) / q, by finite differences in NumPy."""
     logits = np.random.default_rng(0).normal(size=(1, CLASSES))
     labels, q, h = [2], 0.6, 1e-5
     weighting = registry.make("gce", Context(), {"q": q})
@@ -264,7 +264,7 @@ def test_closed_forms_are_the_curricula(name, options, gamma):
 
 
 def test_self_paced_is_the_shipped_curriculum_but_for_its_approximation():
-    """Same moving average and drop-out; weights within the learned network's error."""
+    """Same moving average and dropout; weights within the learned network's error."""
     options = {"example_dropout_rates": "0.5,50,0.1,50"}
     closed: Any = registry.make("self_paced", Context(7), options)
     learned: Any = registry.make("mentornet", Context(7), {"mentor": "self_paced", **options})
@@ -347,7 +347,7 @@ def test_wrong_weightings():
     model.compile("sgd", LOGITS)
     with pytest.raises(InputError, match="with this weighting"):
         model.fit(*weighting_runs.data(), verbose=0)
-    with pytest.raises(InputError, match="burn_in_epoch: of the MentorNet"):
+    with pytest.raises(InputError, match="burn_in_epoch: for a MentorNet"):
         MentoredModel(weighting_runs.linear_student(), weighting="gce", burn_in_epoch=3)
     with pytest.raises(InputError, match="one weight per sample"):
         as_weighed(tf.ones([3]), a_batch([1.0, 2.0, 3.0]))
@@ -375,13 +375,13 @@ def test_listing_needs_no_tensorflow():
     [
         ("baseline", ["--weighting=mentornet"], "needs cifar_train_mentornet.py"),
         ("baseline", ["--weighting=gcee"], "`weighting` must be one of"),
-        ("baseline", ["--weighting_options=q=1"], "does not go with --weighting=uniform"),
+        ("baseline", ["--weighting_options=q=1"], "cannot be used with --weighting=uniform"),
         ("baseline", ["--weighting=gce", "--weighting_options=q"], "must be name=value"),
         ("mentornet", ["--weighting=gce", "--burn_in_epoch=3"], "--burn_in_epoch does not go"),
         (
             "mentornet",
             ["--weighting=self_paced", "--trained_mentornet_dir=mentornet_pd"],
-            "--trained_mentornet_dir does not go with --weighting=self_paced",
+            "--trained_mentornet_dir cannot be used with --weighting=self_paced",
         ),
     ],
 )
@@ -407,7 +407,7 @@ def test_flags_that_contradict(script, flags, part, train_flags, tmp_path):
     ],
 )
 def test_flags_of_mentormix(flags, expected):
-    """What the flags mean in the script whose defaults differ from the release's."""
+    """The flags of the script whose defaults differ from the release's."""
     code = "import sys, cifar_train_mentormix\nfrom mentornet.cli import training_flags\n"
     code += "cifar_train_mentormix.define_flags()\n"
     code += "training_flags.FLAGS(sys.argv)\n"

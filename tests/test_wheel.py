@@ -1,4 +1,4 @@
-"""What an installation from a wheel brings along, away from the repository."""
+"""An installation from a wheel, outside the repository."""
 
 import os
 import shutil

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 SAMPLES, BATCH, FEATURES, CLASSES, STEPS = 24, 8, 6, 4, 6
-# Half of the samples are dropped at first, none later on.
+# Half of the samples are dropped at first, none later.
 DROPOUT = {"example_dropout_rates": "0.5,50,0,50"}
 OPTIONS = {
     "mentornet": {"mentor": "mentornet_pd", **DROPOUT},
@@ -32,7 +32,7 @@ def names():
 
 
 def look_early():
-    """Lets "auto" look after the first pass, and whatever it sees end the burn-in."""
+    """Makes "auto" act after the first epoch, and end the burn-in in any case."""
     from mentornet.weighting import automatic
 
     automatic._FIRST_PASS, automatic._MEMORISED = 1, 0

@@ -1,4 +1,4 @@
-"""`python -m mentornet` is the command `mentornet`."""
+"""Makes `python -m mentornet` the command `mentornet`."""
 
 from mentornet.cli.front import main
 

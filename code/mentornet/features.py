@@ -1,4 +1,4 @@
-"""What a MentorNet sees of a sample: the names that your own curriculum imports."""
+"""The features that a MentorNet sees: the names that your own curriculum imports."""
 
 from mentornet.weighting.features import FURTHER, RELEASE, Feature, check_names
 

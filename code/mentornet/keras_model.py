@@ -1,4 +1,4 @@
-"""A Keras model that trains a student under a MentorNet in fit()."""
+"""A Keras model whose fit() trains a student under a MentorNet or another weighting."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEFAULTS = WeightingConfig()
 
 @keras.saving.register_keras_serializable("mentornet")
 class MentoredModel(keras.Model):
-    """Wraps a student so that compile() and fit() weigh each sample's loss.
+    """Wraps a student so that fit() weights each sample's loss.
 
     ```
     model = mentornet.MentoredModel(student, "mentornet_pd", loss_p_percentile=0.75)
@@ -31,40 +31,38 @@ class MentoredModel(keras.Model):
     model.student.save("student.keras")  # An ordinary model.
     ```
 
-    evaluate() and predict() are the student's. The loss that fit() reports is the weighted one,
-    the mean over the batch of weight times loss, as in the release; losses that layers add are
-    added as they are. Example drop-out and what the weighting sees as epoch depend on the
-    optimizer's iterations.
+    evaluate() and predict() are the student's. The loss that fit() reports is the weighted one, the
+    mean over the batch of weight times loss, as in the release; losses added by layers are not
+    weighted. Example dropout and the epoch that the weighting sees depend on the optimizer's
+    iterations.
 
-    A weighting that keeps a state of each sample (`elr`, or "auto") must be told `num_examples`,
-    and which samples a batch holds: fit() then takes `{"inputs": x, "positions": positions}` in
-    place of x, positions being int [samples], 0..num_examples - 1; evaluate() and predict() take
-    either.
+    A weighting that keeps per-sample state (`elr`, or "auto") needs `num_examples` and positions:
+    fit() then takes `{"inputs": x, "positions": positions}` instead of x, with positions int
+    [samples] in 0..num_examples - 1; evaluate() and predict() take either.
 
     Args:
       student: any keras.Model.
-      mentor: a MentorNet, or what `mentornet.load_mentornet` takes; not used with `weighting`.
+      mentor: a MentorNet, or an argument of `mentornet.load_mentornet`; not used with `weighting`.
       loss_p_percentile, burn_in_epoch, fixed_epoch_after_burn_in, loss_moving_average_decay,
       example_dropout_rates: of the MentorNet, see `mentornet.config.weighting.WeightingConfig`.
-      total_steps: steps of the whole training, to which the epoch percentage refers; None takes
-        epochs times steps of each fit(). Give it where several calls make one training.
-      mixup_alpha: if given, samples are mixed as by MentorMix (Jiang et al. 2020, Algorithm 1);
-        metrics are those of the samples as they were.
+      total_steps: steps of the whole training, to which the epoch percentage refers; None means
+        epochs times steps of each fit(). Set it if a training consists of several calls of fit().
+      mixup_alpha: if given, samples are mixed as in MentorMix (Jiang et al. 2020, Algorithm 1);
+        metrics are computed on the original samples.
       second_reweight: whether the mixed samples are weighted again.
-      seed: of the example drop-out, and of what is mixed.
-      weighting: another weighting than the MentorNet's: a name in
-        `mentornet.weighting.methods`, "module:factory", or a factory itself (with
-        which the model can be saved only if it can be imported).
+      seed: of example dropout and mixup.
+      weighting: a weighting to use instead of a MentorNet: a name in `mentornet.weighting.methods`,
+        "module:factory", or a factory (the model can be saved only if the factory can be imported).
       weighting_options: keyword arguments of its factory.
-      num_examples: number of training samples, for weightings that keep a state of each.
+      num_examples: number of training samples, for weightings that keep per-sample state.
       **kwargs: of keras.Model.
 
     Attributes:
-      weighting: what weighs a batch (`mentornet.weighting.protocol.Weighting`).
+      weighting: the weighting in use (`mentornet.weighting.protocol.Weighting`).
 
     Raises:
-      InputError: a setting lies outside its range, or the MentorNet has further features, which a
-        training in fit() does not know.
+      InputError: a setting is outside its range, or the MentorNet has additional features, which
+        fit() cannot compute.
     """
 
     def __init__(
@@ -110,7 +108,7 @@ class MentoredModel(keras.Model):
     def _make_objective(self) -> Objective:
         shape = getattr(self.student, "output_shape", None)
         classes = shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
-        # Keras' own variables, so that backups and saved models hold them.
+        # Keras variables, so that backups and saved models include them.
         context = Context(self.seed, self.num_examples, classes, self._make_variable)
         self.weighting = self._make_weighting(context)
         rule = "`weighting` must not need per-sample history, which fit() does not keep."
@@ -136,7 +134,7 @@ class MentoredModel(keras.Model):
     def _find_mentor(self, mentor: MentorNet | str) -> MentorNet | None:
         if self._other is not None:
             changed = [k for k, v in self._settings.items() if v != getattr(_DEFAULTS, k)]
-            rule = f"{', '.join(changed)}: of the MentorNet; `weighting` has `weighting_options`."
+            rule = f"{', '.join(changed)}: for a MentorNet; `weighting` has `weighting_options`."
             check(not changed, rule, weighting=self._other)
             return None
         rule = "`weighting_options` needs `weighting`; a MentorNet has its own arguments."
@@ -171,12 +169,12 @@ class MentoredModel(keras.Model):
         self.built = True
 
     def _split(self, inputs: Any) -> tuple[Any, Any]:
-        """The student's inputs, and the samples' positions, None if they are not given."""
+        """The student's inputs, and the samples' positions; None if these are not given."""
         return keras_adapters.split(inputs) if self._needs_positions else (inputs, None)
 
     def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         inputs, _ = self._split(inputs)
-        if training:  # With mixing, what is learned from comes in compute_loss().
+        if training:  # With mixup, the outputs to learn from are computed in compute_loss().
             return self._objective.outputs(inputs)
         return self.student(inputs, training=training)
 
@@ -188,13 +186,12 @@ class MentoredModel(keras.Model):
         jit_compile: bool = False,
         **kwargs: Any,
     ) -> None:
-        """As keras.Model's; XLA is off unless asked for, since it is slower on CPUs.
+        """Like keras.Model.compile, but without XLA by default, since it is slower on CPUs.
 
         Args:
-          optimizer: see keras.Model.compile, as for what is not listed here.
-          metrics: likewise.
-          jit_compile: whether to use XLA.
+          optimizer, metrics, **kwargs: see keras.Model.compile.
           loss: a keras.losses.Loss, a Keras name, or a function (labels, outputs) -> [batch].
+          jit_compile: whether to use XLA.
 
         Raises:
           InputError: there is no loss, or more than one.
@@ -216,10 +213,10 @@ class MentoredModel(keras.Model):
         return super().fit(*args, callbacks=callbacks, **kwargs)
 
     def set_total_steps(self, steps: int | None) -> None:
-        """What the epoch percentage refers to, unless `total_steps` was given.
+        """Sets the number of steps to which epochs refer, unless `total_steps` was given.
 
         Raises:
-          InputError: neither is known.
+          InputError: neither `steps` nor `total_steps` is known.
         """
         steps = self.total_steps or steps
         rule = "`total_steps` must be given: the number of batches in the data is unknown."
@@ -234,7 +231,7 @@ class MentoredModel(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The weighted loss in training; else keras.Model's own."""
+        """The weighted loss in training, float32 scalar; otherwise keras.Model's own loss."""
         if not training:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         inputs, positions = self._split(x)
@@ -273,7 +270,7 @@ class MentoredModel(keras.Model):
         return tf.reduce_mean(tf.reshape(losses, [tf.shape(losses)[0], -1]), axis=1)[:, None]
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles a loaded model as it was."""
+        """Compiles a loaded model as it was when it was saved."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 

@@ -73,7 +73,7 @@ def flag_names(script):
     _, output = run(script, "--help")
     names = re.findall(r"^  --(?:\[no\])?([a-z_0-9]+)", output, re.MULTILINE)
     assert len(names) >= 6
-    # Where these lead is the user's own choice of a place, not a fault to find.
+    # These are places that the user chooses, not faults to find.
     writes = {"output_dir", "outdir", "train_log_dir", "eval_dir", "train_dir", "overwrite"}
     return sorted(set(names) - writes)
 

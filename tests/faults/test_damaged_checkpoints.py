@@ -1,4 +1,4 @@
-"""Checkpoints cut short, with flipped bytes or without their list: the good one before is used."""
+"""Checkpoints truncated, with flipped bits or without their list: an earlier good one is used."""
 
 import random
 import shutil
@@ -40,7 +40,7 @@ def remove(path, choice):
 
 
 DAMAGE = (flip, cut, remove)
-# Only what the last step's checkpoint consists of, and the list of checkpoints.
+# Only the files of the last step's checkpoint, and the list of checkpoints.
 FILES = ("model.ckpt-4.index", "model.ckpt-4.data-00000-of-00001", "checkpoint")
 
 

@@ -87,7 +87,7 @@ def check_result(examples):
 
 @contextlib.contextmanager
 def damaged(path, memory_before):
-    """Lets a file be changed: what follows ends well or in one line, in bounded memory."""
+    """Changes a file: what follows succeeds, or ends with one line, in bounded memory."""
     before = path.read_bytes()
     try:
         yield before
@@ -170,7 +170,7 @@ def test_csv_files(table, memory_before, changes, skip_bad):
 
 
 def png(width, height):
-    """A few bytes that claim to be a picture of that size."""
+    """A few bytes that claim to be an image of that size."""
 
     def chunk(kind, data):
         checksum = struct.pack(">I", zlib.crc32(kind + data))
@@ -200,7 +200,7 @@ def test_pictures_that_claim_too_much(digits, memory_before, tmp_path, size, pos
 
 
 def test_mutations_reach_both_outcomes(folder):
-    """The harness itself: unchanged bytes pass, one wrong byte in a record does not."""
+    """The test harness itself: unchanged bytes pass, a wrong byte in a record does not."""
     path = next(folder.glob("digits_train-*"))
     before = path.read_bytes()
     check_result(read(folder))

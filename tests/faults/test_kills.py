@@ -1,4 +1,4 @@
-"""SIGKILL at random moments: nothing is lost, and nothing comes out differently."""
+"""SIGKILL at random moments: nothing is lost, and the results are the same."""
 
 import random
 import shutil
@@ -21,7 +21,7 @@ MENTORED = {
 
 
 def kill_while(process, busy, seconds):
-    """Kills a process up to `seconds` after `busy()`; returns what it said."""
+    """Kills a process up to `seconds` after `busy()`; returns its output."""
     deadline = time.monotonic() + 120
     while not busy() and process.poll() is None:
         assert time.monotonic() < deadline
@@ -52,7 +52,7 @@ def undisturbed(tmp_path_factory, train_flags):
 
 
 def test_training(undisturbed, train_flags, tmp_path):
-    """With a checkpoint after every step, so that many kills fall into saving one."""
+    """With a checkpoint after every step, so that many kills occur while saving."""
     folder = tmp_path / "train"
     flags = train_flags(train_log_dir=folder, save_interval_secs=0, augment=True, **MENTORED)
     for _ in range(times(quick=2, full=20)):
@@ -69,7 +69,7 @@ def test_training(undisturbed, train_flags, tmp_path):
 
 
 def test_evaluating(undisturbed, digits, tmp_path):
-    """Each checkpoint once, whatever was killed in between; the training meanwhile goes on."""
+    """Each checkpoint is evaluated once, despite kills; the training continues meanwhile."""
 
     def flags(name, folder):
         values = {"checkpoint_dir": folder, "eval_dir": tmp_path / name, "data_dir": digits / "val"}
@@ -89,7 +89,7 @@ def test_evaluating(undisturbed, digits, tmp_path):
 
 
 def test_preparing(tmp_path):
-    """A kill leaves records that are whole or absent; another start makes them as before."""
+    """A kill leaves records that are complete or absent; restarting makes the same ones."""
     flags = ["--dataset_name=digits", "--noise_fraction=0.4", f"--output_dir={tmp_path / 'data'}"]
     for _ in range(times(quick=1, full=20)):
         process = start("code/cifar_prepare_data.py", *flags)

@@ -1,4 +1,4 @@
-"""What goes wrong around a run: full disks, deleted folders, data that change, a clock set back."""
+"""Faults around a run: full disks, deleted folders, changing data, a clock set back."""
 
 import itertools
 import resource
@@ -30,7 +30,7 @@ def whole(digits, tmp_path_factory):
 
 
 def limited(script, size, *flags):
-    """Runs a script that can write no file beyond `size` bytes: how a full disk looks to it."""
+    """Runs a script that cannot write files beyond `size` bytes, as with a full disk."""
     result = subprocess.run(
         [sys.executable, str(ROOT / script), *flags],
         capture_output=True,
@@ -91,7 +91,7 @@ def clock(*events):
 
 
 def test_the_run_folder_is_deleted_while_evaluating(whole, digits, tmp_path, capsys):
-    """The job waits, and evaluates what comes at last."""
+    """The job waits, and evaluates the checkpoint that finally appears."""
     train, results = tmp_path / "train", tmp_path / "eval"
     shutil.copytree(whole, tmp_path / "kept")
     train.mkdir()
@@ -103,7 +103,7 @@ def test_the_run_folder_is_deleted_while_evaluating(whole, digits, tmp_path, cap
 
 
 def test_the_results_folder_is_deleted_while_evaluating(whole, digits, tmp_path):
-    """Not a row is lost unnoticed."""
+    """No row is lost without notice."""
     train, results = tmp_path / "train", tmp_path / "eval"
     train.mkdir()
     folders = str(train), str(results), str(digits / "val")
@@ -117,7 +117,7 @@ def test_the_results_folder_is_deleted_while_evaluating(whole, digits, tmp_path)
 
 
 def test_records_appended_while_training(whole, digits, tmp_path, monkeypatch):
-    """A run sees the records that were there at its start; a later start says that they differ."""
+    """A run uses the records present at its start; a later start reports that they differ."""
     shutil.copytree(digits / "0.4", tmp_path / "data" / "0.4")
     file = next((tmp_path / "data" / "0.4").glob("digits_train-*"))
     record = next(iter(tf.data.TFRecordDataset(str(file)))).numpy()

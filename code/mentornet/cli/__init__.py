@@ -1,1 +1,1 @@
-"""What the scripts share: start, errors, flags, pages."""
+"""Command-line interface: start-up, errors, flags and pages of the scripts."""

@@ -1,4 +1,4 @@
-"""From data to their wrong labels: the stages of `mentornet clean`."""
+"""Finds the wrong labels of data: the stages of `mentornet clean`."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ class Data:
 
     @property
     def manifest(self) -> dict[str, Any]:
+        """The manifest of the training records."""
         return read_manifest(self.train) or {}
 
 
@@ -128,7 +129,7 @@ def clean(source: str, config: CleanConfig) -> str:
     """Runs all stages into config.output_dir; returns the summary, which is printed, too.
 
     Raises:
-      KeyboardInterrupt: a signal stopped it; called again, it goes on.
+      KeyboardInterrupt: a signal stopped it; calling it again resumes.
       InputError: the data cannot be used (then nothing is written), or the folder holds the results
         of other data or settings, or another process works there.
     """
@@ -143,9 +144,9 @@ def clean(source: str, config: CleanConfig) -> str:
         files.write_text(folder / _SETTINGS_FILE, json.dumps(asked, indent=1) + "\n")
         run = train_config(data, folder / layout.TRAIN_FOLDER, config)
         steps = f"{run.max_number_of_steps} steps of {run.batch_size}"
-        _say(2, f"Training {run.studentnet}, {steps}; Ctrl-C saves, the same command goes on")
+        _say(2, f"Training {run.studentnet}, {steps}; Ctrl-C saves, the same command resumes")
         train(run)
-        _say(3, "Evaluating on the labels held out")
+        _say(3, "Evaluating on the held-out labels")
         accuracy = _evaluate(data, folder)
         _say(4, "Ranking the labels")
         scores = label_errors.score_labels([str(folder)])
@@ -249,7 +250,7 @@ def _summary(
         f"{count} samples of {scores.info.num_classes} classes; {test} more were held out.",
         f"Labels estimated wrong: {scores.noise}, from {scores.noise.source}.",
         f"Worst classes: {', '.join(worst)}.",
-        f"Accuracy on the labels held out, which are as noisy: {accuracy:.1%}.",
+        f"Accuracy on the held-out labels, which are as noisy: {accuracy:.1%}.",
         f"Proposed: {facts['replaced']} labels replaced, those of score above {above:.3f}.",
         f"  {target}/{layout.LABELS_FILE}: every sample, the most suspicious first",
         f"  {target}/{layout.LABELS_PAGE}: review the suspects in a browser",

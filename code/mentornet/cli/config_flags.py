@@ -1,4 +1,4 @@
-"""Flags made from the fields of a configuration, and the configuration that they ask for."""
+"""Creates flags from the fields of a configuration, and reads the configuration from them."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def define_flags(
 ) -> None:
     """Defines the flags of a group of a configuration's fields.
 
-    A field that must be given has an empty text or None as default here.
+    The flag of a required field has an empty string or None as its default.
 
     Args:
       cls: the configuration.
       group: see `options.Option`.
       flag_values: where the flags are defined.
-      names: what stands for "{students}" and the like in a help text.
+      names: replacements for placeholders such as "{students}" in help texts.
     """
     for field in options.fields(cls):
         if field.option.group != group or field.is_nested:
@@ -92,6 +92,6 @@ def define_flags(
 
 
 def read_flags(cls: type, flag_values: flags.FlagValues = FLAGS) -> dict[str, Any]:
-    """The values of a configuration's fields, as far as they have flags here."""
+    """The values of those fields of a configuration whose flags are defined."""
     named = {field.name: field.flag for field in options.fields(cls) if not field.is_nested}
     return {name: flag_values[flag].value for name, flag in named.items() if flag in flag_values}

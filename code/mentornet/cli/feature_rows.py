@@ -1,4 +1,4 @@
-"""What `labels.html` says of a row of features in place of a picture."""
+"""What `labels.html` shows for a row of features, instead of a picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `mentornet`: its list of commands, and the way to each."""
+"""The command `mentornet`: lists and runs its subcommands."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mentornet.core.errors import InputError
 
 
 def main() -> None:
-    """Runs the command that the first argument names; the others are its flags.
+    """Runs the command named by the first argument; the other arguments are its flags.
 
-    What a command needs is imported after it is chosen, so that the list of commands is quick.
+    Only the selected command's modules are imported, so that the list of commands is shown quickly.
     """
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
     if asked in ("", "help", "-h", "--help"):
@@ -42,9 +42,9 @@ def _overview() -> str:
     lines = [f"  {name:<{width}}  {text}" for name, text in descriptions.items()]
     return "\n".join(
         (
-            "Finds wrong labels, and trains classifiers in spite of them.",
+            "Finds wrong labels, and trains classifiers despite them.",
             "\nusage: mentornet COMMAND [--flag=value ...]\n",
             *lines,
-            "\n`mentornet COMMAND --help` lists the flags of one. Start with `mentornet clean`.",
+            "\n`mentornet COMMAND --help` lists a command's flags. Start with `mentornet clean`.",
         )
     )

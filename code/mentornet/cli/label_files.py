@@ -1,4 +1,4 @@
-"""What `label_report.py` writes: the ranking as CSV, and the page to review it."""
+"""The files of `label_report.py`: the ranking as CSV, and the page to review it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mentornet.runs import layout
 
 CHUNK = 200  # Images in one of the page's blocks, which are decoded one at a time.
 _LARGEST = 256  # Pixels a side of the images in the page.
-_LARGEST_PNG = 64  # Larger ones are photographs for people to judge, for which JPEG does.
+_LARGEST_PNG = 64  # Larger images are only for people to look at, for which JPEG suffices.
 
 
 def write(scores: LabelScores, folder: pathlib.Path, count: int) -> None:
@@ -103,7 +103,7 @@ def _part(name: str) -> str:
 
 
 def _data(scores: LabelScores, shown: np.ndarray) -> dict[str, Any]:
-    """What samples.js reads; ids and scores as text, since they go into a file as they are."""
+    """The input of samples.js; ids and scores as text, since it writes them to a file unchanged."""
     examples, info = scores.examples, scores.info
     ids = [str(number) for number in examples.ids[shown].tolist()]
     return {
@@ -137,7 +137,7 @@ def _is_large(shape: tuple[int, ...]) -> bool:
 
 
 def _image_type(shape: tuple[int, ...]) -> str | None:
-    """None where samples are rows of features, shown as text."""
+    """The media type of images; None for rows of features, which are shown as text."""
     if len(shape) == 1:
         return None
     return "image/jpeg" if _is_large(shape) else "image/png"
@@ -157,7 +157,7 @@ def _images(scores: LabelScores, chosen: np.ndarray) -> Iterator[str]:
 
 
 def _tables(scores: LabelScores) -> str:
-    """How well wrong labels are found, where that is known, and the estimated confusion."""
+    """How well wrong labels are found, if clean labels are known, and the estimated confusion."""
     body = ""
     if rows := label_errors.detection_quality(scores):
         body += "<h2>How well wrong labels are found</h2>\n<p>Against the clean labels on record; "

@@ -24,7 +24,7 @@ def find_label_issues(
     seed: int = 0,
     verbose: bool = False,
 ) -> Any:
-    """Ranks labels by how likely they are wrong, as `mentornet clean` does.
+    """Ranks labels by how likely they are to be wrong, as `mentornet clean` does.
 
     A student is trained on all samples, in a temporary folder; nothing is held out.
 
@@ -80,7 +80,7 @@ def _columns(
 
     kind = "features" if samples.ndim == 2 else "images"
     arrays: dict[str, Any] = {kind: samples, "labels": labels}
-    # A test split of its own, never looked at, so that all samples are trained on.
+    # A dummy test split, which is never used, so that all samples are in the training split.
     arrays |= {f"test_{name}": array[:1] for name, array in arrays.items()}
     np.savez(folder / "source.npz", **arrays)
     asked = prepare.PrepareConfig("mine", str(folder), str(folder / "source.npz"), seed=config.seed)

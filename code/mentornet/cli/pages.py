@@ -58,18 +58,18 @@ def markdown_table(header: Row, rows: Sequence[Row]) -> str:
 
 
 def picture(png: bytes, description: str, attributes: str = "") -> str:
-    """An image whose bytes stand in the page."""
+    """An image whose bytes are embedded in the page."""
     data = base64.b64encode(png).decode()
     return f'<img src="data:image/png;base64,{data}" alt="{text(description)}" {attributes}>'
 
 
 def page(title: str, body: str, style: str = "", script: str = "") -> str:
-    """A whole page that loads nothing from elsewhere, and runs no script but its own.
+    """A complete page that loads nothing from elsewhere, and runs no script but its own.
 
     Args:
       title: of the window, and the page's heading.
       body: HTML.
-      style: CSS besides that of every page.
+      style: CSS, in addition to that of every page.
       script: JavaScript, run at the end.
     """
     program = f"\n{script}"

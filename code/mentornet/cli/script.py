@@ -1,4 +1,4 @@
-"""How a script starts and fails."""
+"""Start-up and error handling of scripts."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ flags.disclaim_key_flags()  # Flags belong to the program that was started.
 
 
 def warn(message: str) -> None:
+    """Prints a warning to standard error."""
     print(f"WARNING: {message}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Keeps the garbage collector away from what is made here: modules, which stay to the end.
+    """Exempts the modules imported here, which are never garbage, from garbage collection.
 
-    It would look through all of TensorFlow's many objects as they are made and again as the process
-    ends, which takes two of the five seconds of a CPU that an empty script would need.
+    Passes over TensorFlow's many objects, during the import and again at exit, take 2 of the 5
+    seconds of CPU time of an empty script.
     """
     gc.disable()
     try:
@@ -39,12 +40,12 @@ def _uncollected() -> Iterator[None]:
 
 
 def load_tensorflow(gpus: str | None = None) -> None:
-    """Chooses the GPUs and imports TensorFlow without the lines that it prints as it starts.
+    """Selects the GPUs and imports TensorFlow without showing the lines that it prints at start-up.
 
-    TF_CPP_MIN_LOG_LEVEL=0 or 1 brings those lines back; 2, the default, and 3 hide them.
+    TF_CPP_MIN_LOG_LEVEL=0 or 1 shows those lines; 2, the default, and 3 hide them.
 
     Args:
-      gpus: those that the process may see, as CUDA numbers them; by default what the flags say.
+      gpus: those that the process may see, as CUDA numbers them; by default those of the flags.
     """
     os.environ["CUDA_VISIBLE_DEVICES"] = _gpus() if gpus is None else gpus
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):
@@ -58,7 +59,7 @@ def load_tensorflow(gpus: str | None = None) -> None:
     try:
         with _uncollected():
             tensorflow = importlib.import_module("tensorflow")
-        # Looking for GPUs is what prints that CUDA cannot be initialised.
+        # The search for GPUs prints that CUDA cannot be initialised.
         tensorflow.config.list_physical_devices()
     finally:
         os.dup2(stderr, 2)
@@ -84,8 +85,8 @@ def _start_anew(error: WorkerLostError) -> None:
 def run(main: Callable[..., Any], *arguments: str) -> None:
     """Parses the flags and runs `main`; an InputError ends it with one line and status 2.
 
-    `main` reads FLAGS, imports what needs TensorFlow, and makes one call into the package. It is
-    given the values of the positional `arguments`, all of which must be there; one that ends in
+    `main` reads FLAGS, imports modules that need TensorFlow, and makes one call into the package.
+    It gets the values of the positional `arguments`, all of which are required; one that ends in
     "..." may be repeated.
     """
 
@@ -121,7 +122,7 @@ def run(main: Callable[..., Any], *arguments: str) -> None:
 
 
 def run_command(command: ModuleType) -> None:
-    """Runs a module of `cli.commands` as the program that was started; `--help` shows its text."""
+    """Runs a module of `cli.commands` as the main program; `--help` shows its docstring."""
     sys.modules["__main__"].__doc__ = command.__doc__
     command.define_flags()
     flags.adopt_module_key_flags(command)

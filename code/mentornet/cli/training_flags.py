@@ -1,4 +1,4 @@
-"""The flags of the training scripts, and the configuration that they ask for."""
+"""The flags of the training scripts, and the configuration that they describe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mentornet.students.networks import STUDENTS
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # The flags belong to the script that calls these functions.
 
-# What the release's parameter servers needed: flag -> the only value that is accepted.
+# Flags of the release's parameter servers: flag -> the only accepted value.
 _UNSUPPORTED: dict[str, str | int] = {"master": "", "ps_tasks": 0, "task": 0}
 
 
@@ -47,19 +47,19 @@ def define_mentornet_flags(flag_values: flags.FlagValues = FLAGS) -> None:
 
 
 def define_weighting_flags(flag_values: flags.FlagValues = FLAGS) -> None:
-    """How losses become weights, and when that is learned further."""
+    """The flags for weighting losses, and for updates of the MentorNet."""
     define_flags(TrainConfig, "updates", flag_values)
     define_flags(WeightingConfig, flag_values=flag_values)
     flags.DEFINE_float(
         "loss_p_precentile",
         None,
-        "loss_p_percentile as misspelt in the published commands.",
+        "loss_p_percentile, as misspelt in the published commands.",
         flag_values=flag_values,
     )
 
 
 def train_config(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> TrainConfig:
-    """The configuration that the flags ask for.
+    """The configuration that the flags describe.
 
     Args:
       mentored: whether the script has the flags of a MentorNet.
@@ -82,19 +82,19 @@ def train_config(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> Train
     has_choice = "weighting" in flag_values  # Not in learn_curriculum.py.
     if mentored and (not has_choice or flag_values["weighting"].value == MENTORNET):
         options = flag_values["weighting_options"].value if has_choice else []
-        rule = "--weighting_options does not go with --weighting=mentornet, which has flags."
+        rule = "--weighting_options cannot be used with --weighting=mentornet, which has flags."
         check(not options, rule, weighting_options=options)
         values["weighting"] = weighting_config(flag_values)
     elif has_choice:
         values["weighting"] = weighting_flags.named(mentored, flag_values)
     if not mentored:
-        # learn_curriculum.py has the flag for its second stage alone.
+        # learn_curriculum.py has the flag for its second stage only.
         values.pop("mentornet_update_epochs", None)
     return TrainConfig(**values)
 
 
 def weighting_config(flag_values: flags.FlagValues = FLAGS) -> WeightingConfig:
-    """How losses become weights, as the flags say.
+    """The settings for weighting losses, from the flags.
 
     Raises:
       InputError: a flag's value is out of range.

@@ -1,4 +1,4 @@
-"""--weighting: which one, and its options."""
+"""The flags --weighting and --weighting_options."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # The flags belong to the script that calls these functions.
 
 _SETTINGS = {field.name: field.default for field in dataclasses.fields(WeightingConfig)}
-# Those that only some weightings obey.
+# Flags that only some weightings use.
 _MENTORNET_FLAGS = ("trained_mentornet_dir", "mentornet_label", *_SETTINGS)
 
 
 def define_weighting_flag(default: str, flag_values: flags.FlagValues = FLAGS) -> None:
-    """Which weighting, with `default` in place of none, and its options."""
+    """Defines the flags that select a weighting, by default `default`, and its options."""
     text = f"How samples are weighted, by name or as module:factory.\n{WEIGHTINGS.help()}"
     flags.DEFINE_string("weighting", default, text, flag_values=flag_values)
     flags.DEFINE_list(
@@ -48,12 +48,12 @@ def named(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> NamedWeighti
     registry.check_name(name)
     rule = "--weighting=mentornet needs cifar_train_mentornet.py or cifar_train_mentormix.py."
     check(name != MENTORNET, rule, weighting=name)
-    rule = f"--weighting_options does not go with --weighting={name}, which has no options."
+    rule = f"--weighting_options cannot be used with --weighting={name}, which has no options."
     check(not options or name != UNIFORM, rule, weighting_options=options)
     known = () if ":" in name else registry.options_of(name)
     for flag in _MENTORNET_FLAGS if mentored else ():
         given = flag_values[flag]
-        rule = f"--{flag} does not go with --weighting={name}."
+        rule = f"--{flag} cannot be used with --weighting={name}."
         check(flag in known or not given.present, rule, **{flag: given.value})
         # A script's own default counts as well.
         if flag in known and flag not in options and given.value != _SETTINGS[flag]:
@@ -62,7 +62,7 @@ def named(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> NamedWeighti
 
 
 def _options(flag_values: flags.FlagValues) -> dict[str, Any]:
-    """The options as JSON values; what is no JSON is a text."""
+    """The options as JSON values; a value that is not JSON is a string."""
     options: dict[str, Any] = {}
     for item in flag_values["weighting_options"].value:
         name, equals, value = item.partition("=")

@@ -1,4 +1,4 @@
-"""What a run is: frozen dataclasses, validated when they are built."""
+"""Configurations of runs: frozen dataclasses, validated when they are created."""
 
 from mentornet.core.lazy import exports
 

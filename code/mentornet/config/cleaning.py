@@ -1,4 +1,4 @@
-"""What `mentornet clean` is asked for."""
+"""The configuration of `mentornet clean`."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from mentornet.config.options import REQUIRED, at_least, check_fields, folder, o
 
 @dataclasses.dataclass(frozen=True)
 class CleanConfig:
-    """What `mentornet clean` is asked for: each field is one of its flags.
+    """The configuration of `mentornet clean`: each field is one of its flags.
 
     Raises:
-      InputError: a value lies outside its range.
+      InputError: a value is outside its range.
     """
 
     output_dir: str = option(REQUIRED, "Folder of all results.", check=folder)
     studentnet: str | None = option(
         None,
         "The network; by default mlp for features, airbench93 for images, inception for images of "
-        "less than 9 pixels.",
+        "less than 9 pixels per side.",
     )
     num_epochs: int | None = option(
         None,
-        "Passes over the data; by default as many as make 500 steps, at least 10, at most 60.",
+        "Epochs; by default as many as make about 500 steps, at least 10 and at most 60.",
         check=at_least(1),
     )
     seed: int = option(
-        0, "Random seed of the samples held out and of the training.", check=at_least(0)
+        0, "Random seed for the held-out samples and the training.", check=at_least(0)
     )
 
     def __post_init__(self) -> None:

@@ -17,13 +17,13 @@ from mentornet.config.options import (
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-    """What the evaluation job watches and writes.
+    """The configuration of the evaluation job.
 
-    `studentnet` and `dataset_name` are what the user asked for, or None; the checkpoint's own
-    configuration decides.
+    `studentnet` and `dataset_name` are the user's choices, or None; a configuration in the
+    checkpoint takes precedence.
 
     Raises:
-      InputError: a value lies outside its range.
+      InputError: a value is outside its range.
     """
 
     checkpoint_dir: str = option(
@@ -32,7 +32,7 @@ class EvalConfig:
     eval_dir: str = option(REQUIRED, "Folder of the results.", check=folder)
     data_dir: str = option(REQUIRED, "Folder of the records, e.g. data/cifar10/val.", check=folder)
     dataset_name: str | None = option(None, "Data set; by default the checkpoint's.")
-    studentnet: str | None = option(None, "StudentNet; by default the checkpoint's.")
+    studentnet: str | None = option(None, "Student; by default the checkpoint's.")
     split_name: str = option(
         "test", "Which records: <dataset_name>_<split_name>-*.", check=not_empty
     )
@@ -41,8 +41,8 @@ class EvalConfig:
     )
     test_time_augmentation: bool | None = option(
         None,
-        "Average the logits over an image, its mirror image and shifts by a pixel; by default what "
-        "suits the student.",
+        "Average the logits over an image, its mirror image and shifts by a pixel; by default the "
+        "student's.",
     )
     eval_interval_secs: float = option(
         600.0, "Seconds between checks for new checkpoints.", check=not_negative

@@ -1,4 +1,4 @@
-"""Options: dataclass fields that carry their help, their check and how they become flags."""
+"""Options: dataclass fields with a help text, a check, and how they become flags."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from typing import Any
 
 from mentornet.core.errors import InputError, check, check_count
 
-# (name, value) -> None; raises InputError. Never called with None.
+# (name, value) -> None; raises InputError. It is never called with the value None.
 Check = Callable[[str, Any], None]
 
-REQUIRED: Any = dataclasses.MISSING  # The default of an option that must be given.
+REQUIRED: Any = dataclasses.MISSING  # The default of a required option.
 
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """What is known of a field besides its name, type and default.
+    """Metadata of a field, in addition to its name, type and default.
 
     Attributes:
-      help: for `--help` and the documents; "{students}" and the like stand for lists of names that
-        are filled in when the flag is defined.
+      help: for `--help` and the documents; placeholders such as "{students}" are replaced by lists
+        of names when the flag is defined.
       check: raises InputError for a value outside the option's range.
       may_change: whether a run may be continued with another value.
-      choices: the values that are allowed, if they are a fixed list.
-      words: texts that are allowed besides values of the field's type.
+      choices: the allowed values, if there is a fixed list.
+      words: strings that are allowed in addition to values of the field's type.
       flag: name of the flag, by default that of the field.
-      group: which scripts have the flag, see `cli.training_flags`; "" is all of the field's class.
+      group: which scripts have the flag, see `cli.training_flags`; "" means all scripts that use
+        the field's class.
     """
 
     help: str
@@ -64,16 +65,16 @@ def option(
     ```
     """
     entry = Option(help, check, may_change, tuple(choices), tuple(words), flag, group)
-    # mypy's overloads of field() have no default that may be missing.
+    # None of mypy's overloads of field() accepts MISSING as the default.
     return dataclasses.field(default=default, metadata={"option": entry})
 
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """One option of a class: `type` is that of its value where it is not None.
+    """One option of a class.
 
-    `types` are all that a union such as `A | B | None` names. `flag` is the flag's name; a field
-    that holds another configuration has none.
+    `type` is the type of its value when that is not None; `types` are all types of a union such as
+    `A | B | None`. `flag` is the flag's name; a field that holds another configuration has no flag.
     """
 
     name: str
@@ -83,19 +84,22 @@ class Field:
 
     @property
     def type(self) -> Any:
+        """The type of the option's value where that is not None."""
         return self.types[0]
 
     @property
     def flag(self) -> str:
+        """Name of the flag."""
         return self.option.flag or self.name
 
     @property
     def is_nested(self) -> bool:
+        """Whether the field holds another configuration."""
         return dataclasses.is_dataclass(self.type)
 
 
 def fields(cls: type) -> tuple[Field, ...]:
-    """The options of a configuration's class, in its order."""
+    """The options of a configuration class, in the order of its fields."""
     hints = typing.get_type_hints(cls)
     return tuple(
         Field(field.name, _value_types(hints[field.name]), field.default, field.metadata["option"])
@@ -104,14 +108,14 @@ def fields(cls: type) -> tuple[Field, ...]:
 
 
 def _value_types(hint: Any) -> tuple[Any, ...]:
-    """The types of a union such as `int | None` but for None; another type alone."""
+    """The types of a union such as `int | None`, except None; or the single type itself."""
     is_union = typing.get_origin(hint) in (types.UnionType, typing.Union)
     found = typing.get_args(hint) if is_union else (hint,)
     return tuple(each for each in found if each is not types.NoneType)
 
 
 def _class_of(values: dict[str, Any], classes: tuple[Any, ...]) -> Any:
-    """The first of some configurations that has all of these fields, or else the first."""
+    """The first of the configuration classes that has all of these fields, or else the first."""
     for cls in classes:
         if values.keys() <= {field.name for field in fields(cls)}:
             return cls
@@ -122,7 +126,7 @@ def check_fields(config: Any) -> None:
     """Checks each field by itself; None is allowed where it is the default.
 
     Raises:
-      InputError: a value lies outside its range.
+      InputError: a value is outside its range.
     """
     for field in fields(type(config)):
         value, option = getattr(config, field.name), field.option
@@ -146,10 +150,10 @@ def may_change(cls: type) -> frozenset[str]:
 def from_json(cls: type, values: dict[str, Any]) -> Any:
     """The configuration that JSON values describe.
 
-    What is not a field is ignored, what is missing has its default.
+    Unknown keys are ignored; missing fields have their defaults.
 
     Raises:
-      InputError: a value lies outside its range.
+      InputError: a value is outside its range.
     """
     found = {}
     for field in fields(cls):
@@ -163,21 +167,23 @@ def from_json(cls: type, values: dict[str, Any]) -> Any:
 
 
 def at_least(lowest: int) -> Check:
-    """A whole number in lowest..2**31-1."""
+    """Check for a whole number in lowest..2**31-1."""
     return lambda name, value: check_count(name, value, lowest)
 
 
 def positive(name: str, value: float) -> None:
+    """Check for a finite number above 0."""
     rule = f"`{name}` must be a positive number."
     check(math.isfinite(value) and value > 0, rule, **{name: value})
 
 
 def not_negative(name: str, value: float) -> None:
+    """Check for a number of at least 0."""
     check(value >= 0, f"`{name}` must not be negative.", **{name: value})
 
 
 def within(lowest: float, highest: float) -> Check:
-    """A number in lowest..highest, both included."""
+    """Check for a number in lowest..highest, both included."""
 
     def check_range(name: str, value: float) -> None:
         rule = f"`{name}` must lie in {lowest}..{highest}."
@@ -187,7 +193,7 @@ def within(lowest: float, highest: float) -> Check:
 
 
 def below(bound: float) -> Check:
-    """A number in 0..bound, the bound not included."""
+    """Check for a number in 0..bound, bound excluded."""
 
     def check_range(name: str, value: float) -> None:
         rule = f"`{name}` must lie in 0..{bound}, {bound} not included."
@@ -197,7 +203,7 @@ def below(bound: float) -> Check:
 
 
 def increasing(lowest: int, highest: float = math.inf) -> Check:
-    """Whole numbers in lowest..highest, each greater than the one before."""
+    """Check for whole numbers in lowest..highest, each greater than the one before."""
     bounds = f"in {lowest}..{highest}" if highest < math.inf else f"from {lowest} on"
 
     def check_order(name: str, values: tuple[int, ...]) -> None:
@@ -209,7 +215,7 @@ def increasing(lowest: int, highest: float = math.inf) -> Check:
 
 
 def read_by(read: Callable[[Any], Any]) -> Check:
-    """A value that a function reads without a ValueError, whose message says what is wrong."""
+    """Check for a value that `read` accepts; the message of its ValueError is the error's."""
 
     def check_readable(name: str, value: Any) -> None:
         del name
@@ -222,8 +228,10 @@ def read_by(read: Callable[[Any], Any]) -> Check:
 
 
 def folder(name: str, value: str) -> None:
+    """Check for the name of a folder."""
     check(bool(value), f"`{name}` must name a folder.", **{name: value})
 
 
 def not_empty(name: str, value: str) -> None:
+    """Check for a string that is not empty."""
     check(bool(value), f"`{name}` must not be empty.", **{name: value})

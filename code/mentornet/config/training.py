@@ -1,4 +1,4 @@
-"""What a training run depends on."""
+"""The configuration of a training run."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from mentornet.config.weighting import (
 from mentornet.core import schedules
 from mentornet.core.errors import check
 
-# What students compute in; parameters, losses and weights are always float32.
+# The student's compute types; parameters, losses and weights are always float32.
 AUTO = "auto"  # bfloat16 if the processor has instructions for it, else float32.
 PRECISIONS = {
     "float32": "float32",
     "bfloat16": "mixed_bfloat16",
     "mixed_float16": "mixed_float16",
-}  # Flag -> Keras' name of the policy.
+}  # Value of the flag -> Keras' name of the dtype policy.
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """Everything that a training run depends on.
 
-    Each field is a flag of the training scripts: its help, its check, and whether a run may be
-    continued with another value (`may_change`) stand here and nowhere else. What is None "by
-    default the student's" is filled in by `training.recipe`.
+    Each field is a flag of the training scripts: its help text, its check, and whether a run may be
+    continued with another value (`may_change`) are defined here and nowhere else. `training.recipe`
+    resolves fields whose None means "by default the student's".
 
     Raises:
-      InputError: a value lies outside its range, or two contradict each other.
+      InputError: a value is outside its range, or two values contradict each other.
     """
 
     data_dir: str = option(REQUIRED, "Folder of the training records.", check=folder)
@@ -55,8 +55,8 @@ class TrainConfig:
     dataset_name: str = option("cifar10", "{datasets}, or the name of your own data.")
     studentnet: str = option(
         "resnet101",
-        "The network, by name or as module:function (number of classes -> keras.Model). Numbers of "
-        "parameters are for 10 classes.\n{students}",
+        "The network, by name or as module:function (number of classes -> keras.Model). The "
+        "numbers of parameters are for 10 classes.\n{students}",
     )
     batch_size: int | None = option(
         None,
@@ -67,8 +67,8 @@ class TrainConfig:
     max_number_of_steps: int = option(39000, "Number of training steps.", check=at_least(1))
     learning_rate: float | None = option(
         None,
-        "Learning rate before decays; by default the student's: 0.1, or in proportion to the batch "
-        "size 1.5 (airbench96: 1.17) per 1,024 samples for airbench93 and airbench94.",
+        "Learning rate before decays; by default the student's: 0.1, or for airbench93 and "
+        "airbench94 1.5 per 1,024 samples (airbench96: 1.17), proportional to the batch size.",
         check=positive,
     )
     learning_rate_decay_factor: float = option(
@@ -76,13 +76,13 @@ class TrainConfig:
     )
     num_epochs_per_decay: float | None = option(
         None,
-        "Passes over the data between decays; by default 50 for resnet101 and inception, while "
-        "other students decay after half and three quarters of the steps.",
+        "Epochs between decays; by default 50 for resnet101 and inception, while other students "
+        "decay after half and three quarters of the steps.",
         check=positive,
     )
     learning_rate_boundaries: tuple[int, ...] = option(
         (),
-        "Steps after which the learning rate is multiplied by learning_rate_decay_factor, in place "
+        "Steps after which the learning rate is multiplied by learning_rate_decay_factor, instead "
         "of the student's own schedule.",
         check=increasing(1),
     )
@@ -94,7 +94,7 @@ class TrainConfig:
         check=read_by(schedules.rate_shape),
     )
     momentum: float | None = option(
-        None, "0 is plain gradient descent; by default the student's.", check=below(1)
+        None, "Momentum (0: gradient descent); by default the student's.", check=below(1)
     )
     weight_decay: float | None = option(
         None,
@@ -114,8 +114,8 @@ class TrainConfig:
     )
     label_smoothing: float | None = option(
         None,
-        "Share of each label that is spread over all classes in the loss that is minimised, not in "
-        "the losses that are weighted; by default the student's.",
+        "Share of each label that is spread over all classes in the loss that is minimised, but "
+        "not in the losses that the weighting sees; by default the student's.",
         check=below(1),
     )
     lookahead_steps: int | None = option(
@@ -125,7 +125,7 @@ class TrainConfig:
         check=at_least(0),
     )
     augment: bool | None = option(
-        None, "Random crops and flips; by default what suits the data set."
+        None, "Random crops and flips; by default where they suit the data set."
     )
     crop_padding: int | None = option(
         None,
@@ -139,8 +139,8 @@ class TrainConfig:
     )
     flip: str | None = option(
         None,
-        "Mirror each image at random each time, or at random once and then in every other pass "
-        "over the data; by default the student's.",
+        "Mirror each image at random each time, or at random once and then in every other epoch; "
+        "by default the student's.",
         choices=("random", "alternating"),
     )
     cutout: int | None = option(
@@ -158,7 +158,7 @@ class TrainConfig:
     )
     mentornet_label: str = option(
         "zero",
-        "Label that the MentorNet sees: 0 (as in the release) or the given label.",
+        "Label that the MentorNet sees: 0 (as in the release), or the given label.",
         choices=("zero", "given"),
         group="mentornet",
     )
@@ -184,19 +184,20 @@ class TrainConfig:
     mixed_precision: str | None = option(
         None,
         "Precision of the student's computations; its parameters stay float32. auto is bfloat16 if "
-        "the processor has instructions for it. By default float32, auto for airbench students.",
+        "the processor has instructions for it, else float32. By default the student's: float32, "
+        "or auto for the airbench students.",
         choices=(*PRECISIONS, AUTO),
     )
     jit_compile: bool = option(False, "Compile the step with XLA (slower on CPUs).")
     sync_batch_norm: bool = option(
-        False, "Normalise with the statistics of the whole batch, not of each device's part."
+        False, "Batch-normalise with statistics of the global batch, not of each device's part."
     )
-    # Batch normalisation, unless synchronised, sees other samples together on more devices: the
-    # only way in which a field that may change alters the result.
+    # With more devices, batch normalisation sees smaller batches unless it is synchronised. This is
+    # the only field with `may_change` that can alter the result.
     num_devices: int = option(
         1,
-        "Devices of this machine among which each batch is divided: GPUs, or logical CPUs where "
-        "there is none. Several machines are named by TF_CONFIG.",
+        "Devices of this machine among which each batch is divided: GPUs, or logical CPUs if there "
+        "are none. TF_CONFIG names the machines if there are several.",
         check=at_least(1),
         may_change=True,
     )
@@ -213,36 +214,36 @@ class TrainConfig:
     )
     save_summaries_secs: int = option(
         120,
-        "Seconds between two writes of the TensorBoard summaries to the disk.",
+        "Seconds between writes of the TensorBoard summaries to disk.",
         check=at_least(0),
         may_change=True,
     )
     save_interval_secs: int = option(
-        1200, "Seconds between two checkpoints.", check=at_least(0), may_change=True
+        1200, "Seconds between checkpoints.", check=at_least(0), may_change=True
     )
     save_interval_steps: int | None = option(
         None,
-        "Steps between two checkpoints; by default only time counts.",
+        "Steps between checkpoints; by default only save_interval_secs applies.",
         check=at_least(1),
         may_change=True,
     )
     log_every_steps: int = option(
-        10, "Steps between two logged rows.", check=at_least(1), may_change=True
+        10, "Steps between logged rows.", check=at_least(1), may_change=True
     )
     steps_per_loop: int = option(
         1, "Steps per call of TensorFlow.", check=at_least(1), may_change=True
     )
     max_to_keep: int = option(
-        10, "Number of checkpoints that are kept.", check=at_least(1), may_change=True
+        10, "Number of checkpoints to keep.", check=at_least(1), may_change=True
     )
     stop_after_step: int | None = option(
         None,
-        "Save and stop after this step; the same command without it goes on.",
+        "Save and stop after this step; the same command without this flag resumes.",
         check=at_least(1),
         may_change=True,
     )
     overwrite: bool = option(
-        False, "Remove the run in train_log_dir and start anew.", may_change=True
+        False, "Delete the run in train_log_dir and start over.", may_change=True
     )
 
     def __post_init__(self) -> None:
@@ -251,7 +252,7 @@ class TrainConfig:
 
     def _check_together(self) -> None:
         """Rejects values that contradict each other."""
-        rule = "`jit_compile` needs --nodeterministic: XLA draws other random numbers."
+        rule = "`jit_compile` needs --nodeterministic: XLA draws different random numbers."
         check(not (self.jit_compile and self.deterministic), rule, jit_compile=True)
         rule = "`jit_compile` needs num_devices=1."
         check(not self.jit_compile or self.num_devices == 1, rule, num_devices=self.num_devices)
@@ -265,7 +266,7 @@ class TrainConfig:
             check(value is None or value % size == 0, rule, **{name: value})
         rule = "`mentornet_update_epochs` needs steps_per_loop=1."
         check(size == 1 or not updates, rule, steps_per_loop=size)
-        # What is learned at one epoch says nothing of the embeddings of others.
+        # What is learned at one epoch does not train the embeddings of the other epochs.
         fixed = getattr(self.weighting, "fixed_epoch_after_burn_in", False)
         rule = "`mentornet_update_epochs` needs fixed_epoch_after_burn_in."
         check(not updates or fixed, rule, mentornet_update_epochs=updates)
@@ -284,7 +285,7 @@ class TrainConfig:
 
     @property
     def is_mentored(self) -> bool:
-        """Whether a MentorNet weighs the samples; for some students this decides the schedule."""
+        """Whether a MentorNet weights the samples; some students' schedules depend on it."""
         return isinstance(self.weighting, WeightingConfig)
 
     @property

@@ -18,30 +18,31 @@ from mentornet.core import schedules
 from mentornet.core.errors import check
 
 UNIFORM, MENTORNET = "uniform", "mentornet"
-AUTO = "auto"  # The data decide, see `mentornet.weighting.automatic`.
+AUTO = "auto"  # Determined from the data, see `mentornet.weighting.automatic`.
 
 
 @dataclasses.dataclass(frozen=True)
 class WeightingConfig:
-    """How a MentorNet makes sample weights of losses; defaults are those of the 2018 release.
+    """How a MentorNet turns losses into sample weights; defaults are those of the 2018 release.
 
     Attributes:
-      loss_p_percentile: share in 0..1; this percentile of a batch's losses enters the moving
-        average (paper, Algorithm 1); or "auto".
+      loss_p_percentile: share in 0..1 of a batch's losses that lie below the percentile that enters
+        the moving average (paper, Algorithm 1); or "auto".
       burn_in_epoch: epoch percentage in 0..100 before which every weight is 1; or "auto".
-      fixed_epoch_after_burn_in: whether the MentorNet sees at most `burn_in_epoch` as epoch.
+      fixed_epoch_after_burn_in: whether the epoch that the MentorNet sees is at most
+        `burn_in_epoch`.
       loss_moving_average_decay: in 0..1.
       example_dropout_rates: "rate,epochs,rate,epochs,..." whose epochs sum to 100, or 100 rates,
         one per epoch percentage; each in 0..1.
 
     Raises:
-      InputError: a value lies outside its range.
+      InputError: a value is outside its range.
     """
 
     loss_p_percentile: float | str = option(
         0.7,
-        "Share 0..1: this percentile of each batch's losses enters their moving average; auto is 1 "
-        "minus the share of wrong labels, estimated during the training.",
+        "The percentile of each batch's losses that enters their moving average, as a share 0..1; "
+        "auto is 1 minus the share of wrong labels, estimated during the training.",
         check=within(0, 1),
         words=(AUTO,),
     )
@@ -53,41 +54,41 @@ class WeightingConfig:
         words=(AUTO,),
     )
     fixed_epoch_after_burn_in: bool = option(
-        False, "Show the MentorNet burn_in_epoch as the epoch throughout the rest of training."
+        False, "Show the MentorNet burn_in_epoch as the epoch for the rest of the training."
     )
     loss_moving_average_decay: float = option(
         0.5, "Decay of the moving average of the losses' percentile.", check=within(0, 1)
     )
     example_dropout_rates: str | Sequence[float] = option(
         "0.5, 17, 0.05, 78, 1.0, 5",
-        "rate,epochs,rate,epochs,...: share of samples dropped for that many epochs; the epochs "
-        "are percentages and sum to 100.",
+        "rate,epochs,rate,epochs,...: the share of samples dropped during that many epochs; the "
+        "epochs are percentages of the training and sum to 100.",
         check=read_by(schedules.dropout_rates),
     )
 
     def __post_init__(self) -> None:
         if not isinstance(self.example_dropout_rates, str):
-            # A tuple can be compared with another and with what JSON holds.
+            # A tuple of floats can be compared with others and with values read from JSON.
             rates = tuple(map(float, self.example_dropout_rates))
             object.__setattr__(self, "example_dropout_rates", rates)
         check_fields(self)
 
     @property
     def is_automatic(self) -> bool:
-        """Whether percentile or burn-in are found during the training."""
+        """Whether the percentile or the burn-in is determined during the training."""
         return AUTO in (self.loss_p_percentile, self.burn_in_epoch)
 
 
 @dataclasses.dataclass(frozen=True)
 class NamedWeighting:
-    """A weighting other than a MentorNet's.
+    """A weighting other than a MentorNet.
 
     Attributes:
       name: a weighting of `mentornet.weighting.methods`, or "module:factory".
-      options: keyword arguments of the factory, JSON values; None is none.
+      options: keyword arguments of the factory, JSON values; None means none.
 
     Raises:
-      InputError: the name is one that a configuration expresses otherwise.
+      InputError: the name is uniform or mentornet, which configurations express differently.
     """
 
     name: str = option(REQUIRED, "Name of the weighting, or module:factory.")
@@ -105,8 +106,7 @@ class MixupConfig:
 
     Attributes:
       alpha: parameter of the Beta distribution of the shares; positive.
-      second_reweight: whether the mixed samples are weighted again, with a moving average of their
-        own.
+      second_reweight: whether the mixed samples are weighted again, with a separate moving average.
 
     Raises:
       InputError: `alpha` is not positive.
@@ -114,7 +114,7 @@ class MixupConfig:
 
     alpha: float = option(
         REQUIRED,
-        "Mix samples, with shares from Beta(alpha, alpha): MentorMix; without a MentorNet mixup.",
+        "Mix samples, with shares from Beta(alpha, alpha): MentorMix; without a MentorNet, mixup.",
         check=positive,
         flag="mixup_alpha",
     )

@@ -1,1 +1,1 @@
-"""What every other folder builds on: errors, files, seeds, schedules, replicas."""
+"""The basis of all other folders: errors, files, seeds, schedules, replicas."""

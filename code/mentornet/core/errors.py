@@ -14,14 +14,14 @@ class WorkerLostError(RuntimeError):
 
 
 def check(condition: bool, rule: str, **received: Any) -> None:
-    """Raises InputError `rule` with what was received, unless `condition` holds."""
+    """Raises InputError with `rule` and the values received, unless `condition` holds."""
     if not condition:
         values = ", ".join(f"{name}={value!r}" for name, value in received.items())
         raise InputError(f"{rule} Received: {values}")
 
 
 def check_count(name: str, value: int, lowest: int = 1) -> None:
-    """Raises InputError unless a whole number lies in lowest..2**31-1."""
+    """Raises InputError unless `value` is in lowest..2**31-1."""
     rule = "must not be negative" if lowest == 0 else f"must be at least {lowest}"
     check(value >= lowest, f"`{name}` {rule}.", **{name: value})
     check(value < 2**31, f"`{name}` must be below 2**31.", **{name: value})

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and folders that one process holds."""
+"""Files that are complete or absent, and folders that a process locks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOCK_FILE = ".lock"
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a file under a temporary name beside it, then renames it.
+    """Writes a file under a temporary name in the same folder, then renames it.
 
     Raises:
       OSError: the folder cannot be written.
@@ -30,7 +30,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def read_json_lines(path: str | pathlib.Path) -> list[dict[str, Any]]:
-    """The rows of a JSON lines file; empty if there is none. A last line cut short is left out."""
+    """The rows of a JSON lines file, without a truncated last line; empty if there is no file."""
     rows = []
     try:
         lines = pathlib.Path(path).read_text().splitlines()
@@ -46,14 +46,14 @@ def read_json_lines(path: str | pathlib.Path) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def whole_folder(folder: str | os.PathLike[str], flag: str) -> Iterator[pathlib.Path]:
-    """A new folder beside `folder`, which takes its name at the end, or is removed at an error.
+    """A new folder that is renamed to `folder` at the end, or removed after an error.
 
     Args:
       folder: it must not exist yet.
-      flag: which flag names it, for the messages.
+      flag: the flag that names it, for messages.
 
     Raises:
-      InputError: the folder cannot be made.
+      InputError: the folder cannot be created.
     """
     folder = pathlib.Path(folder).absolute()
     try:
@@ -72,14 +72,15 @@ def whole_folder(folder: str | os.PathLike[str], flag: str) -> Iterator[pathlib.
 
 @contextlib.contextmanager
 def held(folder: str | os.PathLike[str], flag: str) -> Iterator[None]:
-    """Holds a folder for this process; the hold ends with the process, however that ends.
+    """Locks a folder for this process; the lock is released when the process ends in any way.
 
     Args:
-      folder: it is made if need be.
-      flag: which flag names it, for the messages.
+      folder: it is created if necessary.
+      flag: the flag that names it, for messages.
 
     Raises:
-      InputError: another process holds it, which is named; or it cannot be written.
+      InputError: another process holds the lock (the message names it), or the folder cannot be
+        written.
     """
     path = pathlib.Path(folder) / LOCK_FILE
     with contextlib.ExitStack() as stack:
@@ -104,13 +105,13 @@ def held(folder: str | os.PathLike[str], flag: str) -> Iterator[None]:
 
 
 def holder(folder: str | os.PathLike[str]) -> int | None:
-    """The process that holds a folder (see `held`), or None; 0 if it has not said yet."""
+    """The process that locks a folder (see `held`), or None; 0 if its id is not known yet."""
     try:
         with (pathlib.Path(folder) / LOCK_FILE).open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return int(file.read() or 0)
-    except OSError:  # There is no such file, or no locks.
+    except OSError:  # There is no such file, or locks are not supported.
         pass
     return None

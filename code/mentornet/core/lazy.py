@@ -1,4 +1,4 @@
-"""Names of a package that are imported on first use, so that flags are parsed before TensorFlow."""
+"""Imports a package's names on first use, so that flags are parsed before TensorFlow loads."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 
 def exports(package: str, modules: dict[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a package whose public names live in its modules.
+    """The `__getattr__` of a package whose public names are defined in its modules.
 
     Args:
       package: its `__name__`.
       modules: public name -> module below the package.
 
     Raises:
-      AttributeError: (by the function returned) the package has no such name.
+      AttributeError: (raised by the returned function) the package has no such name.
     """
 
     def get(name: str) -> Any:

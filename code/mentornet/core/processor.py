@@ -1,4 +1,4 @@
-"""What the processor can compute."""
+"""The processor's features."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def bfloat16_instructions(cpuinfo: str = "/proc/cpuinfo") -> tuple[str, ...]:
-    """The processor's instructions for bfloat16, by Linux' names; none where it isn't Linux."""
+    """The processor's bfloat16 instructions, by their Linux names; empty on other systems."""
     try:
         lines = pathlib.Path(cpuinfo).read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Registries: one file per entry of a package, found by name; no list of them stands elsewhere."""
+"""Registries: each entry is a file of a package and is found by name; there is no other list."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ class _Place(NamedTuple):
 
 
 class Registry:
-    """The entries of a package by name; a new entry is a new file and no edit.
+    """The entries of a package by name; to add an entry, add a file.
 
-    The module of an entry defines `attribute`. The entry's name is the file's, its description the
-    first paragraph of the module's docstring. A module with several entries gives their names and
-    descriptions as `NAMES = {"name": "Description.", ...}`, a literal, and its `attribute` is then
-    a mapping with these keys. Modules whose names begin with "_" are helpers, no entries.
+    The module of an entry defines `attribute`. The entry's name is that of the file, its
+    description the first paragraph of the module's docstring. A module with several entries lists
+    their names and descriptions in a literal `NAMES = {"name": "Description.", ...}`, and its
+    `attribute` is then a mapping with these keys. Modules whose names begin with "_" are helpers,
+    not entries.
 
     Names and descriptions are read from the source; a module is imported when its entry is first
-    looked up. So `--help` can list students without importing TensorFlow.
+    looked up, so `--help` can list students without importing TensorFlow.
 
-    Example (`datasets/noise/__init__.py`, and the file `datasets/noise/pair.py` beside it):
+    Example (`datasets/noise/__init__.py`, with the file `datasets/noise/pair.py`):
 
         NOISE_TYPES = Registry(__name__, attribute="corrupt", argument="noise_type")
         noisy = NOISE_TYPES.find("pair")(corruption)
@@ -41,7 +42,7 @@ class Registry:
     Args:
       package: the package's dotted name, usually `__name__` in its `__init__.py`.
       attribute: what each module of the package defines.
-      argument: the option by which a user chooses an entry, for error messages.
+      argument: the option with which a user selects an entry, for error messages.
     """
 
     def __init__(self, package: str, attribute: str, argument: str) -> None:
@@ -65,7 +66,7 @@ class Registry:
         return {name: places[name] for name in sorted(places, key=_natural)}
 
     def names(self) -> tuple[str, ...]:
-        """In alphabetical order, numbers by their size."""
+        """The names in alphabetical order, with numbers ordered by value."""
         return tuple(self._places)
 
     def descriptions(self) -> dict[str, str]:
@@ -81,7 +82,7 @@ class Registry:
         """The entry; its module is imported at the first call.
 
         Raises:
-          InputError: there is none of this name.
+          InputError: there is no entry of this name.
         """
         self.check(name)
         place = self._places[name]
@@ -99,7 +100,7 @@ class Registry:
 
 
 def _read(module: str, source: str) -> dict[str, _Place]:
-    """Entries that a module defines, by name."""
+    """The entries that a module defines, by name."""
     tree = ast.parse(source)
     for node in tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else None
@@ -111,7 +112,7 @@ def _read(module: str, source: str) -> dict[str, _Place]:
 
 
 def _natural(name: str) -> list[tuple[str, int]]:
-    """Sorts resnet8 before resnet14."""
+    """Sort key that places resnet8 before resnet14."""
     return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", name)]
 
 

@@ -1,7 +1,7 @@
-"""The global batch: what the replicas of tf.distribute compute together.
+"""Operations over the global batch, across the replicas of tf.distribute.
 
-Each function is for a replica's code, and does nothing where there is one replica only. Of a global
-batch the first replica has the first samples, and so on.
+The functions are called in a replica, and do nothing if there is only one. The first replica has
+the first samples of the global batch, and so on.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import tensorflow as tf
 
 
 def number() -> int:
-    """How many replicas there are."""
+    """Number of replicas."""
     context = tf.distribute.get_replica_context()
     return 1 if context is None else context.num_replicas_in_sync
 
 
 def place() -> tf.Tensor:
-    """Which of the replicas this one is, int32 scalar in 0..number()-1."""
+    """Index of this replica, int32 scalar in 0..number()-1."""
     if number() == 1:
         return tf.constant(0)
     return tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32)
 
 
 def gather(values: tf.Tensor) -> tf.Tensor:
-    """The rows of all replicas, one replica's after the other's; without gradient.
+    """The rows of all replicas, concatenated in the order of the replicas; without gradient.
 
     Args:
       values: any dtype, [rows, ...]; the number of rows may differ.
@@ -34,10 +34,10 @@ def gather(values: tf.Tensor) -> tf.Tensor:
 
 
 def first_row(num_rows: tf.Tensor) -> tf.Tensor:
-    """Where the rows of this replica begin among those of all, int32 scalar.
+    """Index of this replica's first row among the rows of all, int32 scalar.
 
     Args:
-      num_rows: int32 scalar, how many this replica has.
+      num_rows: int32 scalar, this replica's number of rows.
     """
     if number() == 1:
         return tf.constant(0)
@@ -45,11 +45,11 @@ def first_row(num_rows: tf.Tensor) -> tf.Tensor:
 
 
 def own_rows(everywhere: tf.Tensor, num_rows: tf.Tensor) -> tf.Tensor:
-    """This replica's rows of what was computed for all: the way back from `gather`.
+    """This replica's rows of a tensor computed for all replicas: the reverse of `gather`.
 
     Args:
       everywhere: any dtype, [rows of all replicas, ...].
-      num_rows: int32 scalar, how many this replica has.
+      num_rows: int32 scalar, this replica's number of rows.
     """
     first = first_row(num_rows)
     return everywhere[first : first + num_rows]

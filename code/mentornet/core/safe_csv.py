@@ -1,9 +1,10 @@
-"""CSV that no spreadsheet runs: cells that look like formulas are neutralised, and read back.
+"""CSV that is safe to open in a spreadsheet: cells that look like formulas are neutralised.
 
-Class and file names may come from strangers, and a spreadsheet evaluates a cell that begins with
-"=" (https://owasp.org/www-community/attacks/CSV_Injection). Such a cell gets an apostrophe first;
-reading takes it off again. Cells that begin with apostrophes before such a character get one more,
-so every text comes back as it was. `cli/review/csv.js` follows the same rule.
+Class and file names may come from untrusted sources, and a spreadsheet evaluates a cell that begins
+with "=" (https://owasp.org/www-community/attacks/CSV_Injection). Such a cell is prefixed with an
+apostrophe, which is removed when it is read. A cell that already has apostrophes before such a
+character gets one more, so every text is read back unchanged. `cli/review/csv.js` follows the same
+rule.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from collections.abc import Iterable, Sequence
 
 from mentornet.core.errors import InputError, check
 
-# The full-width forms count, too: spreadsheets take them for the plain characters.
+# Includes the full-width forms, which spreadsheets treat like the plain characters.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
 def safe_cell(text: str) -> str:
-    """The text with an apostrophe in front if a spreadsheet might take it for a formula."""
+    """The text, prefixed with an apostrophe if a spreadsheet might take it for a formula."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
 def original_cell(text: str) -> str:
-    """The text of which `safe_cell` made this one."""
+    """The text from which `safe_cell` made this one."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def to_csv(rows: Iterable[Sequence[object]]) -> str:
-    """Rows as CSV (RFC 4180, but lines end in a line feed), every cell neutralised."""
+    """Rows as CSV (RFC 4180, but lines end with a line feed), with every cell neutralised."""
     file = io.StringIO()
     for row in rows:
         file.write(",".join(map(_quoted, row)) + "\n")
@@ -38,23 +39,24 @@ def to_csv(rows: Iterable[Sequence[object]]) -> str:
 
 
 def _quoted(value: object) -> str:
-    """The csv module of Python 3.11 leaves a lone carriage return bare, which then ends the row."""
+    """A quoted cell; Python 3.11's csv leaves a carriage return unquoted, which ends the row."""
     text = safe_cell(str(value))
     return '"' + text.replace('"', '""') + '"' if re.search('[",\r\n]', text) else text
 
 
 def read_table(data: bytes, name: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and rows of a CSV file, neutralised cells as they were; blank lines are left out.
+    """Header and rows of a CSV file, with neutralised cells restored; blank lines are skipped.
 
     Args:
       data: the file's bytes: UTF-8, with or without a byte order mark.
       name: the file's name in messages.
 
     Returns:
-      The header, empty if there is none, and of each row its line's number and its cells.
+      The header, empty if there is none, and for each row its line number and its cells.
 
     Raises:
-      InputError: another encoding, broken quotes, or a row with other than the header's cells.
+      InputError: the encoding is not UTF-8, quotes are broken, or a row's number of cells differs
+        from the header's.
     """
     try:
         text = data.decode("utf-8-sig")

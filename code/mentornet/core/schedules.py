@@ -1,4 +1,4 @@
-"""What changes with the step or the epoch, as plain functions without TensorFlow."""
+"""Values that depend on the step or the epoch, as plain functions without TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-NUM_EPOCHS = 100  # The MentorNet's epoch is a percentage of training: 0..99.
-
-# Steps after which the mentored `resnet101` of the release lowers its rate, of 39,000.
+NUM_EPOCHS = 100  # The MentorNet's epoch is a percentage of the training: 0..99.
+# Steps, of 39,000, after which the release's mentored `resnet101` lowers its learning rate.
 RESNET_BOUNDARIES = (19531, 25000, 30000)
 
 
@@ -24,18 +23,18 @@ def epoch_percentage(global_step: Any, max_number_of_steps: Any) -> Any:
 
 
 def dropout_rates(spec: str | Sequence[float]) -> list[float]:
-    """Expands "rate,epochs,rate,epochs,..." to one example drop-out rate per epoch.
+    """Expands "rate,epochs,rate,epochs,..." to one example dropout rate per epoch.
 
     Args:
-      spec: e.g. "0.5,17,0.05,78,1.0,5": half of the samples in the first 17 epochs, ...; or the
-        100 rates themselves.
+      spec: e.g. "0.5,17,0.05,78,1.0,5": drop half of the samples in the first 17 epochs, ...; or
+        the 100 rates themselves.
 
     Returns:
       100 rates in 0..1, indexed by the epoch percentage.
 
     Raises:
-      ValueError: `spec` is neither pairs of numbers nor 100 rates, a rate lies outside 0..1, or
-        the epochs do not sum to 100.
+      ValueError: `spec` is neither pairs of numbers nor 100 rates, a rate is outside 0..1, or the
+        epochs do not sum to 100.
     """
     if not isinstance(spec, str):
         if len(spec) != NUM_EPOCHS or not all(0 <= rate <= 1 for rate in spec):
@@ -77,7 +76,7 @@ class PiecewiseConstant:
 
 @dataclasses.dataclass(frozen=True)
 class PiecewiseLinear:
-    """A rate that is values[k] at steps[k], linear between, and constant outside."""
+    """A rate that is values[k] at steps[k], linear in between, and constant outside."""
 
     steps: tuple[int, ...]
     values: tuple[float, ...]
@@ -96,7 +95,7 @@ RateSchedule = PiecewiseConstant | PiecewiseLinear
 
 
 def rate_shape(spec: str) -> tuple[tuple[float, float], ...]:
-    """Reads "share:factor,share:factor,...".
+    """Parses "share:factor,share:factor,...".
 
     Args:
       spec: e.g. "0:0.2,0.23:1,1:0.07": from 0.2 to 1 of the rate over the first 23 % of the
@@ -123,9 +122,10 @@ def rate_shape(spec: str) -> tuple[tuple[float, float], ...]:
 
 
 def follow_shape(spec: str, rate: float, num_steps: int) -> PiecewiseLinear:
-    """The rate of each step of a training with `num_steps` steps; see `rate_shape`.
+    """The rate at each step of a training with `num_steps` steps; see `rate_shape`.
 
-    A share stands for the step int(share * num_steps); of two shares of one step the last counts.
+    A share means the step int(share * num_steps); if two shares mean the same step, the last
+    counts.
     """
     points = {int(share * num_steps): rate * factor for share, factor in rate_shape(spec)}
     return PiecewiseLinear(tuple(points), tuple(points.values()))
@@ -139,7 +139,7 @@ def decay_at(boundaries: tuple[int, ...], rate: float, factor: float) -> Piecewi
 
 def staircase(rate: float, factor: float, decay_steps: int, num_steps: int) -> PiecewiseConstant:
     """rate * factor ** floor(step / decay_steps), for steps 0..num_steps."""
-    # At step k * decay_steps the new value holds already, hence the -1.
+    # The new value already applies at step k * decay_steps, hence the -1.
     boundaries = tuple(range(decay_steps - 1, num_steps, decay_steps))
     return decay_at(boundaries, rate, factor)
 
@@ -147,7 +147,7 @@ def staircase(rate: float, factor: float, decay_steps: int, num_steps: int) -> P
 def steps_per_decay(num_examples: int, batch_size: int, num_epochs_per_decay: float) -> int:
     """Steps between two decays.
 
-    The integer division is Python 2's, kept from the release: 50,000 images, batches of 128 and
-    50 epochs make 19,500 steps, not 19,531.
+    The integer division is Python 2's, kept from the release: 50,000 images, batches of 128 and 50
+    epochs give 19,500 steps, not 19,531.
     """
     return max(1, int(num_examples // batch_size * num_epochs_per_decay))

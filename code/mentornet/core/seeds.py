@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 class Stream(enum.IntEnum):
-    """Who draws; two streams of one step are independent."""
+    """The purpose of random numbers; different streams are independent in each step."""
 
     CROP = 1
     FLIP = 2
@@ -27,7 +27,7 @@ def seed_for(seed: int, counter: tf.Tensor | int, stream: Stream) -> tf.Tensor:
 
     Args:
       seed: the run's seed.
-      counter: int scalar, the global step (or, for the order of samples, the pass over the data).
+      counter: int scalar, the global step (or, for the order of samples, the epoch).
       stream: what the numbers are for.
 
     Returns:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from mentornet.core import files
 from mentornet.core.errors import InputError
 
-# What TensorFlow raises for a checkpoint that is missing, damaged or of another model.
+# Errors that TensorFlow raises for a checkpoint that is missing, damaged or of another model.
 READ_ERRORS = (
     tf.errors.OpError,
     AssertionError,
@@ -25,6 +25,7 @@ READ_ERRORS = (
 
 
 def open_checkpoint(prefix: str) -> Any:
+    """A reader of a checkpoint; raises InputError if it cannot be read."""
     try:
         return tf.train.load_checkpoint(prefix)
     except READ_ERRORS as error:
@@ -33,6 +34,7 @@ def open_checkpoint(prefix: str) -> Any:
 
 
 def read_tensor(reader: Any, prefix: str, name: str) -> np.ndarray:
+    """The value of a variable; raises InputError if it cannot be read."""
     try:
         return reader.get_tensor(name)
     except READ_ERRORS as error:
@@ -41,14 +43,15 @@ def read_tensor(reader: Any, prefix: str, name: str) -> np.ndarray:
 
 
 def is_prefix(path: str | pathlib.Path) -> bool:
+    """Whether a path is the prefix of a checkpoint."""
     return os.path.isfile(f"{path}.index")
 
 
 def write_checkpoint(prefix: str | pathlib.Path, tensors: dict[str, tf.Tensor]) -> None:
-    """Writes a TensorFlow 1 checkpoint, and `checkpoint` beside it, which names it as the latest.
+    """Writes a TensorFlow 1 checkpoint, and a file `checkpoint` that names it as the latest.
 
     Args:
-      prefix: files `<prefix>.index` and `<prefix>.data-00000-of-00001` are made.
+      prefix: files `<prefix>.index` and `<prefix>.data-00000-of-00001` are written.
       tensors: name -> value.
 
     Raises:

@@ -1,7 +1,6 @@
-"""What an image becomes before a student sees it: cropped, mirrored, standardised, cut out.
+"""Preprocessing of images for students: crops, flips, standardisation, cutout.
 
-All randomness is a function of the seed and of the global step, the pass over the data or the
-sample; nothing is stored.
+All randomness is a function of the seed and of the global step, epoch or sample; nothing is stored.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ STANDARDIZATIONS = ("image", "channel")
 CROP_MODES = ("zero", "reflect")
 FLIPS = ("random", "alternating")
 
-# Mean and deviation of CIFAR-10's training images by channel, in 0..1.
+# Mean and standard deviation of CIFAR-10's training images by channel, in 0..1.
 _CHANNEL_MEAN = (0.4914, 0.4822, 0.4465)
 _CHANNEL_DEVIATION = (0.2470, 0.2435, 0.2616)
 
@@ -27,12 +26,12 @@ class Augmentation:
     """How training images are changed at random.
 
     Attributes:
-      padding: pixels added on each side before the random crop to the size before.
+      padding: pixels added on each side before the random crop to the original size.
       crop_mode: "zero" pads with black pixels, "reflect" with the image's own.
-      flip: "random" mirrors each image with probability 1/2 each time. "alternating" does so in
-        the first pass over the data; after it an image is mirrored in every other pass, so that
-        two passes show both of its sides (Jordan 2024, section 3.6).
-      cutout: side in pixels of a square that is blanked out after standardisation; 0 for none.
+      flip: "random" mirrors each image with probability 1/2 each time. "alternating" does so in the
+        first epoch; afterwards an image is mirrored in every other epoch, so that any two
+        consecutive epochs show both orientations (Jordan 2024, section 3.6).
+      cutout: side in pixels of a square that is set to 0 after standardisation; 0 for none.
     """
 
     padding: int = 4
@@ -42,15 +41,15 @@ class Augmentation:
 
 
 class Augmenter:
-    """Draws for the whole global batch, and changes the images of a part of it.
+    """Draws random numbers for the whole global batch, and changes the images of a part of it.
 
     Args:
-      augmentation: what is asked for.
+      augmentation: the augmentation.
       num_examples: size of the training split.
       image_shape: (height, width, channels).
       batch_size: of the global batch.
       seed: the run's seed.
-      part: rows of the global batch, [batch_size, ...], -> those whose images are given.
+      part: rows of the global batch, [batch_size, ...] -> rows of this part.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class Augmenter:
     def crop_and_flip(
         self, images: tf.Tensor, indices: tf.Tensor, global_step: tf.Tensor
     ) -> tf.Tensor:
-        """Crops and mirrors.
+        """Crops and mirrors images.
 
         Args:
           images: uint8 [part, height, width, channels].
@@ -89,7 +88,7 @@ class Augmenter:
         return crop_and_flip(images, *drawn, padding, self._asked.crop_mode)
 
     def cut_out(self, images: tf.Tensor, global_step: tf.Tensor) -> tf.Tensor:
-        """Blanks squares, if any; images float32 [part, height, width, channels]."""
+        """Applies cutout, if any, to images float32 [part, height, width, channels]."""
         side = self._asked.cutout
         if not side:
             return images
@@ -100,7 +99,7 @@ class Augmenter:
 def crop_and_flip(
     images: tf.Tensor, offsets: tf.Tensor, mirrored: tf.Tensor, padding: int, mode: str = "zero"
 ) -> tf.Tensor:
-    """Crops padded images to their size, and mirrors some.
+    """Pads images, crops them to their original size, and mirrors some.
 
     Args:
       images: uint8 [batch, height, width, channels].
@@ -108,7 +107,7 @@ def crop_and_flip(
         0..2 * padding.
       mirrored: bool [batch].
       padding: pixels added on each of the four sides.
-      mode: one of `CROP_MODES`; reflected pixels do not repeat the border.
+      mode: one of `CROP_MODES`; reflection does not repeat the border pixels.
 
     Returns:
       uint8 [batch, height, width, channels].
@@ -124,7 +123,7 @@ def crop_and_flip(
 
 
 def draw_offsets(size: int, padding: int, seed: int, global_step: tf.Tensor) -> tf.Tensor:
-    """Where a batch is cropped: int32 [size, 2], see `crop_and_flip`."""
+    """Random offsets of a batch's crops: int32 [size, 2], see `crop_and_flip`."""
     seeds = seed_for(seed, global_step, Stream.CROP)
     return tf.random.stateless_uniform([size, 2], seeds, 0, 2 * padding + 1, tf.int32)
 
@@ -136,7 +135,7 @@ def draw_flips(size: int, seed: int, global_step: tf.Tensor) -> tf.Tensor:
 
 
 def first_flips(num_examples: int, seed: int) -> tf.Tensor:
-    """Which images are mirrored in the first pass by `flip="alternating"`: bool [num_examples]."""
+    """Which images `flip="alternating"` mirrors in the first epoch: bool [num_examples]."""
     seeds = seed_for(seed, 0, Stream.FIRST_FLIP)
     return tf.random.stateless_uniform([num_examples], seeds, 0, 2, tf.int32) == 1
 
@@ -146,9 +145,9 @@ def alternating_flips(first: tf.Tensor, indices: tf.Tensor, global_step: tf.Tens
 
     Args:
       first: see `first_flips`.
-      indices: int64 [batch], positions of the whole global batch's samples in the split. Sample k
-        of the batch belongs to pass (global_step * batch + k) // num_examples: one batch may end
-        a pass and begin the next.
+      indices: int64 [batch], positions of the global batch's samples in the split. Sample k of the
+        batch belongs to epoch (global_step * batch + k) // num_examples, so a batch may contain the
+        end of an epoch and the beginning of the next.
       global_step: int64 scalar.
 
     Returns:
@@ -160,7 +159,7 @@ def alternating_flips(first: tf.Tensor, indices: tf.Tensor, global_step: tf.Tens
 
 
 def cut_out(images: tf.Tensor, corners: tf.Tensor, side: int) -> tf.Tensor:
-    """Sets a square in each image to 0 (DeVries & Taylor 2017), here always within the image.
+    """Sets a square in each image to 0 (DeVries & Taylor 2017); it is always within the image.
 
     Args:
       images: float32 [batch, height, width, channels], standardised.
@@ -179,22 +178,22 @@ def cut_out(images: tf.Tensor, corners: tf.Tensor, side: int) -> tf.Tensor:
 def draw_corners(
     image_shape: tuple[int, ...], size: int, side: int, seed: int, global_step: tf.Tensor
 ) -> tf.Tensor:
-    """Where squares are cut out of a batch: int32 [size, 2], uniform within the image."""
+    """Random corners of a batch's squares: int32 [size, 2], uniform within the image."""
     seeds = seed_for(seed, global_step, Stream.CUTOUT)
     bounds = tf.constant([extent - side + 1 for extent in image_shape[:2]])
     uniform = tf.random.stateless_uniform([size, 2], seeds)
-    # Rounding may reach the bound itself.
+    # Rounding can give the bound itself.
     return tf.minimum(tf.cast(uniform * tf.cast(bounds, tf.float32), tf.int32), bounds - 1)
 
 
 def standardize(images: tf.Tensor, standardization: str = "image") -> tf.Tensor:
-    """Standardises a batch; rows of features stay as they are, for the student to standardise.
+    """Standardises a batch of images; features are unchanged, as the student standardises them.
 
     Args:
       images: uint8 [batch, height, width, channels], or float32 [batch, num_features].
-      standardization: "image" as tf.image.per_image_standardization: mean 0 and deviation 1 an
-        image; the deviation is taken as at least 1 / sqrt(number of values), so that a plain
-        image becomes 0. "channel": with CIFAR-10's mean and deviation of each of 3 channels,
+      standardization: "image" as in tf.image.per_image_standardization: mean 0 and standard
+        deviation 1 per image; the divisor is at least 1 / sqrt(number of values), so that a uniform
+        image becomes 0. "channel": with the mean and standard deviation of CIFAR-10's 3 channels,
         whatever the data set.
 
     Returns:
@@ -211,11 +210,11 @@ def standardize(images: tf.Tensor, standardization: str = "image") -> tf.Tensor:
 
 
 def views(images: tf.Tensor) -> list[tuple[float, tf.Tensor]]:
-    """What test-time augmentation shows of each image, and the weight of each view's logits.
+    """The views of each image for test-time augmentation, and the weight of each view's logits.
 
-    The image and its mirror image, 1/4 each; the image moved by one pixel up and left, and down
-    and right, and the mirror images of both, 1/8 each (Jordan 2024, section 3.5). Pixels that come
-    in are reflected at the border.
+    The image and its mirror image have weight 1/4 each; the image shifted by one pixel up and
+    left, and down and right, and the mirror images of both, 1/8 each (Jordan 2024, section 3.5).
+    New pixels are reflected at the border.
 
     Args:
       images: float32 [batch, height, width, channels].

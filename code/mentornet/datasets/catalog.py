@@ -1,4 +1,4 @@
-"""Data sets: what is known of them, their records, and the input pipeline."""
+"""The known data sets, and the description of a data set in its manifest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pathlib
 from mentornet.core import errors
 
 MANIFEST = "manifest.json"
-FILES = "files.csv"  # Of a data set made from files: id and path of each sample.
+FILES = "files.csv"  # For a data set made from files: id and path of each sample.
 
 CIFAR10_CLASSES = (
     "airplane",
@@ -27,14 +27,14 @@ CIFAR10_CLASSES = (
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-    """What training and evaluation need to know of a data set besides its records.
+    """What training and evaluation need to know about a data set, in addition to its records.
 
     Attributes:
       name: as in `<name>_<split>-00000-of-00001`.
       num_classes: labels are 0..num_classes-1.
       class_names: one per class, or empty when unknown.
-      label_key: the record's key of the label that is trained on.
-      augment: whether random crops and flips make sense for these images.
+      label_key: the record's key of the label used for training.
+      augment: whether random crops and flips are suitable for these images.
       num_features: length of each sample where samples are rows of features, else None.
       feature_names: one per feature, or empty when unknown.
     """
@@ -48,6 +48,7 @@ class DatasetInfo:
     feature_names: tuple[str, ...] = ()
 
     def class_name(self, label: int) -> str:
+        """The name of a class, or its number if the names are unknown."""
         return self.class_names[label] if self.class_names else str(label)
 
 
@@ -62,10 +63,10 @@ KNOWN = {
 
 
 def read_manifest(folder: str | pathlib.Path) -> dict | None:
-    """The folder's manifest.json, or None where there is none (the release's records).
+    """The folder's manifest.json, or None if there is none (as for the release's records).
 
     Raises:
-      InputError: the file is no JSON object, or its `config` none, or one of its lists no list.
+      InputError: the file or its `config` is not a JSON object, or one of its lists is not a list.
     """
     path = pathlib.Path(folder) / MANIFEST
     if not path.is_file():
@@ -84,7 +85,7 @@ def read_manifest(folder: str | pathlib.Path) -> dict | None:
 
 
 def dataset_info(name: str, data_dir: str | pathlib.Path) -> DatasetInfo:
-    """What is known of data set `name`: from this table, and from the manifest in `data_dir`.
+    """Describes the data set `name`, from `KNOWN` and from the manifest in `data_dir`.
 
     Raises:
       InputError: the data set is unknown, and the folder has no manifest that describes it.

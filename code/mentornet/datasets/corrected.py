@@ -1,4 +1,4 @@
-"""Corrected records: a file of corrections applied to a folder of records."""
+"""Corrected records: applies a file of corrections to a folder of records."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ FLAGS_GROUP = "correct"  # Of the flags that PrepareConfig does not have.
 
 @dataclasses.dataclass(frozen=True)
 class CorrectConfig:
-    """What `prepare_data.py --records` is asked for: each field is one of its flags.
+    """The configuration of `prepare_data.py --records`: each field is one of its flags.
 
     Raises:
-      InputError: `accept_above` lies outside 0..1.
+      InputError: `accept_above` is outside 0..1.
     """
 
     records: str = option(
@@ -38,15 +38,15 @@ class CorrectConfig:
     )
     corrections: str = option(
         REQUIRED,
-        "With --records: corrections.csv, saved by labels.html, or the JSON that Label Studio "
-        "exports; with --accept_above a labels.csv.",
+        "With --records: corrections.csv as saved by labels.html, or the JSON that Label Studio "
+        "exports; with --accept_above, labels.csv.",
         group=FLAGS_GROUP,
     )
     output_dir: str = option(REQUIRED, "Folder to create.")
     accept_above: float | None = option(
         None,
-        "Accept the prediction of labels.csv wherever 1 - label_score, the report's confidence "
-        "that the given label is wrong, lies above this.",
+        "Accept the prediction in labels.csv wherever 1 - label_score, the report's confidence "
+        "that the given label is wrong, is above this value.",
         check=within(0, 1),
         group=FLAGS_GROUP,
     )
@@ -57,14 +57,14 @@ class CorrectConfig:
 
 
 def correct(config: CorrectConfig) -> dict[str, Any]:
-    """Writes corrected records in the layout of those that they come from, whole or not at all.
+    """Writes corrected records in the layout of the original ones, completely or not at all.
 
-    Labels are replaced, samples that are not usable left out; everything else in the records
-    (image bytes, ids, clean labels, trusted marks) stays. Samples that the file does not mention
-    keep their given label.
+    Labels are replaced, and samples that are not usable are left out; everything else in the
+    records (image bytes, ids, clean labels, trusted marks) is kept. Samples that the file does not
+    mention keep their given label.
 
     Returns:
-      The manifest of `output_dir`; a folder that holds the same data already is kept.
+      The manifest of `output_dir`; a folder that already holds the same data is kept.
 
     Raises:
       InputError: the records or the corrections cannot be used, or the folder holds other data.
@@ -96,7 +96,7 @@ def correct(config: CorrectConfig) -> dict[str, Any]:
         "undecided": len(labels) - len(decided),
         "share_of_wrong_labels_before": _share_wrong(examples.labels, examples.clean_labels),
     }
-    if "corrections" in manifest:  # Of the round before.
+    if "corrections" in manifest:  # From the previous round.
         facts["previous"] = manifest["corrections"]
     rule = "`corrections` must leave at least one usable sample."
     check((labels != NOT_USABLE).any(), rule, left_out=facts["left_out"])
@@ -106,13 +106,13 @@ def correct(config: CorrectConfig) -> dict[str, Any]:
 
 
 def _share_wrong(labels: np.ndarray, clean: np.ndarray) -> float | None:
-    """None where no clean label is known."""
+    """The share of wrong labels; None if no clean label is known."""
     known = clean >= 0
     return float(np.mean(labels[known] != clean[known])) if known.any() else None
 
 
 def _contents(info: DatasetInfo, examples: Examples, labels: np.ndarray) -> dict[str, Any]:
-    """What a manifest says of the samples that stay."""
+    """The manifest's facts about the samples that remain."""
     from mentornet.datasets.noise import transition_matrix
 
     used = labels != NOT_USABLE
@@ -133,7 +133,7 @@ def _contents(info: DatasetInfo, examples: Examples, labels: np.ndarray) -> dict
 
 
 def _is_there(folder: pathlib.Path, facts: dict[str, Any]) -> dict[str, Any] | None:
-    """The manifest of a folder that these corrections made already; None if there is no folder."""
+    """The manifest of an existing folder with these corrections; None if there is no folder."""
     manifest = read_manifest(folder)
     if manifest is None:
         rule = "`output_dir` exists and has no manifest; it was left unchanged."
@@ -192,7 +192,7 @@ def _relabel(
                         example = tf.train.Example.FromString(serialized)
                         feature = example.features.feature
                         feature[key].int64_list.value[:] = [labels[place]]
-                        # Where no id is recorded it is the position, which others may now have.
+                        # Records without an id use their position, which may now belong to another.
                         feature["image/id"].int64_list.value[:] = [ids[place]]
                         writer.write(example.SerializeToString(deterministic=True))
                     place += 1
@@ -206,7 +206,7 @@ def _sha256(path: pathlib.Path) -> str:
 
 
 def _write_paths(source: pathlib.Path, target: pathlib.Path, left_out: Iterable[str]) -> None:
-    """The list of files without those that are left out."""
+    """Writes the list of files without those of samples that are left out."""
     if not (source / FILES).is_file():
         return
     with (source / FILES).open(newline="", encoding="utf-8") as file:

@@ -1,6 +1,7 @@
-"""Files of corrections: a reviewer's decisions, or a report's own, checked against the records.
+"""Reads files of corrections and checks them against the records.
 
-A reviewer's decisions are corrections.csv, or an export of Label Studio.
+They hold a reviewer's decisions (corrections.csv, or an export of Label Studio) or a report's own
+suggestions (labels.csv).
 """
 
 from __future__ import annotations
@@ -18,18 +19,19 @@ from mentornet.datasets.catalog import FILES, DatasetInfo
 
 REVIEWED = ("id", "path", "given_label", "corrected_label", "score")  # Columns of corrections.csv.
 _NEEDED = ("id", "given_label", "corrected_label")
-_REPORTED = ("id", "given_label", "predicted_label", "label_score")  # Needed of labels.csv.
-NOT_USABLE = -1  # In place of a corrected label: the sample is left out.
+# Required columns of labels.csv.
+_REPORTED = ("id", "given_label", "predicted_label", "label_score")
+NOT_USABLE = -1  # Instead of a corrected label: the sample is left out.
 
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """What a file of corrections is checked against.
+    """The records against which a file of corrections is checked.
 
     Attributes:
       info: the data set.
       ids, labels: int64 [n], of the records.
-      paths: id -> file, where the data were made from files.
+      paths: id -> file, if the data were made from files.
     """
 
     info: DatasetInfo
@@ -50,12 +52,12 @@ def read_paths(folder: str | pathlib.Path) -> dict[int, str]:
 def read_corrections(
     data: bytes, name: str, known: Known, accept_above: float | None = None
 ) -> np.ndarray:
-    """The decisions in a file's bytes, checked against the records that they are about.
+    """The decisions in a file's bytes, checked against the records.
 
-    A reviewed file (`REVIEWED`, or JSON that Label Studio exported) has a row for each sample
-    decided; an empty corrected label means that it is not usable. With `accept_above` the file is
-    labels.csv of a report: rows whose 1 - label_score, rounded to the five decimals in the file,
-    lies above it are decisions.
+    A reviewed file (`REVIEWED`, or JSON exported from Label Studio) has a row for each decided
+    sample; an empty corrected label means that it is not usable. With `accept_above`, the file is a
+    report's labels.csv, and the decisions are the rows whose 1 - label_score, rounded to the file's
+    five decimals, is above it.
 
     Args:
       data: the file.
@@ -68,11 +70,11 @@ def read_corrections(
       their labels or NOT_USABLE.
 
     Raises:
-      InputError: the file's form, an unknown id or class, another data set's file, or an id that
-        is decided in two ways.
+      InputError: the file has the wrong form or belongs to another data set, an id or class is
+        unknown, or an id has conflicting decisions.
     """
     is_json = data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"[", b"{"))
-    rule = f"`accept_above` goes with a report's labels.csv, not with JSON ({name})."
+    rule = f"`accept_above` needs a report's labels.csv, not JSON ({name})."
     check(not is_json or accept_above is None, rule, accept_above=accept_above)
     rows = label_studio.read_export(data, name) if is_json else _table(data, name, accept_above)
     parser = _Rows(known)
@@ -93,19 +95,19 @@ def read_corrections(
 
 
 def _table(data: bytes, name: str, accept_above: float | None) -> list[tuple[str, dict[str, str]]]:
-    """Place, for messages, and cells by column of each row of a CSV file."""
+    """For each row of a CSV file, its place (for messages) and its cells by column."""
     needed = _NEEDED if accept_above is None else _REPORTED
     header, rows = read_table(data, name)
     rule = f"`corrections` {name} must have the columns {', '.join(needed)}"
     if accept_above is None and {*_REPORTED} <= {*header}:
-        rule += "; a report's labels.csv goes with `accept_above`"
+        rule += "; a report's labels.csv needs `accept_above`"
     whole = len({*header}) == len(header) and {*needed} <= {*header}
     check(whole, f"{rule}.", columns=",".join(header)[:200])
     return [(f"{name}, line {line}", dict(zip(header, cells, strict=True))) for line, cells in rows]
 
 
 class _Rows:
-    """Looks up what the cells of one file stand for."""
+    """Interprets the cells of a file."""
 
     def __init__(self, known: Known) -> None:
         self._known = known
@@ -117,7 +119,7 @@ class _Rows:
         check(len(self._labels) == len(names), rule.format("classes"), classes=names)
 
     def label(self, where: str, row: dict[str, str], column: str) -> int:
-        """The label whose name stands in a column."""
+        """The label whose name is in a column."""
         rule = f"{where}: `{column}` must be a class of the records"
         names = ", ".join(list(self._labels)[:10])
         rule += f" ({names}{', ...' if len(self._labels) > 10 else ''})."
@@ -125,7 +127,7 @@ class _Rows:
         return self._labels[row[column]]
 
     def position(self, where: str, row: dict[str, str]) -> int:
-        """Where the row's sample stands among the records, which must agree on what it is."""
+        """The position of the row's sample in the records, whose label and path must match."""
         rule = f"{where}: `id` must be the id of a record."
         check(row["id"].strip() in self._positions, rule, id=row["id"])
         position = self._positions[row["id"].strip()]

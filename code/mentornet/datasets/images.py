@@ -1,4 +1,4 @@
-"""Encoded images, or rows of features: where they lie in files, and decoding them."""
+"""Encoded images, or rows of features: their positions in files, and decoding them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class EncodedImages:
 
     Attributes:
       files: paths.
-      versions: of each file its size and the time of its last change, (bytes, ns).
-      file: int64 [n], the place in `files` of each image's.
-      start: int64 [n], its first byte there.
-      size: int64 [n], its bytes.
+      versions: for each file its size and modification time, (bytes, ns).
+      file: int64 [n], the index in `files` of each image's file.
+      start: int64 [n], the offset in bytes of each image in its file.
+      size: int64 [n], the number of bytes of each image.
       num_features: of each row; None for images.
     """
 
@@ -52,7 +52,7 @@ class EncodedImages:
         """The bytes of the images at `indices`, int [m] -> object [m].
 
         Raises:
-          InputError: a file is gone, or was changed since its records were read.
+          InputError: a file is missing, or has changed since its records were read.
         """
         result = np.empty(len(indices), object)
         sizes, starts, files = self.size[indices], self.start[indices], self.file[indices]
@@ -70,13 +70,13 @@ class EncodedImages:
 
 
 def version_of(file: str | int) -> tuple[int, int]:
-    """Size in bytes and time of the last change in ns, of a path or descriptor."""
+    """Size in bytes and modification time in ns of a path or file descriptor."""
     status = os.stat(file)
     return status.st_size, status.st_mtime_ns
 
 
 def encode_rows(rows: np.ndarray) -> Iterator[bytes]:
-    """Each row of features, float32 [n, num_features], as its values' bytes, little-endian."""
+    """Each row of features, float32 [n, num_features], as the little-endian bytes of its values."""
     return (row.tobytes() for row in rows.astype("<f4"))
 
 
@@ -94,7 +94,7 @@ def reader(images: tf.Tensor | EncodedImages) -> Callable[[tf.Tensor], tf.Tensor
         return lambda indices: tf.gather(images, indices)
 
     def read(indices: tf.Tensor) -> tf.Tensor:
-        # Called stateful, it would not run in parallel under deterministic operations.
+        # If it were stateful, it would not run in parallel under deterministic operations.
         encoded = tf.numpy_function(images.read, [indices], tf.string, stateful=False)
         if images.num_features is not None:
             return tf.io.decode_raw(encoded, tf.float32, fixed_length=4 * images.num_features)
@@ -140,14 +140,14 @@ def decode_one(images: EncodedImages, index: int, where: Callable[[int], str]) -
 
 
 def check_claims(sizes: np.ndarray, where: Callable[[int], str]) -> None:
-    """Rejects images whose headers claim too much, before memory is allocated for them.
+    """Rejects images whose headers claim invalid sizes, before memory is allocated for them.
 
     Args:
       sizes: int [n, 2], see `claimed_size`.
       where: names an image.
 
     Raises:
-      InputError: one cannot be decoded, is too large, or has another size than the first.
+      InputError: an image cannot be decoded, is too large, or differs in size from the first.
     """
     pixels = sizes.astype(np.float64).prod(axis=1)
     bad = np.flatnonzero((pixels == 0) | (pixels > MAX_PIXELS) | (sizes != sizes[0]).any(axis=1))
@@ -162,20 +162,20 @@ def check_claims(sizes: np.ndarray, where: Callable[[int], str]) -> None:
 
 
 def check_lengths(sizes: np.ndarray, num_features: int, where: Callable[[int], str]) -> None:
-    """Rejects rows of features, `sizes` int [n] bytes long, that have another length.
+    """Rejects rows of features whose `sizes`, int [n] bytes, do not match `num_features`.
 
     Raises:
       InputError: `where` names the first of them.
     """
     bad = np.flatnonzero(sizes != 4 * num_features)
     if bad.size:
-        rule = f"{where(bad[0])}: must hold {num_features} float32 values, like the manifest says."
+        rule = f"{where(bad[0])}: must hold {num_features} float32 values, as the manifest says."
         raise InputError(f"{rule} Received: bytes={sizes[bad[0]]}")
 
 
 def claimed_size(data: bytes) -> tuple[int, int]:
     """Width and height in an image's header; (0, 0) if it has none."""
-    if data.startswith(b"\x89PNG") and len(data) >= 24:  # Quicker: this is what records hold.
+    if data.startswith(b"\x89PNG") and len(data) >= 24:  # Faster: records hold PNG.
         return struct.unpack(">II", data[16:24])
     from PIL import Image
 

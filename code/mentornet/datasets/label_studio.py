@@ -1,4 +1,4 @@
-"""Label Studio's JSON: what a task says of its sample, and the decisions in an export.
+"""Label Studio's JSON: the data of a task, and the decisions in an export.
 
 The format is documented at https://labelstud.io/guide/task_format and
 https://labelstud.io/guide/export.
@@ -13,17 +13,17 @@ from mentornet.core.errors import InputError, check
 
 # The names of the two controls in the labelling interface.
 LABEL, USABLE = "label", "usable"
-NOT_USABLE = "Not usable"  # The only choice of the second.
-# What a task's data says of the sample. Plain `id` would clash with the task's own.
+NOT_USABLE = "Not usable"  # The only choice of the second control.
+# The sample's id in a task's data; plain `id` would clash with the task's own.
 SAMPLE = "sample_id"
 _COPIED = ("given_label", "path", "score")
 _FORM = "must be tasks of label_report.py, exported from Label Studio as JSON (not JSON-MIN or CSV)"
 
 
 def read_export(data: bytes, name: str) -> list[tuple[str, dict[str, str]]]:
-    """The rows of corrections.csv that an export amounts to, one for each annotation.
+    """The decisions of an export as rows of corrections.csv, one for each annotation.
 
-    Annotations that were skipped (cancelled) or have no choice decide nothing, nor do tasks
+    Annotations that were skipped (cancelled) or have no choice are not decisions, nor are tasks
     without annotations.
 
     Args:
@@ -31,11 +31,11 @@ def read_export(data: bytes, name: str) -> list[tuple[str, dict[str, str]]]:
       name: the file's name in messages.
 
     Returns:
-      Of each annotation its place in the file, for messages, and a row with the columns `id`,
-      `given_label`, `corrected_label`, and `path` and `score` where the task has them.
+      For each annotation its place in the file, for messages, and a row with the columns `id`,
+      `given_label`, `corrected_label`, and `path` and `score` if the task has them.
 
     Raises:
-      InputError: another encoding, no JSON, or not of the form above.
+      InputError: the encoding is not UTF-8, or the file is not JSON of this form.
     """
     try:
         tasks = json.loads(data.decode("utf-8-sig"))
@@ -55,7 +55,7 @@ def read_export(data: bytes, name: str) -> list[tuple[str, dict[str, str]]]:
 
 
 def _task(where: str, task: Any) -> tuple[dict[str, str], list[Any]]:
-    """What a task says of its sample, and its annotations."""
+    """A task's data about its sample, and its annotations."""
     task = task if isinstance(task, dict) else {}
     data, annotations = task.get("data"), task.get("annotations")
     is_ours = isinstance(data, dict) and {SAMPLE, "given_label"} <= data.keys()
@@ -66,7 +66,7 @@ def _task(where: str, task: Any) -> tuple[dict[str, str], list[Any]]:
 
 
 def _decision(where: str, annotation: Any) -> str | None:
-    """The class that an annotation chooses, empty if the sample is not usable, None if neither."""
+    """The class chosen by an annotation, "" if the sample is not usable, None if undecided."""
     try:
         if annotation.get("was_cancelled"):
             return None

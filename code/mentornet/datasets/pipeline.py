@@ -1,4 +1,4 @@
-"""From records in memory to batches."""
+"""The input pipeline: from records to batches."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Batch = dict[str, tf.Tensor]
 
 
 class Share(NamedTuple):
-    """Which replica's part of the global batches: the first of two is (0, 2)."""
+    """The part of the global batches that a replica gets: the first of two is (0, 2)."""
 
     replica: int = 0
     num_replicas: int = 1
 
     def of(self, rows: tf.Tensor) -> tf.Tensor:
-        """The replica's rows of those of a global batch, [batch, ...]."""
+        """The replica's rows of a global batch's rows, [batch, ...]."""
         size = rows.shape[0] // self.num_replicas
         return rows[self.replica * size : (self.replica + 1) * size]
 
@@ -36,9 +36,9 @@ def sample_indices(
 ) -> tf.Tensor:
     """The positions of the samples in a training step's batch.
 
-    The samples of all steps form one endless row of passes over the data, each pass a
-    permutation of its own, so that every sample is used once before any is used again. The
-    permutation is computed, not stored: any step can be asked for at no cost.
+    The samples of all steps form an endless sequence of epochs, each a different permutation, so
+    that every sample is used once before any is used again. The permutation is computed, not
+    stored, so any step can be computed directly.
 
     Args:
       global_step: int64 scalar.
@@ -57,7 +57,7 @@ def sample_indices(
             positions % num_examples, seed_for(seed, number, Stream.ORDER), num_examples - 1
         )
 
-    # A batch reaches into at most two passes.
+    # A batch spans at most two epochs.
     in_first = positions // num_examples == first_pass
     return tf.where(in_first, shuffled(first_pass), shuffled(first_pass + 1))
 
@@ -101,8 +101,8 @@ def training_batches(
 ) -> tf.data.Dataset:
     """The batches of steps first_step..last_step-1, or one replica's share of them.
 
-    What a step sees depends on (seed, step) alone, so a run resumed at any step continues as if it
-    had never stopped, and nothing is skipped over to get there.
+    A batch depends only on (seed, step), so a run resumed at any step continues as if it had never
+    stopped, without reading the batches before it.
 
     Args:
       examples: the training split.
@@ -110,16 +110,16 @@ def training_batches(
       seed: the run's seed.
       first_step: global step of the first batch.
       last_step: global step after the last batch.
-      augmentation: how images are changed at random, if they are.
+      augmentation: random changes of the images; None for none.
       standardization: see `augmentation.standardize`.
-      steps_per_loop: if more than 1, that many batches are stacked; a stack ends at a multiple of
-        it, so that the first and the last may be smaller.
-      share: `batch_size` must be a multiple of its number of replicas.
+      steps_per_loop: if more than 1, this many batches are stacked; a stack ends at a multiple of
+        it, so the first and the last stack may be smaller.
+      share: the replica's part; `batch_size` must be a multiple of its number of replicas.
 
     Returns:
       Dataset of dicts: images float32 [batch, height, width, 3] (or rows of features
       [batch, num_features]) and int64 [batch] labels, clean_labels (-1 where unknown), ids, and
-      positions in the split; stacked, all have one more axis in front.
+      positions in the split; stacked batches have an additional first axis.
 
     Raises:
       InputError: a batch is larger than the data set.
@@ -190,8 +190,9 @@ def evaluation_batches(
 
     indices = tf.data.Dataset.range(len(examples)).batch(batch_size)
     batches = indices.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-    # Who ends a pass waits for the tuning thread to wake up, a fifth of a pass over 8,000 images;
-    # without it, AUTOTUNE is the number of cores, and no slower.
+    # At the end of the data, the pipeline would wait for the tuning thread to wake up, which takes
+    # a fifth of the time for 8,000 images. Without autotuning, AUTOTUNE means the number of cores,
+    # and is no slower.
     options = tf.data.Options()
     options.autotune.enabled = False
     return batches.with_options(options)

@@ -1,4 +1,4 @@
-"""Makes folders of records with a manifest, from a source and a kind of label noise."""
+"""Writes folders of records with a manifest, from a source and a type of label noise."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _noisy_labels(config: PrepareConfig, clean: np.ndarray, num_classes: int) ->
 
 @dataclasses.dataclass(frozen=True)
 class _Samples:
-    """The part of a split that goes into a folder: positions, labels, and lists to go beside it."""
+    """The part of a split for one folder: positions, labels, and lists to write next to it."""
 
     ids: np.ndarray
     labels: np.ndarray
@@ -52,7 +52,7 @@ def _differences(manifest: dict[str, Any], config: dict[str, Any]) -> list[str]:
 def _train_folder(config: PrepareConfig, asked: dict[str, Any]) -> pathlib.Path:
     """`config.train_folder`, or the folder named by the fraction alone if it holds the same data.
 
-    Earlier versions named a folder so whatever the type of noise.
+    Earlier versions named folders this way for every type of noise.
     """
     earlier = config.train_folder.with_name(f"{config.noise_fraction:g}")
     manifest = read_manifest(earlier)
@@ -62,7 +62,7 @@ def _train_folder(config: PrepareConfig, asked: dict[str, Any]) -> pathlib.Path:
 
 
 def _existing(folder: pathlib.Path, config: dict[str, Any]) -> dict[str, Any] | None:
-    """The manifest of a folder that holds the same data already; None if there is no folder.
+    """The manifest of a folder that already holds the same data; None if there is no folder.
 
     Raises:
       InputError: the folder holds other data.
@@ -86,7 +86,7 @@ def _folder(
     source: sources.Source,
     samples: _Samples,
 ) -> dict[str, Any]:
-    """Writes one folder of records whole or not at all; returns its manifest."""
+    """Writes one folder of records, completely or not at all; returns its manifest."""
     from mentornet.datasets import records
 
     name, ids = config["dataset_name"], samples.ids
@@ -139,7 +139,7 @@ def _quoted(text: str) -> str:
 
 
 def _noise_facts(samples: _Samples, num_classes: int) -> dict[str, Any]:
-    """What is known of the noise; the share is None where no clean label is known."""
+    """The manifest's facts about the noise; the share is None if no clean label is known."""
     known = samples.clean != sources.UNKNOWN
     labels, clean = samples.labels[known], samples.clean[known]
     return {
@@ -150,7 +150,7 @@ def _noise_facts(samples: _Samples, num_classes: int) -> dict[str, Any]:
 
 
 def _clean_labels(split: sources.Split, corrupted: bool) -> np.ndarray:
-    """Clean labels, -1 where unknown; labels that are corrupted on purpose count as clean."""
+    """Clean labels, -1 where unknown; the source's labels count as clean if we corrupt them."""
     if split.clean_labels is None:
         return split.labels
     unknown = split.clean_labels == sources.UNKNOWN
@@ -158,7 +158,7 @@ def _clean_labels(split: sources.Split, corrupted: bool) -> np.ndarray:
 
 
 def _trusted(config: PrepareConfig, clean: np.ndarray) -> np.ndarray | None:
-    """Which samples are marked as trusted, or None if none shall be."""
+    """Which samples are marked as trusted; None if none are."""
     if not config.num_trusted:
         return None
     known = np.flatnonzero(clean != sources.UNKNOWN)
@@ -173,9 +173,9 @@ def _trusted(config: PrepareConfig, clean: np.ndarray) -> np.ndarray | None:
 def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
     """Writes the corrupted training split and the clean test split.
 
-    The labels are drawn for all images of the source before a subset is taken, so an image has
-    the same label in the whole set and in each subset of the same seed. Each folder appears
-    under its name only when complete; a folder that holds the same data already is kept.
+    Labels are drawn for all images of the source before a subset is taken, so an image has the same
+    label in the whole set and in each subset with the same seed. Each folder appears under its
+    final name only when complete; a folder that already holds the same data is kept.
 
     Returns:
       The manifests by folder.
@@ -200,7 +200,7 @@ def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
     lists = {"unreadable.txt": source.unreadable, "conflicts.txt": source.conflicts}
     train_samples = _Samples(ids, labels[ids], clean, _trusted(config, clean), lists)
     test_clean = _clean_labels(source.test, corrupted=False)
-    # The student is judged by clean labels wherever they are known.
+    # The student is evaluated on clean labels wherever they are known.
     test_labels = np.where(test_clean == sources.UNKNOWN, source.test.labels, test_clean)
     test_samples = _Samples(np.arange(len(test_labels)), test_labels, test_clean)
     kept = ("dataset_name", *_OWN_ONLY, "seed") if is_own else ("dataset_name",)

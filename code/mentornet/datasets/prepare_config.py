@@ -1,4 +1,4 @@
-"""What is asked for when data are prepared."""
+"""The configuration of data preparation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mentornet.core.errors import check
 from mentornet.datasets import noise, sources
 from mentornet.datasets.catalog import KNOWN
 
-_RELEASED_TYPE = "uniform"  # Folders of the release's noise are named by its fraction alone.
+_RELEASED_TYPE = "uniform"  # Folders with the release's noise are named only by its fraction.
 
 
 def _plain_name(name: str, value: str) -> None:
@@ -22,22 +22,22 @@ def _plain_name(name: str, value: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class PrepareConfig:
-    """What `cifar_prepare_data.py` is asked for: each field is one of its flags.
+    """The configuration of `cifar_prepare_data.py`: each field is one of its flags.
 
     Raises:
-      InputError: a value lies outside its range.
+      InputError: a value is outside its range.
     """
 
     dataset_name: str = option("cifar10", "{datasets}, or a name of your own.", check=_plain_name)
     output_dir: str = option(
         "data",
-        "Folder under which <dataset>/<noise> and <dataset>/val go; with --records the folder "
-        "itself.",
+        "Folder in which <dataset>/<noise> and <dataset>/val are created; with --records, the "
+        "folder to create.",
     )
     source: str | None = option(
         None,
-        "A path, read as one of the following, or the name of one, a colon and what it reads; the "
-        "digits need none.\n{sources}",
+        "A path, which is read as one of the following kinds, or the name of a kind, a colon and "
+        "what it reads; not needed for the digits.\n{sources}",
     )
     noise_type: str = option(
         "uniform",
@@ -55,7 +55,7 @@ class PrepareConfig:
         check=at_least(1),
     )
     num_trusted: int = option(
-        0, "Mark this many training images, chosen at random, as trusted.", check=at_least(0)
+        0, "Mark this many randomly chosen training images as trusted.", check=at_least(0)
     )
     image_size: int | None = option(None, "Your own images: pixels per side, by default 32.")
     test_share: float = option(
@@ -83,7 +83,7 @@ class PrepareConfig:
         check(fits, rule, noise_type=self.noise_type, noise_file=self.noise_file)
 
     def own_options(self) -> sources.Options:
-        """How a data set of the user's own is read."""
+        """How your own data are read."""
         return sources.Options(
             self.image_size, self.test_share, self.skip_bad, self.seed, self.label_column
         )
@@ -92,8 +92,9 @@ class PrepareConfig:
     def train_folder(self) -> pathlib.Path:
         """<output_dir>/<dataset>/<noise>.
 
-        The noise is "0.4" for the release's, which is uniform, "pair_0.4" for another type, what
-        the file of labels is called, and "given" if none is added to the user's own data.
+        <noise> is "0.4" for the release's noise, which is uniform, "pair_0.4" for another type, the
+        name of the key or file for labels from a file, and "given" if no noise is added to your own
+        data.
         """
         name = f"{self.noise_fraction:g}"
         if self.noise_file is not None:
@@ -106,4 +107,5 @@ class PrepareConfig:
 
     @property
     def test_folder(self) -> pathlib.Path:
+        """<output_dir>/<dataset>/val."""
         return pathlib.Path(self.output_dir) / self.dataset_name / "val"

@@ -1,4 +1,4 @@
-"""TFRecords in the layout of the 2018 release, and the images (or rows) read back from them."""
+"""Writes and reads TFRecords of images (or rows of features) in the 2018 release's layout."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from mentornet.datasets.catalog import DatasetInfo
 from mentornet.datasets.images import EncodedImages, Shape
 from mentornet.datasets.sources import UNKNOWN
 
-MAX_IN_MEMORY = 2**28  # Bytes; larger sets of images are read as they are needed.
+MAX_IN_MEMORY = 2**28  # Bytes; larger sets of images are read when they are needed.
 _CHUNK = 256
 _CHECKSUM = 4  # Bytes after each record of a TFRecord file,
-_FRAME = 16  # and all that are not the record: length, its checksum, the record's checksum.
+_FRAME = 16  # and all bytes around a record: its length, and the checksums of length and record.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Examples:
     """The records of one split.
 
     Attributes:
-      images: uint8 [n, height, width, 3], or rows of features, float32 [n, num_features]; or
-        where they lie if that were more than 256 MiB.
+      images: uint8 [n, height, width, 3], or rows of features, float32 [n, num_features]; if they
+        would take more than 256 MiB, only their positions in the files.
       image_shape: (height, width, 3), or (num_features,).
-      labels: int64 [n], the labels given (perhaps wrong).
+      labels: int64 [n], the given labels (possibly wrong).
       clean_labels: int64 [n], -1 where not recorded.
       ids: int64 [n], stable across noise settings; the position in the split where not recorded.
-      trusted: bool [n], whether the sample was marked as one whose clean label may be used.
+      trusted: bool [n], whether the sample is marked as one whose clean label may be used.
     """
 
     images: tf.Tensor | EncodedImages
@@ -49,7 +49,7 @@ class Examples:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> Examples:
-        """The samples at `indices`, int [m], and nothing of the others."""
+        """The samples at `indices`, int [m]."""
         if isinstance(self.images, EncodedImages):
             images = self.images.take(indices)
         else:
@@ -68,10 +68,10 @@ def write_records(
     samples: np.ndarray,
     features: dict[str, np.ndarray],
 ) -> None:
-    """Writes PNG-encoded examples, or rows, under a temporary name until the file is complete.
+    """Writes PNG-encoded images, or rows, under a temporary name until the file is complete.
 
     Args:
-      path: the file to make.
+      path: the file to create.
       samples: images uint8 [n, height, width, 3], or rows of features float32 [n, num_features].
       features: int64 [n] each, under the record's key.
 
@@ -89,7 +89,7 @@ def write_records(
                 feature["image/encoded"] = _bytes(data)
                 feature["image/format"] = _bytes(kind)
                 example = tf.train.Example(features=tf.train.Features(feature=feature))
-                # Without `deterministic` equal records differ in their bytes, and checksums lie.
+                # Otherwise equal records could differ in their bytes and checksums.
                 writer.write(example.SerializeToString(deterministic=True))
     except tf.errors.OpError as error:
         raise InputError(f"{path} cannot be written: {error.message}") from None
@@ -143,9 +143,9 @@ def read_examples(data_dir: str, info: DatasetInfo, split: str) -> Examples:
       split: "train" or "test".
 
     Raises:
-      InputError: missing files, a truncated or corrupt record, an image that cannot be decoded,
-        images or rows of different sizes, or a label outside 0..num_classes-1; file and record are
-        named.
+      InputError: files are missing, a record is truncated or corrupt, an image cannot be decoded,
+        images or rows differ in size, or a label is outside 0..num_classes-1; the message names
+        file and record.
     """
     files = find_files(data_dir, info.name, split)
     versions = tuple(map(images.version_of, files))
@@ -179,7 +179,7 @@ def read_examples(data_dir: str, info: DatasetInfo, split: str) -> Examples:
     num_bytes = len(encoded) * int(np.prod(image_shape)) * (4 if len(image_shape) == 1 else 1)
     pixels: tf.Tensor | EncodedImages = encoded
     if num_bytes <= MAX_IN_MEMORY:
-        with tf.device("CPU:0"):  # The whole data set stays in the host's memory.
+        with tf.device("CPU:0"):  # Keeps the whole data set in the host's memory.
             pixels = images.decode_all(encoded, image_shape, where)
     clean_labels = columns["image/class/clean_label"]
     trusted = columns["image/trusted"] == 1
@@ -199,7 +199,7 @@ class _Locator:
 
 
 def _read_file(file: str, info: DatasetInfo) -> dict[str, np.ndarray]:
-    """The columns of one file; of the images only where they lie and what size they claim."""
+    """The columns of one file; for images only their positions and the sizes they claim."""
     integer = tf.io.FixedLenFeature([], tf.int64, default_value=UNKNOWN)
     features = {
         "image/encoded": tf.io.FixedLenFeature([], tf.string, default_value=""),
@@ -222,7 +222,7 @@ def _read_file(file: str, info: DatasetInfo) -> dict[str, np.ndarray]:
         try:
             parsed = tf.io.parse_example(chunk, features)
         except (tf.errors.InvalidArgumentError, UnicodeDecodeError):
-            # TensorFlow puts the record into its message, which must then be UTF-8.
+            # TensorFlow puts the record in its message, which fails if that is not UTF-8.
             raise InputError(f"{file}, {_first_unparsable_record(chunk, record)}") from None
         columns = {key: value.numpy() for key, value in parsed.items()}
         serialized, encoded = chunk.numpy(), columns.pop("image/encoded")

@@ -1,4 +1,4 @@
-"""Losses of samples whose clean label is known: the data a MentorNet is learned from."""
+"""Losses of samples with known clean labels: the data from which a MentorNet is learned."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from mentornet.students import registry
 
 
 def choose(examples: records.Examples, num_samples: int | None, seed: int) -> np.ndarray:
-    """Which samples are dumped.
+    """Selects the samples to dump.
 
-    If any sample is marked as trusted, the clean labels of all others stay unread; else every
-    sample whose clean label is recorded may be chosen.
+    If any sample is marked as trusted, the clean labels of all others are not read; otherwise every
+    sample whose clean label is recorded can be selected.
 
     Args:
       examples: a split.
-      num_samples: size of a random subset with as many samples of each given label as possible;
-        None for all.
+      num_samples: size of a random subset, in which given labels are as balanced as possible;
+        None selects all.
       seed: of the subset.
 
     Returns:
       Increasing positions, int [m].
 
     Raises:
-      InputError: there are no such samples, or fewer than asked for.
+      InputError: there are no such samples, or fewer than `num_samples`.
     """
     known = examples.trusted if examples.trusted.any() else examples.clean_labels >= 0
     candidates = np.flatnonzero(known)
@@ -58,9 +58,9 @@ def write_losses(
     num_samples: int | None = None,
     seed: int = 0,
 ) -> None:
-    """Writes rows "sample_id epoch noisy_label clean_label loss", as the release's csv files.
+    """Writes rows "sample_id epoch noisy_label clean_label loss", as in the release's csv files.
 
-    The student of the latest checkpoint is in evaluation mode and images are not augmented.
+    The student of the latest checkpoint runs in evaluation mode, and images are not augmented.
     (The release's function for this was never published.)
 
     Args:
@@ -71,7 +71,8 @@ def write_losses(
       num_samples, seed: see `choose`.
 
     Raises:
-      InputError: no checkpoint, no samples with a clean label, or the file cannot be written.
+      InputError: there is no checkpoint or no sample with a clean label, or the file cannot be
+        written.
     """
     check(batch_size >= 1, "`batch_size` must be at least 1.", batch_size=batch_size)
     prefix = find_latest(checkpoint_dir)

@@ -1,4 +1,4 @@
-"""Trained students in formats that other programs read."""
+"""Exports trained students in formats that other programs read."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from mentornet.students.tf1_checkpoints import restore_tf1_student, save_tf1_stu
 
 @dataclasses.dataclass(frozen=True)
 class TrainedStudent:
-    """A student, restored, and what is known of its training.
+    """A restored student, with information about its training.
 
     Attributes:
       model: float32 [batch, height, width, channels], images as `preprocess` returns them, or
         rows of features [batch, num_features], to float32 logits [batch, classes].
       image_shape: (height, width, channels), or (num_features,).
-      class_names: one per class; their numbers where nothing names them.
+      class_names: one per class; the class numbers if no names are known.
       global_step: number of updates.
       standardization: of the images, see `datasets.augmentation.standardize`.
     """
@@ -49,7 +49,7 @@ class TrainedStudent:
     standardization: str = "image"
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
-        """What the evaluation job does to uint8 images or features before the student sees them."""
+        """Preprocesses uint8 images, or features, as the evaluation job does."""
         return standardize(images, self.standardization)
 
 
@@ -64,11 +64,12 @@ def load_trained(
 
     Args:
       checkpoint: a checkpoint's prefix, or a run's train_log_dir (its latest checkpoint).
-      studentnet, dataset_name: what a checkpoint of the release holds; ours say it themselves.
+      studentnet, dataset_name: for checkpoints of the release, which do not record them.
       data_dir: records whose manifest names the classes; by default the run's.
 
     Raises:
-      InputError: there is no checkpoint, it cannot be read, or the release's is not described.
+      InputError: there is no checkpoint, it cannot be read, or it is the release's and
+        `studentnet` or `dataset_name` is missing.
     """
     prefix = checkpoint if is_prefix(checkpoint) else find_latest(checkpoint)
     step = checkpoint_step(prefix)
@@ -108,14 +109,14 @@ def _load_of_release(
 
 
 def _class_names(run: dict[str, Any], data_dir: str | None) -> tuple[str, ...]:
-    """The classes' names by the manifest, else by what is known of the data set, else numbers."""
+    """Class names from the manifest, else those of a known data set, else class numbers."""
     name, num_classes = run["dataset_name"], run["num_classes"]
     try:
         names = dataset_info(name, data_dir or run["data_dir"]).class_names
     except InputError:
         if data_dir is not None:
             raise
-        # The run's records are gone or lie on another machine.
+        # The run's records were removed, or are on another machine.
         names = KNOWN[name].class_names if name in KNOWN else ()
     if not names:
         print("WARNING: class names are unknown; class numbers are used instead.", flush=True)
@@ -172,7 +173,7 @@ def _write_onnx(trained: TrainedStudent, output: pathlib.Path) -> None:
 
 
 def _whole(output: pathlib.Path, write: Callable[[str], None]) -> None:
-    """Writes a file under a temporary name of the same ending beside it, then renames it."""
+    """Writes a file under a temporary name with the same suffix, then renames it."""
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f".{os.getpid()}.{output.name}")
     write(str(temporary))
@@ -186,7 +187,7 @@ _WRITERS = {
     "saved_model": _write_saved_model,
     "onnx": _write_onnx,
 }
-_ENDINGS = {"keras": ".keras", "onnx": ".onnx"}  # The others are folders.
+_ENDINGS = {"keras": ".keras", "onnx": ".onnx"}  # The other formats are folders.
 
 
 def export(trained: TrainedStudent, output: str, file_format: str) -> None:
@@ -194,17 +195,17 @@ def export(trained: TrainedStudent, output: str, file_format: str) -> None:
 
     Args:
       trained: see `load_trained`.
-      output: a folder for "tf1" and "saved_model", a file for the others. The classes' names are
-        written beside what is not "tf1": `class_names.json` in the folder, or
-        `<file without its ending>.class_names.json`.
+      output: a folder for "tf1" and "saved_model", a file for the others. Except for "tf1", the
+        class names are written as well, to `class_names.json` in the folder or to
+        `<file without its suffix>.class_names.json`.
       file_format: "tf1", a checkpoint that the release's cifar_eval.py restores; "keras", the
-        network from preprocessed images to logits, of Keras' own layers; "saved_model" and "onnx",
-        from uint8 images [n, height, width, channels], or features float32 [n, num_features], to
-        float32 probabilities [n, classes].
+        network from preprocessed images to logits, of built-in Keras layers; "saved_model" and
+        "onnx", from uint8 images [n, height, width, channels], or features float32
+        [n, num_features], to float32 probabilities [n, classes].
 
     Raises:
-      InputError: the format is unknown, `output` does not end as it must or cannot be written,
-        the release does not have the student, or a package is missing.
+      InputError: the format is unknown, `output` has the wrong suffix or cannot be written, the
+        release does not have the student, or a package is missing.
     """
     rule = f"`format` must be one of {', '.join(_WRITERS)}."
     check(file_format in _WRITERS, rule, format=file_format)

@@ -29,7 +29,7 @@ from mentornet.students.tf1_checkpoints import restore_tf1_student
 
 
 class _Job:
-    """The evaluation job's state: what was evaluated, and the student that was built last."""
+    """The evaluation job's state: the rows written so far, and the last student built."""
 
     def __init__(self, config: EvalConfig) -> None:
         self._config = config
@@ -52,7 +52,7 @@ class _Job:
 
     @staticmethod
     def _by_step(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        # A checkpoint that could not be read at first is evaluated after a later one.
+        # A checkpoint that could not be read at first may be evaluated after a later one.
         return sorted(rows, key=lambda row: row["step"])
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class _Job:
         self._rows_writer.close()
 
     def new_checkpoints(self) -> list[str]:
-        """Checkpoints that were not evaluated yet, oldest first."""
+        """Checkpoints that have not been evaluated yet, oldest first."""
         done = {row["step"] for row in self.rows} | self._gone
         paths = checkpoint_paths(self._config.checkpoint_dir)
         return [path for path in paths if checkpoint_step(path) not in done]
@@ -71,7 +71,7 @@ class _Job:
             print(message, flush=True)
 
     def evaluate(self, prefix: str) -> None:
-        """Evaluates one checkpoint, unless it is deleted or damaged meanwhile."""
+        """Evaluates one checkpoint, unless it turns out to be deleted or damaged."""
         step = checkpoint_step(prefix)
         try:
             self._restore(prefix)
@@ -102,7 +102,7 @@ class _Job:
         for name in ("studentnet", "dataset_name"):
             asked = getattr(self._config, name)
             if asked is not None and asked != run[name]:
-                told = f"WARNING: --{name}={asked} is ignored: the checkpoint's is {run[name]}."
+                told = f"WARNING: --{name}={asked} is ignored: the checkpoint has {run[name]}."
                 self.say_once(told)
         if self._examples is None:
             info = dataset_info(run["dataset_name"], self._config.data_dir)
@@ -124,7 +124,7 @@ class _Job:
         try:
             return read_run_config(prefix)
         except KeyError:
-            # A student of the release: its checkpoint says nothing of itself, so the flags decide.
+            # A student of the release: its checkpoint does not describe it, so the flags must.
             config = self._config
             names = {"studentnet": config.studentnet, "dataset_name": config.dataset_name}
             if None in names.values():
@@ -133,7 +133,7 @@ class _Job:
             return names
 
     def finished(self) -> bool:
-        """Whether the last step of the run was evaluated, by this process or one before."""
+        """Whether the last step of the run has been evaluated, by this or an earlier process."""
         if not self.rows:
             return False
         paths = checkpoint_paths(self._config.checkpoint_dir)
@@ -143,7 +143,7 @@ class _Job:
         return self.rows[-1]["step"] == self._max_number_of_steps
 
     def summarize(self) -> None:
-        """Prints the last and best accuracy and the classes, and writes summary.json."""
+        """Prints the last and best accuracy and those of the classes, and writes summary.json."""
         if not self.rows:
             print("Nothing was evaluated.", flush=True)
             return
@@ -176,11 +176,11 @@ def run(
 ) -> None:
     """Evaluates each checkpoint of a folder exactly once, waiting for new ones.
 
-    Stops after the run's last step was evaluated, after `timeout_secs` without a new checkpoint,
-    or, with `run_once`, after what is there now. Steps in eval.jsonl are not evaluated again.
+    Stops after evaluating the run's last step, after `timeout_secs` without a new checkpoint, or,
+    with `run_once`, after the existing checkpoints. Steps in eval.jsonl are not evaluated again.
 
     Args:
-      config: what to watch.
+      config: the job.
       clock: returns seconds; replaced in tests.
       sleep: likewise.
 

@@ -1,4 +1,4 @@
-"""Which samples are mislabelled, from what runs remember of each sample."""
+"""Finds mislabelled samples from the sample histories of runs."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from mentornet.runs.layout import CONFIG_FILE, TRAIN_FOLDER
 from mentornet.weighting import history, noise_rate
 from mentornet.weighting.noise_rate import NoiseRate
 
-# The columns of the history from which labels are scored.
+# The history's columns that scoring needs.
 _NEEDED = ("num_seen", "mean_loss", "mean_weight", "prediction")
-_REMEMBERED = 20  # Visits from which the decayed columns are made, about.
+_REMEMBERED = 20  # Approximate number of visits that the decayed columns reflect.
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelScores:
-    """What is known of each sample, in the order of the records.
+    """Scores and statistics of each sample, in the order of the records.
 
     Attributes:
       info, examples: the training split.
-      score: float64 [n] in 0..1, higher for labels that are more likely wrong; 0 for samples that
-        no step saw.
-      suggested: int64 [n], the label that the student predicted last; of suspects the last that
-        was not the given one.
+      score: float64 [n] in 0..1, higher for labels that are more likely to be wrong; 0 for samples
+        that no step saw.
+      suggested: int64 [n], the last label that the student predicted; for suspects, the last one
+        other than the given label.
       mean_weight, mean_loss: float64 [n], see `mentornet.history`.
       noise: estimated share of wrong labels.
-      paths: id -> file, for data made from files; else empty.
+      paths: id -> file, for data made from files; otherwise empty.
     """
 
     info: DatasetInfo
@@ -50,7 +50,7 @@ class LabelScores:
 
     @property
     def order(self) -> np.ndarray:
-        """Positions of the samples, the most suspicious first."""
+        """Positions of the samples, most suspicious first."""
         return np.argsort(-self.score, kind="stable")
 
     @property
@@ -77,10 +77,10 @@ def train_folder(run_dir: str) -> pathlib.Path:
 
 
 def read_run(run_dir: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Configuration of a run, and its history's columns, float64 [n] by name.
+    """The configuration of a run, and its history's columns by name, float64 [n].
 
     Raises:
-      InputError: the folder holds no run with a history, or a column that is needed is missing.
+      InputError: the folder holds no run with a history, or a required column is missing.
     """
     folder = train_folder(run_dir)
     config = json.loads((folder / CONFIG_FILE).read_text())
@@ -99,15 +99,16 @@ def estimate_noise_rate(
     histories: Sequence[Mapping[str, np.ndarray]],
     visits: noise_rate.Visits | None = None,
 ) -> NoiseRate:
-    """Share of wrong labels: that of the trusted samples, where there are any.
+    """Share of wrong labels: that among the trusted samples, if there are any.
 
-    Else from the visits, or from decayed losses if a history has none (`noise_rate`).
+    Otherwise it is estimated from the visits, or from decayed losses if a history has no visits
+    (see `noise_rate`).
 
     Args:
       examples: the training split.
       num_classes: number of classes.
       histories: columns of each run's history, by name.
-      visits: these, if they are pooled already.
+      visits: the visits of all runs, if they are already pooled.
     """
     if examples.trusted.any():
         trusted = examples.take(np.flatnonzero(examples.trusted))
@@ -120,9 +121,10 @@ def estimate_noise_rate(
 
 
 def _never_forgets(columns: Mapping[str, np.ndarray]) -> bool:
-    """Whether the columns without forgetting know no less than those that forget.
+    """Whether the undecayed columns cover at least the visits that the decayed columns reflect.
 
-    A run that an earlier version began has counted its later visits only, one that it ended none.
+    A run started with an earlier version has counted only its later visits in them, and a run
+    completed with an earlier version none.
     """
     counted = columns.get("num_counted", np.zeros(1))
     return bool(np.all(counted >= np.minimum(columns["num_seen"], _REMEMBERED)))
@@ -131,16 +133,16 @@ def _never_forgets(columns: Mapping[str, np.ndarray]) -> bool:
 def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScores:
     """Ranks the training samples of runs on the same data; scores and means are averaged.
 
-    The score is that of `noise_rate.label_scores`. Where a run is of a version without the columns
-    for it, it is 1 - exp(-mean loss) in all of them: one minus the (geometric) mean of the
-    probability that the student gave the label over its last twenty or so passes.
+    The score is that of `noise_rate.label_scores`. If any run is of a version without the columns
+    for it, the score is 1 - exp(-mean loss) for all runs: one minus the geometric mean of the
+    probability that the student gave the label over about its last twenty epochs.
 
     Args:
-      run_dirs: of runs with --record_sample_weights.
-      data_dir: the training records, by default where the first run found them.
+      run_dirs: folders of runs with --record_sample_weights.
+      data_dir: the training records, by default those of the first run.
 
     Raises:
-      InputError: a folder holds no such run, or the runs saw different labels.
+      InputError: a folder holds no such run, or the runs had different labels.
     """
     runs = [read_run(run_dir) for run_dir in run_dirs]
     info, examples, folder = read_labels([config for config, _ in runs], run_dirs, data_dir)
@@ -159,7 +161,7 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
     predicted = histories[0]["prediction"].astype(np.int64)
     paths = read_paths(folder)
     scores = LabelScores(info, examples, score, predicted, mean_weight, mean_loss, noise, paths)
-    if visits:  # A memorised label is predicted, too; what was predicted before is of use.
+    if visits:  # Once a label is memorised it is predicted; earlier predictions are informative.
         suggested = predicted.copy()
         suggested[scores.suspects] = visits.other_class[scores.suspects]
         scores = dataclasses.replace(scores, suggested=suggested)
@@ -172,7 +174,7 @@ def read_labels(
     """The training split of runs on the same labels, and its folder.
 
     Raises:
-      InputError: the runs saw different labels, or those of `data_dir` are others.
+      InputError: the runs had different labels, or those of `data_dir` differ from them.
     """
     hashes = {config["data_sha256"] for config in configs}
     check(len(hashes) == 1, "The runs must have been trained on the same labels.", runs=run_dirs)
@@ -185,11 +187,11 @@ def read_labels(
 
 
 def detection_quality(scores: LabelScores) -> list[dict[str, Any]]:
-    """How well the scores find the labels that are wrong, overall and by given class.
+    """How well the scores find the wrong labels, overall and per given class.
 
     Returns:
-      Rows "class", "samples", "wrong", "auc", "average_precision", and "precision", "recall" of
-      the suspects; a value that is not defined is None. Empty if no clean label is known.
+      Rows with "class", "samples", "wrong", "auc", "average_precision", and "precision" and
+      "recall" of the suspects; undefined values are None. Empty if no clean label is known.
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -224,12 +226,12 @@ def detection_quality(scores: LabelScores) -> list[dict[str, Any]]:
 
 
 def confusion(scores: LabelScores) -> np.ndarray:
-    """Of each given class, the shares of the suggested ones.
+    """For each given class, the shares of the suggested classes.
 
-    Samples that are not suspect count as right.
+    Samples that are not suspects count as correctly labelled.
 
     Returns:
-      float64 [classes given, classes suggested]; rows sum to 1, or to 0 without a sample.
+      float64 [given class, suggested class]; rows sum to 1, or to 0 for a class without samples.
     """
     classes = scores.info.num_classes
     counts = np.zeros((classes, classes))

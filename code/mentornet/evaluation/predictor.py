@@ -28,7 +28,7 @@ class Predictor:
 
     Args:
       student: the network.
-      standardization: what it takes, see `datasets.augmentation.standardize`.
+      standardization: of its inputs, see `datasets.augmentation.standardize`.
       test_time_augmentation: whether logits are averages over `datasets.augmentation.views`.
     """
 
@@ -51,10 +51,10 @@ class Predictor:
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), logits
 
     def __call__(self, examples: records.Examples, batch_size: int) -> Predictions:
-        """Predicts every sample of a split, in its order.
+        """Predicts every sample of a split, in order.
 
         Raises:
-          InputError: features are to be averaged over views.
+          InputError: `test_time_augmentation` is on for features.
         """
         rule = "`test_time_augmentation` must be off for features."
         fits = not self._averages or len(examples.image_shape) == 3

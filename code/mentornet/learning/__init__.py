@@ -1,1 +1,1 @@
-"""Learning a MentorNet: curricula, training rows, teaching, quality."""
+"""Learning a MentorNet: curricula, their training rows, the training, its quality."""

@@ -1,8 +1,8 @@
 """Predefined curricula: the target weight v* of a sample (NumPy only).
 
-Each is a function of the features [n, 4], loss, loss minus its moving average, label, epoch
-percentage, and of gamma (None is the curriculum's own). Formulas as the 2018 release has them;
-sources of the ideas stand with each. A function that sees more names all its columns in an
+Each is a function of gamma (None means its default) and of the features [n, 4]: loss, loss minus
+its moving average, label, epoch percentage. The formulas are those of the 2018 release; each
+docstring gives the source of the idea. A function with more features names all its columns in an
 attribute `features` (`mentornet.features`).
 """
 
@@ -24,7 +24,7 @@ def _columns(features: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def baseline(features: np.ndarray, gamma: float | None = None) -> np.ndarray:
-    """Every sample weighs 1."""
+    """Every sample has weight 1."""
     del gamma
     return np.ones(len(features))
 
@@ -65,9 +65,10 @@ def mentornet_pd(features: np.ndarray, gamma: float | None = None) -> np.ndarray
 def active_bias(features: np.ndarray, gamma: float | None = None) -> np.ndarray:
     """(1 + deviation of the sample's past losses / gamma) / 2, at most 1; gamma 1 by default.
 
-    Samples on which the student is undecided count most (Chang et al. 2017, SGD-WPV). As there, one
-    of deviation gamma weighs twice one that never changes; unlike there, no more than that, since
-    weights end at 1, and the deviation is the loss's.
+    Samples on which the student is undecided count most (Chang et al. 2017, SGD-WPV). As in the
+    paper, a sample with deviation gamma has twice the weight of one that never changes. Unlike in
+    the paper, this is the maximum, since weights are at most 1, and the deviation is that of the
+    loss.
     """
     deviation = np.sqrt(np.asarray(features, np.float64)[:, 4])
     return np.minimum(1, (1 + deviation / (1 if gamma is None else gamma)) / 2)
@@ -90,9 +91,9 @@ CURRICULA: dict[str, Curriculum] = {
 
 
 def find(name: str) -> Curriculum:
-    """A predefined curriculum, or a user's own as "module:function".
+    """A predefined curriculum, or your own as "module:function".
 
-    The release calls its functions `vstar_<curriculum>`, which is understood, too.
+    The release's function names, `vstar_<curriculum>`, are accepted as well.
 
     Raises:
       InputError: the name is unknown, or there is no such module or function.
@@ -120,10 +121,10 @@ def targets(name: str, features: np.ndarray, gamma: float | None) -> np.ndarray:
 
 
 def feature_names(name: str) -> tuple[str, ...]:
-    """The inputs of curriculum `name`: the release's four, or what its function names.
+    """The features of curriculum `name`: the release's four, or those that its function names.
 
     Raises:
-      InputError: see `find`; or a further feature is none of `mentornet.features.FURTHER`.
+      InputError: see `find`; or an additional feature is not in `mentornet.features.FURTHER`.
     """
     names = tuple(getattr(find(name), "features", RELEASE))
     unknown = [n for n in check_names(names)[len(RELEASE) :] if n not in FURTHER]
@@ -133,13 +134,13 @@ def feature_names(name: str) -> tuple[str, ...]:
 
 
 def draw(names: tuple[str, ...], count: int, seed: int) -> np.ndarray:
-    """Rows of the release's grid, without replacement; further features are sampled from their own.
+    """Draws rows of the release's grid without replacement, and additional features from theirs.
 
     Returns:
       float32 [count, len(names)].
 
     Raises:
-      InputError: more rows than the grid has.
+      InputError: `count` exceeds the grid's number of rows.
     """
     rows = grid()
     rule = f"`sample_size` must lie in 10..{len(rows)}, the rows of the grid."

@@ -1,4 +1,4 @@
-"""How well learned weights tell clean from corrupted samples, beside two simple references."""
+"""How well learned weights separate clean from corrupted samples, and two simple baselines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Quality:
-    """Area under the ROC curve, and log loss in nats, of telling clean from corrupted."""
+    """Area under the ROC curve, and log loss in nats, for clean versus corrupted samples."""
 
     auc: float
     log_loss: float
@@ -30,7 +30,7 @@ def _quality(targets: np.ndarray, probabilities: np.ndarray, scores: np.ndarray)
 
 
 def _loss_threshold(loss: np.ndarray, targets: np.ndarray) -> tuple[float, float, float]:
-    """The threshold with the most hits, and the share of clean samples up to it and above."""
+    """The most accurate threshold, and the shares of clean samples up to and above it."""
     order = np.argsort(loss)
     below = np.cumsum(targets[order])
     hits = below + np.cumsum((1 - targets[order])[::-1])[::-1] - (1 - targets[order])
@@ -46,15 +46,15 @@ def compare(
     test: tuple[np.ndarray, np.ndarray],
     weights: np.ndarray,
 ) -> dict[str, Quality]:
-    """Judges weights on held-out rows against references fitted to the training rows.
+    """Compares weights on held-out rows with baselines fitted to the training rows.
 
     Args:
-      train, test: features float32 [n, 4] and targets [n], 1 for clean; both kinds in both.
+      train, test: features float32 [n, 4] and targets [n], 1 for clean; each must have both kinds.
       weights: float32 [len(test)], the MentorNet's for `test`.
 
     Returns:
-      By name: the MentorNet; the loss alone (its log loss is that of the single threshold with the
-      most hits); logistic regression on loss, difference and epoch.
+      By name: the MentorNet; the loss alone (its log loss is that of the single most accurate
+      threshold); logistic regression on loss, difference and epoch.
     """
     from sklearn import linear_model, pipeline, preprocessing
 
@@ -75,7 +75,7 @@ def compare(
 
 
 def report(mentor: MentorNet, train: Rows, test: Rows) -> dict[str, Quality]:
-    """Prints and returns how well weights tell clean from corrupted held-out samples."""
+    """Prints and returns how well weights separate clean from corrupted held-out samples."""
     import tensorflow as tf
 
     for name, (_, targets) in (("tr.npz", train), ("ts.npz", test)):

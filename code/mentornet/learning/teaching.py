@@ -1,4 +1,4 @@
-"""Teaching a MentorNet its targets."""
+"""Trains a MentorNet on its targets."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from mentornet.weighting.mentor import MentorNet
 _STEPS_PER_REPORT = 500
 _STEPS_PER_CHOICE = 25
 _MAX_GRADIENT_NORM = 5.0
-_WEIGHT_DECAY = 0.1  # Of learn_noisy: with it 100 rows of the digits' losses rank like the losses.
+_WEIGHT_DECAY = 0.1  # In learn_noisy: makes weights learned from 100 rows rank like the losses.
 
 # Settings with which a curriculum is learned in seconds, whatever the seed.
 DEFAULTS: dict[str, Any] = {"num_steps": 3000, "batch_size": 512, "learning_rate": 0.05}
 
 
 def initial_mentornet(num_labels: int, seed: int, features: tuple[str, ...] = RELEASE) -> MentorNet:
-    """A MentorNet from which learning does not depend on luck.
+    """A MentorNet with initial values from which learning succeeds whatever the seed.
 
-    One LSTM cell starts on the difference, the other on difference and loss, both with an open
-    input gate whose kernel is 0. Learning leaves that kernel at 0, so that a cell state is a
-    monotone function of a line through (loss, difference) and stays flat outside the data,
-    where a gate of its own could fold it back.
+    One LSTM cell starts with the difference as its input, the other with difference and loss, both
+    with an open input gate whose kernel is 0. Training keeps that kernel at 0, so that a cell state
+    is a monotone function of a linear combination of (loss, difference) and stays flat outside the
+    data, where a trained gate could bend it back.
     """
     mentor = MentorNet(num_labels, seed, features)
     for way, column, bias in (("fw", (0.0, 1.0), 0.0), ("bw", (0.1, -1.0), 0.5)):
@@ -42,22 +42,22 @@ def initial_mentornet(num_labels: int, seed: int, features: tuple[str, ...] = RE
 
 
 class Learner:
-    """A MentorNet and the steps that teach it: Adam, the gradient's norm clipped at 5.
+    """Trains a MentorNet with Adam, with the norm of the gradient clipped at 5.
 
     The loss is cross entropy if all targets are 0 or 1, else squared error (as in the release).
-    Unlike the release, the epoch embedding is trained and the learning rate falls to 0 as a
-    cosine; with its staircase some runs end on a dead network.
+    Unlike in the release, the epoch embedding is trained and the learning rate follows a cosine to
+    0; with the release's staircase some runs end with a dead network.
 
     Args:
-      rows: what it learns from, see `Rows`.
-      num_steps: updates in all.
+      rows: the training rows, see `Rows`.
+      num_steps: total number of updates.
       batch_size: rows per update, drawn with replacement.
       learning_rate: the initial one.
       seed: of the initial weights and of the batches.
       num_labels: rows of the label embedding.
       features: names of the columns of the rows' features.
       weight_decay: decoupled from the gradient, times the learning rate.
-      start: learn further from a copy of this MentorNet, not from the initial weights.
+      start: continue from a copy of this MentorNet instead of from initial values.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Learner:
         self.squared_error = tf.function(self._squared_error, reduce_retracing=True)
 
     def run(self, count: int) -> int:
-        """Makes `count` updates and returns the number of all so far.
+        """Makes `count` updates and returns the number of all updates so far.
 
         Raises:
           InputError: the loss is not finite.
@@ -101,7 +101,7 @@ class Learner:
 
     def _steps(self, count: tf.Tensor) -> tf.Tensor:
         features, targets = self._rows
-        # Of a cell's kernel, the input gate's column stays 0 (see initial_mentornet).
+        # The input gate's column of a cell's kernel stays 0 (see initial_mentornet).
         trained_columns = tf.constant([0.0, 1.0, 1.0, 1.0])
         variables, loss = self.mentor.trainable_variables, 0.0
         for _ in tf.range(count):
@@ -153,13 +153,12 @@ def learn(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> Mentor
 
 
 def learn_noisy(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> MentorNet:
-    """Learns targets that the features decide only in part, such as a dump's.
+    """Learns targets that the features determine only in part, such as a dump's.
 
-    A few hundred trusted samples are memorised within a few hundred steps. Weight decay and the
-    choice of the weights with the smallest loss on a fifth of the training rows, set aside, are
-    against that.
+    A few hundred trusted samples would be memorised within a few hundred steps. Weight decay and
+    early stopping (by the loss on a fifth of the training rows, set aside) prevent that.
 
-    Args, returns and raises as `learn`.
+    Args, returns and raises: see `learn`.
     """
     part = len(train[0]) // 5
     held_back = train[0][:part], train[1][:part]
@@ -182,10 +181,10 @@ def learn_noisy(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> 
 
 
 def relearn(mentor: MentorNet, dump: np.ndarray, percentile: float, seed: int) -> MentorNet:
-    """Learns a MentorNet further from a dump; see `mentornet.updates.MentorUpdates`.
+    """Trains a MentorNet further on a dump; see `training.updates.MentorUpdates`.
 
     Args:
-      mentor: where it starts from; it is left as it is.
+      mentor: the MentorNet to start from; it is not changed.
       dump: float64 [n, 5], see `training_rows.read_dump`.
       percentile: 0..100, see `training_rows.data_driven`.
       seed: of the order of the rows and of the batches.

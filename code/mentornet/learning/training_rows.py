@@ -1,4 +1,4 @@
-"""The rows a MentorNet learns from: drawn from a grid or read from a dump, written and read."""
+"""The rows from which a MentorNet is learned: drawn from a grid, or read from a dump."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TRAIN_SHARE = 0.8
 _COLUMNS = ("sample_id", "epoch", "noisy_label", "clean_label", "loss")
 
 
-# float32 features [n, 4] (loss, difference, label, epoch; further ones after them) and targets
+# float32 features [n, 4] (loss, difference, label, epoch, then additional ones) and targets
 # [n, 1] in 0..1.
 Rows = tuple[np.ndarray, np.ndarray]
 
@@ -32,16 +32,17 @@ def generate(
 
     Args:
       vstar_fn: name in `curricula.CURRICULA`, or "module:function".
-      vstar_gamma: its parameter, None for its own. (The release never passed it on.)
+      vstar_gamma: its parameter; None means its default. (The release ignored this flag.)
       sample_size: number of rows.
       seed: of the draw.
 
     Returns:
-      float32 features [sample_size, m], m being 4 if the curriculum names no further ones, and
+      float32 features [sample_size, m], with m = 4 unless the curriculum names additional ones, and
       targets [sample_size].
 
     Raises:
-      InputError: unknown curriculum, gamma not positive, or more rows than the grid has.
+      InputError: the curriculum is unknown, gamma is not positive, or there are fewer rows in the
+        grid.
     """
     rule = "`vstar_gamma` must be positive."
     check(vstar_gamma is None or vstar_gamma > 0, rule, vstar_gamma=vstar_gamma)
@@ -52,7 +53,8 @@ def generate(
 def read_dump(path: str) -> np.ndarray:
     """Reads a student's losses: rows "sample_id epoch noisy_label clean_label loss".
 
-    Space separated, as the release's csv files; columns after the fifth are ignored.
+    Columns are separated by spaces, as in the release's csv files; those after the fifth are
+    ignored.
 
     Args:
       path: the file.
@@ -62,8 +64,8 @@ def read_dump(path: str) -> np.ndarray:
 
     Raises:
       InputError: the file is missing or empty, a row lacks a column or holds no number, an epoch
-        lies outside 0..99, a loss is negative, or all labels are right or all wrong; the line is
-        named.
+        is outside 0..99, a loss is negative, or all labels are right or all wrong; the message
+        names the line.
     """
     rows = []
     try:
@@ -109,7 +111,7 @@ def data_driven(dump: np.ndarray, percentile: float) -> tuple[np.ndarray, np.nda
 
 
 def dump_folder(csv: str, percentile: int) -> str:
-    """The folder of a dump's rows, `<csv's name>_percentile_<p>`, as the release calls it."""
+    """The folder of a dump's rows, `<csv's name>_percentile_<p>`, as in the release."""
     return f"{pathlib.Path(csv).stem}_percentile_{percentile}"
 
 
@@ -148,7 +150,7 @@ def read_rows(path: pathlib.Path) -> Rows:
     """Reads float32 features [n, 4] (more if the file names more) and targets [n, 1].
 
     Raises:
-      InputError: the file is missing, is no .npz of these arrays, or holds values out of range.
+      InputError: the file is missing, is not an .npz file of these arrays, or has invalid values.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -177,7 +179,7 @@ def read_rows(path: pathlib.Path) -> Rows:
 
 
 def origin(path: pathlib.Path) -> tuple[bool, tuple[str, ...]]:
-    """Whether data_generator.py made a file from a student's losses, and its features' names."""
+    """Whether data_generator.py made a file from a student's losses; names of its features."""
     with np.load(path, allow_pickle=False) as file:
         known = dict(file)
     data_driven = str(known.get("vstar_fn", "")) == DATA_DRIVEN

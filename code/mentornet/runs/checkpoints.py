@@ -22,10 +22,10 @@ _CONFIG_KEY = "config/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def variables_of(model: keras.Model) -> dict[str, tf.Variable]:
-    """A model's variables under the network's names, whatever Keras' internals are.
+    """A model's variables by the network's own names, independent of Keras' internal structure.
 
-    Keras numbers layers without a name through the whole process (conv2d_7); here they are numbered
-    within the model, so that a model that was built later finds its variables again.
+    Keras numbers unnamed layers throughout a process (conv2d_7); here they are numbered within the
+    model, so that another instance of the model has the same names.
     """
     names: dict[str, dict[str, str]] = collections.defaultdict(dict)
     result = {}
@@ -47,13 +47,13 @@ def _averages(variables: dict[str, tf.Variable]) -> dict[str, tf.Variable]:
 class MovingAverage:
     """An exponential moving average of a network's parameters and moving statistics.
 
-    In its first steps the decay is (1 + step) / (10 + step), as tf.train.ExponentialMovingAverage
-    has it, which this wraps.
+    In the first steps the decay is (1 + step) / (10 + step), as in
+    tf.train.ExponentialMovingAverage, which this class wraps.
 
     Args:
       student: the network.
       decay: in 0..1.
-      global_step: the number of updates done.
+      global_step: the number of updates so far.
     """
 
     def __init__(self, student: keras.Model, decay: float, global_step: tf.Variable) -> None:
@@ -62,34 +62,34 @@ class MovingAverage:
         self.update()
 
     def update(self) -> None:
+        """Updates the averages after a step."""
         self._average.apply(self._variables.values())
 
     def state(self) -> dict[str, tf.Variable]:
-        """The averages under the names by which `restore_student` finds them."""
+        """The averages, by the names that `restore_student` uses."""
         return {name: self._average.average(v) for name, v in self._variables.items()}
 
 
 class Versioned(Protocol):
-    """State that may have been saved by another version."""
+    """State that another version may have saved."""
 
     def state(self) -> Mapping[str, tf.Variable]:
-        """What is saved, by name."""
+        """The variables to save, by name."""
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:
-        """Restores what was saved, possibly with names missing; InputError if it cannot."""
+        """Restores saved values, some of which may be missing; InputError if this is impossible."""
 
 
 class RunCheckpoint:
-    """The checkpoints of a training run: everything that the next step depends on.
+    """The checkpoints of a training run: everything on which the next step depends.
 
     Args:
       folder: the run's train_log_dir.
-      student: the StudentNet.
-      config: goes into each checkpoint as JSON, so that the evaluation job can rebuild the
-        student.
+      student: the student.
+      config: saved in each checkpoint as JSON, so that the evaluation job can rebuild the student.
       state: further variables by name.
-      max_to_keep: older checkpoints are deleted.
-      versioned: of `state`, the parts that can be restored from what another version saved.
+      max_to_keep: number of checkpoints to keep; older ones are deleted.
+      versioned: the parts of `state` that can be restored from another version's checkpoint.
     """
 
     def __init__(
@@ -117,10 +117,10 @@ class RunCheckpoint:
         self._global_step = state["global_step"]
 
     def save(self) -> None:
-        """Saves the state after the present step; complete or not at all.
+        """Saves the state after the current step, completely or not at all.
 
         Raises:
-          InputError: the disk is full or the folder cannot be written; older checkpoints stay.
+          InputError: the disk is full or the folder cannot be written; older checkpoints are kept.
         """
         step = int(self._global_step.numpy())
         try:
@@ -144,7 +144,7 @@ class RunCheckpoint:
         config = self._config.numpy()
         status = self._restored.restore(path)
         status.assert_existing_objects_matched().expect_partial()
-        self._config.assign(config)  # What runs now, not what an older version wrote of it.
+        self._config.assign(config)  # The current configuration, not an older version's.
         for part in self._versioned:
             part.restore(read_state(path, part.state()))
 
@@ -170,16 +170,16 @@ class RunCheckpoint:
 
 
 def state_key(name: str) -> str:
-    """The key in a checkpoint of a run's state of this name."""
-    escaped = name.replace(".", "..").replace("/", ".S")  # As TensorFlow does it.
+    """The key, in a checkpoint, of a run's state variable of this name."""
+    escaped = name.replace(".", "..").replace("/", ".S")  # TensorFlow's escaping.
     return f"state/{escaped}/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def read_state(prefix: str, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Those of a checkpoint's state that it holds, by name.
+    """The state variables of these names that a checkpoint holds, by name.
 
     Raises:
-      One of `READ_ERRORS`: it is gone or damaged.
+      One of `READ_ERRORS`: the checkpoint is missing or damaged.
     """
     reader = tf.train.load_checkpoint(prefix)
     keys = {name: state_key(name) for name in names}
@@ -196,10 +196,10 @@ def _read_list(folder: str) -> list[str] | None:
 
 
 def checkpoint_paths(folder: str) -> list[str]:
-    """The checkpoints of a run, oldest first: those its `checkpoint` file names.
+    """The checkpoints of a run, oldest first, as listed in its `checkpoint` file.
 
-    Where that file is missing or damaged, those whose files lie in the folder. The release's names
-    absolute paths: in a folder that was moved, the files of the same names.
+    If that file is missing or damaged, the checkpoints in the folder. The release's lists absolute
+    paths; if the folder was moved, the files of the same names in it are used.
     """
     listed = _read_list(folder)
     if listed is not None:
@@ -225,7 +225,7 @@ def checkpoint_step(prefix: str) -> int:
     """The global step in a checkpoint's name, `model.ckpt-<step>`.
 
     Raises:
-      InputError: the name does not end so.
+      InputError: the name does not end in -<step>.
     """
     step = prefix.rpartition("-")[2]
     check(step.isdecimal(), "A student's checkpoint must be named <name>-<step>.", name=prefix)
@@ -236,8 +236,8 @@ def read_run_config(prefix: str) -> dict[str, Any]:
     """The configuration of the run that wrote a checkpoint.
 
     Raises:
-      KeyError: the checkpoint holds no configuration (the release's do not).
-      One of `READ_ERRORS`: it is gone or damaged.
+      KeyError: the checkpoint holds no configuration (the release's checkpoints do not).
+      One of `READ_ERRORS`: it is missing or damaged.
     """
     reader = tf.train.load_checkpoint(prefix)
     if not reader.has_tensor(_CONFIG_KEY):
@@ -246,10 +246,10 @@ def read_run_config(prefix: str) -> dict[str, Any]:
 
 
 def restore_student(student: keras.Model, prefix: str) -> None:
-    """Restores the student alone from a run's checkpoint: its moving average, if the run keeps one.
+    """Restores only the student of a run's checkpoint; its moving average, if there is one.
 
     Raises:
-      One of `READ_ERRORS`: the checkpoint is gone, damaged or of another network.
+      One of `READ_ERRORS`: the checkpoint is missing, damaged or of another network.
     """
     variables = variables_of(student)
     checkpoint = tf.train.Checkpoint(student=variables)

@@ -1,4 +1,4 @@
-"""The names of a run's files; every one that the project writes there stands here."""
+"""The names of all files that the project writes into a run's folders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MENTORNET_FOLDER, _MENTORNET_NAME = "mentornet", "mentornet"
 LABELS_FILE = "labels.csv"
 LABELS_PAGE = "labels.html"
 
-# In the folder of a run that the launcher started: where training and evaluation write.
+# In the folder of a run started by the launcher: the folders of training and evaluation.
 TRAIN_FOLDER = "train"
 EVAL_FOLDER = "eval_val"
 
@@ -26,16 +26,16 @@ SUMMARY_FILE = "summary.json"
 
 
 def checkpoint_prefix(folder: str | pathlib.Path, step: int) -> pathlib.Path:
-    """The checkpoint of a step, without the endings of its files."""
+    """The prefix of the checkpoint of a step."""
     return pathlib.Path(folder) / f"{CHECKPOINT_NAME}-{step}"
 
 
 def mentornet_prefix(folder: str | pathlib.Path, step: int) -> pathlib.Path:
-    """The MentorNet that the update after a step made, without the endings of its files."""
+    """The checkpoint prefix of the MentorNet from the update after a step."""
     return pathlib.Path(folder) / _MENTORNET_FOLDER / f"{_MENTORNET_NAME}-{step}"
 
 
-# What a training run, and what reads it, writes below train_log_dir.
+# Files that training, and programs that read the run, write below train_log_dir.
 _WRITTEN = (
     CONFIG_FILE,
     METRICS_FILE,
@@ -52,7 +52,7 @@ _WRITTEN = (
 
 
 def remove(folder: str | pathlib.Path) -> None:
-    """Removes a run from its train_log_dir; files of other names stay.
+    """Deletes a run from its train_log_dir; files with other names are kept.
 
     Raises:
       OSError: a file cannot be removed.

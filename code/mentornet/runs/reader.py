@@ -1,4 +1,4 @@
-"""What finished runs say: their configuration, training rows and evaluations."""
+"""Reads finished runs: their configurations, training logs and evaluations."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class Result:
 
     @property
     def method(self) -> str:
+        """Name of the method, as in the report's tables."""
         precision = self.config.get("mixed_precision", "float32")
         return self._weighting + ("" if precision == "float32" else f", {precision}")
 
@@ -47,7 +48,7 @@ class Result:
 
     @property
     def setting(self) -> tuple[str, str, str, int, int]:
-        """Data set, noise (the folder's name), student, training images and steps."""
+        """Data set, noise (the folder's name), student, number of training images, steps."""
         config = self.config
         noise = pathlib.PurePath(config["data_dir"]).name
         size = config["num_examples"], config["max_number_of_steps"]
@@ -55,37 +56,41 @@ class Result:
 
     @property
     def last_step(self) -> int:
+        """The step of the last evaluation."""
         return self.evaluation[-1]["step"]
 
     @property
     def is_done(self) -> bool:
+        """Whether the run's last step was evaluated."""
         return self.last_step == self.config["max_number_of_steps"]
 
     @property
     def accuracies(self) -> np.ndarray:
+        """Accuracy of each evaluation, float64 [evaluations]."""
         return np.array([row["eval/accuracy"] for row in self.evaluation])
 
     def minutes(self) -> float:
-        """Training time: images of each row over its images per second."""
+        """Training time: the sum over rows of their images divided by images per second."""
         batch = self.config["batch_size"]
         steps = np.diff([0, *(row["step"] for row in self.training)])
         rates = [row["images_per_second"] for row in self.training]
         return float(np.sum(steps * batch / np.array(rates))) / 60
 
     def images_per_second(self) -> float:
+        """Median speed of the training."""
         return float(np.median([row["images_per_second"] for row in self.training]))
 
     def curve(self, key: str) -> Curve:
-        """Steps and values of a row's entry, from training or evaluation."""
+        """Steps and values of an entry of the rows, from training or evaluation."""
         rows = [row for row in (*self.training, *self.evaluation) if key in row]
         return np.array([row["step"] for row in rows]), np.array([row[key] for row in rows])
 
 
 def read_results(folder: pathlib.Path) -> list[Result]:
-    """Every run below a folder that was evaluated at least once.
+    """All runs below a folder that were evaluated at least once.
 
     Raises:
-      InputError: there is none, or a file of one cannot be read.
+      InputError: there are none, or a file of a run cannot be read.
     """
     results = []
     for path in sorted(folder.glob(f"**/{layout.TRAIN_FOLDER}/{layout.CONFIG_FILE}"), key=_natural):

@@ -1,4 +1,4 @@
-"""The folder of a training run: its configuration, logs, and what may be continued."""
+"""The folder of a training run: its configuration, its logs, and whether it can be continued."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCHEDULE = "learning_rate_schedule"  # Its key in config.json.
 
 
 def describe(config: TrainConfig, schedule: RateSchedule, **facts: Any) -> dict[str, Any]:
-    """The configuration, the learning rates, and facts about data and MentorNet, as JSON values."""
+    """The configuration, learning rates, and facts about data and MentorNet, as JSON values."""
     values = dataclasses.asdict(config) | {SCHEDULE: dataclasses.asdict(schedule)} | facts
     return json.loads(json.dumps(values))
 
@@ -27,13 +27,13 @@ def describe(config: TrainConfig, schedule: RateSchedule, **facts: Any) -> dict[
 def open_folder(
     config: TrainConfig, description: dict[str, Any], defaults: Mapping[str, Any]
 ) -> None:
-    """Makes train_log_dir and its config.json, or checks that the run in it is this one.
+    """Creates train_log_dir and its config.json, or checks that it holds the same run.
 
     Args:
       config: the run.
       description: of the run, see `describe`.
-      defaults: what a `null` in the config.json of an older version stands for, by field; later
-        versions write down what ran.
+      defaults: the meaning of a `null` in the config.json of an older version, by field; later
+        versions write the resolved value.
 
     Raises:
       InputError: the folder cannot be written, or holds a run with another configuration and
@@ -68,7 +68,7 @@ def _read_config(path: pathlib.Path) -> dict[str, Any]:
 def _check_same(
     old: dict[str, Any], new: dict[str, Any], defaults: Mapping[str, Any], folder: pathlib.Path
 ) -> None:
-    # A setting added after the run was made had the effect of its default.
+    # For a setting that did not exist when the run started, the default applies.
     old = {field.name: field.default for field in options.fields(TrainConfig)} | old
     old |= {name: value for name, value in defaults.items() if old[name] is None}
     old.setdefault(SCHEDULE, new.get(SCHEDULE))  # Older versions did not record it.
@@ -81,14 +81,14 @@ def _check_same(
     if different:
         raise InputError(
             f"`train_log_dir` {folder} holds a run with another configuration: "
-            f"{'; '.join(different)}. Choose another folder, or --overwrite to start anew."
+            f"{'; '.join(different)}. Choose another folder, or --overwrite to start over."
         )
 
 
 def open_writers(
     config: TrainConfig, first_step: int, last_step: int, label: str
 ) -> writers.MultiWriter:
-    """Console, TensorBoard and metrics.jsonl; rows after `first_step` are rewritten."""
+    """Writers for console, TensorBoard and metrics.jsonl; rows after `first_step` are replaced."""
     folder = config.train_log_dir
     return writers.MultiWriter(
         writers.JsonLinesWriter(pathlib.Path(folder) / layout.METRICS_FILE, first_step),

@@ -1,4 +1,4 @@
-"""Statistics of weights and predictions where clean labels are known."""
+"""Statistics of weights and predictions for samples with known clean labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mentornet.runs.writers import Scalars
 
 
 def weight_statistics(weights: np.ndarray, labels: np.ndarray, clean_labels: np.ndarray) -> Scalars:
-    """How well weights tell clean samples from corrupted ones.
+    """How well weights separate clean from corrupted samples.
 
     Args:
       weights: float [n].
@@ -16,8 +16,9 @@ def weight_statistics(weights: np.ndarray, labels: np.ndarray, clean_labels: np.
       clean_labels: int [n], -1 where unknown.
 
     Returns:
-      Mean weight of the clean and of the corrupted samples, and the AUC of the weight as a score
-      for correctness. What cannot be computed (no corrupted sample, say) is absent.
+      Mean weights of the clean and of the corrupted samples, and the AUC of the weight as a score
+      for correctness. Values that cannot be computed (without corrupted samples, for example) are
+      absent.
     """
     known = clean_labels >= 0
     weights, correct = weights[known], (labels == clean_labels)[known]
@@ -35,16 +36,16 @@ def weight_statistics(weights: np.ndarray, labels: np.ndarray, clean_labels: np.
 def prediction_statistics(
     predictions: np.ndarray, labels: np.ndarray, clean_labels: np.ndarray
 ) -> Scalars:
-    """How many labels the student predicts as given: of all samples, and of the corrupted ones.
+    """How often the student predicts the given label: for all and for the corrupted samples.
 
-    The second is the share that it has memorised.
+    The second is the share of wrong labels that it has memorised.
 
     Args:
       predictions, labels: int [n].
       clean_labels: int [n], -1 where unknown.
 
     Returns:
-      The two shares; the second is absent without a corrupted sample.
+      The two shares; the second is absent without corrupted samples.
     """
     as_given = predictions == labels
     corrupted = (clean_labels >= 0) & (labels != clean_labels)

@@ -1,4 +1,4 @@
-"""One write_scalars() fanned out to the console, TensorBoard and JSON lines."""
+"""Writes scalars to the console, TensorBoard and JSON lines."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class TensorBoardWriter:
 class JsonLinesWriter:
     """One JSON object per call, with its "step".
 
-    Rows after `last_step` are dropped first: a run resumed from an older checkpoint writes
-    them again. So is a last line that a kill cut short.
+    Rows after `last_step` are removed first, since a run resumed from an older checkpoint writes
+    them again, as is a last line that was truncated by a kill.
     """
 
     def __init__(self, path: str | pathlib.Path, last_step: int | None = None) -> None:
@@ -71,21 +71,21 @@ class JsonLinesWriter:
         self._path = path
 
     def write_scalars(self, step: int, scalars: dict[str, Any]) -> None:
-        # JSON has no NaN: a mean over no sample becomes null.
+        # JSON has no NaN: a mean over no samples becomes null.
         row = {
             k: None if isinstance(v, float) and not np.isfinite(v) else v
             for k, v in scalars.items()
         }
-        # Reopened each time: rows written into a deleted folder would be lost unnoticed.
+        # Reopened each time: otherwise rows written into a deleted folder would be lost silently.
         with self._path.open("a") as file:
             file.write(json.dumps({"step": step, **row}) + "\n")
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Does nothing: no file is kept open."""
 
 
 class ConsoleWriter:
-    """A progress bar on a terminal; elsewhere a line every ten seconds."""
+    """A progress bar on a terminal; otherwise a line every ten seconds."""
 
     _SHOWN = {
         "loss": "mentornet/total_loss",

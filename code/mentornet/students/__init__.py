@@ -1,4 +1,4 @@
-"""StudentNets: the networks, their training recipes, the release's names."""
+"""Students: the networks, their training recipes, and their names in the release."""
 
 from mentornet.core.lazy import exports
 

@@ -1,4 +1,4 @@
-"""Batch normalisation whose moving averages are the release's, or plain ones."""
+"""Batch normalisation with the release's moving averages, or with plain ones."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from mentornet.core import replicas
 
 @keras.saving.register_keras_serializable("mentornet")
 class BatchNormalization(layers.Layer):
-    """Batch normalisation; its parameters and statistics are float32 whatever it computes in.
+    """Batch normalisation with float32 parameters and statistics, whatever the compute type.
 
     The moving variance is that of the biased batch variance and starts at 1. The moving mean is
     zero-debiased (kept from the release): after t updates it is the decayed sum of batch means
     over 1 - decay ** t, which is what an update rate of (1 - decay) / (1 - decay ** t) computes.
 
-    In replicas of tf.distribute the moving averages are those of the replicas' statistics.
+    In replicas of tf.distribute, the moving averages are of the mean of the replicas' statistics.
 
     Args:
-      decay: share that the moving averages keep at an update.
+      decay: of the moving averages.
       epsilon: added to the variance.
-      scale: whether there is a factor to learn; without it, it is 1.
+      scale: whether there is a trainable scale factor; otherwise it is 1.
       debias: whether the moving mean is zero-debiased; otherwise it starts at 0.
 
     Attributes:
-      synchronized: whether replicas normalise with the statistics of the global batch, else with
+      synchronized: whether replicas normalise with the statistics of the global batch instead of
         those of their own samples.
     """
 
@@ -62,7 +62,7 @@ class BatchNormalization(layers.Layer):
     def _weight(
         self, name: str, shape: tuple[int | None, ...], initializer: str, trainable: bool = False
     ) -> keras.Variable:
-        """A variable that stays float32 whatever the layer computes in."""
+        """A variable that is float32 whatever the layer's compute type."""
         return self.add_weight(
             name=name, shape=shape, initializer=initializer, trainable=trainable, autocast=False
         )

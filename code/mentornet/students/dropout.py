@@ -11,7 +11,7 @@ from mentornet.core import replicas
 
 @keras.saving.register_keras_serializable("mentornet")
 class Dropout(layers.Dropout):
-    """Keras' dropout; of a global batch it drops the same units however many replicas share it."""
+    """Keras' dropout, but the units dropped in a global batch don't depend on the replicas."""
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         number = replicas.number()

@@ -13,8 +13,8 @@ import tensorflow as tf
 class Gelu(keras.layers.Layer):
     """x times the normal distribution function of x, without the approximation by tanh.
 
-    TensorFlow computes it in some eight passes over the memory, and in bfloat16 some of them value
-    by value. Here XLA makes one pass of each direction, in float32 between inputs and outputs.
+    TensorFlow needs about eight passes over memory, and in bfloat16 some of them are not
+    vectorised. Here XLA compiles each direction to a single pass that computes in float32.
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:

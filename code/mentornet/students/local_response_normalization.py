@@ -22,9 +22,9 @@ def _band(channels: int) -> np.ndarray:
 def _normalize(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """x * s ** -0.75 with s = 1 + x ** 2 @ band, for x [n, channels].
 
-    The band matrix sums over neighbouring channels, times alpha, and the power is made of square
-    roots: on a CPU a training step takes 0.72 of the time that it takes with
-    tf.nn.local_response_normalization. The two products are a third of what is left.
+    The product with the band matrix sums over neighbouring channels, times alpha, and the power is
+    computed from square roots: on a CPU, a training step takes 0.72 of its time with
+    tf.nn.local_response_normalization. The two products are a third of what remains.
     """
     band = tf.constant(_band(x.shape[-1]), x.dtype)
     s = tf.nn.bias_add(tf.square(x) @ band, tf.ones_like(band[0]))  # One pass over the memory.
@@ -51,7 +51,7 @@ class LocalResponseNormalization(layers.Layer):
         return tf.cast(tf.reshape(_normalize(rows), tf.shape(inputs)), inputs.dtype)
 
     def stock(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        """See `students.stock`. The sums over neighbours are a layer that is not trained."""
+        """See `students.stock`. A frozen layer computes the sums over neighbours."""
         channels = inputs.shape[-1]
         sums = layers.Dense(channels, trainable=False, name=f"{self.name}_stock")
         s = sums(keras.ops.square(inputs))

@@ -1,4 +1,4 @@
-"""A user's own network as a student: "module:function"."""
+"""Your own network as a student: "module:function"."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mentornet.students.recipes import Student
 
 
 def own_student(name: str) -> Student:
-    """The student that a function from the number of classes to a keras.Model builds.
+    """The student built by a function from the number of classes to a keras.Model.
 
     Args:
       name: "module:function".
 
     Raises:
       InputError: there is no such module or function; or, when the student is built, the function
-        does not take a number, returns no model, or one that does not fit images or classes.
+        does not take a number, or returns no model, or one that does not fit the images or classes.
     """
     build = functools.partial(_build, name, import_object("studentnet", name))
     return Student(build, takes_features=True)
@@ -34,7 +34,7 @@ def _build(
     image_shape: tuple[int, ...],
     dropout_rate: float | None,
 ) -> keras.Model:
-    """Builds the network on images, or rows, of this shape; its initial values follow the seed."""
+    """Builds the network for images, or rows, of this shape; the seed sets its initial values."""
     del dropout_rate
     keras.utils.set_random_seed(seed)
     model = call_object("studentnet", name, function, num_classes)

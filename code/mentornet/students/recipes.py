@@ -1,4 +1,4 @@
-"""How students are trained, as data: the recipe of each, and the schedules that they share."""
+"""How students are trained: the `Recipe` of each, and the schedules that they share."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-# The configuration has its rate and batch size resolved, see `training.recipe`.
+# The configuration's learning rate and batch size are already resolved, see `training.recipe`.
 Schedule = Callable[[TrainConfig, int], PiecewiseConstant]
 
 
 def half_and_three_quarters(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
-    """Steps 32,000 and 48,000 of 64,000 in He et al. (2015), unless decays are asked for."""
+    """Decays as at 32,000 and 48,000 of 64,000 steps in He et al. (2015), unless flags set them."""
     assert config.learning_rate is not None
     if config.num_epochs_per_decay is not None:
         return staircase(config, num_examples)
@@ -52,21 +52,21 @@ class Recipe:
       test_time_augmentation: whether evaluation averages over `datasets.augmentation.views`.
       batch_size: samples per step.
       learning_rate: before decays.
-      rate_follows_batch: whether that is the rate for `batch_size` samples, and in proportion for
-        others; otherwise it is the rate for any number.
-      momentum: of the optimizer, as TensorFlow 1 does it; 0 is plain gradient descent.
-      nesterov: whether the gradient is taken ahead, see `training.optimizers.TF1Momentum`.
-      weight_decay: factor of half the squared norm of what `decayed` names.
+      rate_follows_batch: whether `learning_rate` is for `batch_size` samples, and scaled in
+        proportion for other batch sizes; otherwise it holds for every batch size.
+      momentum: of the optimizer, as defined by TensorFlow 1; 0 is plain gradient descent.
+      nesterov: whether to use Nesterov momentum, see `training.optimizers.TF1Momentum`.
+      weight_decay: factor of half the squared norm of the variables that `decayed` names.
       decayed: a trainable variable's name -> its factor of the weight decay.
       shift_rate_factor: of the learning rate for batch normalisation's shifts.
-      frozen_after: a variable's path -> after how many epochs it is not trained any more.
+      frozen_after: a variable's path -> the number of epochs after which it is no longer trained.
       label_smoothing: share in 0..1 of each label that is spread over all classes.
-      lookahead_steps: see `training.lookahead`; 0 is without.
-      mixed_precision: what the student computes in, see `config.training.PRECISIONS`.
+      lookahead_steps: see `training.lookahead`; 0 disables it.
+      mixed_precision: the student's compute type, see `config.training.PRECISIONS`.
       schedule: (configuration, number of training samples) -> learning rate by step.
-      rate_shape: in its place, see `core.schedules.rate_shape`.
-      mentored_boundaries: under a MentorNet, steps after which the learning rate is divided by 10,
-        whatever the decay flags say; None if the schedule is the same with and without one.
+      rate_shape: used instead of `schedule` if set, see `core.schedules.rate_shape`.
+      mentored_boundaries: with a MentorNet, the steps after which the learning rate is divided by
+        10, whatever the decay flags; None if the schedule does not depend on a MentorNet.
     """
 
     padding: int = 4
@@ -94,18 +94,18 @@ class Recipe:
 
 @dataclasses.dataclass(frozen=True)
 class Student:
-    """A StudentNet: the network, its recipe, and its names in the release.
+    """A student: the network, its recipe, and its names in the release.
 
     Attributes:
       build: (num_classes, seed, image_shape, dropout_rate) -> a model from standardised images to
-        logits; `dropout_rate` None is the network's own. For rows of features the shape is
-        (num_features,).
+        logits; with `dropout_rate` None the network's default is used. For rows of features the
+        shape is (num_features,).
       recipe: how it is trained.
       adapt: (model, the first training images, standardised, float32 [n, height, width, channels])
-        -> None; sets what the network computes from images before it is trained. Checkpoints hold
-        it, so that they need not be seen again. Of rows of features, all are given.
+        -> None; sets variables that are computed from images before the training. As checkpoints
+        hold them, this is done only once. For features, all training rows are given.
       tf1_name: a variable of the model -> its name in the release, None if the release has none;
-        itself None if the release does not have the network.
+        None instead of a function if the release does not have the network.
       takes_features: whether samples may be rows of features, float32 [n, num_features].
     """
 

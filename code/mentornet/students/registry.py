@@ -1,4 +1,4 @@
-"""StudentNets by name: building them, and what their recipes say of a run."""
+"""Students by name: building them, and the learning rates that their recipes define."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mentornet.core import schedules
 from mentornet.core.errors import check
 from mentornet.core.schedules import RateSchedule
 
-# Importing the layers registers them with Keras, which saved students need to be loaded again.
+# Importing the layers registers them with Keras, which is needed to load saved students.
 from mentornet.students import (  # noqa: F401
     batch_normalization,
     dropout,
@@ -24,7 +24,7 @@ from mentornet.students.recipes import Student
 
 
 def find_student(name: str) -> Student:
-    """The student of this name, or a user's own network as "module:function".
+    """The student of this name, or your own network as "module:function".
 
     Raises:
       InputError: the name is unknown, or there is no such module or function.
@@ -43,7 +43,7 @@ def build_student(
     dropout_rate: float | None = None,
     dtype_policy: str = "float32",
 ) -> keras.Model:
-    """Builds a StudentNet.
+    """Builds a student (the paper's StudentNet).
 
     Args:
       name: a student of `students.networks`, e.g. "resnet101", "inception" or "resnet32"; or
@@ -51,12 +51,12 @@ def build_student(
       num_classes: number of logits.
       seed: of the initial parameters.
       image_shape: (height, width, channels); (num_features,) of rows of features.
-      dropout_rate: of the dropout inside the student; None is the network's own.
-      dtype_policy: Keras' name of what the layers compute in, e.g. "mixed_bfloat16".
+      dropout_rate: of the dropout inside the student; None is the network's default.
+      dtype_policy: a Keras dtype policy for the layers, e.g. "mixed_bfloat16".
 
     Returns:
-      A model from float32 [batch, height, width, channels], standardised images, or from rows of
-      features as they are, [batch, num_features], to logits [batch, num_classes], float32 unless
+      A model from standardised images, float32 [batch, height, width, channels], or from raw
+      features, float32 [batch, num_features], to logits [batch, num_classes], float32 unless
       `dtype_policy` says otherwise.
 
     Raises:
@@ -75,7 +75,7 @@ def build_student(
 
 
 def synchronize_batch_norm(student: keras.Model) -> None:
-    """Lets replicas normalise with the statistics of the global batch.
+    """Makes replicas normalise with the statistics of the global batch.
 
     Raises:
       InputError: the student has no batch normalisation.
@@ -88,10 +88,10 @@ def synchronize_batch_norm(student: keras.Model) -> None:
 
 
 def set_batch_norm_decay(student: keras.Model, decay: float) -> None:
-    """Sets the share that the moving averages of batch normalisation keep at a step.
+    """Sets the decay of the moving averages of batch normalisation.
 
     Raises:
-      InputError: the student has no batch normalisation of ours.
+      InputError: the student has no batch normalisation of this package.
     """
     layers = [
         layer
@@ -105,7 +105,7 @@ def set_batch_norm_decay(student: keras.Model, decay: float) -> None:
 
 
 def _mentored_boundaries(config: TrainConfig, mentored: bool) -> tuple[int, ...] | None:
-    """The steps that a MentorNet fixes, if it does and none were given."""
+    """The student's boundaries under a MentorNet, unless boundaries were given."""
     given = config.learning_rate_boundaries or config.learning_rate_shape is not None
     if not mentored or given:
         return None
@@ -113,7 +113,7 @@ def _mentored_boundaries(config: TrainConfig, mentored: bool) -> tuple[int, ...]
 
 
 def ignored_flags(config: TrainConfig, *, mentored: bool) -> list[str]:
-    """The learning rate's flags that were set and have no effect, some as in the release.
+    """The learning-rate flags that were set but have no effect; some have none in the release.
 
     Args:
       config: the run's configuration.
@@ -133,10 +133,10 @@ def learning_rate_schedule(
 ) -> RateSchedule:
     """The learning rate of each step of a run.
 
-    Boundaries that were given take precedence, then a shape, then what the student asks for.
+    Boundaries that were given take precedence, then a shape, then the student's own schedule.
 
     Args:
-      config: the run's configuration; nothing is left open in it, see `training.recipe`.
+      config: the run's configuration, resolved, see `training.recipe`.
       num_examples: number of training samples.
       mentored: whether a MentorNet weighs the samples; other weightings train as the baseline.
     """

@@ -1,4 +1,4 @@
-"""The same network of Keras' own layers, for programs that do not have this package."""
+"""Rebuilds a network from built-in Keras layers, for programs that do not have this package."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import keras
 def stock_model(student: keras.Model) -> keras.Model:
     """A network that computes the same in evaluation mode, without layers of this package.
 
-    A layer of this package has a method `stock` from its input to its output that builds the same
-    computation of Keras' own layers, values included. Other layers are copied; a network without
-    layers of this package is returned as it is.
+    Each layer of this package has a method `stock` from its input to its output that builds the
+    same computation, including values, from built-in Keras layers. Other layers are copied; a
+    network without layers of this package is returned unchanged.
 
     Args:
       student: a functional or sequential model.

@@ -16,16 +16,16 @@ _GLOBAL_STEP = "global_step"
 
 
 def _namespace(name: str) -> str:
-    """The outermost scope without its numbers: the units of a residual network share one."""
+    """The outermost scope without its numbers: all units of a residual network share one."""
     return re.sub(r"[0-9]+", "", name.partition("/")[0])
 
 
 def _left_over(names: Iterable[str], own: Iterable[str]) -> list[str]:
     """The names that belong to a student of the same kind, but not to this one.
 
-    What else training keeps lies outside the student's scopes (the MentorNet, its inputs, counters)
-    or below one of its variables: `<variable>/Momentum`, or, for the zero-debiased moving mean,
-    `<scope>/<variable>/biased`.
+    The other variables of a training checkpoint are outside the student's scopes (the MentorNet,
+    its inputs, counters) or below one of its variables: `<variable>/Momentum` or, for the
+    zero-debiased moving mean, `<scope>/<variable>/biased`.
     """
     own = set(own)
     scopes = {_namespace(name) for name in own}
@@ -39,18 +39,18 @@ def _left_over(names: Iterable[str], own: Iterable[str]) -> list[str]:
 
 
 def restore_tf1_student(student: keras.Model, prefix: str) -> None:
-    """Loads a StudentNet from a checkpoint with the release's TensorFlow 1 names.
+    """Loads a student from a checkpoint with the release's TensorFlow 1 names.
 
-    What a training checkpoint of the release holds besides (the MentorNet and its inputs, momentum,
-    moving averages, counters) is ignored.
+    Everything else that a training checkpoint of the release holds (the MentorNet and its inputs,
+    momentum, moving averages, counters) is ignored.
 
     Args:
       student: a model of `build_student`.
       prefix: checkpoint prefix.
 
     Raises:
-      InputError: a variable of the student is missing, left over or has another shape, or the
-        student is none of the release's.
+      InputError: a variable of the student is missing, unexpected or has another shape, or the
+        release does not have the student.
     """
     variables = registry.tf1_variables(student.name, student)
     reader = open_checkpoint(prefix)
@@ -75,7 +75,7 @@ def restore_tf1_student(student: keras.Model, prefix: str) -> None:
 def save_tf1_student(student: keras.Model, prefix: str, global_step: int) -> None:
     """Writes a checkpoint that the release's cifar_eval.py restores.
 
-    It holds what that restores: the variables of the evaluation graph and the global step.
+    It holds what that script restores: the variables of the evaluation graph and the global step.
 
     Args:
       student: a model of `build_student`.
@@ -83,7 +83,7 @@ def save_tf1_student(student: keras.Model, prefix: str, global_step: int) -> Non
       global_step: number of updates that the student has seen.
 
     Raises:
-      InputError: the student is none of the release's, or the folder cannot be written.
+      InputError: the release does not have the student, or the folder cannot be written.
     """
     variables = registry.tf1_variables(student.name, student)
     tensors = {name: tf.convert_to_tensor(variable.value) for name, variable in variables.items()}

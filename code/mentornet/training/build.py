@@ -1,4 +1,4 @@
-"""Builds what a configuration describes."""
+"""Builds the trainer that a configuration describes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mentornet.weighting import registry as weightings
 from mentornet.weighting.history import SampleHistory
 from mentornet.weighting.protocol import Context, Weighting
 
-_NUM_ADAPTED = 5000  # Images that a student may compute something from before it is trained.
+_NUM_ADAPTED = 5000  # Images given to a student's `adapt` before the training.
 
 
 def make_trainer(
@@ -33,13 +33,13 @@ def make_trainer(
     dropout_rate: float | None = None,
     examples: Examples | None = None,
 ) -> Trainer:
-    """Builds student, weighting and optimizer as a configuration says.
+    """Builds student, weighting and optimizer from a configuration.
 
-    A student that begins with something computed from the training images needs `examples`.
+    `examples` are needed by a student whose recipe has `adapt`.
 
     Raises:
-      InputError: unknown student or weighting, no readable MentorNet, or labels, features or
-        options that do not fit, or rows of features are to be augmented.
+      InputError: the student or weighting is unknown, the MentorNet cannot be read, labels,
+        features or options do not fit, or features are to be augmented.
     """
     config = recipe.resolve(config, recipe.defaults(config, augment=False))
     assert config.mixed_precision is not None and config.weight_decay is not None
@@ -89,9 +89,9 @@ def make_trainer(
 
 
 def _adapt(student: keras.Model, name: str, examples: Examples) -> None:
-    """Lets the student begin with what it computes from the first training images, if it does.
+    """Calls the student's `adapt`, if it has one, with the first training images.
 
-    Of rows of features it sees all, which may be sorted by class.
+    For features it gets all rows, since these may be sorted by class.
     """
     entry = registry.find_student(name)
     if entry.adapt is None:
@@ -119,7 +119,7 @@ def _make_optimizer(config: TrainConfig, num_examples: int) -> keras.optimizers.
 
 
 def _make_update(config: TrainConfig, student: keras.Model, num_examples: int) -> StudentUpdate:
-    """The optimizer, and what wraps it from the inside out."""
+    """The optimizer and its wrappers, from the inside out."""
     update: StudentUpdate = OptimizerUpdate(_make_optimizer(config, num_examples), student)
     if config.mixed_precision == "mixed_float16":
         update = LossScaled(update)

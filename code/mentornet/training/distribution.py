@@ -1,4 +1,4 @@
-"""Several devices and several machines, by strategies of tf.distribute."""
+"""Training on several devices and machines with strategies of tf.distribute."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import tensorflow as tf
 from mentornet.core import replicas
 from mentornet.core.errors import InputError, WorkerLostError, check
 
-# What TensorFlow raises in a worker that has lost another one.
+# Errors that TensorFlow raises in a worker that has lost contact with another one.
 _LOST = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -30,11 +30,11 @@ class Cluster:
     """The machines that TF_CONFIG names, one worker each; this machine if it is unset.
 
     Attributes:
-      workers: "host:port" of each; what TF_CONFIG calls "chief" is the first.
-      index: which of them this process is; the first is the chief, which alone writes.
+      workers: "host:port" of each; the "chief" of TF_CONFIG, if there is one, is the first.
+      index: which of them this process is; the first is the chief, the only one that writes.
 
     Raises:
-      InputError: TF_CONFIG is not of the form that is needed.
+      InputError: TF_CONFIG does not have the required form.
     """
 
     def __init__(self) -> None:
@@ -56,6 +56,7 @@ class Cluster:
 
     @property
     def is_chief(self) -> bool:
+        """Whether this process is the first worker, which alone writes."""
         return self.index == 0
 
     @contextlib.contextmanager
@@ -63,7 +64,7 @@ class Cluster:
         """Converts TensorFlow's errors for a lost worker to WorkerLostError.
 
         Raises:
-          WorkerLostError: another worker is gone.
+          WorkerLostError: contact with another worker was lost.
         """
         try:
             yield
@@ -86,24 +87,24 @@ def make_strategy(
 ) -> tf.distribute.Strategy:
     """The strategy for some devices of this machine, or for all workers of a cluster.
 
-    It must be made before TensorFlow computes anything.
+    It must be called before TensorFlow computes anything.
 
     Args:
-      num_devices: replicas on this machine: GPUs, or logical CPUs where there is no GPU.
-      cluster: of more than one machine, all of which must have equally many devices.
+      num_devices: replicas on this machine: GPUs, or logical CPUs if there is no GPU.
+      cluster: the machines; if there are several, all must have the same number of devices.
       timeout_secs: how long to wait for the other workers.
 
     Raises:
       InputError: there are fewer GPUs, TensorFlow is already in use with other devices, or a worker
-        did not come.
-      WorkerLostError: one came and went.
+        did not start in time.
+      WorkerLostError: contact with a worker was lost after it had started.
     """
     kind = _devices(num_devices)
     if len(cluster) > 1:
         rule = "`num_devices` above 1 needs GPUs where TF_CONFIG names several workers."
         check(num_devices == 1 or kind == "GPU", rule, num_devices=num_devices)
         _wait_for_workers(cluster, timeout_secs)
-        # A worker may yet vanish between its answer and here.
+        # A worker may still fail after it has answered.
         faulthandler.dump_traceback_later(timeout_secs, exit=True)
         try:
             with cluster.watched():
@@ -136,7 +137,7 @@ def same_everywhere(strategy: tf.distribute.Strategy, value: int) -> bool:
 
 
 class AnyWorker:
-    """Whether a condition holds in any worker; all of them must call it at the same time."""
+    """Whether a condition holds in any worker; all workers must call it at the same time."""
 
     def __init__(self, strategy: tf.distribute.Strategy, cluster: Cluster) -> None:
         self._is_alone = len(cluster) == 1
@@ -155,7 +156,7 @@ class AnyWorker:
 
 
 def _devices(num_devices: int) -> str:
-    """Makes sure that there are enough devices, and returns their kind: "GPU" or "CPU"."""
+    """Checks that there are enough devices, and returns their kind: "GPU" or "CPU"."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         rule = "`num_devices` must not exceed the GPUs that the process sees (--device_id)."
@@ -166,7 +167,7 @@ def _devices(num_devices: int) -> str:
         logical = [tf.config.LogicalDeviceConfiguration()] * num_devices
         try:
             tf.config.set_logical_device_configuration(cpu, logical)
-        except RuntimeError:  # TensorFlow is in use: it keeps the devices that it has.
+        except RuntimeError:  # TensorFlow is already initialised: its devices cannot change.
             found = len(tf.config.list_logical_devices("CPU"))
             rule = "`num_devices` must be set before TensorFlow is used."
             check(found >= num_devices, rule, num_devices=num_devices, devices=found)
@@ -179,7 +180,7 @@ def _wait_for_workers(cluster: Cluster, timeout_secs: float) -> None:
     silent = [w for number, w in enumerate(cluster.workers) if number != cluster.index]
     deadline = time.monotonic() + timeout_secs
     try:
-        listening = socket.create_server(("", own_port))  # Answers others that do this.
+        listening = socket.create_server(("", own_port))  # Answers the other workers' checks.
     except OSError as error:
         raise InputError(
             f"Port {own_port}, which TF_CONFIG names, cannot be used: {error}"

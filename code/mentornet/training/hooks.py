@@ -1,4 +1,4 @@
-"""What happens besides the steps of a run: logging, saving, checking, learning the MentorNet."""
+"""What the loop does besides steps: logging, saving, checking, updating the MentorNet."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from mentornet.training.updates import MentorUpdates
 
 @dataclasses.dataclass(frozen=True)
 class Moment:
-    """After a call of the step.
+    """The state of the run after a call of the step.
 
     Attributes:
       step: the global step.
-      result: of the one or several steps of the call.
+      result: of the step, or the several steps, of the call.
       is_last: whether the run ends here, for whatever reason.
     """
 
@@ -38,13 +38,13 @@ class Moment:
 
 
 class Hook(Protocol):
-    """Called at every moment, one hook after the other."""
+    """Called after every call of the step, one hook after the other."""
 
     def __call__(self, moment: Moment) -> None: ...
 
 
 class FiniteLosses:
-    """Notes the losses; those who log or save ask it first, since looking at them costs time."""
+    """Collects the losses; as reading them is slow, they are checked before logs and saves only."""
 
     def __init__(self) -> None:
         self._recent: list[StepResult] = []
@@ -53,7 +53,7 @@ class FiniteLosses:
         self._recent.append(moment.result)
 
     def check(self, step: int) -> None:
-        """Checks all losses since the check before.
+        """Checks all losses since the previous check.
 
         Raises:
           InputError: one of them is not finite; the message names its step.
@@ -74,7 +74,7 @@ class FiniteLosses:
 class Log:
     """Writes a row every `log_every_steps` steps, and at the end of training.
 
-    The row holds the last step's scalars, and statistics of all samples since the row before.
+    The row holds the last step's scalars, and statistics of all samples since the previous row.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Log:
 
 
 class UpdateMentorNet:
-    """Learns the MentorNet further after the steps that the configuration names."""
+    """Trains the MentorNet further after the steps given in the configuration."""
 
     def __init__(self, updates: MentorUpdates, save: bool) -> None:
         self._updates, self._save = updates, save
@@ -128,8 +128,8 @@ class Save:
 
     Args:
       config: of the run.
-      checkpoint: what to save; None in workers other than the chief, which check all the same.
-      finite: asked before.
+      checkpoint: what to save; None in workers other than the chief, which still check the losses.
+      finite: checks the losses before each save.
     """
 
     def __init__(
@@ -154,10 +154,10 @@ class Save:
 
 
 class Stop:
-    """Whether the run must end before its last step: a signal came, to this worker or another.
+    """Whether the run must end early because this or another worker received a signal.
 
     Args:
-      any_worker: tells whether something is so in any worker.
+      any_worker: whether a condition holds in any worker.
     """
 
     def __init__(self, any_worker: AnyWorker) -> None:
@@ -165,16 +165,17 @@ class Stop:
         self._received: list[str] = []
 
     def asked(self) -> bool:
-        """Whether a signal came; all workers must ask after the same step, and hear the same."""
+        """Whether a signal came; all workers must call this after the same step, and agree."""
         return self._any_worker(bool(self._received))
 
     @property
     def reason(self) -> str:
+        """The signal that stopped the run, for messages."""
         return self._received[0] if self._received else "a signal to another worker"
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Notes SIGTERM and SIGINT; a second one acts as it would without us."""
+        """Records SIGTERM and SIGINT; a second signal has its usual effect."""
         before: dict[int, Any] = {}
 
         def restore() -> None:

@@ -1,4 +1,4 @@
-"""Lookahead (Zhang et al. 2019) with a growing decay, as Jordan (2024, section 3.4) has it."""
+"""Lookahead (Zhang et al. 2019) with an increasing decay, as in Jordan (2024, section 3.4)."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import tensorflow as tf
 from mentornet.runs.checkpoints import variables_of
 from mentornet.training.wrappers import StudentUpdate
 
-_DECAY = 0.95  # Of a single step.
+_DECAY = 0.95  # Per step.
 
 
 class Lookahead:
-    """Slow parameters beside the student's fast ones, to which it returns now and then.
+    """Keeps slow parameters, to which the student's fast ones are reset at intervals.
 
     After each k-th step t of T,
 
         slow = d * slow + (1 - d) * fast;  fast = slow,  d = 0.95**k * (t / T)**3,
 
-    and after step T the student ends as slow is. All floating-point variables take part, moving
-    statistics of batch normalisation included, the optimizer's do not.
+    and after step T the student has the slow parameters. This applies to all floating-point
+    variables, including the moving statistics of batch normalisation, but not to the optimizer's.
 
     Args:
-      inner: what changes the student.
+      inner: the update of the fast parameters.
       student: the network.
       every: k, at least 1.
       num_steps: T.
@@ -49,7 +49,7 @@ class Lookahead:
 
     def apply(self, gradients: list[tf.Tensor]) -> None:
         self._inner.apply(gradients)
-        # In one place for all replicas, since a branch may not wait for other replicas.
+        # In cross-replica context, since a conditional branch may not wait for other replicas.
         tf.distribute.get_replica_context().merge_call(self._update)
 
     def _update(self, strategy: tf.distribute.Strategy) -> None:
@@ -63,7 +63,7 @@ class Lookahead:
         decay = tf.where(is_last, 1.0, _DECAY**self._every * share**3)
         for name, slow in self._slow.items():
             fast = self._fast[name]
-            # In this form what never changes, the whitening kernel, stays what it is.
+            # In this form, a variable that never changes (the whitening kernel) stays exact.
             slow.assign_add((1 - decay) * (fast - slow))
             fast.assign(slow)
         return tf.no_op()

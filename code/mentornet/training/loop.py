@@ -34,20 +34,20 @@ from mentornet.training.updates import MentorUpdates, Relearn
 def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
     """Trains a student, resuming from the latest checkpoint in train_log_dir if there is one.
 
-    With deterministic operations on a CPU, the parameters are bit for bit those of a run that
-    was never stopped.
+    With deterministic operations on a CPU, the parameters equal those of an uninterrupted run bit
+    for bit.
 
     Args:
       config: the run.
-      relearn: how a MentorNet is learned further, for `mentornet_update_epochs`.
+      relearn: trains a MentorNet further, for `mentornet_update_epochs`.
 
     Returns:
-      The number of steps done, fewer than asked for if a signal stopped the run.
+      The number of steps done; less than configured if a signal stopped the run.
 
     Raises:
-      InputError: see the errors of the data set, the student, the MentorNet and the folder; the
-        loss is not finite (names the step; the last good checkpoint is kept); another process
-        trains there; the devices or the other workers are unavailable.
+      InputError: the data set, the student, the MentorNet or the folder cannot be used; the loss
+        is not finite (the message names the step; the last good checkpoint is kept); another
+        process uses the folder; the devices or the other workers are unavailable.
       WorkerLostError: lost contact with another worker.
     """
     cluster = distribution.Cluster()
@@ -56,7 +56,7 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
         tf.config.experimental.enable_op_determinism()
     info = dataset_info(config.dataset_name, config.data_dir)
     for name in registry.ignored_flags(config, mentored=config.is_mentored):
-        reason = f"{config.studentnet} has a schedule of its own here."
+        reason = f"{config.studentnet} has its own schedule with these settings."
         print(f"WARNING: --{name} has no effect: {reason}", flush=True)
     defaults = recipe.defaults(config, info.augment)
     asked, config = config, recipe.resolve(config, defaults)
@@ -112,7 +112,7 @@ def _say_precision(asked: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-    """What a worker needs to train."""
+    """A run in one worker."""
 
     config: TrainConfig
     cluster: distribution.Cluster
@@ -188,7 +188,7 @@ class _Run:
         return self.trainer.step(batch["images"], batch["labels"], batch["positions"])
 
     def _hooks(self, writer: writers.MultiWriter) -> list[hooks.Hook]:
-        """What happens after each step, in this order."""
+        """The hooks, in the order in which they are called."""
         is_chief, finite = self.cluster.is_chief, hooks.FiniteLosses()
         found: list[hooks.Hook] = [finite, hooks.Log(self.config, writer, self.examples, finite)]
         if self.updates is not None:
@@ -198,7 +198,7 @@ class _Run:
 
     @contextlib.contextmanager
     def _writer(self, step: int, last_step: int) -> Iterator[writers.MultiWriter]:
-        """Where rows go: nowhere, unless this is the chief."""
+        """The writer of logged rows; workers other than the chief write nothing."""
         name, _ = self.config.named_weighting
         label = "baseline" if name == UNIFORM else name
         writer = writers.MultiWriter()
@@ -209,7 +209,7 @@ class _Run:
 
 
 def _read(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches; that one cannot be read (a file is gone, say) is the user's to mend."""
+    """Yields the batches; converts read failures (a missing file, for example) to InputError."""
     iterator = iter(batches)
     while True:
         try:
@@ -217,7 +217,7 @@ def _read(batches: Iterable[Batch]) -> Iterator[Batch]:
         except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
             reason = error.message.splitlines()[0]
             raise InputError(
-                f"A batch cannot be read; the last checkpoint stays: {reason}"
+                f"A batch cannot be read; the last checkpoint is kept: {reason}"
             ) from None
         if batch is None:
             return

@@ -1,4 +1,4 @@
-"""The loss of each sample: the one that is weighted, and the one that is minimised."""
+"""The per-sample loss, both for the weighting and for the objective."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
-    """Cross entropy with labels of which a share is spread over all classes.
+    """Cross entropy with label smoothing: a share of each label is spread over all classes.
 
     (1 - smoothing) * -log p(label) + smoothing * mean over the classes of -log p(class)
 

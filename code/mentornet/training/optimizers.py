@@ -75,7 +75,7 @@ class TF1Momentum(keras.optimizers.Optimizer):
 
 @keras.saving.register_keras_serializable("mentornet")
 class PiecewiseConstantDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """A `PiecewiseConstant` schedule as Keras wants it: step int scalar -> float32 scalar."""
+    """A `PiecewiseConstant` schedule for Keras: step int scalar -> float32 scalar."""
 
     def __init__(self, boundaries: tuple[int, ...], values: tuple[float, ...]) -> None:
         self.boundaries, self.values = tuple(boundaries), tuple(values)
@@ -91,7 +91,7 @@ class PiecewiseConstantDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable("mentornet")
 class PiecewiseLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """A `PiecewiseLinear` schedule as Keras wants it: step int scalar -> float32 scalar."""
+    """A `PiecewiseLinear` schedule for Keras: step int scalar -> float32 scalar."""
 
     def __init__(self, steps: tuple[int, ...], values: tuple[float, ...]) -> None:
         self.steps, self.values = tuple(steps), tuple(values)
@@ -99,7 +99,7 @@ class PiecewiseLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         steps, values = tf.constant(self.steps, tf.int64), tf.constant(self.values, tf.float32)
         step = tf.clip_by_value(tf.cast(step, tf.int64), steps[0], steps[-1])
-        right = tf.reduce_sum(tf.cast(step > steps, tf.int32))  # The first step not before it.
+        right = tf.reduce_sum(tf.cast(step > steps, tf.int32))  # The first not below `step`.
         left = tf.maximum(right - 1, 0)
         width = tf.cast(tf.maximum(steps[right] - steps[left], 1), tf.float32)
         share = tf.cast(step - steps[left], tf.float32) / width
@@ -116,7 +116,7 @@ def make_optimizer(
     rate_factors: Mapping[str, float] | None = None,
     frozen_after: Mapping[str, int] | None = None,
 ) -> keras.optimizers.Optimizer:
-    """`TF1Momentum`, or Keras' plain gradient descent where that is the same."""
+    """`TF1Momentum`, or Keras' plain gradient descent where the two are equivalent."""
     rate: keras.optimizers.schedules.LearningRateSchedule
     if isinstance(schedule, PiecewiseLinear):
         rate = PiecewiseLinearDecay(schedule.steps, schedule.values)

@@ -1,4 +1,4 @@
-"""What a run's open settings become: those of its student and its data set."""
+"""Resolves settings whose default depends on the student or the data set."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mentornet.students import registry
 
 
 def defaults(config: TrainConfig, augment: bool) -> dict[str, Any]:
-    """What the fields of a configuration stand for that are None by default.
+    """Values, by name, for the fields of a configuration whose default None must be resolved.
 
     Args:
-      config: its student, and what the others depend on, decides.
-      augment: whether crops and flips suit the data set.
+      config: its student, and settings on which others depend, determine the values.
+      augment: whether crops and flips are suitable for the data set.
 
     Raises:
       InputError: there is no such student.
@@ -45,7 +45,7 @@ def defaults(config: TrainConfig, augment: bool) -> dict[str, Any]:
 
 
 def resolve(config: TrainConfig, default: dict[str, Any]) -> TrainConfig:
-    """The same run, with nothing left open that `defaults` knows."""
+    """The same configuration, with None replaced by the value in `default`."""
     unset = {name: value for name, value in default.items() if getattr(config, name) is None}
     config = dataclasses.replace(config, **unset)
     if config.mixed_precision == AUTO:
@@ -55,7 +55,7 @@ def resolve(config: TrainConfig, default: dict[str, Any]) -> TrainConfig:
 
 
 def augmentation(config: TrainConfig) -> Augmentation | None:
-    """How a resolved run changes its training images, if it does."""
+    """The augmentation of a resolved configuration; None without augmentation."""
     if not config.augment:
         return None
     assert config.crop_padding is not None and config.cutout is not None

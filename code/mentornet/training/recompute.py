@@ -1,4 +1,4 @@
-"""Gradients in less memory: parts of a student are computed again for them."""
+"""Gradient checkpointing: saves memory by computing parts of a student twice."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mentornet.core.errors import check
 
 
 class Recomputed:
-    """Calls a student, keeping for its gradient only what passes between parts of it.
+    """Calls a student, and keeps only the activations between its parts for the gradient.
 
-    The parts have about the square root of the number of its operations each (Chen et al. 2016,
-    "Training Deep Nets with Sublinear Memory Cost"); one is computed a second time when the
-    gradient reaches it, from the same inputs, random numbers and moving averages.
+    With n operations in total, each part has about sqrt(n) of them (Chen et al. 2016, "Training
+    Deep Nets with Sublinear Memory Cost"). When the gradient reaches a part, it is computed a
+    second time, from the same inputs, random numbers and moving averages.
 
     Args:
-      student: a functional model of one input and one output that uses each layer once.
+      student: a functional model with one input and one output that uses each layer once.
 
     Raises:
       InputError: the student is of another kind.
@@ -51,7 +51,7 @@ def _call(part: keras.Model, inputs: tf.Tensor, training: bool) -> tf.Tensor:
 
 
 def _is_known(student: keras.Model) -> bool:
-    """Whether each operation's only output is where the model says that it is used."""
+    """Whether each operation has a single output, used only where the model says so."""
     if not hasattr(student, "operations"):
         return False
     produced = {id(operation.output) for operation in student.operations}
@@ -60,7 +60,7 @@ def _is_known(student: keras.Model) -> bool:
 
 
 def _split(student: keras.Model) -> list[keras.Model]:
-    """Models whose chain is the student; they share its layers."""
+    """Models that, called one after the other, compute the student; they share its layers."""
     operations = [op for op in student.operations if not isinstance(op, keras.layers.InputLayer)]
     last_use: dict[int, int] = {}
     for number, operation in enumerate(operations):
@@ -68,7 +68,7 @@ def _split(student: keras.Model) -> list[keras.Model]:
     parts, start, begin, alive_until = [], student.input, 0, -1
     for number, operation in enumerate(operations):
         final = number == len(operations) - 1
-        is_cut = alive_until <= number  # No earlier output is used further on.
+        is_cut = alive_until <= number  # No earlier output is used later.
         if final or (is_cut and number - begin >= math.isqrt(len(operations))):
             parts.append(keras.Model(start, operation.output))
             start, begin = operation.output, number

@@ -27,13 +27,13 @@ _BATCH = ("images", "labels", "positions")
 
 
 class Samples(NamedTuple):
-    """The samples of the global batch, as they were before some were mixed.
+    """The samples of the global batch, before mixup.
 
     Attributes:
       losses, weights, before_dropout: float32 [batch, 1].
       logits: float32 [batch, classes].
       labels: int64 [batch], as given.
-      positions: int64 [batch], places in the training split; None if the step was not told.
+      positions: int64 [batch], positions in the training split; None if they were not given.
     """
 
     losses: tf.Tensor
@@ -45,11 +45,11 @@ class Samples(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What a step returns; of several steps in one call, stacked on a new first axis.
+    """What a step returns; for several steps per call, stacked along a new first axis.
 
     Attributes:
       scalars: for the log, by name; most names are the release's.
-      samples: what became of each sample.
+      samples: the results for each sample.
     """
 
     scalars: dict[str, tf.Tensor]
@@ -57,35 +57,37 @@ class StepResult(NamedTuple):
 
     @property
     def total_loss(self) -> tf.Tensor:
+        """The loss that was minimised, including weight decay."""
         return self.scalars["mentornet/total_loss"]
 
     @property
     def num_steps(self) -> int:
-        return self.total_loss.shape.num_elements()  # Waits for no value.
+        """Number of steps in the result."""
+        return self.total_loss.shape.num_elements()  # Without waiting for the values.
 
 
 class Trainer:
-    """A student, its update and its weighting, and the step that binds them.
+    """A student, its update and its weighting, and the training step that combines them.
 
-    Made in the scope of a strategy of tf.distribute, it trains in all of its replicas, each with a
-    share of the global batch.
+    If it is created in the scope of a tf.distribute strategy, it trains in all of its replicas,
+    each with a share of the global batch.
 
     Args:
       student: model from images to logits.
-      update: how the student is changed; the global step is its optimizer's `iterations`.
-      weight_decay: factor of half the squared norm of what `decayed` names; scaled by the mean
-        weight.
+      update: changes the student; the global step is its optimizer's `iterations`.
+      weight_decay: factor of half the squared norm of the variables that `decayed` names; scaled by
+        the mean weight.
       weighting: of the samples.
-      context: the weighting's, whose state goes into checkpoints.
-      max_number_of_steps: what the epoch percentage refers to.
-      seed: of the student's dropout, and of what is mixed.
-      history: per-sample statistics, if they are kept.
-      mixup: how samples are mixed, if they are.
-      second: weighting and context of mixed samples, if they are weighed again.
-      label_smoothing: of the losses that are minimised; those that are weighted are plain.
+      context: the weighting's context, whose state is saved in checkpoints.
+      max_number_of_steps: the number of steps to which the epoch percentage refers.
+      seed: of the student's dropout and of mixup.
+      history: per-sample statistics, if they are recorded.
+      mixup: how samples are mixed; None without mixup.
+      second: weighting and context for mixed samples, if they are weighted again.
+      label_smoothing: of the losses that are minimised; the weighting sees plain losses.
       decayed: a trainable variable's name -> its factor of the weight decay.
-      jit_compile: whether XLA compiles the step; its random numbers are others.
-      recompute_gradients: whether memory is spared (see `recompute.Recomputed`).
+      jit_compile: whether XLA compiles the step; it draws different random numbers.
+      recompute_gradients: whether to save memory with `recompute.Recomputed`.
 
     Attributes:
       step: (images, labels, positions) -> StepResult: `_step` in every replica, compiled.
@@ -144,15 +146,15 @@ class Trainer:
 
     @property
     def facts(self) -> Mapping[str, object]:
-        """What a run's configuration says of the weighting besides its options; JSON values."""
+        """Facts about the weighting, besides its options, for config.json; JSON values."""
         return self._contexts[0].facts
 
     def remarks(self) -> list[str]:
-        """What the weighting has to say when the training is done."""
+        """The weighting's messages at the end of the training."""
         return [remark() for remark in self._contexts[0].remarks]
 
     def state(self) -> dict[str, tf.Variable]:
-        """What a checkpoint needs besides the student, by name; "global_step" is among it."""
+        """The state to save in addition to the student, by name; includes "global_step"."""
         state = {"num_seen": self._num_seen, "num_used": self._num_used}
         state["global_step"] = self.global_step
         state |= self._update.state()
@@ -170,13 +172,13 @@ class Trainer:
         Args:
           images: float32 [batch, height, width, channels], the replica's.
           labels: int64 [batch].
-          positions: int64 [batch], the samples' places in the training split; for statistics and
-            weightings that keep something of each sample.
+          positions: int64 [batch], the samples' positions in the training split; for statistics and
+            weightings that keep per-sample state.
         """
         step = self.global_step + 0
         self._reseed_dropout(step)
         past = self._past(positions)
-        # Shares of what the global batch has: the optimizer sums the replicas' gradients.
+        # Divided by the global batch size: the optimizer sums the replicas' gradients.
         size = tf.size(labels) * replicas.number()
         size_float = tf.cast(size, tf.float32)
         with tf.GradientTape() as tape:
@@ -216,7 +218,7 @@ class Trainer:
         return StepResult(scalars | dict(learned.weighed.scalars), samples)
 
     def _losses(self, learned: Learned, size: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The replica's part of each sum over the global batch that the log shows."""
+        """The replica's part of each logged sum over the global batch."""
         total = weighted = learned.weighted_loss(size)
         sums = {"mentornet/orig_loss": tf.reduce_sum(learned.losses) / size}
         sums["mentornet/weighted_loss"] = weighted
@@ -254,7 +256,7 @@ class Trainer:
         """Several steps in one call: `step` of one batch after the other.
 
         Args:
-          batches: images, labels and positions as for `step`, stacked on a new first axis.
+          batches: images, labels and positions as for `step`, stacked along a new first axis.
 
         Returns:
           The steps' results, stacked likewise.
@@ -267,7 +269,7 @@ class Trainer:
         return self._first(self._strategy.run(self._step, (images, labels, positions)))
 
     def _first(self, result: StepResult) -> StepResult:
-        """The first replica's result; those of the others are the same."""
+        """The first replica's result; the others' are equal."""
         local = self._strategy.experimental_local_results
         return tf.nest.map_structure(lambda value: local(value)[0], result)
 
@@ -289,7 +291,7 @@ class Trainer:
         )
 
     def _reseed_dropout(self, step: tf.Tensor) -> None:
-        """Makes the student's dropout a function of (seed, step); Keras' own state only counts."""
+        """Makes the student's dropout a function of (seed, step); Keras' own state is a counter."""
         seed = seed_for(self._seed, step, Stream.STUDENT_DROPOUT)
         for number, state in enumerate(self._seed_states):
             state.assign(tf.cast(tf.random.fold_in(seed, number), state.dtype))

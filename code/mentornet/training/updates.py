@@ -1,4 +1,4 @@
-"""Learning the MentorNet again while the student trains (paper, Algorithm 1, step 6)."""
+"""Updating the MentorNet while the student trains (paper, Algorithm 1, step 6)."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from mentornet.weighting.curriculum import CurriculumWeighting
 from mentornet.weighting.mentor import MentorNet
 from mentornet.weighting.mentor_checkpoints import save_mentornet
 
-# (MentorNet now, dump float64 [n, 5], percentile 0..100, seed) -> the MentorNet learned further.
+# (current MentorNet, dump float64 [n, 5], percentile 0..100, seed) -> the updated MentorNet.
 Relearn = Callable[[MentorNet, np.ndarray, float, int], MentorNet]
 
 
 class MentorUpdates:
-    """Gives a run a new MentorNet at the epochs that its configuration names.
+    """Updates a run's MentorNet at the epochs given in its configuration.
 
     An update is a function of the student, the MentorNet and the trusted samples after a step, so
     a run resumed from a checkpoint repeats it, with the same result.
 
     Args:
       config: of a mentored run with `mentornet_update_epochs`.
-      trainer: whose student is judged and whose MentorNet is replaced.
+      trainer: its student computes the losses, and its MentorNet is replaced.
       examples: the training split.
-      relearn: learns a MentorNet further from a dump of the trusted samples.
+      relearn: trains a MentorNet further on a dump of the trusted samples.
 
     Raises:
-      InputError: no sample is trusted, or the MentorNet has further features.
+      InputError: there are no trusted samples, or the MentorNet has additional features.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class MentorUpdates:
         self.steps = frozenset(math.ceil(epoch * steps / 100) for epoch in epochs)
 
     def __call__(self, step: int, save: bool) -> None:
-        """Updates the MentorNet after `step`; it may be saved as mentornet/mentornet-<step>."""
+        """Updates the MentorNet after `step`; with `save`, writes mentornet/mentornet-<step>."""
         weighting = self._weighting
         assert self._config.batch_size is not None
         losses = self._predictor(self._trusted, self._config.batch_size).losses

@@ -1,7 +1,7 @@
-"""How a student is changed by the gradient of its loss: an optimizer, and what wraps it.
+"""How the gradient of the loss changes a student: an optimizer and its wrappers.
 
-A wrapper takes a `StudentUpdate` and is one: loss scaling changes the loss and its gradients before
-they reach the optimizer, a moving average follows what the optimizer did.
+A wrapper takes a `StudentUpdate` and is one itself: loss scaling changes the loss and its gradients
+before they reach the optimizer; a moving average follows the updated parameters.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class StudentUpdate(Protocol):
     optimizer: keras.optimizers.Optimizer
 
     def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
-        """The loss whose gradients `apply` is to be given, float32 scalar."""
+        """The loss whose gradients must be passed to `apply`, float32 scalar."""
 
     def apply(self, gradients: list[tf.Tensor]) -> None:
         """Changes the student's trainable variables."""
 
     def state(self) -> dict[str, tf.Variable]:
-        """What a checkpoint needs besides the student and the global step, by name."""
+        """The state to save in addition to the student and the global step, by name."""
 
 
 class OptimizerUpdate:
@@ -35,7 +35,7 @@ class OptimizerUpdate:
 
     Args:
       optimizer: its `iterations` is the global step.
-      student: whose trainable variables it changes.
+      student: its trainable variables are updated.
     """
 
     def __init__(self, optimizer: keras.optimizers.Optimizer, student: keras.Model) -> None:
@@ -57,12 +57,13 @@ class OptimizerUpdate:
 class LossScaled:
     """Scales the loss so that float16 can hold its gradient.
 
-    The scale is 2**15 at first, half of it after a step whose gradient overflows, and twice as much
-    after 2,000 others. Unlike with Keras' LossScaleOptimizer a step whose gradient overflows
-    counts, with a gradient of 0, so that the global step remains the number of batches seen.
+    The scale starts at 2**15, is halved after a step whose gradient overflows, and doubled after
+    2,000 steps without overflow. Unlike with Keras' LossScaleOptimizer, a step whose gradient
+    overflows is counted, with a gradient of 0, so that the global step remains the number of
+    batches seen.
 
     Args:
-      inner: what is given the gradients of the loss itself.
+      inner: gets the gradients of the unscaled loss.
     """
 
     _STEPS_TO_DOUBLE = 2000
@@ -83,7 +84,7 @@ class LossScaled:
         return self._inner.state() | own
 
     def unscale(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-        """The gradients of the loss itself; all 0 if one is not finite."""
+        """The gradients of the unscaled loss; all 0 if any is not finite."""
         bad = tf.add_n([tf.math.count_nonzero(~tf.math.is_finite(g)) for g in gradients])
         finite = replicas.total(tf.cast(bad, tf.float32)) == 0
         unscaled = [tf.where(finite, g / self._scale, tf.zeros_like(g)) for g in gradients]
@@ -97,10 +98,10 @@ class LossScaled:
 
 
 class Averaged:
-    """Keeps an exponential moving average of the student, which is what is evaluated.
+    """Keeps an exponential moving average of the student, which is then evaluated.
 
     Args:
-      inner: what changes the student.
+      inner: the update of the student.
       student: the network.
       decay: in 0..1.
     """

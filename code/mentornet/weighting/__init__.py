@@ -1,4 +1,4 @@
-"""From losses to sample weights: the MentorNet and what surrounds it."""
+"""From losses to sample weights: the protocol, MentorNet and other weightings."""
 
 from mentornet.core.lazy import exports
 

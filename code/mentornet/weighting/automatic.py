@@ -1,4 +1,4 @@
-"""Percentile and burn-in from what the training itself remembers, for every noise rate alike."""
+"""Percentile and burn-in determined from the sample history, whatever the noise rate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INTERVAL = 5  # Epoch percentages between two estimates of the percentile.
 
 
 class Rules(NamedTuple):
-    """What holds in a step; scalars.
+    """The settings that apply in a step; scalars.
 
     Attributes:
       percentile: float32, the share of the losses below the one that enters the moving average.
@@ -51,7 +51,7 @@ class Automatic:
     1 minus the estimated share of wrong labels, estimated as the burn-in ends and again after every
     5 % of the training; with a fixed burn-in first after two passes, until when the weights are 1.
 
-    What was found is state, so that a run that goes on, and all replicas, obey the same.
+    The results are kept as state, so that a resumed run, and all replicas, use the same.
 
     Args:
       context: of the training; asked for a history.
@@ -87,7 +87,7 @@ class Automatic:
         self._state.assign(tf.cond(is_due, found, lambda: state))
 
     def rules(self, epoch: tf.Tensor) -> Rules:
-        """What holds at an epoch percentage, int32 scalar."""
+        """The settings that apply at an epoch percentage, int32 scalar."""
         state = tf.convert_to_tensor(self._state)
         percentile, end = state[0], tf.cast(state[1], tf.int32)
         if self._burn_in == AUTO:

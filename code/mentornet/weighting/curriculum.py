@@ -1,4 +1,4 @@
-"""Weightings whose weight is a function of a sample's features: MentorNets and closed forms."""
+"""Weightings that compute weights from samples' features: MentorNets and closed forms."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mentornet.weighting.sample_weighting import SampleWeighting
 
 
 class ClosedForm:
-    """A curriculum as a formula, in place of a MentorNet that has learned it.
+    """A curriculum as a formula, instead of a MentorNet that has learned it.
 
     Args:
-      formula: of loss, loss minus its moving average and epoch percentage, float32 [batch, 1] each,
-        to weights of that shape.
+      formula: (loss, loss minus its moving average, epoch percentage) -> weights, all float32
+        [batch, 1].
     """
 
     further_features: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class ClosedForm:
         self._formula = formula
 
     def sample_weights(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Of the release's four features, float32 [batch, 4]: weights [batch, 1]."""
+        """Weights [batch, 1] from the release's four features, float32 [batch, 4]."""
         loss, difference, _, epoch = tf.split(inputs, 4, axis=1)
         return self._formula(loss, difference, epoch)
 
@@ -37,7 +37,7 @@ class CurriculumWeighting:
     """`SampleWeighting` as a weighting of the registry.
 
     Args:
-      sample_weighting: what it calls.
+      sample_weighting: computes the weights.
       label_is_given: whether the MentorNet sees the given label instead of 0.
     """
 
@@ -47,18 +47,21 @@ class CurriculumWeighting:
 
     @property
     def mentor(self) -> Any:
+        """The MentorNet or closed form."""
         return self.sample_weighting.mentor
 
     @property
     def config(self) -> WeightingConfig:
+        """The settings of Algorithm 1."""
         return self.sample_weighting.config
 
     @property
     def loss_moving_average(self) -> tf.Variable:
+        """float32 scalar variable."""
         return self.sample_weighting.loss_moving_average
 
     def __call__(self, batch: Batch) -> Weighed:
-        """Weights, and the scalars that the release logs under these names."""
+        """The weights, and the release's scalars for the log."""
         names = self.mentor.further_features
         found = self.sample_weighting.weigh(
             batch.losses,
@@ -84,13 +87,13 @@ def make_curriculum(
     """A weighting by a MentorNet or a closed form.
 
     Args:
-      context: of the training; that of a second weighting makes one with the first's settings.
+      context: of the training; for a second weighting, the first one's settings are used.
       mentor: a MentorNet or a `ClosedForm`.
       label_is_given: whether the MentorNet sees the given label instead of 0.
       settings: see `mentornet.config.weighting.WeightingConfig`.
 
     Raises:
-      InputError: a setting lies outside its range.
+      InputError: a setting is outside its range.
     """
     average = context.variable("loss_moving_average")
     if isinstance(context.first, CurriculumWeighting):

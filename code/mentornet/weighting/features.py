@@ -1,8 +1,9 @@
-"""What a MentorNet sees of a sample, by name.
+"""The features of a sample that a MentorNet sees, by name.
 
-The one place to add an input: an entry in `FURTHER` can be named by a curriculum (its attribute
-`features`), is stored with the MentorNet that is learned from it, and is computed in training from
-the sample's history. In your own loop any name will do: `SampleWeighting` takes the values.
+This is the only place to add a feature: an entry in `FURTHER` can be named by a curriculum (in its
+attribute `features`), is stored with the MentorNet that is learned from it, and is computed during
+training from the sample history. In your own loop you can use any name, as you pass the values to
+`SampleWeighting`.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from typing import Any
 
 from mentornet.core.errors import check
 
-# In this order, and without a list of names in the checkpoint: what the 2018 release knows.
+# The features of the 2018 release, in its order; its checkpoints do not name them.
 RELEASE = ("loss", "loss_difference", "label", "epoch")
 
 
 @dataclasses.dataclass(frozen=True)
 class Feature:
-    """A further input.
+    """An additional feature.
 
     Attributes:
-      compute: from what is known of each sample of a batch before this step, by name float32
-        [batch] (`mentornet.weighting.history.COLUMNS`), to the feature, float32 [batch].
+      compute: from each sample's history before this step (float32 [batch] by name, see
+        `mentornet.weighting.history.COLUMNS`) to the feature, float32 [batch].
       grid: the values from which a predefined curriculum is learned.
     """
 
@@ -32,7 +33,7 @@ class Feature:
 
 
 FURTHER: dict[str, Feature] = {
-    # Of the sample's losses in earlier steps, nats squared; 0 before the second.
+    # Of the sample's losses in earlier steps, in nats squared; 0 for fewer than two.
     "loss_variance": Feature(
         compute=lambda history: history["loss_variance"],
         grid=(0, 0.003, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10),

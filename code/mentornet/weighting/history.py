@@ -1,6 +1,6 @@
 """Per-sample training statistics.
 
-The one place to add a statistic: an entry in `COLUMNS`.
+To add a statistic, add an entry to `COLUMNS`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _UNNAMED = (
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What a step knows of the samples that it saw, float32 [batch] unless said otherwise.
+    """What a step knows about its samples, float32 [batch] unless stated otherwise.
 
     Attributes:
       old: the columns before, by name.
       labels: int64, as given.
       losses: nats.
-      weights: before example drop-out.
+      weights: before example dropout.
       logits: float32 [batch, classes].
       count: how often each sample has been seen, this time included.
       rate: share of this time in a running mean: 1 / count, at least 5 %.
@@ -60,7 +60,7 @@ class Seen:
 
     @functools.cached_property
     def next_best(self) -> tf.Tensor:
-        """The most probable class but the given one, int64 [batch]."""
+        """The most probable class other than the given one, int64 [batch]."""
         classes = tf.range(tf.shape(self.logits, self.labels.dtype)[1])  # Unknown in replicas.
         given = self.labels[:, None] == classes
         return tf.argmax(tf.where(given, self.logits.dtype.min, self.logits), axis=1)
@@ -89,7 +89,7 @@ class Seen:
 
     @property
     def other_class(self) -> tf.Tensor:
-        """The class predicted last that was not the given one; before any, the next best."""
+        """The last predicted class other than the given one; if there is none, the next best."""
         changes = self.is_wrong | (self.old["num_wrong"] == 0)
         return tf.where(changes, tf.cast(self.next_best, tf.float32), self.old["other_class"])
 
@@ -99,9 +99,9 @@ class Column:
     """A statistic.
 
     Attributes:
-      update: from what a step saw to the new value, [batch].
-      absent: the value with which a run of an older version, that did not have the column, goes on;
-        None if it cannot.
+      update: from a step's `Seen` to the new value, [batch].
+      absent: the value with which a run of an older version, without the column, is resumed; None
+        if it cannot be.
     """
 
     update: Callable[[Seen], tf.Tensor]
@@ -122,8 +122,8 @@ COLUMNS = {
     # The class predicted last, and the probability that the student gave it.
     "prediction": Column(lambda seen: tf.cast(seen.prediction, tf.float32)),
     "probability": Column(lambda seen: seen.probability(seen.prediction)),
-    # Without forgetting. These count visits of their own: a run that a version without them began
-    # goes on with none, so that its plain means are exact over the visits since.
+    # Without decay. These have their own count of visits: a run started by a version without them
+    # continues from 0, so that its plain means are exact over the visits since then.
     "num_counted": Column(lambda seen: seen.old["num_counted"] + 1, absent=0),
     # Wrong events: the visits at which the prediction was not the given label.
     "num_wrong": Column(
@@ -143,7 +143,7 @@ COLUMNS = {
         ),
         absent=0,
     ),
-    # Which class the student would have chosen: also after it has memorised the given label.
+    # The student's own choice of class, which stays known after the given label is memorised.
     "other_class": Column(lambda seen: seen.other_class, absent=0),
 }
 
@@ -181,7 +181,7 @@ class SampleHistory(tf.Module):
         return {VALUES: self.values, NAMES: self._names}
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:
-        """Goes on from a checkpoint, also from one of a version with other columns.
+        """Restores the history of a checkpoint, even one of a version with other columns.
 
         Args:
           saved: the checkpoint's arrays by name, those of `state()`.
@@ -223,13 +223,13 @@ class SampleHistory(tf.Module):
         weights: tf.Tensor,
         logits: tf.Tensor,
     ) -> None:
-        """Takes in one step; of a sample that is twice in a batch, the later place counts.
+        """Records one step; if a sample is in the batch twice, its later row counts.
 
         Args:
           positions: int64 [batch].
           labels: int64 [batch].
           losses: float32 [batch, 1].
-          weights: float32 [batch, 1], before example drop-out.
+          weights: float32 [batch, 1], before example dropout.
           logits: float32 [batch, classes].
         """
         labels = tf.cast(labels, tf.int64)

@@ -1,4 +1,4 @@
-"""What the labels, outputs and losses of a fit() say to a weighting."""
+"""Converts the inputs, labels, outputs and losses of fit() for a weighting."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mentornet.weighting.history import SampleHistory
 from mentornet.weighting.objective import Learned
 
 _SMALLEST_PROBABILITY = 1e-7
-# The parts of an input that says which samples it holds.
+# The parts of an input that includes the positions of its samples.
 _INPUTS, _POSITIONS = "inputs", "positions"
 
 
 def split(inputs: Any) -> tuple[Any, Any]:
-    """`{"inputs": ..., "positions": ...}` as a pair; of anything else the positions are None."""
+    """`{"inputs": ..., "positions": ...}` as a pair; for other inputs the positions are None."""
     if isinstance(inputs, Mapping) and set(inputs) == {_INPUTS, _POSITIONS}:
         return inputs[_INPUTS], inputs[_POSITIONS]
     return inputs, None
@@ -34,7 +34,7 @@ def without_reduction(loss: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
 
 
 def takes_logits(loss: Any) -> bool:
-    """Whether a loss takes logits; of a function it is assumed."""
+    """Whether a loss takes logits; a function is assumed to."""
     loss = keras.losses.get(loss)
     if isinstance(loss, keras.losses.Loss):
         return bool(loss.get_config().get("from_logits", False))
@@ -52,11 +52,11 @@ def class_labels(y: Any) -> tf.Tensor | None:
 
 
 def class_logits(outputs: Any, are_logits: bool) -> tf.Tensor | None:
-    """Logits, float32 [batch, classes], of a model that classifies; else None.
+    """Logits, float32 [batch, classes], of a classifier; None for other models.
 
     Args:
       outputs: of the model.
-      are_logits: whether they are logits, or else probabilities.
+      are_logits: whether these are logits; otherwise they are probabilities.
     """
     if not tf.is_tensor(outputs) or outputs.shape.rank != 2 or outputs.shape[1] == 1:
         return None
@@ -65,7 +65,7 @@ def class_logits(outputs: Any, are_logits: bool) -> tf.Tensor | None:
 
 
 class TotalSteps(keras.callbacks.Callback):
-    """Tells the model, when training begins, how many steps it will have."""
+    """Sets the model's number of training steps when training begins."""
 
     def on_train_begin(self, logs: Any = None) -> None:
         steps = self.params.get("steps")
@@ -75,7 +75,7 @@ class TotalSteps(keras.callbacks.Callback):
 def remember(
     history: SampleHistory, learned: Learned, positions: Any, y: Any, logits: tf.Tensor | None
 ) -> None:
-    """Has the history take in a step of fit().
+    """Records a step of fit() in the history.
 
     Raises:
       InputError: the student does not classify.

@@ -37,16 +37,16 @@ class MentorNet(keras.Model):
     """logit = tanh([label, epoch, c_fw, c_bw] W1 + b1) (W2 + b2); weight = sigmoid(logit).
 
     `label` and `epoch` are embeddings; c_fw and c_bw are the *cell states* of a bidirectional LSTM
-    with one unit each way after the single time step (loss, difference): sigmoid(i) * tanh(j).
-    That it is not the output, and that the last bias is added to the weight matrix, is kept from
-    the release. All variables are float32, whatever the student computes in. Source: paper,
-    section 4.1 and figure 2.
+    with one unit in each direction after the single time step (loss, difference): sigmoid(i) *
+    tanh(j). Two peculiarities are kept from the release: the cell state is used instead of the
+    output, and the last bias is added to the weight matrix. All variables are float32, whatever the
+    student's compute type. Source: paper, section 4.1 and figure 2.
 
     Args:
       num_labels: rows of the label embedding; labels are 0..num_labels-1.
       seed: of the initial parameters.
-      features: names of the inputs; those after the release's four (`mentornet.features`) go into
-        the hidden layer as they are.
+      features: names of the inputs; those after the release's four (`mentornet.features`) are
+        passed to the hidden layer unchanged.
 
     Raises:
       InputError: `features` does not begin with the release's four.
@@ -97,7 +97,7 @@ class MentorNet(keras.Model):
 
         Args:
           inputs: [batch, features]: loss, loss minus moving average, label, epoch percentage
-            (above 99 counts as 99), and further ones if the MentorNet has them.
+            (values above 99 count as 99), and additional features if the MentorNet has them.
 
         Returns:
           float32 [batch, 1], logits of the sample weights.

@@ -13,9 +13,9 @@ from mentornet.core.tf1_checkpoints import is_prefix, open_checkpoint, read_tens
 from mentornet.weighting import features
 from mentornet.weighting.mentor import VARIABLE_SHAPES, MentorNet
 
-# Strings; only in the checkpoints of MentorNets with further features.
+# Strings; only in checkpoints of MentorNets with additional features.
 _FEATURES = "mentornet/features"
-# In the repository, or in the package where it was installed from a wheel.
+# In the repository or, if installed from a wheel, in the package.
 _HERE = pathlib.Path(__file__).resolve()
 _MODELS = (_HERE.parents[3] / "mentornet_models" / "models", _HERE.parents[1] / "models")
 
@@ -89,12 +89,12 @@ def load_mentornet(path: str) -> MentorNet:
 def save_mentornet(mentor: MentorNet, prefix: str) -> None:
     """Writes a TensorFlow 1 checkpoint that `load_mentornet` and the 2018 code read.
 
-    (The 2018 code knows no features beyond its four.)
+    (The 2018 code has no features beyond its four.)
 
     Args:
       mentor: the MentorNet.
-      prefix: files `<prefix>.index` and `<prefix>.data-00000-of-00001` are made, and `checkpoint`
-        beside them names them as the latest.
+      prefix: files `<prefix>.index` and `<prefix>.data-00000-of-00001` are written, and a file
+        `checkpoint` that names them as the latest.
     """
     variables = mentor.tf1_variables
     tensors = {name: tf.convert_to_tensor(variables[name].value) for name in sorted(variables)}

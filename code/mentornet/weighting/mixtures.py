@@ -1,4 +1,4 @@
-"""Mixtures of laws: of right labels, and above or below it of wrong ones."""
+"""Mixtures of distributions: one of right labels, and one of wrong labels above or below it."""
 
 from __future__ import annotations
 

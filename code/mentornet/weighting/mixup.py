@@ -1,4 +1,4 @@
-"""Mixing samples by their weights: MentorMix, and mixup where all weights are equal."""
+"""Mixes samples according to their weights: MentorMix, or mixup if all weights are equal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mentornet.core.seeds import Stream, seed_for
 class Partners(NamedTuple):
     """Each sample's mixing partner, and the share of itself that it keeps.
 
-    `indices` int64 [batch], places in the global batch; `shares` float32 [batch], in 0..1.
+    `indices` int64 [batch], positions in the global batch; `shares` float32 [batch], in 0..1.
     """
 
     indices: tf.Tensor
@@ -32,7 +32,7 @@ class Partners(NamedTuple):
         return shares * values + (1 - shares) * self.of(values)
 
     def mix_losses(self, own: tf.Tensor, partners: tf.Tensor) -> tf.Tensor:
-        """The losses of mixed labels, from those of the two labels; equal for cross entropy.
+        """The losses for mixed labels, from those for the two labels; exact for cross entropy.
 
         Args:
           own: float32 [batch, 1], the mixed samples' losses for their own labels.
@@ -47,20 +47,20 @@ class Partners(NamedTuple):
 def draw_partners(
     weights: tf.Tensor, alpha: float, seed: int, global_step: tf.Tensor | int
 ) -> Partners:
-    """Draws partners as MentorMix does (Jiang et al. 2020, Algorithm 1).
+    """Draws partners as in MentorMix (Jiang et al. 2020, Algorithm 1).
 
-    Partners come with replacement from the softmax of the weights. With m = max(l, 1 - l), where
-    l ~ Beta(alpha, alpha) is drawn for each sample, a sample of weight v keeps the share
-    v * m + (1 - v) * (1 - m): one that is trusted mostly itself, another mostly its partner.
-    Weights that are all 1 make it mixup (Zhang et al. 2018). The code that the authors published
-    rounds v to 0 or 1 there; this is the paper's formula.
+    Partners are drawn with replacement from the softmax of the weights. With m = max(l, 1 - l),
+    where l ~ Beta(alpha, alpha) is drawn for each sample, a sample of weight v keeps the share
+    v * m + (1 - v) * (1 - m): with a high weight it stays mostly itself, with a low weight it
+    becomes mostly its partner. With all weights 1 this is mixup (Zhang et al. 2018). This is the
+    paper's formula; the authors' published code rounds v to 0 or 1.
 
     In a replica of tf.distribute, partners come from the global batch.
 
     Args:
       weights: float [batch, 1].
       alpha: positive; the larger, the closer the shares are to a half.
-      seed: of the run; with the step it decides what is drawn.
+      seed: of the run; seed and step determine what is drawn.
       global_step: int scalar.
     """
     weights = tf.stop_gradient(tf.cast(weights, tf.float32)[:, 0])
@@ -71,8 +71,8 @@ def draw_partners(
     indices = tf.random.stateless_categorical(
         everywhere[None], size, seed_of(Stream.MIXUP_PARTNER)
     )[0, first : first + own_size]
-    # l = g / (g + h) of two Gamma(alpha), each Gamma(alpha + 1) * uniform ** (1 / alpha): as
-    # logarithms, since a small alpha makes both too small for any precision.
+    # l = g / (g + h) for two Gamma(alpha), each Gamma(alpha + 1) * uniform ** (1 / alpha),
+    # computed with logarithms, since for a small alpha both underflow.
     seeds = tf.random.experimental.stateless_split(seed_of(Stream.MIXUP_SHARE), 2)
     order = tf.constant(alpha + 1, tf.float64)
     gammas = tf.random.stateless_gamma([size, 2], seeds[0], order, dtype=tf.float64)
@@ -84,10 +84,10 @@ def draw_partners(
 
 
 def forward_without_trace(student: keras.Model, inputs: Any) -> Any:
-    """Outputs in training mode that leave no gradient, and moving statistics as they were.
+    """Outputs in training mode, without gradient and without updating moving statistics.
 
-    MentorMix looks at a batch before it mixes it; batch normalisation then learns from the mixed
-    batch alone, as in the code that its authors published.
+    MentorMix computes the losses of a batch before mixing it. Batch normalisation is then updated
+    only by the mixed batch, as in the authors' published code.
     """
     variables = [variable.value for variable in student.non_trainable_variables]
     before = [tf.identity(variable) for variable in variables]

@@ -1,6 +1,6 @@
-"""What a step learns from: samples weighed, mixed, and weighed again.
+"""The objective of a step: weighting, mixup, and a second weighting.
 
-The one place for the order of these, shared by the scripts' step and `MentoredModel`.
+It is shared by the scripts' training step and `MentoredModel`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ SampleLosses = Callable[[Any, Any], tf.Tensor]
 
 
 class Learned(NamedTuple):
-    """What a step learns from a batch; arrays are float32 [batch, 1].
+    """The losses and weights of a batch; arrays are float32 [batch, 1].
 
     Attributes:
-      losses: of the samples as they were before they were mixed.
-      weighed: what the weighting says of these.
-      learned_losses: the losses to learn from, with gradient.
-      weights: theirs.
+      losses: of the samples before they were mixed.
+      weighed: the weighting's result for these.
+      learned_losses: the losses to minimise, with gradient.
+      weights: of `learned_losses`.
     """
 
     losses: tf.Tensor
@@ -39,11 +39,11 @@ class Learned(NamedTuple):
     weights: tf.Tensor
 
     def weighted_loss(self, size: tf.Tensor) -> tf.Tensor:
-        """Sum of weight times loss over `size`, float32 scalars."""
+        """Sum of weight times loss, divided by `size`; float32 scalars."""
         return tf.reduce_sum(self.weights * self.learned_losses) / size
 
     def added_loss(self, size: tf.Tensor) -> tf.Tensor | None:
-        """Sum of the terms that the weighting adds over `size`, if it adds some."""
+        """Sum of the weighting's added terms, divided by `size`; None if there are none."""
         if self.weighed.added is None:
             return None
         return tf.reduce_sum(self.weighed.added) / size
@@ -51,19 +51,19 @@ class Learned(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """Weighs a batch, mixes it, and weighs the mixed samples, as far as that is asked for.
+    """Weights a batch and, if configured, mixes it and weights the mixed samples.
 
     Args:
-      weighting: of the samples as they are.
+      weighting: of the original samples.
       sample_losses: the loss of each sample.
       forward: inputs -> outputs in training mode, with gradient.
-      student: whose outputs decide how samples are mixed.
-      seed: of what is mixed.
-      mixup: how samples are mixed, if they are.
-      second: the weighting of mixed samples; None weighs them with 1.
-      learned_losses: the loss of each sample that is minimised, if that is another than the one
-        that is weighed: smoothed labels, say. MentorNets were learned with plain losses, and
-        percentiles and histories of losses mean these.
+      student: its outputs determine how samples are mixed.
+      seed: of mixup.
+      mixup: how samples are mixed; None without mixup.
+      second: the weighting of mixed samples; None gives them weight 1.
+      learned_losses: the loss of each sample that is minimised, if it differs from
+        `sample_losses`: with smoothed labels, for example. MentorNets were learned with plain
+        losses, and percentiles and histories refer to these.
       labels_of: labels as the loss takes them -> int64 [batch], or None.
       logits_of: outputs -> float32 [batch, classes], or None.
     """
@@ -80,7 +80,7 @@ class Objective:
     logits_of: Callable[[Any], tf.Tensor | None] = tf.convert_to_tensor
 
     def outputs(self, inputs: Any) -> Any:
-        """The outputs from which samples are weighed: with gradient, unless they will be mixed."""
+        """The outputs from which samples are weighted; without gradient if they will be mixed."""
         if self.mixup is None:
             return self.forward(inputs)
         return forward_without_trace(self.student, inputs)
@@ -97,7 +97,7 @@ class Objective:
         past: Mapping[str, tf.Tensor] | None = None,
         given: tf.Tensor | None = None,
     ) -> Learned:
-        """What to learn from a batch.
+        """Computes the losses and weights of a batch.
 
         Args:
           inputs: [batch, ...], or a structure of such.
@@ -105,13 +105,13 @@ class Objective:
           outputs: those of `self.outputs(inputs)`.
           step: int64 scalar, the number of updates done.
           total_steps: of the whole training, to which the epoch percentage refers.
-          positions: int64 [batch], the samples' places in the training split.
+          positions: int64 [batch], the samples' positions in the training split.
           past: see `Batch`.
-          given: float32 [batch, 1], further weights that are multiplied to the weighting's.
+          given: float32 [batch, 1], further weights to multiply by the weighting's.
 
         Raises:
-          InputError: not one weight per sample is returned, or adds a term where samples are
-            mixed.
+          InputError: the weighting does not return one weight per sample, or adds a term to the
+            loss when samples are mixed.
         """
         losses = self.sample_losses(labels, outputs)
         batch = Batch(
@@ -155,5 +155,5 @@ class Objective:
 def _mixed_losses(
     partners: Partners, labels: Any, others: Any, outputs: Any, losses: SampleLosses
 ) -> tf.Tensor:
-    """The losses of mixed samples, whose outputs these are, for their labels and the partners'."""
+    """The losses of mixed samples, from their `outputs`, for their own and the partners' labels."""
     return partners.mix_losses(losses(labels, outputs), losses(others, outputs))

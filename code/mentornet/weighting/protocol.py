@@ -1,4 +1,4 @@
-"""What a sample weighting is: a factory, what it is told of a batch, and what it returns.
+"""The protocol of sample weightings: a factory, its inputs, and its results.
 
 ```python
 def small_losses(context, *, threshold=1.0):
@@ -8,9 +8,9 @@ def small_losses(context, *, threshold=1.0):
     return weigh
 ```
 
-The factory is called once, with a `Context`, from which it learns about the training and asks for
-the variables it needs; what it returns is called in every step. Whatever trains (the scripts'
-step, `MentoredModel`) keeps those variables, in its checkpoints, too.
+The factory is called once, with a `Context` that describes the training and creates the variables
+the weighting needs; the function that it returns is called in every step. The training (the
+scripts' step, or `MentoredModel`) saves those variables in its checkpoints.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from mentornet.weighting.history import COLUMNS, VALUES, SampleHistory
 
 
 class Batch(NamedTuple):
-    """What is known of a batch; in replicas of tf.distribute, of the replica's part of it.
+    """What is known about a batch or, in a replica of tf.distribute, about its part of the batch.
 
-    What depends on the whole batch gathers it with `mentornet.core.replicas`.
+    To compute something from the global batch, gather it with `mentornet.core.replicas`.
 
     Attributes:
-      losses: float32 [batch, 1], without gradient.
-      epoch_percentage: int scalar, 0..99 within the training that was planned.
+      losses: float32 [batch, 1], in nats for the cross entropy, without gradient.
+      epoch_percentage: int scalar, 0..99, percentage of the planned training.
       global_step: int scalar, the number of updates done.
-      logits: float32 [batch, classes], with gradient where the samples are not mixed; None in a
-        fit() whose model does not classify.
-      labels: int64 [batch], as given; None in a fit() whose model does not classify.
-      positions: int64 [batch], the samples' places in the training split; None if unknown.
+      logits: float32 [batch, classes], with gradient unless samples are mixed; None in fit() of a
+        model that is not a classifier.
+      labels: int64 [batch], as given; None in fit() of a model that is not a classifier.
+      positions: int64 [batch], the samples' positions in the training split; None if unknown.
       past: float32 [batch] by name, each sample's history before this step
         (`mentornet.weighting.history`); empty unless the weighting asked for it.
     """
@@ -53,14 +53,14 @@ class Batch(NamedTuple):
 
 
 class Weighed(NamedTuple):
-    """What a weighting says of a batch.
+    """A weighting's result for a batch.
 
     Attributes:
       weights: float32 [batch, 1]; no gradient flows through them.
-      before_dropout: float32 [batch, 1], the weights before some were set to 0 at random, which is
-        what a sample's history takes in; None if they are the same.
+      before_dropout: float32 [batch, 1], the weights before example dropout, which the sample
+        history records; None if they are the same.
       added: float32 [batch, 1], a term that each sample adds to the loss, with gradient.
-      scalars: for the log, by name; scalars of the global batch, alike in all replicas.
+      scalars: for the log, by name; scalars of the global batch, equal in all replicas.
     """
 
     weights: tf.Tensor
@@ -69,7 +69,7 @@ class Weighed(NamedTuple):
     scalars: Mapping[str, tf.Tensor] = {}
 
 
-# May return the weights alone.
+# A weighting may return just the weights.
 Weighting = Callable[[Batch], "Weighed | tf.Tensor"]
 # (name, shape, dtype, whether each sample has a row) -> a variable of zeros.
 MakeVariable = Callable[[str, tuple[int, ...], str, bool], tf.Variable]
@@ -90,7 +90,7 @@ class PerSample:
         return tf.gather(self.values, positions)
 
     def write(self, positions: tf.Tensor, rows: tf.Tensor) -> None:
-        """Replaces the rows of all replicas' samples; of one that is twice there, the later counts.
+        """Replaces the rows of all replicas' samples; if one occurs twice, its last row counts.
 
         Args:
           positions: int64 [batch], the replica's.
@@ -101,7 +101,7 @@ class PerSample:
 
 
 def _plain_variable(name: str, shape: tuple[int, ...], dtype: str, per_sample: bool) -> tf.Variable:
-    # Of what all replicas compute alike, one replica's is taken; rows are written by each.
+    # All replicas compute the same value, so the first one's is used; each writes its own rows.
     aggregation = tf.VariableAggregation
     return tf.Variable(
         tf.zeros(shape, dtype),
@@ -112,24 +112,25 @@ def _plain_variable(name: str, shape: tuple[int, ...], dtype: str, per_sample: b
 
 
 class Context:
-    """What a weighting's factory is told of the training, and where it keeps its state.
+    """The training as a weighting's factory sees it, and the weighting's state.
 
     Args:
       seed: of the training; random numbers are functions of it and the step
         (`mentornet.core.seeds`).
       num_examples: size of the training split, if known.
       num_classes: if known.
-      make_variable: how variables are made.
-      first: if given, this weighting is for mixed samples, and `first` weighs them before.
+      make_variable: creates variables.
+      first: the weighting of the original samples, if this one is for mixed samples.
 
     Attributes:
       state: every variable of the weighting by name, for checkpoints.
-      needs_positions: whether it keeps a state of each sample.
+      needs_positions: whether it keeps per-sample state.
       needs_history: whether it reads `Batch.past`.
-      sample_history: what it reads all samples' past from, if it does; whatever trains keeps it up
-        to date.
-      remarks: each returns what is to be said when the training is done.
-      facts: what a run's config.json says of the weighting besides its options; JSON values.
+      sample_history: the history of all samples, if the weighting reads it; the training keeps it
+        up to date.
+      remarks: functions that each return a message for the end of the training.
+      facts: what a run's config.json records about the weighting, in addition to its options;
+        JSON values.
     """
 
     def __init__(
@@ -150,11 +151,11 @@ class Context:
         self._make_variable = make_variable
 
     def variable(self, name: str, shape: tuple[int, ...] = (), dtype: str = "float32") -> Any:
-        """A variable of zeros that checkpoints hold; all replicas must assign the same to it."""
+        """A variable of zeros, saved in checkpoints; all replicas must assign the same values."""
         return self._make(name, shape, dtype, per_sample=False)
 
     def per_sample(self, name: str, *shape: int) -> PerSample:
-        """A float32 array [num_examples, *shape] of zeros that checkpoints hold.
+        """Float32 state [num_examples, *shape], initially 0 and saved in checkpoints.
 
         Raises:
           InputError: the number of samples is not known.
@@ -164,7 +165,7 @@ class Context:
         return PerSample(self._make(name, (size, *shape), "float32", per_sample=True))
 
     def history(self) -> SampleHistory:
-        """The statistics of every training sample, kept up to date by whatever trains.
+        """The statistics of every training sample, kept up to date by the training.
 
         Raises:
           InputError: the number of samples is not known.
@@ -194,7 +195,7 @@ class Context:
         return self.num_classes
 
     def keep(self, variables: Mapping[str, tf.Variable]) -> None:
-        """Has checkpoints hold variables that the weighting made itself, by name."""
+        """Saves variables that the weighting created itself in checkpoints, by name."""
         self.state |= variables
 
     def for_mixed(self, first: Weighting, make_variable: MakeVariable | None = None) -> Context:
@@ -212,7 +213,7 @@ class Context:
 
 
 def as_weighed(result: Weighed | tf.Tensor, batch: Batch) -> Weighed:
-    """What a weighting returned, complete and without gradient through the weights.
+    """A weighting's result as `Weighed`, without gradient through the weights.
 
     Raises:
       InputError: the weights are not [batch, 1].

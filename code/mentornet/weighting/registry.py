@@ -1,4 +1,4 @@
-"""Weightings by name, or as a user's own factory; TensorFlow is imported by `make` alone."""
+"""Weightings by name, or from your own factory; only `make` imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def check_name(name: str) -> None:
-    """Raises InputError unless `name` is a weighting's, or of the form "module:factory"."""
+    """Raises InputError unless `name` is a weighting, or of the form "module:factory"."""
     if ":" not in name:
         WEIGHTINGS.check(name, ", or 'module:factory'")
 
 
 def options_of(name: str) -> tuple[str, ...]:
-    """The options of a weighting of `methods`, read from its file, which is not imported."""
+    """The options of a weighting of `methods`, read from its file without importing it."""
     spec = importlib.util.find_spec(f"{WEIGHTINGS.package}.{name}")
     assert spec is not None and spec.origin is not None
     tree = ast.parse(pathlib.Path(spec.origin).read_text())
@@ -42,16 +42,16 @@ def options_of(name: str) -> tuple[str, ...]:
 def make(
     weighting: str | Callable[..., Weighting], context: Context, options: Mapping[str, Any]
 ) -> Weighting:
-    """Makes a weighting.
+    """Creates a weighting.
 
     Args:
       weighting: the name of a weighting of `methods`, "module:factory", or a factory.
       context: of the training.
-      options: the factory's keyword arguments; one that is a keyword of Python ("lambda") is handed
-        over with "_" behind it.
+      options: the factory's keyword arguments; a Python keyword ("lambda") is passed with "_"
+        appended.
 
     Raises:
-      InputError: there is no such weighting, or the options are not the factory's.
+      InputError: there is no such weighting, or it does not have these options.
     """
     factory: Any = weighting
     if isinstance(weighting, str):
@@ -74,7 +74,7 @@ def make(
 
 
 def name_of(weighting: str | Callable[..., Weighting]) -> str:
-    """The name by which `make` finds a factory again."""
+    """The name by which `make` finds a factory."""
     if isinstance(weighting, str):
         return weighting
     return f"{weighting.__module__}:{weighting.__qualname__}"

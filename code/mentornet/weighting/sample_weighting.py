@@ -1,4 +1,4 @@
-"""From losses to sample weights, once per step."""
+"""Sample weights from losses: the paper's Algorithm 1 with a MentorNet."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from mentornet.weighting.mentor import MentorNet
 
 
 class WeightedBatch(NamedTuple):
-    """What one step of the weighting computed: float32 [batch, 1] weights, and scalars.
+    """The results of one step of the weighting: float32 [batch, 1] weights, and scalars.
 
-    `before_dropout` are the weights without the zeros of example drop-out; `global_size`, int32, is
-    the number of samples of all replicas. `rules` are what was found automatically, if anything is.
+    `before_dropout` are the weights before example dropout; `global_size`, int32, is the number of
+    samples of all replicas. `rules` are the automatically determined settings, if there are any.
     """
 
     weights: tf.Tensor
@@ -46,17 +46,17 @@ class SampleWeighting(tf.Module):
       mentor: the MentorNet (or a `mentornet.weighting.curriculum.ClosedForm`).
       loss_p_percentile, burn_in_epoch, fixed_epoch_after_burn_in, loss_moving_average_decay,
       example_dropout_rates: see `mentornet.config.weighting.WeightingConfig`.
-      seed: of the example drop-out; which samples a step drops depends on (seed, global_step).
+      seed: of the example dropout; which samples a step drops depends on (seed, global_step).
       loss_moving_average: the variable to use, by default a new one.
-      dropout_stream: of the example drop-out's random numbers.
-      automatic: finds what is "auto".
+      dropout_stream: of the example dropout's random numbers.
+      automatic: determines the settings that are "auto".
 
     Attributes:
       mentor: the MentorNet; may be replaced between two steps.
       loss_moving_average: float32 scalar variable, 0 before the first call.
 
     Raises:
-      InputError: a setting lies outside its range.
+      InputError: a setting is outside its range.
     """
 
     def __init__(
@@ -94,12 +94,12 @@ class SampleWeighting(tf.Module):
                 trainable=False,
                 dtype=tf.float32,
                 name="loss_moving_average",
-                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,  # All have the same.
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,  # All are equal.
             )
         self.loss_moving_average = loss_moving_average
 
     def second(self, loss_moving_average: tf.Variable | None = None) -> SampleWeighting:
-        """The same settings and MentorNet for mixed samples, with a moving average of their own."""
+        """A weighting of mixed samples: same settings and MentorNet, separate moving average."""
         further = self.mentor.further_features
         rule = "`second_reweight` needs a MentorNet without additional features."
         check(not further, rule, further_features=further)
@@ -126,9 +126,9 @@ class SampleWeighting(tf.Module):
         Args:
           losses: float [batch, 1], the loss of each sample.
           epoch_percentage: int scalar, floor(100 * global_step / max_number_of_steps).
-          global_step: int scalar; with the seed it decides which samples are dropped.
-          labels: int [batch], what the MentorNet sees as label; None is 0, as in the release.
-          further: float [batch] by name, the features beyond the release's that the MentorNet was
+          global_step: int scalar; seed and step determine which samples are dropped.
+          labels: int [batch], the labels that the MentorNet sees; None means 0, as in the release.
+          further: float [batch] by name, the features, beyond the release's, that the MentorNet was
             learned with.
 
         Returns:
@@ -147,10 +147,10 @@ class SampleWeighting(tf.Module):
         labels: tf.Tensor | None = None,
         further: Mapping[str, tf.Tensor] | None = None,
     ) -> WeightedBatch:
-        """Like a call, and returns what else was computed on the way.
+        """Like a call, but also returns intermediate results.
 
-        In a replica of tf.distribute, percentile, moving average and example drop-out are those of
-        the global batch, the replicas' samples one after the other.
+        In a replica of tf.distribute, percentile, moving average and example dropout are those of
+        the global batch, which is the replicas' samples in the order of the replicas.
         """
         config = self.config
         losses = tf.cast(losses, tf.float32)
@@ -163,7 +163,7 @@ class SampleWeighting(tf.Module):
             rules = self._automatic.rules(epoch)
             percentile, fixed_epoch = rules.percentile, rules.fixed_epoch
         if config.fixed_epoch_after_burn_in:
-            # Kept from the release: this freezes the drop-out rate, too.
+            # Kept from the release: this freezes the dropout rate, too.
             epoch = tf.minimum(epoch, fixed_epoch)
         percentile_loss = nearest_percentile(global_losses, percentile)
         decay = config.loss_moving_average_decay
@@ -181,7 +181,7 @@ class SampleWeighting(tf.Module):
             is_burn_in = epoch < config.burn_in_epoch - 1
         else:
             is_burn_in = rules.is_burn_in
-            rate = tf.where(is_burn_in, tf.zeros_like(rate), rate)  # Nothing is lost.
+            rate = tf.where(is_burn_in, tf.zeros_like(rate), rate)  # No sample is dropped.
         weights = tf.where(is_burn_in, tf.ones_like(weights), weights)
         weights = tf.stop_gradient(weights)
         size = tf.size(global_losses)
@@ -197,7 +197,7 @@ class SampleWeighting(tf.Module):
         return [tf.cast(further[name], tf.float32)[:, None] for name in names]
 
     def _kept(self, batch_size: tf.Tensor, rate: tf.Tensor, global_step: tf.Tensor) -> tf.Tensor:
-        """1 for the samples that example drop-out keeps, 0 for the others. float32 [batch, 1]."""
+        """1 for the samples that example dropout keeps, else 0; float32 [batch, 1]."""
         num_kept = tf.cast(tf.cast(batch_size, tf.float64) * (1 - rate), tf.int32)
         seed = seed_for(self.seed, global_step, self._stream)
         permutation = tf.argsort(tf.random.stateless_uniform([batch_size], seed))
@@ -207,8 +207,8 @@ class SampleWeighting(tf.Module):
 def nearest_percentile(losses: tf.Tensor, share: tf.Tensor | float) -> tf.Tensor:
     """The percentile of a batch's losses, always an element of the batch.
 
-    As tf.contrib.distributions.percentile(..., interpolation="nearest") of TensorFlow 1: the rank
-    is counted from the largest loss and rounded half to even in double precision.
+    As in tf.contrib.distributions.percentile(..., interpolation="nearest") of TensorFlow 1, the
+    rank is counted from the largest loss and rounded half to even in double precision.
 
     Args:
       losses: float32 [batch, 1].

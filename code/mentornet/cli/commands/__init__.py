@@ -1,7 +1,7 @@
 """The commands of `mentornet`, one file each; the scripts in code/ run the same modules.
 
-Each has `define_flags()` and `main()`, perhaps `ARGUMENTS` (see `cli.script.run`), and a docstring
-whose first paragraph describes it in the list of commands.
+Each has `define_flags()` and `main()`, optionally `ARGUMENTS` (see `cli.script.run`), and a
+docstring whose first paragraph is its description in the list of commands.
 """
 
 from mentornet.core.registry import Registry

@@ -2,10 +2,11 @@
 
     mentornet clean SOURCE --output_dir=DIR
 
-SOURCE is a folder of class folders of images, a .csv or .npz file, or whatever else --source of
-`mentornet prepare` takes. Nothing needs to be known of the noise. A tenth of the labels is held
-out; a student is trained on the others and ranks them. DIR receives labels.csv, labels.html (to
-review them), corrected records and the student. After Ctrl-C the same command goes on.
+SOURCE is a folder of class folders of images, a .csv or .npz file, or anything else that --source
+of `mentornet prepare` takes. You need to know nothing about the noise. A tenth of the samples is
+held out; a student is trained on the others and ranks their labels. DIR receives labels.csv,
+labels.html (to review them), corrected records and the student. After Ctrl-C the same command
+resumes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Makes corrected records of labels that were reviewed, or of a report's own.
+"""Makes corrected records from reviewed labels, or from a report's own suggestions.
 
     mentornet correct --records=data/mine/given --corrections=corrections.csv --output_dir=DIR
 

@@ -1,4 +1,4 @@
-"""Evaluates the checkpoints of a training run as they appear; runs beside it."""
+"""Evaluates the checkpoints of a training run as they appear, alongside the training."""
 
 from absl import flags
 
@@ -14,7 +14,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "output_csv_file",
         "",
-        "Do not evaluate; write the losses of the latest checkpoint, 'sample_id epoch noisy_label "
+        "Instead of evaluating, write the latest checkpoint's losses, 'sample_id epoch noisy_label "
         "clean_label loss', for the samples whose clean label is known (trusted ones, if any are).",
     )
     flags.DEFINE_integer(
@@ -22,7 +22,7 @@ def define_flags() -> None:
         None,
         "With output_csv_file: write a class-balanced subset of this size; by default all.",
     )
-    flags.DEFINE_integer("dump_seed", 0, "Random seed of that subset.")
+    flags.DEFINE_integer("dump_seed", 0, "Random seed of the subset of dump_num_samples.")
     flags.DEFINE_string("master", "", "Not supported.")
     training_flags.define_device_flag()
 

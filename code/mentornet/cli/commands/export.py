@@ -1,4 +1,4 @@
-"""Writes a trained student for other programs: the 2018 release, Keras, TensorFlow, ONNX.
+"""Exports a trained student for other programs: the 2018 release, Keras, TensorFlow, ONNX.
 
 mentornet export --checkpoint_dir=runs/pd/train --format=saved_model --output=exported/pd
 """
@@ -21,7 +21,7 @@ def define_flags() -> None:
         "images to logits. saved_model, onnx: from uint8 images to probabilities.",
     )
     flags.DEFINE_string("output", "", "A folder (tf1, saved_model), or a .keras or .onnx file.")
-    flags.DEFINE_string("studentnet", None, "StudentNet of a checkpoint of the release.")
+    flags.DEFINE_string("studentnet", None, "Student of a checkpoint of the release.")
     flags.DEFINE_string("dataset_name", None, "Data set of a checkpoint of the release.")
     flags.DEFINE_string("data_dir", None, "Records that name the classes; by default the run's.")
 

@@ -3,10 +3,10 @@
     mentornet learn --dataset_name=cifar10 --studentnet=inception --data_dir=data/cifar10/0.4 \\
         --train_log_dir=runs/dd --max_number_of_steps=39000
 
-Burn-in on the labels as given, dump of the trusted samples' losses, learning, training under the
-frozen MentorNet, evaluation: each a call to what the single scripts call, each left as it is when
-it is there already. Started again, the command resumes where it stopped; with --overwrite it starts
-anew.
+The stages are a burn-in on the labels as given, a dump of the trusted samples' losses, learning the
+MentorNet, training under it, and evaluation. Each does what the individual script does, and is
+skipped if its result already exists. When started again, the command resumes where it stopped; with
+--overwrite it starts over.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mentornet.runs import layout
 
 FLAGS = flags.FLAGS
 
-# The published commands of MentorNet DD.
+# As in the published commands of MentorNet DD.
 _DEFAULTS = {
     "burn_in_epoch": 18,
     "fixed_epoch_after_burn_in": True,
@@ -44,7 +44,7 @@ _DUMP, _QUALITY, _SUMMARY = "dump.csv", "quality.json", "summary.json"
 
 
 class StoppedError(Exception):
-    """A signal ended a training stage; what it did is saved."""
+    """A signal ended a training stage; its state is saved."""
 
 
 def burn_in(config: TrainConfig, weighting: WeightingConfig, folder: pathlib.Path) -> None:
@@ -80,10 +80,10 @@ def learn(csv: str, percentile: float, seed: int, folder: pathlib.Path) -> dict[
 
 
 def start_anew(root: pathlib.Path) -> None:
-    """Removes an earlier run's results, which the stages would take up; other files stay.
+    """Removes an earlier run's results, which the stages would reuse; other files are kept.
 
     Raises:
-      InputError: another process works in one of the folders.
+      InputError: another process is using one of the folders.
     """
     with contextlib.ExitStack() as stack:
         folders = [root / name for name in (_BURN_IN, _TRAIN, _EVALUATION)]
@@ -109,7 +109,7 @@ def run(
       weighting: of the training under the MentorNet; the burn-in stage ends at its epoch.
       eval_data_dir: folder of the test records.
       num_samples: size of the dump, None for all trusted samples.
-      update_epochs: when the MentorNet is learned further, see `TrainConfig`.
+      update_epochs: epochs at which the MentorNet is trained further, see `TrainConfig`.
 
     Returns:
       The summary.
@@ -170,7 +170,7 @@ def define_flags() -> None:
     for name, value in _DEFAULTS.items():
         FLAGS.set_default(name, value)
     flags.DEFINE_string(
-        "eval_data_dir", "", "Folder of the test records; by default `val` beside data_dir."
+        "eval_data_dir", "", "Folder of the test records; by default `val` next to data_dir."
     )
     flags.DEFINE_integer(
         "dump_num_samples", None, "Size of the dump, a class-balanced subset; by default all."
@@ -178,7 +178,7 @@ def define_flags() -> None:
 
 
 def eval_records(data_dir: str, eval_data_dir: str) -> str:
-    """The folder of the test records: as given, else `val` beside the training's.
+    """The folder of the test records: as given, or else `val` next to the training records.
 
     Raises:
       InputError: none is given, and there is no such folder.
@@ -186,7 +186,7 @@ def eval_records(data_dir: str, eval_data_dir: str) -> str:
     beside = pathlib.Path(data_dir).absolute().parent / "val"
     if not eval_data_dir and data_dir and beside.is_dir():
         return str(beside)
-    rule = "`eval_data_dir` must name a folder: there is no `val` beside `data_dir`."
+    rule = "`eval_data_dir` must name a folder: there is no `val` next to `data_dir`."
     check(bool(eval_data_dir), rule, eval_data_dir=eval_data_dir)
     return eval_data_dir
 
@@ -197,7 +197,7 @@ def main() -> None:
         training_flags.train_config(mentored=False),
         training_flags.weighting_config(),
     )
-    rule = "`auto` does not go with a MentorNet that is learned after a fixed burn-in."
+    rule = "`auto` cannot be used with a MentorNet that is learned after a fixed burn-in."
     asked = (weighting.loss_p_percentile, weighting.burn_in_epoch)
     check(not weighting.is_automatic, rule, loss_p_percentile=asked[0], burn_in_epoch=asked[1])
     assert not isinstance(weighting.burn_in_epoch, str)

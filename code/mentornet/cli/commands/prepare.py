@@ -1,6 +1,6 @@
 """Writes a data set, known or your own, as TFRecords: noisy training labels, a test split.
 
-With --records and --corrections it makes corrected records of those that are there already.
+With --records and --corrections it makes corrected records from existing ones.
 """
 
 import pathlib
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _check_alone() -> None:
-    """Corrected records keep the settings of those that they come from."""
+    """Rejects other settings, since corrected records keep those of the original ones."""
     values = config_flags.read_flags(CorrectConfig)
     for field in options.fields(PrepareConfig):
         rule = f"`{field.flag}` cannot be combined with `records`, which keep their settings."
@@ -53,7 +53,7 @@ def _check_alone() -> None:
 
 
 def report(manifests: dict[str, dict[str, Any]]) -> None:
-    """Prints what the folders hold, and what was noticed on the way."""
+    """Prints what the folders hold, and warnings about unreadable or conflicting files."""
     for folder, manifest in manifests.items():
         correct.describe(folder, manifest)
         for name in ("unreadable.txt", "conflicts.txt"):

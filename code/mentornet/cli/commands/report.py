@@ -1,10 +1,10 @@
-"""Which labels are wrong: a ranking of the training samples of one run, or of several.
+"""Ranks the training samples of one or several runs by how likely their labels are wrong.
 
     mentornet report RUN_DIR [RUN_DIR ...] [--output_dir=DIR]
 
-reads runs that were trained with --record_sample_weights and writes labels.csv (every sample) and
-labels.html, in which the most suspicious are reviewed. Scores of several runs on the same labels
-are averaged.
+This reads runs that were trained with --record_sample_weights and writes labels.csv (every sample)
+and labels.html, a page to review the most suspicious ones. Scores of several runs on the same
+labels are averaged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ARGUMENTS = ("RUN_DIR...",)
 def define_flags() -> None:
     flags.DEFINE_string("output_dir", "", "Folder of the results; by default the first run's.")
     flags.DEFINE_string(
-        "data_dir", "", "Training records; by default those that the run was trained on."
+        "data_dir", "", "Training records; by default those on which the run was trained."
     )
     flags.DEFINE_integer(
         "num_shown", 100, "Number of samples shown in labels.html, most suspicious first."

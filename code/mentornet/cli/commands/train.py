@@ -1,4 +1,4 @@
-"""Trains a StudentNet under a frozen MentorNet, or another --weighting.
+"""Trains a student under a frozen MentorNet, or another --weighting.
 
 Jiang et al. 2018, Algorithm 1. --weighting=uniform is the baseline; --mixup_alpha with
 --second_reweight is MentorMix.

@@ -1,4 +1,4 @@
-"""Label noise, one file per type: which labels become wrong, as functions of a seed (NumPy only).
+"""Label noise, one file per type: noisy labels as functions of a seed (NumPy only).
 
 A module of this package defines `corrupt(corruption) -> labels`, see `Corruption`. Its docstring's
 first paragraph describes it in `--help` and in the documents.
@@ -18,13 +18,13 @@ NOISE_TYPES = Registry(__name__, attribute="corrupt", argument="noise_type")
 
 @dataclasses.dataclass(frozen=True)
 class Corruption:
-    """What a noise type is given.
+    """The input of a noise type.
 
     Attributes:
-      labels: int64 [n], as the source has them, in its order.
+      labels: int64 [n], the source's labels, in its order.
       num_classes: labels are 0..num_classes-1.
       fraction: probability 0..1 that a label is replaced.
-      seed: of NumPy's PCG64; noisy labels depend on it and on the order alone.
+      seed: of NumPy's PCG64; noisy labels depend only on it and on the order of the samples.
       dataset: the data set's name.
       file, key: where noise_type="file" finds labels.
     """
@@ -41,7 +41,7 @@ class Corruption:
         """Replaces each label, independently with probability `fraction`.
 
         Args:
-          draw: a generator -> whole numbers [n], what each label becomes if it is replaced.
+          draw: a generator -> whole numbers [n], the new label of each sample if it is replaced.
 
         Returns:
           int64 [n], the noisy labels.
@@ -52,7 +52,7 @@ class Corruption:
 
 
 def transition_matrix(clean: np.ndarray, noisy: np.ndarray, num_classes: int) -> np.ndarray:
-    """int64 [classes, classes]: how many samples of clean class `row` carry label `column`."""
+    """int64 [classes, classes]: how many samples of clean class `row` have the label `column`."""
     counts = np.zeros((num_classes, num_classes), np.int64)
     np.add.at(counts, (clean, noisy), 1)
     return counts

@@ -1,4 +1,4 @@
-"""Labels are those of `noise_file` (.npy, or .npz with `noise_key`): human ones, for example."""
+"""Labels are read from `noise_file` (.npy, or .npz with `noise_key`): human ones, for example."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def corrupt(corruption: Corruption) -> np.ndarray:
       int64 [n].
 
     Raises:
-      InputError: the file is unreadable, is a pickle, lacks the key, or has other labels.
+      InputError: the file is unreadable, is a pickle, lacks the key, or has unsuitable labels.
     """
     path, key, num_classes = corruption.file, corruption.key, corruption.num_classes
     assert path is not None  # PrepareConfig checks it.
@@ -32,7 +32,7 @@ def corrupt(corruption: Corruption) -> np.ndarray:
 def _read(path: str, key: str | None) -> np.ndarray:
     try:
         loaded = np.load(path, allow_pickle=False)
-    except Exception as error:  # zipfile, zlib and NumPy each have their own.
+    except Exception as error:  # zipfile, zlib and NumPy each raise their own errors.
         raise InputError(f"`noise_file` {path} cannot be read as .npy or .npz: {error}") from None
     if isinstance(loaded, np.ndarray):
         return loaded

@@ -17,7 +17,7 @@ from mentornet.core.registry import Registry
 from mentornet.datasets.catalog import KNOWN
 
 UNKNOWN = -1  # Clean label of a sample whose clean label is not known.
-MAX_PIXELS = 100_000_000  # An image that claims more is refused before it is decoded.
+MAX_PIXELS = 100_000_000  # An image that claims more is rejected before it is decoded.
 
 SOURCES = Registry(__name__, attribute="reader", argument="source")
 
@@ -26,9 +26,10 @@ SOURCES = Registry(__name__, attribute="reader", argument="source")
 class Split:
     """uint8 images [n, height, width, 3] and int64 labels [n], in the source's order.
 
-    In place of images there may be rows of features, finite float32 [n, num_features].
-    `clean_labels` are int64 [n], -1 where unknown; None says that the labels are clean. `paths` are
-    the files' names; of arrays and tables the rows' names, or "row <number>" from 0 on.
+    Instead of images there may be rows of features, finite float32 [n, num_features].
+    `clean_labels` are int64 [n], -1 where unknown; None means that the labels are clean. `paths`
+    are the files' names or, for arrays and tables, the rows' names: by default "row <number>" from
+    0 on.
     """
 
     images: np.ndarray
@@ -40,9 +41,9 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A data set; `unreadable` and `conflicts` are lines for its user to read.
+    """A data set; `unreadable` and `conflicts` are lines to show to the user.
 
-    `feature_names` are one per feature, empty where they are unknown or samples are images.
+    `feature_names` has one name per feature; it is empty if they are unknown or samples are images.
     """
 
     train: Split
@@ -55,19 +56,20 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How a user's own images become arrays.
+    """How your own data are read.
 
     Attributes:
-      image_size: pixels per side; images are resized and cropped at the centre. None is 32, and for
-        arrays their own size.
+      image_size: pixels per side; images are resized and cropped at the centre. None means 32, or
+        for arrays their own size.
       test_share: share 0..1 of each class that is set aside for testing, if the source has no
         test split.
-      skip_bad: leave unreadable images out instead of refusing the source.
+      skip_bad: whether to skip unreadable images instead of rejecting the source.
       seed: of the test split.
-      label_column: of a table; None is the only one of `label`, `labels`, `target` and `class`.
+      label_column: of a table; None means the only one of `label`, `labels`, `target` and
+        `class`.
 
     Raises:
-      InputError: a value lies outside its range.
+      InputError: a value is outside its range.
     """
 
     image_size: int | None = None
@@ -88,12 +90,12 @@ class Reader:
     """How a source is read.
 
     Attributes:
-      load: (data set, location, options) -> what the source holds. The location is what follows
-        the reader's name and a colon in `--source`, "" if nothing does; or a path.
-      provides: which of the known data sets (`catalog.KNOWN`) the source holds; empty for data of
-        the user's own, under a name of the user's own.
-      takes: whether an existing path is of this kind, so that it is enough to give the path; None
-        for a source that is chosen by its name.
+      load: (data set, location, options) -> `Source`. The location is a path, or what follows the
+        reader's name and a colon in `--source` ("" if nothing does).
+      provides: which of the known data sets (`catalog.KNOWN`) the source holds; empty for a source
+        of your own data, under a name of your own.
+      takes: whether an existing path is of this kind, so that giving the path is enough; None for a
+        source that is selected by its name.
     """
 
     load: Callable[[str, str, Options], Source]
@@ -109,13 +111,13 @@ def load(dataset: str, source: str | None, options: Options | None = None) -> So
     """Reads a data set.
 
     Args:
-      dataset: "cifar10", "cifar100", "digits", or a name of the user's own.
-      source: a path, or the name of a source in this package, perhaps with a colon and a location
-        ("keras", "tfds:mnist"). None for the digits.
-      options: how images of the user's own are read.
+      dataset: "cifar10", "cifar100", "digits", or a name of your own.
+      source: a path, or the name of a source in this package, optionally with a colon and a
+        location ("keras", "tfds:mnist"). None for the digits.
+      options: how your own data are read.
 
     Returns:
-      The source; labels are as given, clean ones known only where the source says so.
+      The data set; labels are as given, and clean labels are known only if the source has them.
 
     Raises:
       InputError: there is no such source, it does not hold the data set, or it cannot be read.

@@ -1,4 +1,4 @@
-"""Image files that are listed with their labels, by folders or in a table."""
+"""Image files that are listed with their labels, in folders or in a table."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from mentornet.datasets.sources._own import IMAGE_SIZE, divide, fit, numbers
 class Listing:
     """Images by path, with labels by name.
 
-    `read` is given the place of an image and returns its bytes, or None if they are in the file at
-    its path; without it, they all are.
+    `read` takes the index of an image and returns its bytes, or None if the image is the file at
+    its path; without `read`, this holds for all images.
     """
 
     paths: list[str]
@@ -33,10 +33,10 @@ class Listing:
 
 
 def _read_image(file: pathlib.Path | io.BytesIO, size: int) -> np.ndarray:
-    """uint8 [size, size, 3]: turned as its EXIF says, resized, cropped at the centre.
+    """uint8 [size, size, 3]: rotated according to its EXIF data, resized, cropped at the centre.
 
     Raises:
-      OSError, ValueError, SyntaxError: it cannot be read, or claims more pixels than are allowed.
+      OSError, ValueError, SyntaxError: it cannot be read, or claims too many pixels.
     """
 
     with warnings.catch_warnings():
@@ -50,9 +50,9 @@ def _read_image(file: pathlib.Path | io.BytesIO, size: int) -> np.ndarray:
 def read_listing(
     listing: Listing, root: pathlib.Path, options: Options, class_names: Sequence[str] = ()
 ) -> Source:
-    """Reads the images listed, from paths relative to `root`.
+    """Reads the listed images, from paths relative to `root`.
 
-    Classes are numbered as `class_names` are, by default in alphabetical order.
+    Classes are numbered in the order of `class_names`, by default alphabetically.
 
     Raises:
       InputError: images are unreadable and `skip_bad` is off, or none is left.
@@ -90,7 +90,7 @@ def read_listing(
 def conflicts(
     images: Sequence[np.ndarray], labels: Sequence[str], paths: Sequence[str]
 ) -> Iterable[str]:
-    """Equal images, or rows, under different labels, one line per pair."""
+    """Identical images, or rows, with different labels, one line per pair."""
     first: dict[str, int] = {}
     for i, image in enumerate(images):
         other = first.setdefault(hashlib.sha256(image.tobytes()).hexdigest(), i)

@@ -1,4 +1,4 @@
-"""What sources of a user's own data share: sizes, columns, class names, and the test split."""
+"""Shared by sources of your own data: sizes, columns, class names, and the test split."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mentornet.datasets.sources import UNKNOWN, Options, Source, Split
 IMAGE_SIZE = 32
 TEST_NAMES = ("test", "val", "validation")
 LABEL_COLUMNS = ("label", "labels", "target", "class")
-MAX_FEATURES = 2**16  # More columns, and a small network would have gigabytes of weights.
+MAX_FEATURES = 2**16  # With more columns, a small network would have gigabytes of weights.
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
 def metadata_files(root: pathlib.Path) -> list[pathlib.Path]:
-    """The metadata files of a folder of images, in it and in its folders of splits."""
+    """The metadata files of a folder of images, in itself and in its folders of splits."""
     folders = [root, *(root / name for name in ("train", *TEST_NAMES))]
     return [folder / name for folder in folders for name in _METADATA if (folder / name).is_file()]
 
 
 def find_label_column(columns: Sequence[str], options: Options, where: str) -> str:
-    """The column of the labels among those of a table, which `where` names.
+    """The label column among a table's columns; `where` names the table in messages.
 
     Raises:
       InputError: there is none, or more than one.
@@ -43,7 +43,7 @@ def label_texts(values: Sequence[Any], column: str, where: str) -> list[str]:
     """Labels as text.
 
     Raises:
-      InputError: one is neither text nor a whole number, or is missing.
+      InputError: a label is neither text nor a whole number, or is missing.
     """
     for row, value in enumerate(values):
         fits = isinstance(value, str | int) and bool(str(value).strip())
@@ -53,13 +53,13 @@ def label_texts(values: Sequence[Any], column: str, where: str) -> list[str]:
 
 
 def sort_names(texts: Iterable[str]) -> list[str]:
-    """Class names without duplicates, in alphabetical order; numbers by their size."""
+    """Class names without duplicates, in alphabetical order, or in numerical order for numbers."""
     names = {*texts}
     return sorted(names, key=int if all(name.isdecimal() for name in names) else None)
 
 
 def check_width(num_features: int, options: Options, where: str) -> None:
-    """Raises InputError if rows are too long, or options are for images."""
+    """Raises InputError if rows have too many features, or an option applies to images only."""
     rule = f"{where} must have 1 to {MAX_FEATURES} features a row."
     check(1 <= num_features <= MAX_FEATURES, rule, features=num_features)
     rule = "`image_size` is for images, not for features."
@@ -70,7 +70,7 @@ def to_features(values: np.ndarray, where: str, names: Sequence[str] = ()) -> np
     """Numbers [n, num_features] as float32.
 
     Raises:
-      InputError: one is no finite float32; row and column are named.
+      InputError: a value is not a finite float32; the message names row and column.
     """
     rule = f"{where}: features must be numbers."
     check(values.dtype.kind in "biuf", rule, dtype=str(values.dtype))
@@ -106,7 +106,7 @@ def divide(
     options: Options,
     paths: np.ndarray | None = None,
 ) -> Source:
-    """Train and test; without a test split a share of each class is set aside, by the seed."""
+    """Splits samples; without a test split, a random share of each class is set aside."""
     check(len(names) >= 2, "`source` must have at least 2 classes.", classes=list(names))
     if not is_test.any():
         generator = np.random.default_rng([options.seed, 3])
@@ -117,7 +117,7 @@ def divide(
             count = min(max(1, round(len(members) * options.test_share)), len(members) - 1)
             is_test[members[:count]] = True
     check(not is_test.all(), "`source` must have training samples.", test=int(is_test.sum()))
-    if paths is None:  # The ids of samples count within their split.
+    if paths is None:  # Sample ids are numbered within their split, so rows need a name.
         paths = np.array([f"row {i}" for i in range(len(labels))])
     train, test = (
         Split(

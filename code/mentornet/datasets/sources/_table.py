@@ -1,4 +1,4 @@
-"""Tables of pyarrow: a column of images or features in one or many columns, and their labels."""
+"""pyarrow tables: images in one column, or features in one or many, with their labels."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Columns:
     """Which columns of a table are used, by name.
 
     Attributes:
-      label: of the labels.
+      label: the column of labels.
       image: bytes, a struct of `bytes` and `path`, or paths; None if samples are features.
-      features: one of lists, or one each.
-      file: names the samples, if there is one.
-      extra: `clean_label` and `split`, where they are there.
+      features: one column of lists, or one column per feature.
+      file: the column that names the samples, if there is one.
+      extra: `clean_label` and `split`, if present.
     """
 
     label: str
@@ -52,12 +52,13 @@ class Columns:
 
     @property
     def used(self) -> list[str]:
+        """The names of all columns that are used."""
         names = (self.label, self.image, *self.features, self.file, *self.extra)
         return [name for name in dict.fromkeys(names) if name is not None]
 
 
 def require_pyarrow() -> None:
-    """Raises InputError unless pyarrow is there."""
+    """Raises InputError unless pyarrow is installed."""
     try:
         import pyarrow  # noqa: F401
     except ImportError:
@@ -94,15 +95,15 @@ def _is_encoded(kind: Any) -> bool:
 
 
 def find_columns(schema: pa.Schema, options: Options, where: str) -> Columns:
-    """Which columns of a table hold what; `where` names the table.
+    """Determines the role of a table's columns; `where` names the table in messages.
 
-    An image is the column `image` or `img`, else the first of bytes. Features are else those of
-    the only column of lists of numbers. Else `file_name` or `path` is the image's file; and if
-    there is no such column either, every other column is a feature, but for `id` and the index
-    that pandas adds.
+    Images are in the column `image` or `img`, or else in the first column of bytes. Otherwise,
+    features are in the only column of lists of numbers. Otherwise `file_name` or `path` is the
+    image's file. If there is no such column either, every other column is a feature, except `id`
+    and the index that pandas adds.
 
     Raises:
-      InputError: there is no label or no sample, or features are no numbers.
+      InputError: there are no labels or no samples, or features are not numbers.
     """
     kinds = {field.name: field.type for field in schema}
     label = find_label_column(list(kinds), options, where)
@@ -123,7 +124,7 @@ def find_columns(schema: pa.Schema, options: Options, where: str) -> Columns:
         return Columns(label, file, (), None, extra)
     index = ("id", "__index_level_0__")
     features = tuple(name for name in rest if name not in index)
-    rule = f"{where} must have a column `image`, or features beside {label!r}."
+    rule = f"{where} must have a column `image`, or features, in addition to {label!r}."
     check(bool(features), rule, columns=list(kinds))
     bad = {name: str(rest[name]) for name in features if not _is_number(rest[name])}
     rule = f"{where}: features must be numbers; encode or drop the other columns."
@@ -132,7 +133,7 @@ def find_columns(schema: pa.Schema, options: Options, where: str) -> Columns:
 
 
 def class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
-    """The names of the numbers in a column that Hugging Face's `datasets` wrote; else empty."""
+    """The class names that Hugging Face's `datasets` stored for a column of numbers, if any."""
     try:
         described = json.loads((schema.metadata or {})[b"huggingface"])
         names = described["info"]["features"][column]["names"]
@@ -148,12 +149,12 @@ def read_tables(
     options: Options,
     where: str,
 ) -> Source:
-    """What tables of the same columns hold.
+    """Reads tables that have the same columns.
 
     Args:
-      tables: each with whether it is for testing; None is as its column `split` says.
+      tables: each with whether it is for testing; None means according to its column `split`.
       columns: see `find_columns`.
-      root: where paths begin.
+      root: the folder to which paths are relative.
       options: how samples are read.
       where: names the tables in messages.
 
@@ -199,7 +200,7 @@ def _labels(rows: pa.Table, column: str, names: Sequence[str], where: str) -> li
 def _clean_labels(
     rows: pa.Table, columns: Columns, names: Sequence[str], where: str
 ) -> list[str | None]:
-    """Clean labels by name, None where a cell is empty or -1."""
+    """Clean labels by name; None where a cell is empty or -1."""
     result: list[str | None] = [None] * rows.num_rows
     if _CLEAN not in columns.extra:
         return result
@@ -220,7 +221,7 @@ def _is_test(
 
 
 def _add_images(listing: Listing, column: pa.ChunkedArray, where: str) -> None:
-    """Lets a listing read its images from a column, and names them by their paths."""
+    """Makes a listing read its images from a column, and name them by their paths."""
     if _is_text(column.type):
         for row, path in enumerate(column.to_pylist()):
             check(bool(path), f"{where}, row {row}: the image must not be empty.", path=path)

@@ -17,7 +17,7 @@ from mentornet.datasets.sources import Options, Reader, Source, Split
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Reads the official archives' pickles: dicts, lists, strings and NumPy arrays, no more."""
+    """Reads the official archives' pickles: dicts, lists, strings and NumPy arrays only."""
 
     ALLOWED = {
         ("numpy", "ndarray"),
@@ -26,9 +26,9 @@ class _ArrayUnpickler(pickle.Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("_codecs", "encode"):  # How Python 3 writes bytes in protocol 2.
+        if (module, name) == ("_codecs", "encode"):  # Python 3's form of bytes in protocol 2.
             return _encode_latin1
-        module = module.replace("numpy.core.", "numpy._core.")  # As NumPy 1 wrote it.
+        module = module.replace("numpy.core.", "numpy._core.")  # NumPy 1's name.
         if (module, name) not in self.ALLOWED:
             raise pickle.UnpicklingError(f"class {module}.{name} is not allowed")
         return super().find_class(module, name)
@@ -43,14 +43,14 @@ def _encode_latin1(text: str, encoding: str) -> bytes:
 def _unpickle(data: bytes, name: str) -> dict[bytes, Any]:
     try:
         loaded = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
-    except Exception as error:  # A pickle can fail with nearly anything.
+    except Exception as error:  # Unpickling can raise almost any error.
         raise InputError(f"{name} is not a CIFAR python batch: {error}") from None
     check(isinstance(loaded, dict), f"{name} must hold a dict.", found=type(loaded).__name__)
     return {k.encode("latin1") if isinstance(k, str) else k: v for k, v in loaded.items()}
 
 
 def _files(source: pathlib.Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Yields base name and reader of each file of a folder or archive; nothing is extracted."""
+    """Yields base name and reader of each file of a folder or archive, without extracting it."""
     if source.is_dir():
         for path in sorted(source.rglob("*")):
             if path.is_file():

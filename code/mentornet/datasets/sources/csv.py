@@ -1,5 +1,5 @@
-"""A .csv file of images with the columns `path` (from the file's folder), `label` (or
-`--label_column`), and perhaps `clean_label` and `split` (train or test).
+"""A .csv file of images with the columns `path` (relative to the file's folder), `label`
+(or `--label_column`), and optionally `clean_label` and `split` (train or test).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The 1,797 digits of scikit-learn (8x8), scaled to 32x32x3; one in five is for testing."""
+"""The 1,797 digits of scikit-learn (8x8), scaled to 32x32x3; one in five is used for testing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     digits = datasets.load_digits()
     images = tf.image.resize(digits.images[..., None] * (255 / 16), (32, 32)).numpy()
     images = np.repeat(np.round(images).astype(np.uint8), 3, axis=-1)
-    # The split is the same for every seed, so that results of different seeds compare.
+    # The split is the same for every seed, so that results of different seeds are comparable.
     train, test = model_selection.train_test_split(
         np.arange(len(images)), test_size=0.2, random_state=0, stratify=digits.target
     )

@@ -26,7 +26,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
         tables = [(_table(splits[name]), is_test) for name, is_test in _chosen(splits)]
     except InputError:
         raise
-    except Exception as error:  # Its own, and those of the network.
+    except Exception as error:  # The library's own errors, and those of the network.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"`source` {where} cannot be loaded: {reason}") from None
     columns = find_columns(tables[0][0].schema, options, where)
@@ -34,10 +34,10 @@ def _load(dataset: str, location: str, options: Options) -> Source:
 
 
 def _chosen(splits: dict[str, Any]) -> list[tuple[str, bool | None]]:
-    """The splits that are read, and whether each is for testing.
+    """The splits to read, and whether each is for testing.
 
     Raises:
-      InputError: there are several, none of them `train`.
+      InputError: there are several splits, none of them `train`.
     """
     if len(splits) == 1:
         return [(next(iter(splits)), None)]

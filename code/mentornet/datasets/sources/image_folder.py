@@ -1,5 +1,5 @@
-"""A folder of images as Hugging Face's ImageFolder has it: `metadata.csv`, `.jsonl` or `.parquet`
-with the columns `file_name` and `label`, in the folder or in those of its splits.
+"""A folder of images in the layout of Hugging Face's ImageFolder: `metadata.csv`, `.jsonl` or
+`.parquet` with the columns `file_name` and `label`, in the folder or in those of its splits.
 """
 
 from __future__ import annotations

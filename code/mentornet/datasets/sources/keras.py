@@ -17,7 +17,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     module = getattr(keras.datasets, dataset)
     try:
         (x_train, y_train), (x_test, y_test) = module.load_data()
-    except Exception as error:  # urllib, hash and disk errors alike: the user sees the reason.
+    except Exception as error:  # Errors of network, checksum or disk: the message has the reason.
         raise InputError(f"source=keras could not download {dataset}: {error}") from None
     splits = [
         Split(x, y.reshape(-1).astype(np.int64)) for x, y in ((x_train, y_train), (x_test, y_test))

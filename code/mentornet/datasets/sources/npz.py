@@ -1,6 +1,6 @@
 """An .npz file with `images` uint8 [n, height, width(, 3)], or `features` [n, d] of numbers;
-`labels` [n], and perhaps `clean_labels`, `paths`, `feature_names` and the same of a test split,
-`test_images` and so on.
+`labels` [n], and optionally `clean_labels`, `paths`, `feature_names`, and the same for a test
+split, as `test_images` and so on.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     try:
         with np.load(path, allow_pickle=False) as file:
             shape = _shape(file, "features")
-            if shape is not None and len(shape) == 2:  # Before they take memory.
+            if shape is not None and len(shape) == 2:  # Before the array takes memory.
                 check_width(shape[1], options, str(path))
             arrays: dict[str, Any] = dict(file)
     except InputError:
         raise
-    except Exception as error:  # zipfile, zlib and NumPy each have their own.
+    except Exception as error:  # zipfile, zlib and NumPy each raise their own errors.
         raise InputError(f"`source` {path} cannot be read as .npz: {error}") from None
     key = "features" if "features" in arrays else "images"
     rule = f"{path} must hold either `images` or `features`."
@@ -58,7 +58,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
 
 
 def _shape(file: Any, name: str) -> tuple[int, ...] | None:
-    """The shape of an array in an .npz file, by its header; None if there is no such array."""
+    """The shape of an array in an .npz file, from its header; None if there is no such array."""
     if name not in file.files:
         return None
     with file.zip.open(f"{name}.npy") as array:
@@ -71,7 +71,7 @@ def _shape(file: Any, name: str) -> tuple[int, ...] | None:
 def _npz_part(
     path: pathlib.Path, arrays: dict[str, Any], prefix: str, key: str
 ) -> list[np.ndarray]:
-    """Images as RGB or features; labels, clean labels and paths as text ("" where unknown)."""
+    """Images as RGB, or features; labels, clean labels and paths as text ("" where unknown)."""
     samples, labels = arrays.get(f"{prefix}{key}"), arrays.get(f"{prefix}labels")
     form = "uint8 [n, h, w(, 1 or 3)]" if key == "images" else "[n, d]"
     rule = f"{path} must hold {prefix}{key} {form} and {prefix}labels [n]."

@@ -23,7 +23,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     try:
         with parquet.ParquetFile(path) as file:
             columns = find_columns(file.schema_arrow, options, str(path))
-            if columns.image is None:  # Before they take memory.
+            if columns.image is None:  # Before the columns take memory.
                 check_width(_width(file.metadata, columns), options, str(path))
             table = file.read(columns=columns.used)
     except (OSError, pa.ArrowException) as error:
@@ -33,7 +33,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
 
 
 def _width(metadata: Any, columns: Columns) -> int:
-    """How many features a row has, by the file's footer."""
+    """The number of features per row, from the file's footer."""
     if len(columns.features) > 1 or not metadata.num_rows:
         return len(columns.features)
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]

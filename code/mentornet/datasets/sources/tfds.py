@@ -25,7 +25,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
             if split in info.splits:
                 data = builder.as_dataset(split=split, as_supervised=True)
                 parts[split] = list(tfds.as_numpy(data))
-    except Exception as error:  # Its own, and those of the network.
+    except Exception as error:  # The library's own errors, and those of the network.
         raise InputError(f"`source` tfds:{location} cannot be loaded: {error}") from None
     check(
         "train" in parts, f"tfds:{location} must have a `train` split.", found=sorted(info.splits)

@@ -1,7 +1,7 @@
-"""The StudentNets, one file each; see `mentornet.core.registry` for what a file holds.
+"""The students, one file each; `mentornet.core.registry` describes what a file must define.
 
-A module of this package defines `student`, a `recipes.Student`: how the network is built, and how
-it is trained where that differs from the defaults of `recipes.Recipe`.
+A module of this package defines `student`, a `recipes.Student`: how to build the network, and how
+to train it, where that differs from the defaults of `recipes.Recipe`.
 """
 
 from mentornet.core.registry import Registry

@@ -1,7 +1,8 @@
 """Networks that learn CIFAR-10 in minutes (Jordan 2024, arXiv 2404.00498).
 
-Not in the release. A whitening convolution computed from the images, three groups of convolutions
-that begin as the identity, and no unnecessary pass over the data.
+Not in the release. The networks have a whitening convolution computed from the images and three
+groups of convolutions that are initialised to the identity; unnecessary passes over the data are
+avoided.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ NAMES = {
 _WHITENING_SIZE = 2
 _WHITENING_EPSILON = 5e-4
 _LOGIT_SCALE = 1 / 9
-_SMALLEST_IMAGE = 9  # The whitening takes one pixel, the groups halve what is left three times.
+_SMALLEST_IMAGE = 9  # The whitening removes one pixel, and three groups halve the rest.
 
 
 class Shape(NamedTuple):
-    """Channels of the three groups, convolutions in each, and what the moving averages keep.
+    """Channels of the three groups, convolutions per group, and decay of the moving averages.
 
     With three convolutions, the third one's normalised output is added to the second one's input.
     """
@@ -46,7 +47,7 @@ class Shape(NamedTuple):
 
 @keras.saving.register_keras_serializable("mentornet")
 class Whitening(layers.Layer):
-    """A convolution whose kernel comes from the images and is not trained; its bias is.
+    """A convolution whose kernel is computed from images, not trained; only its bias is trained.
 
     Until `adapt` is called or a checkpoint is read, the kernel is 0.
     """
@@ -79,8 +80,8 @@ class Whitening(layers.Layer):
 def whitening_kernel(images: np.ndarray) -> np.ndarray:
     """The convolution that decorrelates 2 x 2 patches: both signs of scaled eigenvectors.
 
-    Patches x have the second moment X^T X / n, about 0 and not their mean; each of its eigenvectors
-    is divided by sqrt(eigenvalue + 5e-4).
+    Each eigenvector of the patches' second moment X^T X / n (about 0, not about their mean) is
+    divided by sqrt(eigenvalue + 5e-4).
 
     Args:
       images: float32 [n, height, width, channels], standardised.
@@ -91,7 +92,7 @@ def whitening_kernel(images: np.ndarray) -> np.ndarray:
     size, channels = _WHITENING_SIZE, images.shape[-1]
     windows = np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(1, 2))
     moment = np.zeros([size * size * channels] * 2)
-    for start in range(0, len(windows), 100):  # A part at a time, which takes less memory.
+    for start in range(0, len(windows), 100):  # In parts, to use less memory.
         patches = windows[start : start + 100].transpose(0, 1, 2, 4, 5, 3)
         patches = patches.reshape(-1, len(moment)).astype(np.float64)
         moment += patches.T @ patches
@@ -103,7 +104,7 @@ def whitening_kernel(images: np.ndarray) -> np.ndarray:
 
 
 def begin_as_identity(kernel: np.ndarray) -> np.ndarray:
-    """A kernel [height, width, in, out] whose first filters pass their channel on, unchanged."""
+    """A kernel [height, width, in, out] whose first filters each copy one input channel."""
     kernel, count = kernel.copy(), min(kernel.shape[2:])
     kernel[..., :count] = 0
     kernel[kernel.shape[0] // 2, kernel.shape[1] // 2, range(count), range(count)] = 1
@@ -117,7 +118,7 @@ def _normalized(x: keras.KerasTensor, shape: Shape, name: str) -> keras.KerasTen
 
 
 def _conv(x: keras.KerasTensor, width: int, name: str, seeds: Iterator[int]) -> keras.KerasTensor:
-    """A 3 x 3 convolution, uniform in +-1 / sqrt(fan in) but for what begins as the identity."""
+    """A 3 x 3 convolution: identity for the first filters, others uniform +-1 / sqrt(fan in)."""
     limit = 1 / np.sqrt(9 * x.shape[-1])
     uniform = initializers.RandomUniform(-limit, limit, seed=next(seeds))
     layer = layers.Conv2D(
@@ -151,9 +152,9 @@ def build(
     image_shape: tuple[int, int, int],
     dropout_rate: float | None,
 ) -> keras.Model:
-    """Builds a network of the family; it has no dropout, so that rate has no effect.
+    """Builds a network of the family; it has no dropout, so `dropout_rate` has no effect.
 
-    Logits are float32 whatever the layers before compute in.
+    Logits are float32 whatever the other layers' compute type.
 
     Raises:
       InputError: the images are smaller than 9 x 9.
@@ -166,7 +167,7 @@ def build(
     x = Gelu()(Whitening(name="whitening")(inputs))
     for number in range(3):
         x = _group(x, shape, number, seeds)
-    x = layers.GlobalMaxPooling2D()(x)  # Of 3 x 3 values where images have 32 x 32 pixels.
+    x = layers.GlobalMaxPooling2D()(x)  # Over 3 x 3 values for images of 32 x 32.
     limit = 1 / np.sqrt(shape.widths[-1])
     uniform = initializers.RandomUniform(-limit, limit, seed=next(seeds))
     x = layers.Dense(
@@ -176,13 +177,13 @@ def build(
 
 
 def adapt(model: keras.Model, images: np.ndarray) -> None:
-    """Lets the model whiten patches such as those of these images; see `whitening_kernel`."""
+    """Sets the model's whitening kernel from these images; see `whitening_kernel`."""
     kernel = model.get_layer("whitening").kernel
     kernel.assign(whitening_kernel(images))
 
 
-# Rates and decay are per mean loss. The published ones are per summed loss of 1,024 samples, over
-# 1 + 1 / (1 - momentum): 11.5 / 7.67 = 1.5, and 0.0153 / 11.5 for the decay.
+# Rates and decay are for the mean loss. The published ones are for the summed loss of 1,024
+# samples, divided by 1 + 1 / (1 - momentum): 11.5 / 7.67 = 1.5; the decay is 0.0153 / 11.5.
 _RECIPE = Recipe(
     padding=2,
     crop_mode="reflect",
@@ -215,7 +216,7 @@ _RECIPE_96 = dataclasses.replace(
 
 
 def make_student(shape: Shape, recipe: Recipe = _RECIPE) -> Student:
-    """A student of the family, of any width."""
+    """A student of the family with these channels and convolutions."""
     return Student(functools.partial(build, shape), recipe, adapt=adapt)
 
 

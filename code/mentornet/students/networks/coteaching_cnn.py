@@ -1,4 +1,4 @@
-"""The network of nine layers of Co-teaching (Han et al. 2018, table 2); 4,434,570 parameters."""
+"""The nine-layer network of Co-teaching (Han et al. 2018, table 2); 4,434,570 parameters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mentornet.students.batch_normalization import BatchNormalization
 from mentornet.students.dropout import Dropout
 from mentornet.students.recipes import Student
 
-# Widths of each block's convolutions; all but the last block end with pooling and dropout.
+# Widths of each block's convolutions; every block but the last ends with pooling and dropout.
 _BLOCKS = ((128, 128, 128), (256, 256, 256), (512, 256, 128))
 _DROPOUT = 0.25
 _SLOPE = 0.01
@@ -23,7 +23,7 @@ def build(
     image_shape: tuple[int, int, int],
     dropout_rate: float | None,
 ) -> keras.Model:
-    """See `mentornet.build_student`; the dropout after the first two blocks drops 0.25."""
+    """See `mentornet.build_student`; the default dropout rate, after two blocks, is 0.25."""
     seeds = itertools.count(seed * 1000)
     rate = _DROPOUT if dropout_rate is None else dropout_rate
     x = inputs = keras.Input(image_shape)

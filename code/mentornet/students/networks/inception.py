@@ -29,7 +29,7 @@ def build(
     image_shape: tuple[int, int, int],
     dropout_rate: float | None,
 ) -> keras.Model:
-    """See `mentornet.build_student`; the dropout between the dense layers drops 0.2 by default."""
+    """See `mentornet.build_student`; the default dropout rate, between dense layers, is 0.2."""
     seeds = itertools.count(seed * 1000)
 
     def normal(stddev: float) -> initializers.Initializer:

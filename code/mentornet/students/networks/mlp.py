@@ -1,4 +1,4 @@
-"""Two hidden layers of 256 units, for features; 85,002 parameters for 64 of them."""
+"""Two hidden layers of 256 units, for features; 85,002 parameters for 64 features."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def _build(
     del dropout_rate
     inputs = keras.Input(image_shape)
     x = inputs if len(image_shape) == 1 else layers.Flatten()(inputs)
-    # A frozen batch normalisation is what Keras has of this: checkpoints hold its statistics.
-    # float32, since features as they come may have any scale.
+    # A frozen batch normalisation standardises the columns: checkpoints hold its statistics.
+    # float32, since raw features may have any scale.
     x = layers.BatchNormalization(
         epsilon=0,
         center=False,
@@ -40,25 +40,25 @@ def _build(
 def statistics(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of each column of [n, d], float32; the variance of a constant one is 1."""
     mean = rows.mean(axis=0, dtype=np.float64)
-    # A part at a time, which takes less memory.
+    # In parts, to use less memory.
     parts = np.array_split(rows, max(1, len(rows) // 1000))
     squares = sum(((part - mean) ** 2).sum(axis=0) for part in parts)
     variance = np.asarray(squares) / len(rows)
-    # What rounding to float32 makes of a constant column is no variance.
+    # Rounding to float32 may give a constant column a tiny variance.
     constant = variance <= (np.finfo(np.float32).eps * mean) ** 2
     return mean.astype(np.float32), np.where(constant, 1, variance).astype(np.float32)
 
 
 def adapt(model: keras.Model, samples: np.ndarray) -> None:
-    """Lets the model standardise each column by its mean and deviation in these samples."""
+    """Sets the model to standardise columns by their mean and deviation in these samples."""
     layer = model.get_layer(_STANDARDIZATION)
     mean, variance = statistics(samples.reshape(len(samples), -1))
     layer.moving_mean.assign(mean)
     layer.moving_variance.assign(variance)
 
 
-# Of those tried, what predicts held-out given labels best where 30 to 80 % are redrawn; batch
-# normalisation does not help, and of a decay of 0.05 some data leave nothing to be learned.
+# Among the settings tried, these predict held-out given labels best where 30 to 80 % are redrawn.
+# Batch normalisation does not help, and with a decay of 0.05 nothing is learned on some data.
 _RECIPE = Recipe(learning_rate=0.03, weight_decay=0.02)
 
 student = Student(_build, _RECIPE, adapt=adapt, takes_features=True)

@@ -1,7 +1,7 @@
 """Pre-activation residual networks (He et al. 2016).
 
-Not in the release; common baselines in this field. The wide one is that of
-Zagoruyko and Komodakis (2016). A shortcut is a 1x1 convolution where width or stride changes.
+Not in the release; common baselines in this field. The wide network is that of Zagoruyko and
+Komodakis (2016). The shortcut is a 1x1 convolution where width or stride changes.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ def _build(
     image_shape: tuple[int, int, int],
     dropout_rate: float | None,
 ) -> keras.Model:
-    """A network without dropout, so that its rate has no effect.
+    """Builds the network; it has no dropout, so `dropout_rate` has no effect.
 
     Args:
       name: of the model.
       first: width of the first convolution.
-      widths: of the stages, each of which but the first halves the image.
-      units: number of them in a stage.
+      widths: of the stages; each stage but the first halves the image.
+      units: number of units per stage.
       num_classes, seed, image_shape, dropout_rate: see `mentornet.build_student`.
     """
     del dropout_rate

@@ -1,7 +1,7 @@
 """The residual networks for small images of He et al. (2015, section 4.2).
 
-Not in the release. Small students with batch normalisation that memorise wrong labels in the time
-that a CPU has.
+Not in the release. These are small students with batch normalisation that memorise wrong labels in
+a time that is feasible on a CPU.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _conv(x: keras.KerasTensor, width: int, stride: int, name: str, seed: int) -
 def _unit(
     x: keras.KerasTensor, width: int, stride: int, name: str, seeds: Iterator[int]
 ) -> keras.KerasTensor:
-    """Two convolutions beside a shortcut without parameters (option A of the paper)."""
+    """Two convolutions with a shortcut that has no parameters (option A of the paper)."""
     shortcut = x
     x = layers.ReLU()(_conv(x, width, stride, f"{name}.1", next(seeds)))
     x = _conv(x, width, 1, f"{name}.2", next(seeds))
@@ -59,7 +59,7 @@ def _build(
     image_shape: tuple[int, int, int],
     dropout_rate: float | None,
 ) -> keras.Model:
-    """The network of `depth` = 6 n + 2 layers; it has no dropout, so the rate has no effect."""
+    """The network of `depth` = 6 n + 2 layers; without dropout, so `dropout_rate` has no effect."""
     del dropout_rate
     seeds = itertools.count(seed * 1000)
     inputs = keras.Input(image_shape)

@@ -1,7 +1,7 @@
 """The wide residual network of the 2018 release; 84,627,034 parameters.
 
-Pre-activation, 3 x 9 units. It has 56 layers with parameters to a path, not 101; the name is the
-release's.
+Pre-activation, 3 x 9 units. A path through it has 56 layers with parameters, not 101; the name is
+the release's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The weightings, one file each; see `mentornet.core.registry` for what a file holds.
+"""The weightings, one file each; `mentornet.core.registry` describes what a file must define.
 
 A module of this package defines a factory, `make(context, *, <option>=<default>, ...)`; see
 `weighting.protocol`.

@@ -1,4 +1,4 @@
-"""Early-learning regularisation: keeps each prediction near the moving average of those before.
+"""Early-learning regularisation: keeps predictions close to the moving average of earlier ones.
 Options `beta`, `lambda`.
 """
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 from mentornet.core.errors import check
 from mentornet.weighting.protocol import Batch, Context, Weighed, Weighting
 
-# As in the code that the authors published: so that the logarithm stays finite.
+# Keeps the logarithm finite, as in the authors' published code.
 _SMALLEST = 1e-4
 
 
@@ -27,7 +27,7 @@ def make(context: Context, *, beta: float = 0.7, lambda_: float = 3.0) -> Weight
       lambda_: strength of the added term, not negative.
 
     Raises:
-      InputError: an option lies outside its range, or a number is not known.
+      InputError: an option is outside its range, or the number of samples or classes is unknown.
     """
     check(0 <= beta <= 1, "`beta` must lie in 0..1.", beta=beta)
     check(lambda_ >= 0, "`lambda` must not be negative.", **{"lambda": lambda_})

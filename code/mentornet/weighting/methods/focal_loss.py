@@ -1,4 +1,4 @@
-"""Focal loss: (1 - p) ** gamma, p the probability of the given label; hard samples count most.
+"""Focal loss: (1 - p) ** gamma, with p the probability of the given label; favours hard samples.
 Option `gamma`, and the settings.
 """
 
@@ -14,7 +14,7 @@ from mentornet.weighting.protocol import Context, Weighting
 
 
 def make(context: Context, *, gamma: float = 2.0, **settings: Any) -> Weighting:
-    """What the shipped curriculum `focal_loss` approximates by a network (Lin et al. 2017).
+    """The formula that the shipped curriculum `focal_loss` approximates (Lin et al. 2017).
 
     Args:
       context: of the training.
@@ -22,7 +22,7 @@ def make(context: Context, *, gamma: float = 2.0, **settings: Any) -> Weighting:
       **settings: see `mentornet.config.weighting.WeightingConfig`.
 
     Raises:
-      InputError: `gamma` is not positive, or a setting lies outside its range.
+      InputError: `gamma` is not positive, or a setting is outside its range.
     """
     check(gamma > 0, "`gamma` must be positive.", gamma=gamma)
 

@@ -1,4 +1,4 @@
-"""Generalised cross entropy: a sample weighs p ** q, p the probability of its given label.
+"""Generalised cross entropy: the weight is p ** q, with p the probability of the given label.
 Option `q`.
 """
 
@@ -22,7 +22,7 @@ def make(context: Context, *, q: float = 0.7) -> Weighting:
       q: in 0..1; 0 is cross entropy, 1 the mean absolute error.
 
     Raises:
-      InputError: `q` lies outside 0..1.
+      InputError: `q` is outside 0..1.
     """
     del context
     check(0 <= q <= 1, "`q` must lie in 0..1.", q=q)

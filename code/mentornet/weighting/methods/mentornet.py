@@ -1,5 +1,5 @@
-"""A MentorNet: a small network from a sample's loss to its weight (Jiang et al. 2018).
-It has flags of its own.
+"""A MentorNet: a small network that computes a sample's weight from its loss (Jiang et al. 2018).
+It has its own flags.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ def make(
 
     Args:
       context: of the training.
-      mentor: a MentorNet, or what `load_mentornet` takes.
-      label: what the MentorNet sees as label, "zero" or "given".
+      mentor: a MentorNet, or an argument of `load_mentornet`.
+      label: the label that the MentorNet sees, "zero" or "given".
       **settings: see `mentornet.config.weighting.WeightingConfig`.
 
     Raises:
-      InputError: no readable MentorNet, its labels or features do not fit, or a setting lies
+      InputError: the MentorNet cannot be read, its labels or features do not fit, or a setting is
         outside its range.
     """
     if isinstance(context.first, CurriculumWeighting):
-        mentor = context.first.mentor  # It may be learned again during the run.
+        mentor = context.first.mentor  # Shared, since it may be updated during the run.
     if isinstance(mentor, str):
         mentor = load_mentornet(mentor)
     classes = context.num_classes
@@ -43,7 +43,7 @@ def make(
     context.needs_history = bool(further)
     weighting = make_curriculum(context, mentor, label == "given", settings)
     if context.first is None:
-        # It may be learned again during the run.
+        # Saved in checkpoints, since it may be updated during the run.
         context.keep({name: v.value for name, v in mentor.tf1_variables.items()})
         context.facts["mentornet_sha256"] = mentornet_fingerprint(mentor)
     return weighting

@@ -1,4 +1,4 @@
-"""Self-paced learning: 1 where the loss is at most its moving average, else 0. Options: the
+"""Self-paced learning: 1 if the loss is at most its moving average, else 0. Options: the
 settings.
 """
 
@@ -13,14 +13,14 @@ from mentornet.weighting.protocol import Context, Weighting
 
 
 def make(context: Context, **settings: Any) -> Weighting:
-    """What the shipped curriculum `self_paced` approximates by a network (Kumar et al. 2010).
+    """The formula that the shipped curriculum `self_paced` approximates (Kumar et al. 2010).
 
     Args:
       context: of the training.
       **settings: see `mentornet.config.weighting.WeightingConfig`.
 
     Raises:
-      InputError: a setting lies outside its range.
+      InputError: a setting is outside its range.
     """
 
     def formula(loss: tf.Tensor, difference: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:

@@ -14,7 +14,7 @@ from mentornet.weighting.protocol import Context, Weighting
 
 
 def make(context: Context, *, gamma: float = 1.0, **settings: Any) -> Weighting:
-    """What the shipped curriculum `spcl_linear` approximates by a network (Jiang et al. 2015).
+    """The formula that the shipped curriculum `spcl_linear` approximates (Jiang et al. 2015).
 
     Args:
       context: of the training.
@@ -22,7 +22,7 @@ def make(context: Context, *, gamma: float = 1.0, **settings: Any) -> Weighting:
       **settings: see `mentornet.config.weighting.WeightingConfig`.
 
     Raises:
-      InputError: `gamma` is not positive, or a setting lies outside its range.
+      InputError: `gamma` is not positive, or a setting is outside its range.
     """
     check(gamma > 0, "`gamma` must be positive.", gamma=gamma)
 

@@ -1,4 +1,4 @@
-"""Every sample weighs 1: the baseline."""
+"""Every sample has weight 1: the baseline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mentornet.weighting.protocol import Batch, Context, Weighting
 
 
 def make(context: Context) -> Weighting:
-    """A weighting of ones."""
+    """A weighting whose weights are all 1."""
     del context
 
     def weigh(batch: Batch) -> tf.Tensor:

@@ -252,6 +252,7 @@ def _script_ratios(
 def _training(data: pathlib.Path, folder: pathlib.Path, steps: int) -> list[str]:
     arguments = [f"--data_dir={data}", f"--train_log_dir={folder}", "--dataset_name=random"]
     arguments += ["--studentnet=inception", f"--max_number_of_steps={steps}"]
+    arguments.append(f"--batch_size={BATCH}")
     mentor = "--trained_mentornet_dir=mentornet_pd"
     return _script("cifar_train_mentornet.py", *arguments, mentor)
 

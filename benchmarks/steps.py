@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import pathlib
 import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
 
-BATCH = 128
+BATCH = int(os.environ.get("BENCHMARK_BATCH", "128"))  # Fewer to test the benchmarks themselves.
 
 Step = Callable[[], Any]
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import pytest
 
 # The slowest files come first, so that no worker is left with one at the end.
-_LONGEST = ("distribution", "launch", "benchmarks", "docs", "learning", "training", "features")
+_LONGEST = ("distribution", "miniature", "learning", "benchmarks", "docs", "training", "weightings")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Exempts imported modules, above all TensorFlow's, from garbage collection."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

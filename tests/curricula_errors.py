@@ -7,6 +7,7 @@ seeds first, with the default flags or (--published) with those of the published
 from __future__ import annotations
 
 import argparse
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -37,12 +38,19 @@ def learn(vstar_fn: str, seed: int, settings: dict) -> MentorNet:
     return teaching.learn(*rows, seed=seed, **settings)
 
 
+@functools.lru_cache(maxsize=1)
+def _points(vstar_fn: str) -> list[tuple[tf.Tensor, np.ndarray]]:
+    """The grid's and the other features, with their targets."""
+    curriculum = curricula.CURRICULA[vstar_fn]
+    parts = curricula.grid(), outside()
+    return [(tf.constant(part, tf.float32), curriculum(part, None)) for part in parts]
+
+
 def errors(vstar_fn: str, mentor: MentorNet) -> tuple[float, float, float]:
     """Mean squared error on the grid and outside it, and the smallest weight on the grid."""
     results, smallest = [], 1.0
-    for features in (curricula.grid(), outside()):
-        weights = tf.sigmoid(tf.function(mentor)(tf.constant(features, tf.float32))).numpy()[:, 0]
-        target = curricula.CURRICULA[vstar_fn](features, None)
+    for features, target in _points(vstar_fn):
+        weights = tf.sigmoid(mentor(features)).numpy()[:, 0]
         results.append(float(np.mean((weights - target) ** 2)))
         smallest = min(smallest, float(weights.min()))
     return results[0], results[1], smallest

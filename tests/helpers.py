@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import functools
 import json
 import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import warm_client
 
 from mentornet.core.files import read_json_lines
 
@@ -35,37 +41,74 @@ def times(quick: int, full: int) -> int:
     return full if os.environ.get("MENTORNET_FAULTS") == "full" else quick
 
 
-def start(script: str, *flags: str, **environment: str) -> subprocess.Popen[str]:
-    """Starts a script of the repository as a user would, from its top level."""
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / script), *flags],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+class Program:
+    """A program in a fork of a `WarmServer`, with the methods of `subprocess.Popen`."""
 
+    def __init__(
+        self,
+        server: str,
+        arguments: Sequence[str],
+        folder: str | os.PathLike[str],
+        environment: Mapping[str, str],
+        seconds: int,
+    ) -> None:
+        self.args = arguments
+        self.returncode: int | None = None
+        self.memory = 0  # Bytes at the peak, known at the end.
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115
+        output = self._output.fileno()
+        with open(os.devnull) as nothing:
+            self._connection, self.pid = warm_client.ask(
+                server,
+                arguments,
+                (nothing.fileno(), output, output),
+                folder=str(folder),
+                environment=environment,
+                seconds=seconds,
+            )
 
-def run_anew(script: str, *flags: str) -> tuple[int, str]:
-    """Exit status and output (standard error included) of a script, run in a new process."""
-    process = start(script, *flags)
-    output, _ = process.communicate(timeout=300)
-    return process.returncode, output
+    def _look(self, timeout: float | None) -> int | None:
+        if self.returncode is None:
+            self._connection.settimeout(timeout)
+            with contextlib.suppress(TimeoutError, BlockingIOError):
+                self.returncode, self.memory = json.loads(self._connection.recv(100))
+                self._connection.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        return self._look(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        if (status := self._look(timeout)) is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
+        """Output (standard error included) once it has ended."""
+        self.wait(timeout)
+        self._output.seek(0)
+        return self._output.read().decode(errors="replace"), None
 
 
 class WarmServer:
-    """Runs scripts in a process that has imported TensorFlow, see tests/warm_server.py.
+    """Runs programs in a process that has imported TensorFlow, see tests/warm_server.py.
 
     Args:
       modules: what else it imports in advance; then it must run no script of another copy.
-      folder: where relative names lead.
     """
 
-    def __init__(self, *modules: str, folder: pathlib.Path = ROOT) -> None:
+    def __init__(self, *modules: str) -> None:
+        self._folder = tempfile.mkdtemp()  # The server removes it.
+        self._socket = os.path.join(self._folder, "socket")
         self._process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "warm_server.py"), *modules],
-            cwd=folder,
+            [sys.executable, str(ROOT / "tests" / "warm_server.py"), self._socket, *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -76,33 +119,66 @@ class WarmServer:
                 "TF_CPP_MIN_LOG_LEVEL": "2",
                 "CUDA_VISIBLE_DEVICES": "-1",
             },
-            text=True,
         )
+        assert self._process.stdout is not None and self._process.stdout.readline()
 
-    def run(
-        self, script: str | pathlib.Path, *flags: str, seconds: int = 300
-    ) -> tuple[int, int, str]:
-        """Exit status, peak memory in bytes, and output (standard error included) of a script."""
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        command = {"script": str(ROOT / script), "flags": flags, "seconds": seconds}
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None
-        stdin.write(json.dumps(command | {"environment": environment}) + "\n")
-        stdin.flush()
-        status, memory, output = json.loads(stdout.readline())
-        return status, memory, output
+    def start(
+        self,
+        *arguments: str | os.PathLike[str],
+        folder: str | os.PathLike[str] = ROOT,
+        seconds: int = 600,
+        **environment: str,
+    ) -> Program:
+        """Starts what `python ARGUMENT ...` would, for at most some seconds."""
+        where = folder, {**os.environ, **environment}
+        return Program(self._socket, [*map(str, arguments)], *where, seconds)
+
+    def run(self, *arguments: str | os.PathLike[str], **options: Any) -> tuple[int, int, str]:
+        """Exit status, peak memory in bytes, and output (standard error included) of a program."""
+        program = self.start(*arguments, **options)
+        output, _ = program.communicate()
+        return program.wait(), program.memory, output
+
+    def python(self) -> str:
+        """A file that can be executed in the place of Python's; its folder holds no other."""
+        file = pathlib.Path(self._folder, "bin", "python")
+        if not file.exists():
+            file.parent.mkdir()
+            client = ROOT / "tests" / "warm_client.py"
+            file.write_text(f'#!/bin/sh\nexec {sys.executable} -SE {client} {self._socket} "$@"\n')
+            file.chmod(0o755)
+        return str(file)
 
     def close(self) -> None:
         self._process.communicate(timeout=60)
 
 
-_warm_server = functools.cache(WarmServer)  # Ends with the tests, when its input ends.
+@functools.cache
+def warm_server() -> WarmServer:
+    """One for all tests; it ends with them."""
+    server = WarmServer()
+    atexit.register(server.close)
+    return server
+
+
+def start(script: str, *flags: str, **environment: str) -> Program:
+    """Starts a script of the repository as a user would, from its top level."""
+    options: Any = environment
+    return warm_server().start(ROOT / script, *flags, **options)
 
 
 def run(script: str | pathlib.Path, *flags: str) -> tuple[int, str]:
     """Like `run_anew`, but faster: in a fork of a process that has imported TensorFlow."""
-    status, _, output = _warm_server().run(script, *flags)
+    status, _, output = warm_server().run(ROOT / script, *flags)
     return status, output
+
+
+def run_anew(script: str, *flags: str) -> tuple[int, str]:
+    """Exit status and output (standard error included) of a script, run in a new process."""
+    command = [sys.executable, str(ROOT / script), *flags]
+    streams: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(command, cwd=ROOT, timeout=300, **streams)
+    return done.returncode, done.stdout
 
 
 def latest_state(folder: pathlib.Path) -> dict[str, np.ndarray]:
@@ -125,7 +201,7 @@ def assert_same_state(a: pathlib.Path, b: pathlib.Path) -> None:
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
-def wait_for_step(process: subprocess.Popen[str], folder: pathlib.Path, step: int) -> None:
+def wait_for_step(process: Program, folder: pathlib.Path, step: int) -> None:
     """Waits until a running training has logged `step`."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
@@ -155,6 +231,15 @@ def small_student(num_classes: int) -> keras.Model:
     import keras
 
     layers = [keras.layers.Flatten(), keras.layers.Dense(num_classes)]
+    return keras.Sequential([keras.Input((32, 32, 3)), *layers])
+
+
+def small_network(num_classes: int) -> keras.Model:
+    """A hidden layer with drop-out, for tests that train in several processes."""
+    import keras
+
+    parts = [keras.layers.Dense(16, activation="relu"), keras.layers.Dropout(0.5)]
+    layers = [keras.layers.Flatten(), *parts, keras.layers.Dense(num_classes)]
     return keras.Sequential([keras.Input((32, 32, 3)), *layers])
 
 

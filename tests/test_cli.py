@@ -1,5 +1,6 @@
 """Every published command line runs unchanged; a wrong one ends with one line and status 2."""
 
+import gc
 import os
 import re
 import subprocess
@@ -7,7 +8,10 @@ import sys
 
 import pytest
 from helpers import MENTORNET, ROOT
+from helpers import run as run_warm
 from helpers import run_anew as run
+
+from mentornet.cli.script import load_tensorflow
 
 SCRIPTS = [
     "code/cifar_train_mentornet.py",
@@ -136,7 +140,7 @@ def test_the_published_command(studentnet, tmp_path):
 
     prepare(PrepareConfig("digits", str(tmp_path), noise_fraction=0.4, num_train=20))
     decay = ["--num_epochs_per_decay=200", "--learning_rate_decay_factor=0.1"]
-    status, output = run(
+    status, output = run_warm(
         SCRIPTS[0],
         "--dataset_name=digits",
         "--trained_mentornet_dir=mentornet_models/models/mentornet_pd1_g_1/mentornet_pd",
@@ -214,3 +218,12 @@ def test_noise_of_tensorflows_start(level, quiet, tmp_path):
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert (result.stderr == "") == quiet
+
+
+def test_garbage_is_collected_after_the_start(monkeypatch):
+    """But for what was imported, which would only cost time."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    gc.unfreeze()
+    load_tensorflow("-1")
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 100_000

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import pathlib
 import re
 import subprocess
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-from helpers import ROOT, run
+from helpers import ROOT, run, warm_server
 
 from mentornet.core.files import read_json_lines
 
@@ -53,7 +54,9 @@ def run_bash(script, cwd, *replacements):
         assert old in script
         script = script.replace(old, new)
     script = re.sub(r"python (code|mentornet_learning)/", rf"python {ROOT}/\1/", script)
-    environment = {**os.environ, "PYTHONPATH": str(cwd)}
+    python = pathlib.Path(warm_server().python())
+    path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PYTHONPATH": str(cwd), "PATH": path}
     command = ["bash", "-euo", "pipefail", "-c", script]
     result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, f"{script}\n{result.stdout}\n{result.stderr}"

@@ -2,12 +2,10 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from helpers import ROOT, assert_same_state, config, latest_state
+from helpers import assert_same_state, config, latest_state, warm_server
 
 from mentornet.config.evaluation import EvalConfig
 from mentornet.config.weighting import MixupConfig, WeightingConfig
@@ -129,15 +127,9 @@ loop.train(TrainConfig(
 def test_replicas_make_the_same_run(digits, tmp_path):
     states = []
     for count in ("1", "2"):
-        command = [
-            sys.executable,
-            "-c",
-            REPLICAS,
-            str(digits / "0.4"),
-            str(tmp_path / count),
-            count,
-        ]
-        subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+        arguments = digits / "0.4", tmp_path / count, count
+        status, _, output = warm_server().run("-c", REPLICAS, *arguments)
+        assert status == 0, output
         states.append(latest_state(tmp_path / count))
     assert states[0].keys() == states[1].keys()
     names = [name for name in states[0] if name.startswith(("student", "state/slow"))]

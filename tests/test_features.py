@@ -243,6 +243,7 @@ def test_from_function_to_training(tmp_path, train_flags):
         for stop in stops:
             flags = train_flags(
                 train_log_dir=tmp_path / name,
+                studentnet="mlp",
                 trained_mentornet_dir=model,
                 example_dropout_rates="0,100",
                 **({"stop_after_step": stop} if stop else {}),

@@ -1,13 +1,10 @@
 """The outputs of the 2018 release under TensorFlow 1.8."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
-from helpers import GOLDEN, MENTORNET, ROOT
+from helpers import GOLDEN, MENTORNET, run
 
-PARITY = (sys.executable, ROOT / "tests" / "parity.py", "--mentornet", MENTORNET, "--golden")
+PARITY = ("tests/parity.py", f"--mentornet={MENTORNET}")
 
 
 @pytest.mark.parametrize(
@@ -21,9 +18,9 @@ PARITY = (sys.executable, ROOT / "tests" / "parity.py", "--mentornet", MENTORNET
     ],
 )
 def test_agrees_with_the_release(name):
-    result = subprocess.run([*PARITY, GOLDEN / f"{name}.npz"], capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert " ok\n" in result.stdout
+    status, output = run(*PARITY, f"--golden={GOLDEN / name}.npz")
+    assert status == 0, output
+    assert " ok\n" in output
 
 
 @pytest.mark.parametrize(
@@ -34,6 +31,6 @@ def test_parity_fails_on_a_wrong_golden_file(name, quantity, tmp_path):
         golden = dict(file)
     golden[quantity][-1] += 1e-3
     np.savez(tmp_path / "wrong.npz", **golden)
-    result = subprocess.run([*PARITY, tmp_path / "wrong.npz"], capture_output=True, text=True)
-    assert result.returncode == 1
-    assert "FAILED" in result.stdout
+    status, output = run(*PARITY, f"--golden={tmp_path / 'wrong.npz'}")
+    assert status == 1
+    assert "FAILED" in output

@@ -1,14 +1,12 @@
 """MentoredModel: what fit() computes, saves, restores and leaves behind."""
 
-import subprocess
-import sys
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import MENTORNET
+from helpers import MENTORNET, warm_server
 
 from mentornet import InputError, MentoredModel, MentorNet, build_student
 from mentornet.config.training import TrainConfig
@@ -127,7 +125,8 @@ def test_saving(data, tmp_path):
     code += f"model = keras.models.load_model({str(tmp_path / 'student.keras')!r})\n"
     code += "assert model(numpy.zeros((2, 16, 16, 3))).shape == (2, 10)\n"
     code += "assert not [name for name in sys.modules if name.startswith('mentornet')]\n"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    status, _, output = warm_server().run("-c", code)
+    assert status == 0, output
 
 
 def test_callbacks(data, tmp_path):
@@ -231,13 +230,11 @@ np.savez(sys.argv[2], *model.get_weights(), losses=losses)
 @pytest.mark.slow
 def test_replicas_agree(tmp_path):
     """1, 2 and 4 replicas of the same global batches: same losses, same parameters to 1e-5."""
-    (tmp_path / "replicas.py").write_text(REPLICAS)
     results = []
     for count in (1, 2, 4):
         path = tmp_path / f"{count}.npz"
-        command = [sys.executable, str(tmp_path / "replicas.py"), str(count), str(path)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
+        status, _, output = warm_server().run("-c", REPLICAS, str(count), path)
+        assert status == 0, output[-2000:]
         results.append(dict(np.load(path)))
     for other in results[1:]:
         for name, value in results[0].items():

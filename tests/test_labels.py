@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers import run
+from helpers import ROOT, warm_server
 
 from mentornet import InputError
 from mentornet.datasets import records
@@ -71,8 +71,10 @@ def test_what_is_refused(tmp_path, digits, train_flags):
 
             prepare(PrepareConfig("digits", str(tmp_path / "data"), num_train=200))
         defaults = {"record_sample_weights": "true", "max_number_of_steps": 3}
+        defaults["studentnet"] = "helpers:small_student"
         flags = train_flags(train_log_dir=runs[name], **(defaults | values))
-        status, output = run("code/cifar_train_baseline.py", *flags)
+        script = ROOT / "code" / "cifar_train_baseline.py"
+        status, _, output = warm_server().run(script, *flags, PYTHONPATH=str(ROOT / "tests"))
         assert status == 0, output
     with pytest.raises(InputError, match="--record_sample_weights"):
         label_errors.score_labels([runs["plain"]])

@@ -15,7 +15,7 @@ import time
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-from helpers import ROOT, look_at, run, start
+from helpers import ROOT, look_at, run, warm_server
 
 from mentornet.core.files import holder, read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
@@ -174,7 +174,7 @@ def write_table(path, steps):
         facts = ("dataset_name", "studentnet", "noise_fraction", "method", "max_number_of_steps")
         writer = csv.writer(file)
         writer.writerow([*facts, *names, "flags", "train_log_dir"])
-        flags = "--batch_size=32 --save_interval_steps=20 --log_every_steps=10 "
+        flags = "--batch_size=16 --save_interval_steps=20 --log_every_steps=10 "
         flags += "--record_sample_weights"
         for method in ("baseline", "mentornet_pd", "self_paced"):
             run_facts = ("digits", "inception", "0.4", method, steps)
@@ -189,6 +189,11 @@ def test_a_miniature_of_the_whole(tmp_path):
     write_table(tmp_path / "table.csv", 80)
     runs = tmp_path / "runs"
     flags = [f"--table={tmp_path}/table.csv", f"--data_dir={tmp_path}/data", f"--runs_dir={runs}"]
+
+    def launch():
+        python = warm_server().python()
+        return warm_server().start(ROOT / SCRIPT, *flags, WARM_PYTHON=python)
+
     metrics = runs / "digits" / "baseline" / "train" / "metrics.jsonl"
 
     def wait_for_step(process, step):
@@ -197,24 +202,26 @@ def test_a_miniature_of_the_whole(tmp_path):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
 
-    launcher = start(SCRIPT, *flags)
+    launcher = launch()
     wait_for_step(launcher, 20)
     launcher.send_signal(signal.SIGTERM)  # What runs is saved and ended.
     launcher.communicate(timeout=60)
     assert holder(metrics.parent) is None
     assert read_json_lines(metrics)[-1]["step"] < 80
-    launcher = start(SCRIPT, *flags)
+    launcher = launch()
     wait_for_step(launcher, 50)
     os.kill(launcher.pid, signal.SIGKILL)  # Its jobs live on; the next launcher lets them end.
     launcher.communicate(timeout=60)
 
-    status, output = run(SCRIPT, *flags)
-    assert status == 0, output
+    launcher = launch()
+    output, _ = launcher.communicate()
+    assert launcher.returncode == 0, output
     assert output.count("last accuracy") == 3
     assert [row["step"] for row in read_json_lines(metrics)] == list(range(10, 81, 10))
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("*.jsonl")}
-    status, output = run(SCRIPT, *flags)
-    assert status == 0 and output.count("is done") == 3, output
+    launcher = launch()
+    output, _ = launcher.communicate()
+    assert launcher.returncode == 0 and output.count("is done") == 3, output
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*.jsonl")} == before
 
     status, output = run("commands/report.py", str(runs))

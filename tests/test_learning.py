@@ -24,6 +24,7 @@ def test_shipped(vstar_fn):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("vstar_fn", SHIPPED)
 def test_five_seeds_of_five(vstar_fn):
     for seed in range(5):

@@ -3,13 +3,11 @@
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import ROOT
+from helpers import ROOT, warm_server
 
 from mentornet import load_mentornet
 from mentornet.learning import curricula
@@ -64,10 +62,9 @@ def commands(text):
 
 
 def run(script, flags, folder):
-    command = [sys.executable, ROOT / script, *flags]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
+    status, _, output = warm_server().run(ROOT / script, *flags, folder=folder)
+    assert status == 0, output
+    return output
 
 
 @pytest.mark.slow

@@ -1,8 +1,11 @@
 """The networks: sizes, names, initial values and their oddities."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import GOLDEN
 
 from mentornet import InputError, build_student, restore_tf1_student
 from mentornet.config.training import TrainConfig
@@ -11,6 +14,7 @@ from mentornet.students import registry
 from mentornet.students.batch_normalization import BatchNormalization
 from mentornet.students.local_response_normalization import LocalResponseNormalization
 from mentornet.students.networks import STUDENTS
+from mentornet.students.tf1_checkpoints import save_tf1_student
 
 
 def num_parameters(model):
@@ -49,6 +53,15 @@ def test_names(inception, resnet):
         "logit/DW",
         "logit/biases",
     } <= names
+
+
+def test_resnet101_for_the_release(resnet, tmp_path):
+    """The names of the release's evaluation graph, all of its 277 variables."""
+    save_tf1_student(resnet, str(tmp_path / "model.ckpt-3"), 3)
+    golden = np.load(GOLDEN / "student_resnet101.npz")
+    names = dict(json.loads(golden["variables"].item()))
+    reader = tf.train.load_checkpoint(str(tmp_path / "model.ckpt-3"))
+    assert reader.get_variable_to_shape_map() == {**names, "global_step": []}
 
 
 def test_initial_values(inception, resnet):

@@ -88,9 +88,8 @@ def test_a_run_goes_on_from_its_checkpoint(name, tmp_path):
 @pytest.fixture(scope="module")
 def replicas(tmp_path_factory):
     path = tmp_path_factory.mktemp("replicas") / "states.npz"
-    command = [sys.executable, str(ROOT / "tests" / "weighting_runs.py"), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    status, output = run("tests/weighting_runs.py", str(path))
+    assert status == 0, output[-2000:]
     return dict(np.load(path))
 
 

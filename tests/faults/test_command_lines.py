@@ -3,11 +3,12 @@
 TensorFlow is loaded once, by a process that forks for every command line.
 """
 
+import functools
 import random
 import re
 
 import pytest
-from helpers import MENTORNET, WarmServer, run, times
+from helpers import MENTORNET, ROOT, WarmServer, run, times
 
 LINES = times(quick=40, full=500)
 SECONDS, BYTES = 120, 3e9
@@ -24,8 +25,8 @@ VALUES = (
 def server(tmp_path_factory):
     modules = ("training.loop", "evaluation.job", "datasets.prepare")
     names = (f"mentornet.{name}" for name in modules)
-    server = WarmServer(*names, folder=tmp_path_factory.mktemp("here"))
-    yield server
+    server = WarmServer(*names)
+    yield functools.partial(server.run, folder=tmp_path_factory.mktemp("here"))
     server.close()
 
 
@@ -81,7 +82,7 @@ def test_random_command_lines(server, digits, tmp_path):
     choice = random.Random(0)
     scripts = good_flags(digits, tmp_path, tmp_path)
     for script in ("code/cifar_train_baseline.py", "mentornet_learning/data_generator.py"):
-        status, _, output = server.run(script, *sum(scripts[script], []))
+        status, _, output = server(ROOT / script, *sum(scripts[script], []))
         assert status == 0, output
     names = {script: flag_names(script) for script in scripts}
     seen: dict[int, int] = {}
@@ -95,8 +96,9 @@ def test_random_command_lines(server, digits, tmp_path):
         if choice.random() < 0.05:
             extra.append(choice.choice(VALUES))
         kept = [flag for flag in first if choice.random() < 0.98]
-        status, memory, output = server.run(script, *kept, *extra, *last, seconds=SECONDS)
-        what = f"{script} {' '.join([*kept, *extra, *last])}\n{output[-3000:]}"
+        flags = [*kept, *extra, *last]
+        status, memory, output = server(ROOT / script, *flags, seconds=SECONDS)
+        what = f"{script} {' '.join(flags)}\n{output[-3000:]}"
         assert "Traceback" not in output, what
         assert status in (0, 2), f"status {status}: {what}"
         assert memory < BYTES, f"{memory} bytes: {what}"

@@ -5,13 +5,14 @@ import shutil
 import time
 
 import pytest
-from helpers import MENTORNET, assert_same_state, run, start, times
+from helpers import MENTORNET, ROOT, assert_same_state, run, start, times
 
 from mentornet.core.files import read_json_lines
 
 SCRIPT = "code/cifar_train_mentornet.py"
 STEPS = 120
 MENTORED = {
+    "studentnet": "helpers:small_network",
     "trained_mentornet_dir": MENTORNET,
     "example_dropout_rates": "0.5,50,0,50",
     "max_number_of_steps": STEPS,
@@ -30,6 +31,13 @@ def kill_while(process, busy, seconds):
     output, _ = process.communicate()
     assert "Traceback" not in output, output
     return output
+
+
+@pytest.fixture(scope="module", autouse=True)
+def helpers_can_be_imported():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT / "tests"))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +79,7 @@ def test_evaluating(undisturbed, digits, tmp_path):
     shutil.copytree(undisturbed, train)
     for _ in range(times(quick=1, full=20)):
         process = start("code/cifar_eval.py", *flags("eval", train))
-        kill_while(process, (tmp_path / "eval" / ".lock").exists, 6)
+        kill_while(process, (tmp_path / "eval" / ".lock").exists, 2)
     for name in ("eval", "expected"):
         status, output = run("code/cifar_eval.py", *flags(name, train))
         assert status == 0, output

@@ -21,3 +21,4 @@ done
 if [ -d mentornet_models/models/nl_0.2_percentile_90 ]; then
   draw mentornet_dd --epoch_ranges=18
 fi
+draw mentornet_dd_history --epoch_ranges=18 --further_features=2,0.8,-0.1

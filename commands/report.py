@@ -40,6 +40,7 @@ _COLORS = {
     "mentornet_pd": "#009e73",
     "mentornet_dd": "#0072b2",
     "mentornet_dd, updated": "#d55e00",
+    "mentornet_dd_history": "#f0e442",
     "mixup": "#999999",
 }
 _OTHER = "#cc79a7"  # Other methods differ in their line styles.
@@ -214,7 +215,7 @@ def draw_curves(results: list[Result]) -> bytes:
     panels: Panels = {"accuracy on clean test images": accuracy}
     panels["corrupted labels predicted as given"] = memorised
     for (method,), runs in groups.items():
-        if method in ("mentornet_pd", "mentornet_dd"):
+        if method in ("mentornet_pd", "mentornet_dd", "mentornet_dd_history"):
             panels[f"mean weight, {method}"] = functools.partial(_draw_weights, runs)
     return _draw(panels)
 

@@ -198,7 +198,7 @@ def main() -> None:
         targets = {epoch: target_weights(vstar_fn, gamma, epoch, *given) for epoch in epochs}
     plot_epochs(weights, bound, folder)
     held = zip(mentor.further_features, further, strict=True)
-    caption = ", ".join(f"{name} = {value:g}" for name, value in held)
+    caption = "\n".join(f"{name} = {value:g}" for name, value in held)
     plot_still(weights, targets, bound, folder / "curriculum.png", caption)
     print(f"{len(epochs)} pictures, plot.gif and curriculum.png in {folder}")
 

@@ -113,9 +113,43 @@ def test_data_driven_rows_against_numpy():
     np.testing.assert_array_equal(targets, [1, 0, 1])
 
 
+HISTORY = "# sample_id epoch noisy_label clean_label loss wrong_share mean_loss\n"
+
+
+def test_rows_of_several_epochs_against_numpy(tmp_path):
+    """The percentile is its epoch's, further features come last, the epoch may be fixed."""
+    path = tmp_path / "dump.csv"
+    first = f"{HISTORY}0 18 3 3 0.5 0.2 0.7\n1 18 3 4 2 0.9 2.5\n"
+    path.write_text(f"{first}{HISTORY}0 90 3 3 0.1 0.1 0.3\n1 90 3 4 0.3 0.6 0.8\n")
+    assert training_rows.dump_features(str(path)) == ("wrong_share", "mean_loss")
+    features, targets = training_rows.data_driven(training_rows.read_dump(str(path)), 50, 20)
+    expected = [
+        [0.5, -0.75, 0, 20, 0.2, 0.7],
+        [2.0, 0.75, 0, 20, 0.9, 2.5],
+        [0.1, -0.1, 0, 20, 0.1, 0.3],
+        [0.3, 0.1, 0, 20, 0.6, 0.8],
+    ]
+    np.testing.assert_allclose(features, expected, atol=1e-6)
+    np.testing.assert_array_equal(targets, [1, 0, 1, 0])
+
+
+def test_rows_of_a_sample_stay_together():
+    """So that held-out rows are of other samples; rows of one epoch are permuted as before."""
+    one = np.stack([np.random.default_rng(2).permutation(50) + 7.0, *np.zeros((4, 50))], axis=1)
+    expected = np.random.default_rng(5).permutation(one)
+    np.testing.assert_array_equal(training_rows.shuffled(one, 5), expected)
+    three = np.concatenate([one + [0, epoch, 0, 0, 0] for epoch in (1, 2, 3)])
+    rows = training_rows.shuffled(three, 5)
+    np.testing.assert_array_equal(rows[:, 0], np.repeat(expected[:, 0], 3))
+    np.testing.assert_array_equal(rows[:, 1], np.tile([1, 2, 3], 50))
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [
+        (f"{HISTORY}0 1 2 2 0.5 1\n", "line 2: must hold sample_id .* mean_loss"),
+        (f"{HISTORY}0 1 2 2 1 1 1\n# sample_id\n", "line 3: must name the same columns"),
+        ("# sample_id epoch noisy_label clean_label loss age\n", "must be among loss_variance"),
         ("0 1 2 2 0.5\n1 1 2 3\n", "line 2: must hold sample_id epoch"),
         ("0 1 2 2 0.5\n1 1 2 3 x\n", "line 2: must hold numbers"),
         ("0 1 2 2 0.5\n1 100 2 3 1\n", r"line 2: the epoch must lie in 0..99"),

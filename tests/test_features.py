@@ -1,5 +1,7 @@
 """Features beyond the release's: from a curriculum's function to training under it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,8 +10,10 @@ from helpers import MENTORNET, run
 from mentornet import InputError, MentorNet, SampleWeighting, load_mentornet, save_mentornet
 from mentornet.core.files import read_json_lines
 from mentornet.learning import curricula
-from mentornet.weighting.features import RELEASE
-from mentornet.weighting.history import VALUES, SampleHistory
+from mentornet.weighting.features import FURTHER, RELEASE
+from mentornet.weighting.history import COLUMNS, VALUES, SampleHistory
+from mentornet.weighting.methods import mentornet as methods
+from mentornet.weighting.protocol import Batch, Context
 from mentornet_learning import visualizer
 
 NAMES = (*RELEASE, "loss_variance")
@@ -207,6 +211,50 @@ def test_a_history_of_a_version_that_forgot(visits):
         np.testing.assert_allclose(rows[name], expected, 2e-5, 1e-6, err_msg=name)
 
 
+def test_features_of_the_history_by_hand():
+    """The shipped MentorNet is for these; 3 wrong events of 10 visits are 4 / 12 by Laplace."""
+    past = dict.fromkeys(COLUMNS, np.zeros(2))
+    past |= {"num_counted": np.array([10.0, 0]), "num_wrong": np.array([3.0, 0])}
+    past |= {"mean_given": np.array([0.5, 0]), "mean_other": np.array([0.2, 0])}
+    past |= {"mean_loss": np.array([1.5, 0])}
+    names = load_mentornet("mentornet_dd_history").further_features
+    assert names == ("mean_loss", "wrong_share", "probability_margin")
+    for name, expected in zip(names, ((1.5, 0), (1 / 3, 0.5), (0.3, 0)), strict=True):
+        np.testing.assert_allclose(FURTHER[name].compute(past), expected, err_msg=name)
+
+
+def test_training_computes_what_the_mentornet_sees():
+    """Each sample's own history before the step."""
+    context = Context(num_examples=5)
+    settings: dict[str, Any] = {"example_dropout_rates": "0,100", "loss_p_percentile": 0.0}
+    mentor = load_mentornet("mentornet_dd_history")
+    weigh = methods.make(context, mentor=mentor, **settings)
+    values = np.random.default_rng(0).uniform(0, 1, (5, len(COLUMNS))).astype(np.float32)
+    context.history().values.assign(values)
+    positions, losses = np.array([3, 1]), np.array([[0.4], [2.0]], np.float32)
+    weights = weigh(Batch(tf.constant(losses), 30, 7, positions=tf.constant(positions))).weights
+    past = dict(zip(COLUMNS, values[positions].T, strict=True))
+    further = (
+        past["mean_loss"],
+        (past["num_wrong"] + 1) / (past["num_counted"] + 2),
+        past["mean_given"] - past["mean_other"],
+    )
+    # The moving average is half of the smallest loss.
+    rows = np.stack([losses[:, 0], losses[:, 0] - 0.2, [0, 0], [30, 30], *further], axis=1)
+    expected = mentor.sample_weights(tf.constant(rows, tf.float32))
+    np.testing.assert_allclose(weights, expected, rtol=1e-5)
+    assert not np.allclose(weights[0], weights[1])
+
+
+def test_the_shipped_one_trusts_a_memorised_label_less():
+    """At the same small loss: one that was never contradicted, and one that was at half."""
+    mentor = load_mentornet("mentornet_dd_history")
+    steady = [0.05, -0.1, 0, 18, 0.1, 0.1, 0.8]
+    memorised = [0.05, -0.1, 0, 18, 0.8, 0.6, 0.1]
+    weights = mentor.sample_weights(tf.constant([steady, memorised])).numpy().ravel()
+    assert weights[0] > 0.8 and weights[1] < weights[0] - 0.3
+
+
 def test_active_bias_target():
     features = np.zeros((4, 5))
     features[:, 4] = (0, 0.25, 1, 9)
@@ -219,7 +267,7 @@ def test_a_curriculum_with_an_unknown_feature(tmp_path, monkeypatch):
     names = (*RELEASE, "weather")
     (tmp_path / "weather_curriculum.py").write_text(text.format(names))
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(InputError, match="loss_variance. Received: unknown=.'weather'"):
+    with pytest.raises(InputError, match="loss_variance, .* Received: unknown=.'weather'"):
         curricula.feature_names("weather_curriculum:f")
 
 

@@ -12,6 +12,7 @@ from mentornet import InputError, MentoredModel, MentorNet, build_student
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
 from mentornet.training.build import make_trainer
+from mentornet.weighting.features import RELEASE
 
 STEPS, BATCH = 8, 16
 DROPOUT = "0.5,50,0.1,50"
@@ -187,12 +188,12 @@ def test_bad_input():
         ({"loss_p_percentile": 2}, "`loss_p_percentile`"),
         ({"total_steps": 0}, "`total_steps` must be at least 1"),
         (
-            {
-                "mentor": MentorNet(
-                    features=("loss", "loss_difference", "label", "epoch", "loss_variance")
-                )
-            },
-            "without additional features",
+            {"mentor": MentorNet(features=(*RELEASE, "loss_variance"))},
+            "`num_examples` must be given",
+        ),
+        (
+            {"mentor": MentorNet(features=(*RELEASE, "weather")), "num_examples": 5},
+            "features must be among loss_variance",
         ),
     ):
         with pytest.raises(InputError, match=part):

@@ -4,16 +4,18 @@ import json
 import signal
 import time
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import run, start
 
-from mentornet import InputError
+from mentornet import InputError, load_mentornet
 from mentornet.cli.commands import learn
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
 from mentornet.core.files import read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
+from mentornet.learning import teaching, training_rows
 from mentornet.training import loop
 
 SCRIPT = "mentornet_learning/learn_curriculum.py"
@@ -64,18 +66,66 @@ def test_from_burn_in_to_summary_with_a_kill_between(tmp_path):
     assert summary["quality"]["MentorNet"]["auc"] > 0.8
 
 
+def test_from_the_history_at_several_epochs(tmp_path, monkeypatch, capsys):
+    """A dump an epoch, with the features, of one training on the labels as given."""
+    monkeypatch.setitem(teaching.DEFAULTS, "num_steps", 50)
+    prepared = PrepareConfig(
+        "digits", str(tmp_path), noise_fraction=0.4, num_train=200, num_trusted=100
+    )
+    prepare(prepared)
+    out = tmp_path / "run"
+    config = TrainConfig(
+        str(prepared.train_folder),
+        str(out),
+        dataset_name="digits",
+        studentnet="test_updates:linear",
+        batch_size=20,
+        max_number_of_steps=50,
+    )
+    sources = learn.Sources(None, ("wrong_share", "mean_loss"), (20, 60))
+    weighting = WeightingConfig(0.6, 18, True, example_dropout_rates="0,100")
+    summary = learn.run(config, weighting, str(prepared.test_folder), sources)
+    assert tf.train.latest_checkpoint(str(out / "burn_in")).endswith("-30")
+    rows = training_rows.read_dump(str(out / "dump.csv"))
+    assert rows.shape == (200, 7)
+    np.testing.assert_array_equal(rows[:, 1], np.repeat([20, 60], 100))
+    # After 10 steps each sample was seen once, after 30 three times: (n + 1) / (visits + 2).
+    assert set(np.round(rows[:100, 5] * 3).astype(int)) <= {1, 2}
+    assert set(np.round(rows[100:, 5] * 5).astype(int)) <= {1, 2, 3, 4}
+    np.testing.assert_allclose(rows[:100, 5] * 3, np.round(rows[:100, 5] * 3), atol=1e-5)
+    assert summary["mentornet"].endswith("/mentornet_dd_history")  # The method in reports.
+    assert load_mentornet(summary["mentornet"]).further_features == ("wrong_share", "mean_loss")
+    features, _ = training_rows.read_rows(out / "mentornet" / "tr.npz")
+    assert (features[:, 3] == 18).all()
+    capsys.readouterr()
+    assert learn.run(config, weighting, str(prepared.test_folder), sources) == summary
+    assert "Nothing to do: 50 steps" in capsys.readouterr().out
+
+
+def test_sources_are_checked():
+    for values, part in (
+        ({"mentornet_features": ("loss",)}, "`mentornet_features` must be among loss_variance"),
+        ({"mentornet_features": ("mean_loss",) * 2}, "without duplicates"),
+        ({"dump_epochs": (18, 9)}, "`dump_epochs` must be increasing"),
+        ({"dump_epochs": (18, 36)}, "more than one epoch needs mentornet_features"),
+    ):
+        with pytest.raises(InputError, match=part):
+            learn.Sources(**values)
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_overwriting_starts_anew(tmp_path, monkeypatch, overwrite):
     """Before the first stage, so that a run stopped in it does not reuse old results."""
     old = ["burn_in/config.json", "train/model.ckpt-9.index", "eval/eval.jsonl", "dump.csv"]
-    old += ["mentornet/quality.json", "summary.json"]
+    old += ["dump_18.csv", "mentornet/quality.json", "summary.json"]
     for name in (*old, "notes.txt", "train/notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("old")
-    monkeypatch.setattr(loop, "train", lambda config: 0)  # A signal stops the burn-in.
+    monkeypatch.setattr(loop, "train", lambda config, relearn=None: 0)  # A signal stops it.
+    monkeypatch.setattr(learn, "learn", lambda *args: {})
     config = TrainConfig("-", str(tmp_path), overwrite=overwrite)
     with pytest.raises(learn.StoppedError):
-        learn.run(config, WeightingConfig(burn_in_epoch=18), "-", None)
+        learn.run(config, WeightingConfig(burn_in_epoch=18), "-", learn.Sources())
     assert [(tmp_path / name).exists() for name in old] == [not overwrite] * len(old)
     assert (tmp_path / "notes.txt").exists() and (tmp_path / "train/notes.txt").exists()
 

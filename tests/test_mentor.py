@@ -96,6 +96,7 @@ def test_all_predefined_curricula_are_shipped():
         "focal_loss",
         "mentornet_pd",
         "mentornet_dd",
+        "mentornet_dd_history",
     }
 
 

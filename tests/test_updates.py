@@ -4,17 +4,23 @@ import json
 import shutil
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from helpers import MENTORNET, assert_same_state, latest_state
 
-from mentornet import InputError, load_mentornet
+from mentornet import InputError, MentorNet, load_mentornet, save_mentornet
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
+from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.prepare import PrepareConfig, prepare
+from mentornet.datasets.records import read_examples
 from mentornet.learning import teaching
 from mentornet.runs import run_folder
+from mentornet.runs.checkpoints import read_state
 from mentornet.training import loop
+from mentornet.weighting.features import RELEASE
+from mentornet.weighting.history import NAMES, VALUES, saved_columns
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +32,12 @@ def trusting(tmp_path_factory):
     )
     prepare(config)
     return config.train_folder
+
+
+def linear(classes):
+    layers = [keras.layers.AveragePooling2D(4), keras.layers.Flatten()]
+    logits = keras.layers.Dense(classes, name="logits")
+    return keras.Sequential([*layers, logits], name="linear")  # The same in every run here.
 
 
 def relearn(mentor, dump, percentile, seed):
@@ -109,6 +121,38 @@ def test_only_trusted_clean_labels_reach_it(trusting, digits, tmp_path):
     assert (seen[0][:, 1] == 18).all()
     with pytest.raises(InputError, match="needs trusted samples"):
         loop.train(config(digits / "0.4", tmp_path / "b"), spy)
+
+
+@pytest.fixture(scope="module")
+def with_history(tmp_path_factory):
+    """A MentorNet that sees each sample's history."""
+    prefix = str(tmp_path_factory.mktemp("history") / "mentornet")
+    save_mentornet(MentorNet(seed=3, features=(*RELEASE, "wrong_share", "mean_loss")), prefix)
+    return prefix
+
+
+def test_an_update_sees_the_history(trusting, with_history, tmp_path):
+    """As it is after the step; stopped there, the run ends the same."""
+    seen = []
+
+    def spy(mentor, dump, percentile, seed):
+        seen.append(dump)
+        return relearn(mentor, dump, percentile, seed)
+
+    values = {"trained_mentornet_dir": with_history, "mentornet_update_epochs": (50,)}
+    values["studentnet"] = "test_updates:linear"
+    loop.train(config(trusting, tmp_path / "a", save_interval_steps=6, **values), spy)
+    loop.train(config(trusting, tmp_path / "b", stop_after_step=6, **values), relearn)
+    loop.train(config(trusting, tmp_path / "b", **values), relearn)
+    assert_same_state(tmp_path / "a", tmp_path / "b")
+    saved = read_state(str(tmp_path / "a" / "model.ckpt-6"), (VALUES, NAMES))
+    past = saved_columns(saved)
+    examples = read_examples(str(trusting), dataset_info("digits", str(trusting)), "train")
+    share = (past["num_wrong"] + 1) / (past["num_counted"] + 2)
+    np.testing.assert_allclose(seen[0][:, 5], share[examples.trusted], rtol=1e-6)
+    np.testing.assert_array_equal(seen[0][:, 6], past["mean_loss"][examples.trusted])
+    updated = load_mentornet(str(tmp_path / "a" / "mentornet" / "mentornet-6"))
+    assert updated.further_features == ("wrong_share", "mean_loss")
 
 
 def test_settings_are_checked():

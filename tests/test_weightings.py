@@ -106,18 +106,19 @@ LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def fitted(name, model=None, epochs=2, initial_epoch=0, **values):
+    is_mentored = weighting_runs.method(name) == "mentornet"
+    options = OPTIONS.get(name, {})
     if model is None:
         model = MentoredModel(
             weighting_runs.linear_student(),
             weighting=weighting_runs.method(name),
-            weighting_options=OPTIONS.get(name, {}) if name != "mentornet" else None,
             num_examples=SAMPLES,
+            **(options if is_mentored else {"weighting_options": options}),
             **values,
         )
         model.compile(keras.optimizers.SGD(0.1), LOGITS, metrics=["accuracy"])
     inputs, labels = weighting_runs.data()
     context = Context(num_examples=SAMPLES, num_classes=CLASSES)
-    options = {"mentor": "self_paced"} if name == "mentornet" else OPTIONS.get(name, {})
     registry.make(weighting_runs.method(name), context, options)
     per_sample = {"inputs": inputs, "positions": np.arange(SAMPLES)}
     x = per_sample if context.needs_positions else inputs

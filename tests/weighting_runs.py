@@ -16,20 +16,22 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "self_paced": DROPOUT,
     "focal_loss": DROPOUT,
     "spcl_linear": DROPOUT,
+    "history": {"mentor": "mentornet_dd_history", **DROPOUT},
 }
 OPTIONS["automatic"] = {"loss_p_percentile": "auto", "burn_in_epoch": "auto", **DROPOUT}
 OPTIONS["balanced"] = OPTIONS["automatic"] | {"class_balanced": True}
 
 
 def method(name):
-    """The weighting of the registry: "automatic" and "balanced" are settings of one."""
-    return "self_paced" if name in ("automatic", "balanced") else name
+    """The weighting of the registry: the last three names are settings of one."""
+    settings = {"automatic": "self_paced", "balanced": "self_paced", "history": "mentornet"}
+    return settings.get(name, name)
 
 
 def names():
     from mentornet.weighting.methods import WEIGHTINGS
 
-    return (*WEIGHTINGS.names(), "automatic", "balanced")
+    return (*WEIGHTINGS.names(), "automatic", "balanced", "history")
 
 
 def look_early():

@@ -36,9 +36,10 @@ class MentoredModel(keras.Model):
     weighted. Example dropout and the epoch that the weighting sees depend on the optimizer's
     iterations.
 
-    A weighting that keeps per-sample state (`elr`, or "auto") needs `num_examples` and positions:
-    fit() then takes `{"inputs": x, "positions": positions}` instead of x, with positions int
-    [samples] in 0..num_examples - 1; evaluate() and predict() take either.
+    A weighting that keeps per-sample state (`elr`, "auto", a MentorNet with additional features)
+    needs `num_examples` and positions: fit() then takes `{"inputs": x, "positions": positions}`
+    instead of x, with positions int [samples] in 0..num_examples - 1; evaluate() and predict() take
+    either.
 
     Args:
       student: any keras.Model.
@@ -61,8 +62,7 @@ class MentoredModel(keras.Model):
       weighting: the weighting in use (`mentornet.weighting.protocol.Weighting`).
 
     Raises:
-      InputError: a setting is outside its range, or the MentorNet has additional features, which
-        fit() cannot compute.
+      InputError: a setting is outside its range, or `num_examples` is needed and not given.
     """
 
     def __init__(
@@ -143,9 +143,6 @@ class MentoredModel(keras.Model):
         check(not self._options, rule, weighting_options=self._options)
         found = load_mentornet(mentor) if isinstance(mentor, str) else mentor
         found.trainable = False
-        further = found.further_features
-        rule = "`mentor` must be a MentorNet without additional features."
-        check(not further, rule, further_features=further)
         return found
 
     def _make_weighting(self, context: Context) -> Weighting:

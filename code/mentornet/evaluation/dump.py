@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,8 +12,16 @@ from mentornet.core.errors import InputError, check
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
 from mentornet.evaluation.predictor import Predictor
-from mentornet.runs.checkpoints import checkpoint_step, find_latest, load_student, read_run_config
+from mentornet.runs.checkpoints import (
+    checkpoint_step,
+    find_latest,
+    load_student,
+    read_run_config,
+    read_state,
+)
 from mentornet.students import registry
+from mentornet.weighting.features import FURTHER, check_further
+from mentornet.weighting.history import NAMES, VALUES, saved_columns
 
 
 def choose(examples: records.Examples, num_samples: int | None, seed: int) -> np.ndarray:
@@ -57,11 +66,13 @@ def write_losses(
     batch_size: int = 100,
     num_samples: int | None = None,
     seed: int = 0,
+    features: Sequence[str] = (),
 ) -> None:
     """Writes rows "sample_id epoch noisy_label clean_label loss", as in the release's csv files.
 
-    The student of the latest checkpoint runs in evaluation mode, and images are not augmented.
-    (The release's function for this was never published.)
+    Features are appended as further columns, and a first line, "# sample_id ...", then names all
+    columns. The student of the latest checkpoint runs in evaluation mode, and images are not
+    augmented. (The release's function for this was never published.)
 
     Args:
       output_csv_file: the file to write; it appears only when complete.
@@ -69,28 +80,53 @@ def write_losses(
       data_dir, split_name: the records.
       batch_size: images per forward pass; does not change the result.
       num_samples, seed: see `choose`.
+      features: names in `mentornet.weighting.features.FURTHER`, for which the run must have
+        recorded its samples.
 
     Raises:
-      InputError: there is no checkpoint or no sample with a clean label, or the file cannot be
-        written.
+      InputError: there is no checkpoint, it lacks the history that the features need, no sample has
+        a clean label, or the file cannot be written.
     """
     check(batch_size >= 1, "`batch_size` must be at least 1.", batch_size=batch_size)
+    check_further("features", features)
     prefix = find_latest(checkpoint_dir)
     run = read_run_config(prefix)
     info = dataset_info(run["dataset_name"], data_dir)
     examples = records.read_examples(data_dir, info, split_name)
-    chosen = examples.take(choose(examples, num_samples, seed))
+    positions = choose(examples, num_samples, seed)
+    chosen = examples.take(positions)
     standardization = registry.find_student(run["studentnet"]).recipe.standardization
     losses = Predictor(load_student(prefix), standardization)(chosen, batch_size).losses
+    values = np.stack([losses, *_further(prefix, positions, features)], axis=1)
     step = checkpoint_step(prefix)
     epoch = min(schedules.epoch_percentage(step, run["max_number_of_steps"]), 99)
-    columns = zip(chosen.ids, chosen.labels, chosen.clean_labels, losses, strict=True)
-    rows = [f"{i} {epoch} {noisy} {clean} {loss:.6f}\n" for i, noisy, clean, loss in columns]
+    header = " ".join(("# sample_id epoch noisy_label clean_label loss", *features)) + "\n"
+    columns = zip(chosen.ids, chosen.labels, chosen.clean_labels, values, strict=True)
+    rows = [
+        f"{i} {epoch} {noisy} {clean} {' '.join(f'{value:.6f}' for value in row)}\n"
+        for i, noisy, clean, row in columns
+    ]
     path = pathlib.Path(output_csv_file)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(path, "".join(rows))
+        files.write_text(path, "".join([header] * bool(features) + rows))
     except OSError as error:
         raise InputError(f"`output_csv_file` {path} cannot be written: {error}") from None
     wrong = float(np.mean(chosen.labels != chosen.clean_labels))
     print(f"{path}: losses of {len(rows)} samples at step {step}, {wrong:.1%} of the labels wrong")
+
+
+def _further(prefix: str, positions: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
+    """Further features of some samples from a checkpoint, float32 [m] each.
+
+    Raises:
+      InputError: it lacks what they are computed from.
+    """
+    if not names:
+        return []
+    saved = read_state(prefix, (VALUES, NAMES))
+    rule = "`checkpoint_dir` must hold a run that was trained with --record_sample_weights."
+    check(VALUES in saved, rule, checkpoint=prefix)
+    past = {name: column[positions] for name, column in saved_columns(saved).items()}
+    check("mean_given" in past, "`checkpoint_dir` must be of this version.", columns=list(past))
+    return [FURTHER[name].compute(past) for name in names]

@@ -49,19 +49,20 @@ def compare(
     """Compares weights on held-out rows with baselines fitted to the training rows.
 
     Args:
-      train, test: features float32 [n, 4] and targets [n], 1 for clean; each must have both kinds.
+      train, test: features float32 [n, 4 or more] and targets [n], 1 for clean; each must have
+        both kinds.
       weights: float32 [len(test)], the MentorNet's for `test`.
 
     Returns:
       By name: the MentorNet; the loss alone (its log loss is that of the single most accurate
-      threshold); logistic regression on loss, difference and epoch.
+      threshold); logistic regression on all features but the label.
     """
     from sklearn import linear_model, pipeline, preprocessing
 
     (x_train, y_train), (x_test, y_test) = train, test
     threshold, share_under, share_over = _loss_threshold(x_train[:, 0], y_train)
     stump = np.where(x_test[:, 0] <= threshold, share_under, share_over)
-    columns = [0, 1, 3]
+    columns = [0, 1, *range(3, x_train.shape[1])]
     regression = pipeline.make_pipeline(
         preprocessing.StandardScaler(), linear_model.LogisticRegression()
     )

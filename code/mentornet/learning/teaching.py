@@ -156,7 +156,8 @@ def learn_noisy(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> 
     """Learns targets that the features determine only in part, such as a dump's.
 
     A few hundred trusted samples would be memorised within a few hundred steps. Weight decay and
-    early stopping (by the loss on a fifth of the training rows, set aside) prevent that.
+    early stopping (by the loss on a fifth of the training rows, set aside) prevent that; the
+    weights of `start` are a candidate as well.
 
     Args, returns and raises: see `learn`.
     """
@@ -166,7 +167,9 @@ def learn_noisy(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> 
     num_labels = _num_labels(train, test)
     settings = {"weight_decay": _WEIGHT_DECAY, **settings}
     learner = Learner(rows, num_steps=num_steps, num_labels=num_labels, **settings)
-    best, best_weights, step = np.inf, learner.mentor.get_weights(), 0
+    best, best_weights, best_step, step = np.inf, learner.mentor.get_weights(), 0, 0
+    if settings.get("start"):  # Which is kept if nothing better is learned.
+        best = float(learner.loss(*held_back))
     while step < num_steps:
         step = learner.run(min(_STEPS_PER_CHOICE, num_steps - step))
         loss = float(learner.loss(*held_back))
@@ -185,17 +188,18 @@ def relearn(mentor: MentorNet, dump: np.ndarray, percentile: float, seed: int) -
 
     Args:
       mentor: the MentorNet to start from; it is not changed.
-      dump: float64 [n, 5], see `training_rows.read_dump`.
+      dump: float64 [n, 5 + additional features], see `training_rows.read_dump`.
       percentile: 0..100, see `training_rows.data_driven`.
       seed: of the order of the rows and of the batches.
 
     Returns:
       The new MentorNet.
     """
-    rows = np.random.default_rng(seed).permutation(dump)
+    rows = training_rows.shuffled(dump, seed)
     features, targets = training_rows.data_driven(rows, percentile)
     parts = features, targets[:, None]
-    return learn_noisy(parts, parts, start=mentor, seed=seed, **DEFAULTS)
+    names = mentor.features
+    return learn_noisy(parts, parts, start=mentor, seed=seed, features=names, **DEFAULTS)
 
 
 def _num_labels(*parts: Rows) -> int:

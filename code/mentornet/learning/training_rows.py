@@ -11,13 +11,13 @@ import numpy as np
 from mentornet.core.errors import InputError, check
 from mentornet.core.schedules import NUM_EPOCHS
 from mentornet.learning import curricula
-from mentornet.weighting.features import RELEASE, check_names
+from mentornet.weighting.features import RELEASE, check_further, check_names
 
 DATA_DRIVEN = "data_driven"
 PERCENTILES = (40, 50, 60, 75, 80, 90)
 
 _TRAIN_SHARE = 0.8
-_COLUMNS = ("sample_id", "epoch", "noisy_label", "clean_label", "loss")
+COLUMNS = ("sample_id", "epoch", "noisy_label", "clean_label", "loss")
 
 
 # float32 features [n, 4] (loss, difference, label, epoch, then additional ones) and targets
@@ -50,17 +50,36 @@ def generate(
     return features, curricula.targets(vstar_fn, features, vstar_gamma).astype(np.float32)
 
 
+def _lines(path: str) -> list[str]:
+    try:
+        return pathlib.Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"`input_csv_filename` {path} cannot be read: {error}") from None
+
+
+def dump_features(path: str) -> tuple[str, ...]:
+    """The further features of a dump: those that its first line names, "# sample_id ... loss NAME".
+
+    Raises:
+      InputError: the file cannot be read, or a name is unknown.
+    """
+    first = [line for line in _lines(path)[:1] if line.startswith("#")]
+    names = tuple(first[0][1:].split()[len(COLUMNS) :]) if first else ()
+    check_further(f"input_csv_filename {path}", names)
+    return names
+
+
 def read_dump(path: str) -> np.ndarray:
     """Reads a student's losses: rows "sample_id epoch noisy_label clean_label loss".
 
-    Columns are separated by spaces, as in the release's csv files; those after the fifth are
-    ignored.
+    Columns are separated by spaces, as in the release's csv files; those after the fifth are read
+    if the first line names them (see `dump_features`), and otherwise ignored.
 
     Args:
       path: the file.
 
     Returns:
-      float64 [n, 5].
+      float64 [n, 5 + further features].
 
     Raises:
       InputError: the file is missing or empty, a row lacks a column or holds no number, an epoch
@@ -68,16 +87,18 @@ def read_dump(path: str) -> np.ndarray:
         names the line.
     """
     rows = []
-    try:
-        lines = pathlib.Path(path).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"`input_csv_filename` {path} cannot be read: {error}") from None
+    columns = (*COLUMNS, *dump_features(path))
+    lines = _lines(path)
     for number, line in enumerate(lines, start=1):
+        if line.startswith("#"):  # Of several dumps, one after the other.
+            rule = f"{path}, line {number}: must name the same columns as the first line."
+            check(line == lines[0], rule, line=line)
+            continue
         fields = line.split()
-        rule = f"{path}, line {number}: must hold {' '.join(_COLUMNS)}."
-        check(len(fields) >= len(_COLUMNS), rule, line=line)
+        rule = f"{path}, line {number}: must hold {' '.join(columns)}."
+        check(len(fields) >= len(columns), rule, line=line)
         try:
-            row = [float(field) for field in fields[: len(_COLUMNS)]]
+            row = [float(field) for field in fields[: len(columns)]]
         except ValueError:
             raise InputError(
                 f"{path}, line {number}: must hold numbers. Received: {line!r}"
@@ -95,19 +116,46 @@ def read_dump(path: str) -> np.ndarray:
     return dump
 
 
-def data_driven(dump: np.ndarray, percentile: float) -> tuple[np.ndarray, np.ndarray]:
+def data_driven(
+    dump: np.ndarray, percentile: float, epoch: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Features and targets of a dump: 1 where the label is right (paper, section 4.2).
 
     Args:
       dump: see `read_dump`.
-      percentile: 0..100; the difference is the loss minus this percentile of all losses.
+      percentile: 0..100; the difference is the loss minus this percentile of all losses, or of
+        those of its epoch if the dump has further features.
+      epoch: what the MentorNet sees as epoch, by default the dump's own.
 
     Returns:
-      float32 features [n, 4], the label 0 as in training, and targets [n].
+      float32 features [n, 4 + further], the label 0 as in training, and targets [n].
     """
-    loss, epoch = dump[:, 4], dump[:, 1]
-    features = np.stack([loss, loss - np.percentile(loss, percentile), 0 * loss, epoch], axis=1)
+    loss, epochs = dump[:, 4], dump[:, 1]
+    of_percentile = np.full(len(loss), np.percentile(loss, percentile))
+    if dump.shape[1] > len(COLUMNS):
+        # As in training; the release, whose dumps have no further columns, takes one of all.
+        for each in np.unique(epochs):
+            of_percentile[epochs == each] = np.percentile(loss[epochs == each], percentile)
+    seen = epochs if epoch is None else np.full(len(loss), epoch)
+    release = np.stack([loss, loss - of_percentile, 0 * loss, seen], axis=1)
+    features = np.hstack([release, dump[:, len(COLUMNS) :]])
     return features.astype(np.float32), (dump[:, 2] == dump[:, 3]).astype(np.float32)
+
+
+def shuffled(dump: np.ndarray, seed: int) -> np.ndarray:
+    """A dump in random order, the rows of each sample one after the other.
+
+    So what is held out is (but for one sample) not of samples that were learned from, where the
+    dump holds several epochs.
+
+    Args:
+      dump: see `read_dump`.
+      seed: of the order.
+    """
+    _, first, sample = np.unique(dump[:, 0], return_index=True, return_inverse=True)
+    order = np.argsort(first)[np.random.default_rng(seed).permutation(len(first))]
+    place = np.argsort(order)  # Of each sample.
+    return dump[np.argsort(place[sample], kind="stable")]
 
 
 def dump_folder(csv: str, percentile: int) -> str:

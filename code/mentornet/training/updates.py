@@ -15,11 +15,13 @@ from mentornet.evaluation.predictor import Predictor
 from mentornet.runs import layout
 from mentornet.students import registry
 from mentornet.training.step import Trainer
+from mentornet.weighting import features
 from mentornet.weighting.curriculum import CurriculumWeighting
 from mentornet.weighting.mentor import MentorNet
 from mentornet.weighting.mentor_checkpoints import save_mentornet
 
-# (current MentorNet, dump float64 [n, 5], percentile 0..100, seed) -> the updated MentorNet.
+# (current MentorNet, dump float64 [n, 5 + additional features], percentile 0..100, seed) -> the
+# updated MentorNet.
 Relearn = Callable[[MentorNet, np.ndarray, float, int], MentorNet]
 
 
@@ -36,7 +38,7 @@ class MentorUpdates:
       relearn: trains a MentorNet further on a dump of the trusted samples.
 
     Raises:
-      InputError: there are no trusted samples, or the MentorNet has additional features.
+      InputError: there are no trusted samples.
     """
 
     def __init__(
@@ -45,11 +47,9 @@ class MentorUpdates:
         rule = "`mentornet_update_epochs` needs trusted samples (cifar_prepare_data --num_trusted)."
         check(bool(examples.trusted.any()), rule, trusted=int(examples.trusted.sum()))
         assert isinstance(trainer.weighting, CurriculumWeighting)  # TrainConfig checks it.
-        further = trainer.weighting.mentor.further_features
-        rule = "`mentornet_update_epochs` needs a MentorNet without additional features."
-        check(not further, rule, further_features=further)
-        self._config, self._weighting = config, trainer.weighting
-        self._trusted = examples.take(dump.choose(examples, None, config.seed))
+        self._config, self._weighting, self._history = config, trainer.weighting, trainer.history
+        self._positions = dump.choose(examples, None, config.seed)
+        self._trusted = examples.take(self._positions)
         standardization = registry.find_student(config.studentnet).recipe.standardization
         self._predictor = Predictor(trainer.student, standardization)
         self._relearn = relearn
@@ -62,8 +62,13 @@ class MentorUpdates:
         assert self._config.batch_size is not None
         losses = self._predictor(self._trusted, self._config.batch_size).losses
         epoch = np.full(len(losses), min(weighting.config.burn_in_epoch, 99))
-        columns = (self._trusted.ids, epoch, self._trusted.labels, self._trusted.clean_labels)
-        rows = np.stack([*columns, losses], axis=1).astype(np.float64)
+        columns = [self._trusted.ids, epoch, self._trusted.labels, self._trusted.clean_labels]
+        columns.append(losses)
+        if self._history is not None:
+            past = {name: v.numpy() for name, v in self._history.read(self._positions).items()}
+            names = weighting.mentor.further_features
+            columns += [features.FURTHER[name].compute(past) for name in names]
+        rows = np.stack(columns, axis=1).astype(np.float64)
         assert not isinstance(weighting.config.loss_p_percentile, str)  # TrainConfig checks it.
         percentile = 100 * weighting.config.loss_p_percentile
         learned = self._relearn(weighting.mentor, rows, percentile, self._config.seed)

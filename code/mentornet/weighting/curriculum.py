@@ -10,6 +10,7 @@ import tensorflow as tf
 from mentornet.config.weighting import WeightingConfig
 from mentornet.weighting import features
 from mentornet.weighting.automatic import Automatic
+from mentornet.weighting.history import SampleHistory
 from mentornet.weighting.protocol import Batch, Context, Weighed
 from mentornet.weighting.sample_weighting import SampleWeighting
 
@@ -40,6 +41,7 @@ class CurriculumWeighting:
       sample_weighting: computes the weights.
       label_is_given: whether the MentorNet sees the given label instead of 0.
       automatic: shown each batch before it is weighed.
+      history: from which the MentorNet's additional features are computed, if it has any.
     """
 
     def __init__(
@@ -47,9 +49,11 @@ class CurriculumWeighting:
         sample_weighting: SampleWeighting,
         label_is_given: bool = False,
         automatic: Automatic | None = None,
+        history: SampleHistory | None = None,
     ) -> None:
         self.sample_weighting = sample_weighting
         self._label_is_given, self._automatic = label_is_given, automatic
+        self._history = history
 
     @property
     def mentor(self) -> Any:
@@ -70,13 +74,14 @@ class CurriculumWeighting:
         """The weights, and the release's scalars for the log."""
         if self._automatic is not None:
             self._automatic.see(batch.positions, batch.labels)
+        past = {} if self._history is None else self._history.read(batch.positions)
         names = self.mentor.further_features
         found = self.sample_weighting.weigh(
             batch.losses,
             batch.epoch_percentage,
             batch.global_step,
             batch.labels if self._label_is_given else None,
-            {name: features.FURTHER[name].compute(batch.past) for name in names},
+            {name: features.FURTHER[name].compute(past) for name in names},
             batch.labels,
         )
         scalars = {
@@ -118,7 +123,8 @@ def make_curriculum(
             loss_moving_average=average,
             automatic=automatic,
         )
-    return CurriculumWeighting(made, label_is_given, automatic)
+    history = context.history() if mentor.further_features else None
+    return CurriculumWeighting(made, label_is_given, automatic, history)
 
 
 def make_closed_form(

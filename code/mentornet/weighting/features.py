@@ -1,15 +1,15 @@
 """The features of a sample that a MentorNet sees, by name.
 
 This is the only place to add a feature: an entry in `FURTHER` can be named by a curriculum (in its
-attribute `features`), is stored with the MentorNet that is learned from it, and is computed during
-training from the sample history. In your own loop you can use any name, as you pass the values to
-`SampleWeighting`.
+attribute `features`) or when a MentorNet is learned from data, is stored with the MentorNet, and is
+computed during training from the sample history. In your own loop you can use any name, as you pass
+the values to `SampleWeighting`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mentornet.core.errors import check
@@ -23,8 +23,9 @@ class Feature:
     """An additional feature.
 
     Attributes:
-      compute: from each sample's history before this step (float32 [batch] by name, see
-        `mentornet.weighting.history.COLUMNS`) to the feature, float32 [batch].
+      compute: from each sample's history before this step (float32 [n] by name, see
+        `mentornet.weighting.history.COLUMNS`) to the feature, float32 [n]; of tensors in training,
+        of NumPy arrays for a dump.
       grid: the values from which a predefined curriculum is learned.
     """
 
@@ -38,7 +39,32 @@ FURTHER: dict[str, Feature] = {
         compute=lambda history: history["loss_variance"],
         grid=(0, 0.003, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10),
     ),
+    # The running mean of the sample's losses, which is steadier than the present one. Nats.
+    "mean_loss": Feature(
+        compute=lambda history: history["mean_loss"],
+        grid=(0, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10),
+    ),
+    # Share of the visits at which another class was predicted, by Laplace's rule: 0.5 before any.
+    "wrong_share": Feature(
+        compute=lambda history: (history["num_wrong"] + 1) / (history["num_counted"] + 2),
+        grid=tuple(n / 20 for n in range(1, 20)),
+    ),
+    # Mean probability of the given label minus that of the next best class, -1..1.
+    "probability_margin": Feature(
+        compute=lambda history: history["mean_given"] - history["mean_other"],
+        grid=tuple(n / 10 for n in range(-10, 11)),
+    ),
 }
+
+
+def check_further(name: str, names: Sequence[str]) -> None:
+    """Checks that the argument `name` names entries of `FURTHER`, without duplicates.
+
+    Raises:
+      InputError: it does not.
+    """
+    fits = set(names) <= FURTHER.keys() and len(set(names)) == len(names)
+    check(fits, f"`{name}` must be among {', '.join(FURTHER)}, without duplicates.", names=names)
 
 
 def check_names(names: tuple[str, ...]) -> tuple[str, ...]:

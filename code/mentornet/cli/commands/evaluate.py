@@ -5,6 +5,7 @@ from absl import flags
 from mentornet.cli import config_flags, script, training_flags
 from mentornet.config.evaluation import EvalConfig
 from mentornet.core.errors import check
+from mentornet.weighting.features import FURTHER
 
 FLAGS = flags.FLAGS
 
@@ -23,6 +24,12 @@ def define_flags() -> None:
         "With output_csv_file: write a class-balanced subset of this size; by default all.",
     )
     flags.DEFINE_integer("dump_seed", 0, "Random seed of the subset of dump_num_samples.")
+    flags.DEFINE_list(
+        "dump_features",
+        [],
+        "With output_csv_file: further features of each sample, from a run with "
+        f"--record_sample_weights: {', '.join(FURTHER)}.",
+    )
     flags.DEFINE_string("master", "", "Not supported.")
     training_flags.define_device_flag()
 
@@ -38,6 +45,7 @@ def main() -> None:
             FLAGS.output_csv_file,
             num_samples=FLAGS.dump_num_samples,
             seed=FLAGS.dump_seed,
+            features=FLAGS.dump_features,
             **{name: FLAGS[name].value for name in names},
         )
         return

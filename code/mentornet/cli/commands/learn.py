@@ -6,7 +6,8 @@
 The stages are a burn-in on the labels as given, a dump of the trusted samples' losses, learning the
 MentorNet, training under it, and evaluation. Each does what the individual script does, and is
 skipped if its result already exists. When started again, the command resumes where it stopped; with
---overwrite it starts over.
+--overwrite it starts over. With --mentornet_features and --dump_epochs the MentorNet also
+sees each sample's history, and is learned at several points of a longer burn-in.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from absl import flags
 
-from mentornet.cli import script, training_flags
+from mentornet.cli import config_flags, script, training_flags
 from mentornet.config.evaluation import EvalConfig
+from mentornet.config.options import at_least, check_fields, increasing, option
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
 from mentornet.core import files
 from mentornet.core.errors import check
 from mentornet.learning import training_rows
 from mentornet.runs import layout
+from mentornet.weighting.features import FURTHER, RELEASE, check_further
 
 FLAGS = flags.FLAGS
 
@@ -41,39 +44,107 @@ _DEFAULTS = {
 # Below train_log_dir.
 _BURN_IN, _TRAIN, _EVALUATION, _MENTORNET = "burn_in", "train", "eval", "mentornet"
 _DUMP, _QUALITY, _SUMMARY = "dump.csv", "quality.json", "summary.json"
+_DUMP_OF_EPOCH = "dump_{}.csv"
 
 
 class StoppedError(Exception):
     """A signal ended a training stage; its state is saved."""
 
 
-def burn_in(config: TrainConfig, weighting: WeightingConfig, folder: pathlib.Path) -> None:
-    """Trains on the labels as given up to the burn-in epoch of the whole training."""
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """What a MentorNet is learned from: each field is a flag.
+
+    Raises:
+      InputError: a value lies outside its range.
+    """
+
+    dump_num_samples: int | None = option(
+        None, "Size of each dump, a class-balanced subset; by default all.", check=at_least(1)
+    )
+    mentornet_features: tuple[str, ...] = option(
+        (),
+        "What the MentorNet sees of a sample besides loss and epoch, from the sample's history: "
+        "{features}.",
+        check=check_further,
+    )
+    dump_epochs: tuple[int, ...] = option(
+        (),
+        "Epoch percentages at which the trusted samples are dumped; the training on the labels as "
+        "given goes on to the last. By default burn_in_epoch.",
+        check=increasing(1, 99),
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        rule = "`dump_epochs` of more than one epoch needs mentornet_features."
+        known = len(self.dump_epochs) < 2 or bool(self.mentornet_features)
+        check(known, rule, dump_epochs=self.dump_epochs)
+
+
+def burn_in(config: TrainConfig, epoch: int, folder: pathlib.Path) -> None:
+    """Trains on the labels as given up to an epoch percentage of the whole training."""
     from mentornet.training import loop
 
-    assert not isinstance(weighting.burn_in_epoch, str)  # As `main` checks.
-    stop = max(1, config.max_number_of_steps * weighting.burn_in_epoch // 100)
+    stop = max(1, config.max_number_of_steps * epoch // 100)
     stage = dataclasses.replace(config, train_log_dir=str(folder), stop_after_step=stop)
     if loop.train(stage) < stop:
         raise StoppedError
 
 
-def learn(csv: str, percentile: float, seed: int, folder: pathlib.Path) -> dict[str, Any]:
-    """Learns a MentorNet from a dump; returns AUC and log loss on held-out rows by method."""
+def write_dump(
+    config: TrainConfig, sources: Sources, epochs: tuple[int, ...], root: pathlib.Path
+) -> None:
+    """Makes root/dump.csv: of each epoch a dump, `dump_<epoch>.csv`, one after the other."""
+    from mentornet.evaluation import dump
+
+    if (root / _DUMP).exists():
+        return
+    recorded = config.record_sample_weights or bool(sources.mentornet_features)
+    config = dataclasses.replace(config, record_sample_weights=recorded)
+    parts = []
+    for epoch in epochs:
+        parts.append(root / _DUMP_OF_EPOCH.format(epoch))
+        if parts[-1].exists():
+            continue
+        burn_in(config, epoch, root / _BURN_IN)
+        dump.write_losses(
+            str(parts[-1]),
+            checkpoint_dir=str(root / _BURN_IN),
+            data_dir=config.data_dir,
+            num_samples=sources.dump_num_samples,
+            seed=config.seed,
+            features=sources.mentornet_features,
+        )
+    files.write_text(root / _DUMP, "".join(part.read_text() for part in parts))
+
+
+def _name(features: Sequence[str]) -> str:
+    """The MentorNet's, by which reports tell runs apart."""
+    return "mentornet_dd_history" if features else "mentornet_dd"
+
+
+def learn(
+    csv: str, percentile: float, seed: int, folder: pathlib.Path, epoch: int | None = None
+) -> dict[str, Any]:
+    """Learns a MentorNet from a dump; returns AUC and log loss on held-out rows by method.
+
+    `epoch` is the only one that the MentorNet will see, if there is but one.
+    """
     from mentornet.learning import quality, teaching
     from mentornet.weighting import mentor_checkpoints
 
     path = folder / _QUALITY
     if path.exists():
         return json.loads(path.read_text())
-    dump = np.random.default_rng(seed).permutation(training_rows.read_dump(csv))
-    training_rows.write(
-        *training_rows.data_driven(dump, percentile), str(folder), training_rows.DATA_DRIVEN
-    )
+    dump = training_rows.shuffled(training_rows.read_dump(csv), seed)
+    names = (*RELEASE, *training_rows.dump_features(csv))
+    found = training_rows.data_driven(dump, percentile, epoch)
+    training_rows.write(*found, str(folder), training_rows.DATA_DRIVEN, names)
     rows = training_rows.read_rows(folder / "tr.npz"), training_rows.read_rows(folder / "ts.npz")
-    mentor = teaching.learn_noisy(*rows, seed=seed, **teaching.DEFAULTS)
+    mentor = teaching.learn_noisy(*rows, seed=seed, features=names, **teaching.DEFAULTS)
     judged = quality.report(mentor, *rows)
-    mentor_checkpoints.save_mentornet(mentor, str(folder / "mentornet_dd"))
+    mentor_checkpoints.save_mentornet(mentor, str(folder / _name(mentor.further_features)))
     results = {name: dataclasses.asdict(result) for name, result in judged.items()}
     files.write_text(path, json.dumps(results, indent=1) + "\n")
     return results
@@ -91,7 +162,8 @@ def start_anew(root: pathlib.Path) -> None:
             stack.enter_context(files.held(folder, "train_log_dir"))
         for folder in folders:
             layout.remove(folder)
-        for path in (root / _DUMP, root / _MENTORNET / _QUALITY, root / _SUMMARY):
+        parts = root.glob(_DUMP_OF_EPOCH.format("[0-9]*"))
+        for path in (root / _DUMP, *parts, root / _MENTORNET / _QUALITY, root / _SUMMARY):
             path.unlink(missing_ok=True)
 
 
@@ -99,16 +171,16 @@ def run(
     config: TrainConfig,
     weighting: WeightingConfig,
     eval_data_dir: str,
-    num_samples: int | None,
+    sources: Sources,
     update_epochs: tuple[int, ...] = (),
 ) -> dict[str, Any]:
     """Runs all stages under config.train_log_dir and writes summary.json there.
 
     Args:
       config: of the student's training, without a MentorNet.
-      weighting: of the training under the MentorNet; the burn-in stage ends at its epoch.
+      weighting: of the training under the MentorNet.
       eval_data_dir: folder of the test records.
-      num_samples: size of the dump, None for all trusted samples.
+      sources: what the MentorNet is learned from; the burn-in stage ends at the last epoch.
       update_epochs: epochs at which the MentorNet is trained further, see `TrainConfig`.
 
     Returns:
@@ -118,7 +190,7 @@ def run(
       StoppedError: a signal ended a stage.
       InputError: as the stages do.
     """
-    from mentornet.evaluation import dump, job
+    from mentornet.evaluation import job
     from mentornet.learning import teaching
     from mentornet.training import loop
 
@@ -126,23 +198,17 @@ def run(
     csv = root / _DUMP
     if config.overwrite:
         start_anew(root)
-    burn_in(config, weighting, root / _BURN_IN)
-    if not csv.exists():
-        dump.write_losses(
-            str(csv),
-            checkpoint_dir=str(root / _BURN_IN),
-            data_dir=config.data_dir,
-            num_samples=num_samples,
-            seed=config.seed,
-        )
     assert not isinstance(weighting.loss_p_percentile, str)
+    assert not isinstance(weighting.burn_in_epoch, str)  # As `main` checks.
+    write_dump(config, sources, sources.dump_epochs or (weighting.burn_in_epoch,), root)
     percentile = 100 * weighting.loss_p_percentile
-    quality = learn(str(csv), percentile, config.seed, root / _MENTORNET)
+    epoch = min(weighting.burn_in_epoch, 99) if weighting.fixed_epoch_after_burn_in else None
+    quality = learn(str(csv), percentile, config.seed, root / _MENTORNET, epoch)
     mentored = dataclasses.replace(
         config,
         mentornet_update_epochs=update_epochs,
         train_log_dir=str(root / _TRAIN),
-        trained_mentornet_dir=str(root / _MENTORNET / "mentornet_dd"),
+        trained_mentornet_dir=str(root / _MENTORNET / _name(sources.mentornet_features)),
         weighting=weighting,
     )
     if loop.train(mentored, teaching.relearn) < config.max_number_of_steps:
@@ -172,9 +238,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "eval_data_dir", "", "Folder of the test records; by default `val` next to data_dir."
     )
-    flags.DEFINE_integer(
-        "dump_num_samples", None, "Size of the dump, a class-balanced subset; by default all."
-    )
+    config_flags.define_flags(Sources, features=", ".join(FURTHER))
 
 
 def eval_records(data_dir: str, eval_data_dir: str) -> str:
@@ -204,9 +268,14 @@ def main() -> None:
     rule = "`burn_in_epoch` must be at least 1: the MentorNet is learned after it."
     check(weighting.burn_in_epoch >= 1, rule, burn_in_epoch=weighting.burn_in_epoch)
     update_epochs = FLAGS.mentornet_update_epochs
+    found = Sources(**config_flags.read_flags(Sources))
+    # What is learned at some epochs says nothing of the embeddings of others.
+    rule = "`dump_epochs` needs fixed_epoch_after_burn_in."
+    fixed = weighting.fixed_epoch_after_burn_in
+    check(fixed or not found.dump_epochs, rule, dump_epochs=found.dump_epochs)
     script.load_tensorflow()
     try:
-        summary = run(config, weighting, path, FLAGS.dump_num_samples, update_epochs)
+        summary = run(config, weighting, path, found, update_epochs)
     except StoppedError:
         return
     print(json.dumps(summary, indent=1))

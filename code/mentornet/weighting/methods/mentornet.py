@@ -40,7 +40,6 @@ def make(
     further = mentor.further_features
     rule = f"The MentorNet's additional features must be among {', '.join(features.FURTHER)}."
     check(set(further) <= features.FURTHER.keys(), rule, features=further)
-    context.needs_history = bool(further)
     weighting = make_curriculum(context, mentor, label == "given", settings)
     if context.first is None:
         # Saved in checkpoints, since it may be updated during the run.

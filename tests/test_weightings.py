@@ -293,14 +293,12 @@ def test_a_mentornet_as_a_weighting(tmp_path):
     for label in ("zero", "given"):
         context = Context(num_examples=20, num_classes=10)
         weighting = registry.make("mentornet", context, options | {"label": label})
-        assert context.needs_history
         assert {"loss_moving_average", *ten.tf1_variables} <= context.state.keys()
         assert context.facts["mentornet_sha256"] == mentornet_fingerprint(ten)
-        past = SampleHistory(20).read(tf.constant([0, 1], tf.int64))
-        labels = tf.constant([7, 7], tf.int64)
-        weights = np.asarray(
-            weighting(a_batch([1.0, 1.0], labels=labels, past=past)).before_dropout
-        )
+        positions = tf.constant([0, 1], tf.int64)
+        batch = a_batch([1.0, 1.0], labels=tf.constant([7, 7], tf.int64), positions=positions)
+        weights = np.asarray(weighting(batch).before_dropout)
+        past = SampleHistory(20).read(positions)
         further = [float(feature.compute(past)[0]) for feature in FURTHER.values()]
         above = 1 - float(context.state["loss_moving_average"])
         expected = ten.sample_weights(
@@ -319,7 +317,7 @@ def test_a_mentornet_as_a_weighting(tmp_path):
         for classes in (None, 2):
             context = Context(num_classes=classes)
             registry.make("mentornet", context, given)
-            assert not context.needs_history
+            assert context.sample_history is None
         with pytest.raises(InputError, match="'given' needs a MentorNet with 3 labels"):
             registry.make("mentornet", Context(num_classes=3), given)
         registry.make("mentornet", Context(num_classes=3), given | {"label": "zero"})

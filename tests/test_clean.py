@@ -165,11 +165,14 @@ def test_bad_input_leaves_nothing(arrays, flags, part, tmp_path):
     assert os.listdir(tmp_path) == before
 
 
-@pytest.mark.parametrize("kind", ["features", "texts"])
+@pytest.mark.parametrize("kind", ["numbers", "texts"])
 def test_find_label_issues(digits_of_8, kind):
+    """Texts are objects, as in the columns of pandas."""
     images, given, clean = digits_of_8
     samples = images.reshape(600, 64) / 15
-    names = np.array(["zero", "one", *"23456789"]) if kind == "texts" else np.arange(10)
+    names = np.arange(10)
+    if kind == "texts":
+        names = np.array(["zero", "one", *"23456789"], object)
     found = mentornet.find_label_issues(samples, names[given], num_epochs=20)
     columns = "is_label_issue label_score given_label predicted_label mean_weight mean_loss"
     assert list(found) == columns.split()
@@ -189,6 +192,9 @@ def test_find_label_issues_of_bad_arrays():
         (np.zeros((4, 3)), [[0, 1, 0, 1]], "one-dimensional"),
         (np.zeros((4, 3)), [0, 1, -1, 1], "whole numbers from 0 on"),
         (np.zeros((4, 8, 8)), [0, 1, 0, 1], "uint8"),
+        (np.zeros((4, 3)), ["a", None, "b", "b"], "`labels` must be texts, or.*label=None"),
+        (np.zeros((4, 3)), [1, 0, np.nan, 1], "`labels` must be texts, or.*label=nan"),
+        (np.array([["x", 1.0]] * 4, object), [0, 1, 0, 1], "features.* of numbers.*'object'"),
     ):
         with pytest.raises(InputError, match=part):
             mentornet.find_label_issues(samples, labels)

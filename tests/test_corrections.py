@@ -158,6 +158,9 @@ def test_records_of_the_release(tmp_path, prepared):
         ([("{id}", "", "{other}", "1", 1)], "`given_label` of id .* another data set"),
         ([("{id}", "", "cat", "1", 1)], "`given_label` must be a class of the records"),
         ([("{id}", "", "{given}", "dog", 1)], "`corrected_label` must be a class of .*dog"),
+        ([("{id}", "", "{given}", "=1+1", 1)], "`corrected_label` must be a class of .*'=1.1'"),
+        ([("=1+1", "", "{given}", "1", 1)], "`id` must be the id of a record.*'=1.1'"),
+        ([("{id}", "", "{given}", "x" * 9999, 1)], "must be a class of .{1050,1200}$"),
         (
             [("{id}", "", "{given}", "1", 1), ("{id}", "", "{given}", "", 1)],
             "must not have conflicting labels",
@@ -187,6 +190,8 @@ def test_what_else_is_refused(tmp_path, prepared):
     report = write(tmp_path / "labels.csv", [(before.ids[0], "x", before.labels[0], "1")], report)
     encoded = tmp_path / "cp1252.csv"
     encoded.write_bytes(b"id,path,given_label,corrected_label,score\n1,\xe9")
+    semicolons = tmp_path / "semicolons.csv"
+    semicolons.write_text(pathlib.Path(good).read_text().replace(",", ";"))
     (tmp_path / "there").mkdir()
     made = str(tmp_path / "made")
     for path, output_dir, above, message in (
@@ -196,13 +201,14 @@ def test_what_else_is_refused(tmp_path, prepared):
         (good, made, 0.9, "must have the columns id, given_label, predicted_label, label_score"),
         (good, made, 95, "`accept_above` must lie in 0..1"),
         (encoded, made, None, "line 2: must be UTF-8"),
+        (semicolons, made, None, "separated by commas. Received"),
         (good, str(tmp_path / "there"), None, "`output_dir` exists and has no manifest"),
         (good, str(prepared), None, "`output_dir` holds other data"),
         (everything, made, None, "must leave at least one usable sample"),
     ):
         with pytest.raises(InputError, match=message):
             correct(CorrectConfig(str(prepared), str(path), output_dir, above))
-    names = {"c.csv", "labels.csv", "cp1252.csv", "all.csv", "there"}
+    names = {"c.csv", "labels.csv", "cp1252.csv", "semicolons.csv", "all.csv", "there"}
     assert {path.name for path in tmp_path.iterdir()} == names
     for flags, message in (
         ([f"--output_dir={made}"], "`records` and `corrections` go together"),

@@ -135,6 +135,52 @@ def test_onnx_without_its_packages(trained, tmp_path, monkeypatch):
         export.export(student, str(tmp_path / "x.onnx"), "onnx")
 
 
+READ_ALL = """
+import json, keras, numpy as np, tensorflow as tf
+rows = np.load("rows.npy")
+classifier = tf.saved_model.load("saved")
+served = classifier.serve(rows)["probabilities"].numpy()
+logits = keras.saving.load_model("one.keras").predict(rows, verbose=0)
+np.savez("found.npz", saved_model=served, keras=tf.nn.softmax(logits).numpy())
+for path in ("saved/class_names.json", "one.class_names.json"):
+    assert json.load(open(path)) == ["no", "<b>yes</b>"], path
+"""
+READ_ONNX = """
+import onnxruntime
+session = onnxruntime.InferenceSession("one.onnx")
+(onnx,) = session.run(["probabilities"], {"features": rows})
+np.savez("found.npz", onnx=onnx, **np.load("found.npz"))
+"""
+
+
+def test_features_in_every_format(tmp_path):
+    """Rows as they come, of any scale: all formats against the network written out in NumPy."""
+    random = np.random.default_rng(0)
+    rows = (random.normal(size=(40, 5)) * [1, 1e4, 1e-4, 1, 0] + [0, 1e5, 0, -3, 7]).astype("f")
+    student = build_student("mlp", 2, image_shape=(5,), seed=1)
+    adapt = registry.find_student("mlp").adapt
+    assert adapt is not None
+    adapt(student, rows)
+    x = rows.astype(np.float64)
+    x = (x - x.mean(0)) / np.where(x.std(0) == 0, 1, x.std(0))
+    for name in ("hidden_1", "hidden_2", "logits"):
+        kernel, bias = student.get_layer(name).get_weights()
+        x = x @ kernel + bias
+        x = np.maximum(x, 0) if name != "logits" else x
+    np.save(tmp_path / "rows.npy", rows)
+    trained = export.TrainedStudent(student, (5,), ("no", "<b>yes</b>"), 3)
+    outputs = {"saved_model": "saved", "keras": "one.keras", "onnx": "one.onnx"}
+    if not onnx_is_here():
+        del outputs["onnx"]
+    for file_format, name in outputs.items():
+        export.export(trained, str(tmp_path / name), file_format)
+    in_another_process(READ_ALL + (READ_ONNX if "onnx" in outputs else ""), tmp_path)
+    with np.load(tmp_path / "found.npz") as found:
+        assert {*found} == {*outputs}
+        for file_format in outputs:
+            np.testing.assert_allclose(found[file_format], softmax(x), atol=1e-4)
+
+
 def test_a_checkpoint_of_the_release_and_back(exported, trained):
     """The variables of the release's evaluation graph, and the global step, bit for bit."""
     prefix = tf.train.latest_checkpoint(str(exported / "exported/release"))

@@ -117,6 +117,7 @@ def test_features_that_are_refused(tmp_path, monkeypatch):
         (features[:1], labels[:1], "at least 2 classes"),
         (features, np.where(labels, 1, np.nan), "must be texts, or whole numbers"),
         (features[:, :0], labels, "1 to 65536 features a row.*features=0"),
+        (features, np.array(["a", None] * 5, object), r"save texts with `.astype\(str\)`"),
     )
     for x, y, message in cases:
         np.savez(tmp_path / "a.npz", features=x, labels=y)
@@ -174,7 +175,10 @@ def test_parquet_that_is_refused(tmp_path, parquet, monkeypatch):
         ({"e": [[1.0], [2.0, 3.0], [1.0], [1.0]], "label": label}, "row 1: `e` must have 1 values"),
         ({"e": [[1.0], [None], [1.0], [1.0]], "label": label}, "row 1: `e` must not hold nulls"),
         ({"image": [png(1), None, png(2), png(3)], "label": label}, "row 1: the image must not be"),
-        ({"image": [png(1), b"?", png(2), png(3)], "label": label}, "unreadable.*row 1: cannot"),
+        (
+            {"image": [png(1), b"?", png(2), png(3)], "label": label},
+            "unreadable.*row 1: not an image",
+        ),
         ({"path": ["no.png"] * 4, "label": label}, "unreadable images .*no.png"),
         ({"x": x[:1], "label": label[:1]}, "at least 2 classes"),
         ({"label": label}, "must have a column `image`, or features"),
@@ -284,7 +288,13 @@ def test_hugging_face(tmp_path, monkeypatch):
     table = table.append_column("label", pa.array([0, 1, 0, 1, 1, 1]))
     split = FakeSplit(pa, table, ["zebra", "ant", "unseen"])
     loaded = {"train": split, "validation": split, "test": split}
-    fake = types.SimpleNamespace(load_dataset=lambda name: loaded, load_from_disk=None)
+    asked: list[tuple[str, ...]] = []
+
+    def load_dataset(*names: str) -> dict[str, FakeSplit]:
+        asked.append(names)
+        return loaded
+
+    fake = types.SimpleNamespace(load_dataset=load_dataset, load_from_disk=None)
     monkeypatch.setitem(sys.modules, "datasets", fake)
     source = sources.load("own", "hf:some/name")
     assert source.class_names == ("zebra", "ant", "unseen")
@@ -292,6 +302,16 @@ def test_hugging_face(tmp_path, monkeypatch):
     assert len(source.test.labels) == 6
     loaded["train"] = FakeSplit(pa, table.set_column(1, "label", pa.array([0, 1, -1] * 2)), ["a"])
     with pytest.raises(InputError, match="row 1: `label` must lie in 0..0. Received: label=1"):
+        sources.load("own", "hf:some/name:part")
+    assert asked == [("some/name",), ("some/name", "part")]
+    (tmp_path / "a:b").mkdir()  # A folder may have a colon in its name.
+    with pytest.raises(InputError, match="`label` must lie in"):
+        sources.load("own", f"hf:{tmp_path / 'a:b'}")
+    assert asked[2:] == [(str(tmp_path / "a:b"),)]
+    fake.load_dataset = lambda *names: (_ for _ in ()).throw(
+        ValueError("Config name is missing.\nPlease pick one among: ['first', 'second']")
+    )
+    with pytest.raises(InputError, match=r"Config name is missing. .* \['first', 'second'\]"):
         sources.load("own", "hf:some/name")
 
 

@@ -125,6 +125,17 @@ def test_a_csv_with_clean_labels(tmp_path, folder):
     path.write_text("path,label\nnarrow/0.png\n")
     with pytest.raises(InputError, match="labels.csv, line 2: must have a path and a label"):
         sources.load("stripes", str(path))
+    # Another column of labels, and a spreadsheet's semicolons.
+    names = [f"narrow/{number}, narrow.{SUFFIXES[number % 5]}" for number in range(4)]
+    rows = [f'"{name}",{"ab"[number % 2]}\n' for number, name in enumerate(names)]
+    path.write_text("path,kind\n" + "".join(rows))
+    with pytest.raises(InputError, match="`label_column` must name it. Received: columns=.*kind"):
+        sources.load("stripes", str(path))
+    found = sources.load("stripes", str(path), sources.Options(label_column="kind"))
+    assert found.class_names == ("a", "b") and len(found.train.labels) == 2
+    path.write_text("path;label\nnarrow/0.png;a\n")
+    with pytest.raises(InputError, match=r"separated by commas. Received: columns=\['path;label"):
+        sources.load("stripes", str(path))
 
 
 def test_arrays(tmp_path):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mentornet.cli import label_files
+from mentornet.cli import config_flags, label_files
 from mentornet.cli.commands import prepare as prepare_command
 from mentornet.config.cleaning import CleanConfig
 from mentornet.config.evaluation import EvalConfig
@@ -46,7 +46,7 @@ _STEPS_PER_EPOCH = 20  # Of a data set too small for the student's batches.
 _SMALLEST_BATCH = 16
 _SMALLEST_IMAGE = 9  # Pixels a side that airbench students need.
 
-_SETTINGS_FILE, _SUMMARY_FILE = "clean.json", "summary.txt"
+_SETTINGS_FILE, _SUMMARY_FILE, _FLAGS_FILE = "clean.json", "summary.txt", "train.flags"
 _CORRECTED, _EXPORTED = "corrected", "model.keras"
 
 
@@ -145,6 +145,7 @@ def clean(source: str, config: CleanConfig) -> str:
         run = train_config(data, folder / layout.TRAIN_FOLDER, config)
         steps = f"{run.max_number_of_steps} steps of {run.batch_size}"
         _say(2, f"Training {run.studentnet}, {steps}; Ctrl-C saves, the same command resumes")
+        _write_flags(run, folder)
         train(run)
         _say(3, "Evaluating on the held-out labels")
         accuracy = _evaluate(data, folder)
@@ -187,6 +188,8 @@ def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
         assert isinstance(old, dict)
     except (OSError, ValueError, AssertionError):
         old = {}
+    # Earlier versions had fewer flags.
+    old = {field.name: field.default for field in dataclasses.fields(CleanConfig)} | old
     # Before a training began, another one may be asked for.
     began = (folder / layout.TRAIN_FOLDER / layout.CONFIG_FILE).exists()
     different = [
@@ -202,12 +205,26 @@ def _prepared(source: str, folder: pathlib.Path, config: CleanConfig) -> Data:
     """The records in `folder`, made of the source unless they are there already."""
     name = source if source in KNOWN else _NAME
     asked = PrepareConfig(
-        name, str(folder / "data"), source, test_share=_HELD_OUT, seed=config.seed
+        name,
+        str(folder / "data"),
+        source,
+        image_size=config.image_size,
+        test_share=_HELD_OUT,
+        skip_bad=config.skip_bad,
+        label_column=config.label_column,
+        seed=config.seed,
     )
     data = Data(name, asked.train_folder, asked.test_folder)
     if not (folder / _SETTINGS_FILE).exists():
         prepare_command.report(prepare.prepare(asked))
     return data
+
+
+def _write_flags(run: TrainConfig, folder: pathlib.Path) -> None:
+    """The run as a file for `mentornet train --flagfile`, without its folders."""
+    lines = config_flags.flag_lines(run)
+    text = "".join(f"{x}\n" for x in lines if not x.startswith(("--data_dir=", "--train_log_dir=")))
+    files.write_text(folder / _FLAGS_FILE, text)
 
 
 def _evaluate(data: Data, folder: pathlib.Path) -> float:
@@ -244,20 +261,22 @@ def _summary(
     """About ten lines for a person."""
     count, test = len(scores.score), (read_manifest(data.test) or {})["num_examples"]
     by_class = scores.noise.by_class
-    worst = [f"{scores.info.class_name(c)} {by_class[c]:.0%}" for c in np.argsort(-by_class)[:5]]
-    target, above = os.fspath(folder), facts["accept_above"]
+    worst = [f"{scores.info.class_name(c)} ({by_class[c]:.0%})" for c in np.argsort(-by_class)[:5]]
+    target = os.fspath(folder)
     lines = [
         f"{count} samples of {scores.info.num_classes} classes; {test} more were held out.",
         f"Labels estimated wrong: {scores.noise}, from {scores.noise.source}.",
         f"Worst classes: {', '.join(worst)}.",
         f"Accuracy on the held-out labels, which are as noisy: {accuracy:.1%}.",
-        f"Proposed: {facts['replaced']} labels replaced, those of score above {above:.3f}.",
         f"  {target}/{layout.LABELS_FILE}: every sample, the most suspicious first",
         f"  {target}/{layout.LABELS_PAGE}: review the suspects in a browser",
-        f"  {target}/{_CORRECTED}: records with the proposed labels",
+        f"  {target}/{_CORRECTED}: records in which {facts['replaced']} suspects have the "
+        "predicted labels",
         f"  {target}/{_EXPORTED}: the student",
-        f"Next: open {layout.LABELS_PAGE}, decide, save corrections.csv, and make records of it:",
+        f"Next: open {layout.LABELS_PAGE}, decide, save corrections.csv; correct, and train again:",
         f"  mentornet correct --records={data.train} --corrections=corrections.csv "
         f"--output_dir={target}/reviewed",
+        f"  mentornet train --flagfile={target}/{_FLAGS_FILE} --data_dir={target}/reviewed "
+        f"--train_log_dir={target}/again/{layout.TRAIN_FOLDER}",
     ]
     return "\n".join(lines) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 from typing import Any
 
@@ -95,3 +96,15 @@ def read_flags(cls: type, flag_values: flags.FlagValues = FLAGS) -> dict[str, An
     """The values of those fields of a configuration whose flags are defined."""
     named = {field.name: field.flag for field in options.fields(cls) if not field.is_nested}
     return {name: flag_values[flag].value for name, flag in named.items() if flag in flag_values}
+
+
+def flag_lines(config: Any) -> list[str]:
+    """`--flag=value` for each field that is not its default, and those of the fields within."""
+    lines = []
+    for field in options.fields(type(config)):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            lines += flag_lines(value)
+        elif value is not None and value != field.default:
+            lines.append(f"--{field.flag}={value}")
+    return lines

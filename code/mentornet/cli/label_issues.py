@@ -34,8 +34,8 @@ def find_label_issues(
         issues[issues["is_label_issue"]].sort_values("label_score")
 
     Args:
-      samples: images uint8 [n, height, width] or [n, height, width, 1 or 3], or features, float
-        [n, num_features].
+      samples: images uint8 [n, height, width] or [n, height, width, 1 or 3], or features, numbers
+        [n, num_features]; arrays or what becomes one, such as a pandas.DataFrame.
       labels: [n], whole numbers from 0 on or texts; at least two different ones.
       studentnet, num_epochs, seed: see `mentornet clean --help`.
       verbose: print the training's progress.
@@ -53,6 +53,10 @@ def find_label_issues(
     fits = labels.shape == samples.shape[:1] and len(labels) >= 2
     rule = "`labels` must be one-dimensional, one per sample, of at least 2 samples."
     check(fits, rule, labels=labels.shape, samples=samples.shape)
+    fits = samples.dtype == np.uint8 or (samples.ndim == 2 and samples.dtype.kind in "biuf")
+    rule = "`samples` must be images uint8 [n, h, w(, 1 or 3)] or features [n, d] of numbers."
+    check(fits, rule, shape=samples.shape, dtype=str(samples.dtype))
+    labels = _plain(labels)
     with (
         tempfile.TemporaryDirectory(prefix="mentornet-") as folder,
         contextlib.ExitStack() as stack,
@@ -68,6 +72,19 @@ def find_label_issues(
     except ImportError:
         return columns
     return pandas.DataFrame(columns)
+
+
+def _plain(labels: np.ndarray) -> np.ndarray:
+    """Labels without Python objects, in which pandas holds texts.
+
+    Raises:
+      InputError: one is neither text nor a whole number from 0 on, or is missing.
+    """
+    for label in labels.tolist():
+        is_whole = isinstance(label, int | float) and label >= 0 and label % 1 == 0
+        rule = "`labels` must be texts, or whole numbers from 0 on."
+        check(is_whole or isinstance(label, str), rule, label=label)
+    return np.array(labels.tolist()) if labels.dtype.kind in "OT" else labels
 
 
 def _columns(

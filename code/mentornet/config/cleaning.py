@@ -29,6 +29,13 @@ class CleanConfig:
     seed: int = option(
         0, "Random seed for the held-out samples and the training.", check=at_least(0)
     )
+    image_size: int | None = option(
+        None, "Pixels per side that images are resized to, by default 32; of arrays, their own."
+    )
+    label_column: str | None = option(
+        None, "Column of the labels in a table, by default label, labels, target or class."
+    )
+    skip_bad: bool = option(False, "Leave unreadable images out, and list them.")
 
     def __post_init__(self) -> None:
         check_fields(self)

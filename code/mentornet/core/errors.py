@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+_LONGEST = 1000  # Characters of a value that a message shows.
+
 
 class InputError(ValueError):
     """Input that a user can correct; scripts print it on one line and exit with status 2."""
@@ -16,8 +18,14 @@ class WorkerLostError(RuntimeError):
 def check(condition: bool, rule: str, **received: Any) -> None:
     """Raises InputError with `rule` and the values received, unless `condition` holds."""
     if not condition:
-        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
+        values = ", ".join(f"{name}={_shown(value)}" for name, value in received.items())
         raise InputError(f"{rule} Received: {values}")
+
+
+def _shown(value: Any) -> str:
+    """As Python writes it; of a file's content, which may be long, the beginning."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def check_count(name: str, value: int, lowest: int = 1) -> None:

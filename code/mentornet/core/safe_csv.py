@@ -62,7 +62,8 @@ def read_table(data: bytes, name: str) -> tuple[list[str], list[tuple[int, list[
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise InputError(f"{name}, line {line}: must be UTF-8. Received: {error.reason}") from None
+        rule = f"{name}, line {line}: must be UTF-8 (in a spreadsheet, save as CSV UTF-8)."
+        raise InputError(f"{rule} Received: {error.reason}") from None
     check("\0" not in text, f"{name} must be UTF-8 text.", found="a null character")
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []

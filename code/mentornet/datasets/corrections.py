@@ -98,7 +98,7 @@ def _table(data: bytes, name: str, accept_above: float | None) -> list[tuple[str
     """For each row of a CSV file, its place (for messages) and its cells by column."""
     needed = _NEEDED if accept_above is None else _REPORTED
     header, rows = read_table(data, name)
-    rule = f"`corrections` {name} must have the columns {', '.join(needed)}"
+    rule = f"`corrections` {name} must have the columns {', '.join(needed)}, separated by commas"
     if accept_above is None and {*_REPORTED} <= {*header}:
         rule += "; a report's labels.csv needs `accept_above`"
     whole = len({*header}) == len(header) and {*needed} <= {*header}

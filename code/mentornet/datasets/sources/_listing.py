@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mentornet.core.errors import InputError, check
 from mentornet.datasets.sources import MAX_PIXELS, Options, Source
@@ -65,7 +65,10 @@ def read_listing(
             images.append(_read_image(file, options.image_size or IMAGE_SIZE))
             kept.append(i)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            bad.append(f"{name}: {str(error).splitlines()[0] if str(error) else 'unreadable'}")
+            reason = str(error).splitlines()[0] if str(error) else "unreadable"
+            if isinstance(error, UnidentifiedImageError):
+                reason = "not an image of a known format"
+            bad.append(f"{name}: {reason}")
     if bad and not options.skip_bad:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         advice = "--skip_bad skips such images"

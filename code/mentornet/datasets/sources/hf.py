@@ -1,4 +1,6 @@
-"""`hf:<name or path>`, a data set of Hugging Face's `datasets`, if that is installed."""
+"""`hf:<name or path>`, a data set of Hugging Face's `datasets`, if that is installed; one of
+several configurations is `hf:<name or path>:<configuration>`.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +21,18 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     except ImportError:
         raise InputError("`source` hf:... needs `pip install 'mentornet[hf]'`.") from None
     where, path = f"hf:{location}", pathlib.Path(location)
+    name_and_configuration = [location] if path.exists() else location.rsplit(":", 1)
     saved = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    load = datasets.load_from_disk if saved else datasets.load_dataset
     try:
-        loaded = (datasets.load_from_disk if saved else datasets.load_dataset)(location)
+        loaded = load(*name_and_configuration)
         splits = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
         tables = [(_table(splits[name]), is_test) for name, is_test in _chosen(splits)]
     except InputError:
         raise
     except Exception as error:  # The library's own errors, and those of the network.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"`source` {where} cannot be loaded: {reason}") from None
+        reason = " ".join(str(error).split()) or type(error).__name__  # Names configurations.
+        raise InputError(f"`source` {where} cannot be loaded: {reason[:300]}") from None
     columns = find_columns(tables[0][0].schema, options, where)
     return read_tables(tables, columns, pathlib.Path(), options, where)
 

@@ -37,7 +37,8 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     except InputError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy each raise their own errors.
-        raise InputError(f"`source` {path} cannot be read as .npz: {error}") from None
+        advice = "; save texts with `.astype(str)`" if "Object arrays" in str(error) else ""
+        raise InputError(f"`source` {path} cannot be read as .npz: {error}{advice}") from None
     key = "features" if "features" in arrays else "images"
     rule = f"{path} must hold either `images` or `features`."
     check(key == "images" or "images" not in arrays, rule, found=sorted(arrays))
@@ -113,4 +114,4 @@ def _feature_names(path: pathlib.Path, arrays: dict[str, Any], key: str) -> tupl
     return tuple(map(str, names))
 
 
-reader = Reader(_load, takes=lambda path: path.suffix == ".npz")
+reader = Reader(_load, takes=lambda path: path.suffix.lower() == ".npz")

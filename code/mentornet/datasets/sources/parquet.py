@@ -42,4 +42,4 @@ def _width(metadata: Any, columns: Columns) -> int:
     return -(-sum(leaf.num_values for leaf in chosen) // metadata.num_rows)
 
 
-reader = Reader(_load, takes=lambda path: path.suffix == ".parquet")
+reader = Reader(_load, takes=lambda path: path.suffix.lower() == ".parquet")

@@ -81,7 +81,7 @@ def _plain(labels: np.ndarray) -> np.ndarray:
       InputError: one is neither text nor a whole number from 0 on, or is missing.
     """
     for label in labels.tolist():
-        is_whole = isinstance(label, int | float) and label >= 0 and label % 1 == 0
+        is_whole = isinstance(label, int | float | np.number) and label >= 0 and label % 1 == 0
         rule = "`labels` must be texts, or whole numbers from 0 on."
         check(is_whole or isinstance(label, str), rule, label=label)
     return np.array(labels.tolist()) if labels.dtype.kind in "OT" else labels

@@ -80,10 +80,11 @@ def _plain(labels: np.ndarray) -> np.ndarray:
     Raises:
       InputError: one is neither text nor a whole number from 0 on, or is missing.
     """
+    rule = "`labels` must be texts, or whole numbers from 0 on."
     for label in labels.tolist():
-        is_whole = isinstance(label, int | float | np.number) and label >= 0 and label % 1 == 0
-        rule = "`labels` must be texts, or whole numbers from 0 on."
-        check(is_whole or isinstance(label, str), rule, label=label)
+        value = label.item() if isinstance(label, np.generic) else label
+        is_whole = isinstance(value, int | float) and value >= 0 and value % 1 == 0
+        check(is_whole or isinstance(value, str), rule, label=label)
     return np.array(labels.tolist()) if labels.dtype.kind in "OT" else labels
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,7 +142,7 @@ def test_from_data_to_corrected_records(digits_of_8, tmp_path, monkeypatch, caps
     training_flags.define_mentornet_flags(values)
     weighting_flags.define_weighting_flag("mentornet", values)
     flags.DEFINE_string("flagfile", None, "", flag_values=values)
-    folders = {"data_dir": "records", "train_log_dir": "again"}
+    folders: dict[str, Any] = {"data_dir": "records", "train_log_dir": "again"}
     given_flags = [f"--{name}={value}" for name, value in folders.items()]
     values(["train", f"--flagfile={folder / 'train.flags'}", *given_flags])
     data = cleaning.Data("mine", folder / "data/mine/given", folder / "data/mine/val")

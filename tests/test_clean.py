@@ -6,14 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
+from absl import flags
 from helpers import ROOT, run
 from sklearn.datasets import load_digits
 
 import mentornet
-from mentornet.cli import cleaning
+from mentornet.cli import cleaning, training_flags, weighting_flags
 from mentornet.cli.commands import COMMANDS
 from mentornet.config.cleaning import CleanConfig
 from mentornet.core.errors import InputError
@@ -134,6 +136,24 @@ def test_from_data_to_corrected_records(digits_of_8, tmp_path, monkeypatch, caps
     assert np.mean(np.where(accepted, replaced, given[places]) != clean[places]) < 0.1
     assert (folder / "labels.html").stat().st_size > 10_000
     assert (folder / "model.keras").stat().st_size > 10_000
+    # The file of flags asks for the same training.
+    values = flags.FlagValues()
+    training_flags.define_training_flags(values)
+    training_flags.define_mentornet_flags(values)
+    weighting_flags.define_weighting_flag("mentornet", values)
+    flags.DEFINE_string("flagfile", None, "", flag_values=values)
+    folders: dict[str, Any] = {"data_dir": "records", "train_log_dir": "again"}
+    given_flags = [f"--{name}={value}" for name, value in folders.items()]
+    values(["train", f"--flagfile={folder / 'train.flags'}", *given_flags])
+    data = cleaning.Data("mine", folder / "data/mine/given", folder / "data/mine/val")
+    expected = cleaning.train_config(data, folder / "train", config)
+    assert training_flags.train_config(True, values) == dataclasses.replace(expected, **folders)
+    # What an earlier version did not record is the default.
+    asked = json.loads((folder / "clean.json").read_text())
+    del asked["skip_bad"], asked["label_column"]
+    (folder / "clean.json").write_text(json.dumps(asked))
+    with pytest.raises(InputError, match=r"results \(skip_bad was False, is True\)"):
+        cleaning.clean(str(source), dataclasses.replace(config, skip_bad=True))
     # With other settings the folder is rejected.
     with pytest.raises(InputError, match="num_epochs was 15, is 16"):
         cleaning.clean(str(source), CleanConfig(str(folder), "mlp", 16))

@@ -138,7 +138,8 @@ def test_flags_in_the_text_exist():
     """Each `--flag` outside the commands is one of some script's."""
     scripts = [*ROOT.glob("code/*.py"), *ROOT.glob("mentornet_learning/*.py")]
     scripts += [*ROOT.glob("commands/*.py"), *ROOT.glob("benchmarks/*.py")]
-    known = {"help", "no"}  # `--no...` is the form of all that are true or false.
+    # `--no...` is the form of all that are true or false; absl has --flagfile.
+    known = {"help", "flagfile", "no"}
     known |= flags_of("mentornet clean")
     for script in scripts:
         if "script.run" in script.read_text():

@@ -171,7 +171,7 @@ def test_descriptions_say_the_number_of_parameters(name, inception, resnet):
     built = {"inception": inception, "resnet101": resnet}.get(name)
     more = ""
     if name == "mlp":
-        built, more = build_student(name, 10, image_shape=(64,)), " for 64 of them"
+        built, more = build_student(name, 10, image_shape=(64,)), " for 64 features"
     built = built or build_student(name, 10)
     number = f"{num_parameters(built):,} parameters"
     assert STUDENTS.descriptions()[name].endswith(f"; {number}{more}.")

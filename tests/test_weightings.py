@@ -376,7 +376,7 @@ def test_listing_needs_no_tensorflow():
         ("baseline", ["--weighting=gcee"], "`weighting` must be one of"),
         ("baseline", ["--weighting_options=q=1"], "cannot be used with --weighting=uniform"),
         ("baseline", ["--weighting=gce", "--weighting_options=q"], "must be name=value"),
-        ("mentornet", ["--weighting=gce", "--burn_in_epoch=3"], "--burn_in_epoch does not go"),
+        ("mentornet", ["--weighting=gce", "--burn_in_epoch=3"], "--burn_in_epoch cannot be used"),
         (
             "mentornet",
             ["--weighting=self_paced", "--trained_mentornet_dir=mentornet_pd"],

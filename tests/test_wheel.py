@@ -46,7 +46,7 @@ def test_curricula_come_along(tmp_path):
     assert {path.name for path in (site / "mentornet/cli/review").iterdir()} == parts
     shipped = ROOT.glob("mentornet_models/models/*/*.index")
     names = {path.stem.removesuffix("_mentornet") for path in shipped}
-    assert len(names) == 7
+    assert len(names) == 8
     code = CODE.format(site=str(site), names=names)
     environment = {**os.environ, "PYTHONPATH": str(site)}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment)

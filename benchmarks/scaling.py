@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from run import BATCH, machine, median, peak_mb, take_turns
-from steps import trainer_step
+from measuring import machine, median, peak_mb, take_turns
+from steps import BATCH, trainer_step
 
 from mentornet.cli import pages, script
 from mentornet.core import files
@@ -29,7 +29,7 @@ from mentornet.core.errors import check
 FLAGS = flags.FLAGS
 _STEP = "from steps import *; s = trainer_step('inception', {}, True)"
 _DEVICES = """
-from run import median, take_turns
+from measuring import median, take_turns
 from steps import trainer_step
 from mentornet.training import distribution
 with distribution.make_strategy({number}, distribution.Cluster(), 1).scope():

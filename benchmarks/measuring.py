@@ -1,0 +1,61 @@
+"""Steps in turns, peak memory, and where it was measured: what the benchmarks share."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from steps import Step
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def take_turns(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each step in each round, after two rounds that do not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(rounds + 2):
+        names = list(steps) if number % 2 else list(steps)[::-1]
+        for name in names:
+            start = time.perf_counter()
+            steps[name]()
+            if number >= 2:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def median(seconds: list[float]) -> float:
+    return float(np.median(seconds))
+
+
+def peak_mb(command: list[str]) -> float:
+    """The most memory that a process held, in MB."""
+    here = pathlib.Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": str(here)}
+    command = [sys.executable, str(here / "peak.py"), *command]
+    return float(subprocess.check_output(command, stderr=subprocess.DEVNULL, env=environment))
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what this was measured."""
+    import keras
+    import tensorflow as tf
+
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    versions = {"python": platform.python_version(), "tensorflow": tf.__version__}
+    versions |= {"keras": keras.__version__, "numpy": np.__version__}
+    return {
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "devices": [device.name for device in tf.config.list_physical_devices()],
+        "versions": versions,
+        "commit": commit.stdout.strip(),
+    }

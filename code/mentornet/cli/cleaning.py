@@ -17,6 +17,7 @@ import numpy as np
 
 from mentornet.cli import config_flags, label_files
 from mentornet.cli.commands import prepare as prepare_command
+from mentornet.config import options
 from mentornet.config.cleaning import CleanConfig
 from mentornet.config.evaluation import EvalConfig
 from mentornet.config.training import TrainConfig
@@ -188,15 +189,10 @@ def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
         assert isinstance(old, dict)
     except (OSError, ValueError, AssertionError):
         old = {}
-    # Earlier versions had fewer flags.
-    old = {field.name: field.default for field in dataclasses.fields(CleanConfig)} | old
     # Before a training began, another one may be asked for.
     began = (folder / layout.TRAIN_FOLDER / layout.CONFIG_FILE).exists()
-    different = [
-        f"{name} was {old.get(name)!r}, is {value!r}"
-        for name, value in asked.items()
-        if old.get(name) != value and (began or name not in ("studentnet", "num_epochs"))
-    ]
+    ignored = frozenset() if began else frozenset({"studentnet", "num_epochs"})
+    different = options.differences(options.filled(CleanConfig, old), asked, ignored)
     rule = f"`output_dir` holds other results ({'; '.join(different)}); choose another folder."
     check(not different, rule, output_dir=str(folder))
 

@@ -166,6 +166,26 @@ def from_json(cls: type, values: dict[str, Any]) -> Any:
     return cls(**found)
 
 
+def filled(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+    """JSON values that an earlier version wrote, with the defaults of what it did not have."""
+    found = {field.name: field.default for field in fields(cls)} | values
+    for field in fields(cls):
+        if field.is_nested and (inner := found[field.name]) is not None:
+            found[field.name] = filled(class_of(inner, field.types), inner)
+    return found
+
+
+def differences(
+    old: dict[str, Any], new: dict[str, Any], ignored: frozenset[str] = frozenset()
+) -> list[str]:
+    """What the new JSON values have otherwise than the old ones, as "name was 1, is 2"."""
+    return [
+        f"{name} was {old.get(name)!r}, is {value!r}"
+        for name, value in new.items()
+        if name not in ignored and old.get(name) != value
+    ]
+
+
 def at_least(lowest: int) -> Check:
     """Check for a whole number in lowest..2**31-1."""
     return lambda name, value: check_count(name, value, lowest)

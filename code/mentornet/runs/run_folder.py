@@ -65,27 +65,13 @@ def _read_config(path: pathlib.Path) -> dict[str, Any]:
     return config
 
 
-def _filled(cls: type, values: dict[str, Any]) -> dict[str, Any]:
-    return {field.name: field.default for field in options.fields(cls)} | values
-
-
 def _check_same(
     old: dict[str, Any], new: dict[str, Any], defaults: Mapping[str, Any], folder: pathlib.Path
 ) -> None:
-    # For a setting that did not exist when the run started, the default applies.
-    old = _filled(TrainConfig, old)
-    for field in options.fields(TrainConfig):
-        if field.is_nested and old[field.name] is not None:
-            inner = options.class_of(old[field.name], field.types)
-            old[field.name] = _filled(inner, old[field.name])
+    old = options.filled(TrainConfig, old)
     old |= {name: value for name, value in defaults.items() if old[name] is None}
     old.setdefault(SCHEDULE, new.get(SCHEDULE))  # Older versions did not record it.
-    ignored = options.may_change(TrainConfig)
-    different = [
-        f"{name} was {old.get(name)!r}, is {value!r}"
-        for name, value in new.items()
-        if name not in ignored and old.get(name) != value
-    ]
+    different = options.differences(old, new, options.may_change(TrainConfig))
     if different:
         raise InputError(
             f"`train_log_dir` {folder} holds a run with another configuration: "

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from steps import BATCH, Step, trainer_step
+from steps import BATCH, STUDENT, Step, trainer_step
 
 _SIZE, _PRODUCTS = 2048, 4  # Of a matrix, and products in a round.
 _CLOCKS: dict[str, Callable[[], float]] = {"": time.perf_counter, "_cpu": time.process_time}
@@ -113,12 +113,12 @@ def over_arithmetic(
 
 
 def step_over_arithmetic(quick: bool, samples: dict[str, Any]) -> dict[str, float]:
-    """`inception` in both precisions, a residual network and a fast student."""
+    """STUDENT in both precisions, a residual network and a fast student."""
     residual, rounds = ("resnet8", 2) if quick else ("resnet101", 8)
     ratios: dict[str, float] = {}
     for name, size, precision in (
-        ("inception", BATCH, "float32"),
-        ("inception", BATCH, "bfloat16"),
+        (STUDENT, BATCH, "float32"),
+        (STUDENT, BATCH, "bfloat16"),
         (residual, 8, "float32"),
     ):
         step = trainer_step(name, size, True, precision=precision)

@@ -35,10 +35,15 @@ def median(seconds: list[float]) -> float:
 
 def peak_mb(command: list[str]) -> float:
     """The most memory that a process held, in MB."""
-    here = pathlib.Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": str(here)}
-    command = [sys.executable, str(here / "peak.py"), *command]
-    return float(subprocess.check_output(command, stderr=subprocess.DEVNULL, env=environment))
+    return float(output_of([str(pathlib.Path(__file__).with_name("peak.py")), *command]))
+
+
+def output_of(arguments: list[str]) -> bytes:
+    """What `python ARGUMENT ...` prints; it can import what is in this folder."""
+    paths = [str(pathlib.Path(__file__).parent), os.environ.get("PYTHONPATH")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    command = [sys.executable, *arguments]
+    return subprocess.check_output(command, stderr=subprocess.DEVNULL, env=environment)
 
 
 def machine() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from measuring import ROOT, median, peak_mb, take_turns
-from steps import BATCH, trainer_step
+from steps import BATCH, STUDENT, trainer_step
 
 from mentornet.core import files
 from mentornet.core.errors import check
@@ -68,7 +68,7 @@ def data_rates(quick: bool, samples: dict[str, Any]) -> dict[str, float]:
     count = sum(1 for _ in batches)
     rate = count * BATCH / (time.perf_counter() - start)
 
-    predictor = Predictor(build_student("inception", 10))
+    predictor = Predictor(build_student(STUDENT, 10))
     images, labels = tf.random.normal([100, 32, 32, 3]), tf.zeros([100], tf.int64)
 
     def forward() -> None:
@@ -98,7 +98,7 @@ def script_ratios(quick: bool, samples: dict[str, Any]) -> dict[str, float]:
 def _script_ratios(
     data: pathlib.Path, many: pathlib.Path, runs: int, steps: int, samples: dict[str, Any]
 ) -> dict[str, float]:
-    bare = trainer_step("inception", BATCH, True)
+    bare = trainer_step(STUDENT, BATCH, True)
     rates: dict[str, list[float]] = {"script": [], "streamed": [], "bare": []}
     peaks: dict[str, list[float]] = {"script": [], "streamed": []}
     for number in range(runs):
@@ -126,7 +126,7 @@ def _script_ratios(
 
 def _training(data: pathlib.Path, folder: pathlib.Path, steps: int) -> list[str]:
     arguments = [f"--data_dir={data}", f"--train_log_dir={folder}", "--dataset_name=random"]
-    arguments += ["--studentnet=inception", f"--max_number_of_steps={steps}"]
+    arguments += [f"--studentnet={STUDENT}", f"--max_number_of_steps={steps}"]
     arguments.append(f"--batch_size={BATCH}")
     mentor = "--trained_mentornet_dir=mentornet_pd"
     return _script("cifar_train_mentornet.py", *arguments, mentor)

@@ -19,7 +19,7 @@ from absl import flags
 from arithmetic import step_over_arithmetic
 from measuring import machine, median, peak_mb, take_turns
 from programs import data_rates, script_ratios
-from steps import BATCH, bare_convolutions, stock_step, torch_step, trainer_step
+from steps import BATCH, STUDENT, bare_convolutions, stock_step, torch_step, trainer_step
 
 from mentornet.cli import pages, script
 from mentornet.core import files
@@ -56,10 +56,10 @@ TARGETS = {
 
 
 def step_ratios(quick: bool, samples: dict[str, Any]) -> dict[str, float]:
-    """The mentored step of `inception` against the same network in other ways."""
+    """The mentored step of STUDENT against the same network in other ways."""
     steps = {
-        "mentored": trainer_step("inception", BATCH, True),
-        "unweighted": trainer_step("inception", BATCH, False),
+        "mentored": trainer_step(STUDENT, BATCH, True),
+        "unweighted": trainer_step(STUDENT, BATCH, False),
         "stock": stock_step(),
     }
     if (step := torch_step()) is not None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,28 +18,31 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from measuring import machine, median, peak_mb, take_turns
-from steps import BATCH, trainer_step
+from measuring import machine, median, output_of, peak_mb, take_turns
+from steps import BATCH, STUDENT, trainer_step
 
 from mentornet.cli import pages, script
 from mentornet.core import files
 from mentornet.core.errors import check
 
 FLAGS = flags.FLAGS
-_STEP = "from steps import *; s = trainer_step('inception', {}, True)"
+flags.DEFINE_string("output_dir", "", "Folder of the results.")
+flags.DEFINE_boolean("quick", False, "Run as few steps as possible, to test the benchmark itself.")
+
+_STEP = f"from steps import *; s = trainer_step('{STUDENT}', {{}}, True)"
 _DEVICES = """
 from measuring import median, take_turns
-from steps import trainer_step
+from steps import STUDENT, trainer_step
 from mentornet.training import distribution
 with distribution.make_strategy({number}, distribution.Cluster(), 1).scope():
-    step = trainer_step("inception", {batch} // {number}, True)
+    step = trainer_step(STUDENT, {batch} // {number}, True)
 print(median(take_turns({{"step": step}}, {rounds})["step"]))
 """
 
 
 def by_batch(sizes: list[int], rounds: int) -> list[list[Any]]:
-    """Time per image and peak memory of the mentored step of `inception`."""
-    steps = {str(size): trainer_step("inception", size, True) for size in sizes}
+    """Time per image and peak memory of the mentored step of STUDENT."""
+    steps = {str(size): trainer_step(STUDENT, size, True) for size in sizes}
     seconds = take_turns(steps, rounds)
     per_image = {size: median(seconds[str(size)]) / size for size in sizes}
     rows = []
@@ -52,18 +54,17 @@ def by_batch(sizes: list[int], rounds: int) -> list[list[Any]]:
 
 
 def by_classes(numbers: list[int], rounds: int) -> list[list[Any]]:
-    """Time of a step of `inception` and its parameters."""
+    """Time of a step of STUDENT and its parameters."""
     from mentornet import build_student
 
     steps = {
-        str(number): trainer_step("inception", BATCH, True, num_classes=number)
-        for number in numbers
+        str(number): trainer_step(STUDENT, BATCH, True, num_classes=number) for number in numbers
     }
     seconds = take_turns(steps, rounds)
     rows = []
     for number in numbers:
         ratio = median(seconds[str(number)]) / median(seconds[str(numbers[0])])
-        parameters = build_student("inception", number).count_params()
+        parameters = build_student(STUDENT, number).count_params()
         rows.append([f"{number} classes", f"{ratio:.2f} of the time", f"{parameters:,} parameters"])
     return rows
 
@@ -80,13 +81,11 @@ def by_precision(sizes: dict[str, int], rounds: int) -> list[list[Any]]:
 
 
 def by_devices(numbers: list[int], rounds: int) -> list[list[Any]]:
-    """Time of a step of `inception`, the whole batch divided among logical CPUs."""
+    """Time of a step of STUDENT, the whole batch divided among logical CPUs."""
     seconds = {}
     for number in numbers:
         code = _DEVICES.format(number=number, batch=BATCH, rounds=rounds)
-        environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parent)}
-        command = [sys.executable, "-c", code]
-        output = subprocess.check_output(command, env=environment, stderr=subprocess.DEVNULL)
+        output = output_of(["-c", code])
         seconds[number] = float(output.split()[-1])
     first = seconds[numbers[0]]
     return [[f"{n} devices", f"{seconds[n] / first:.2f} of the time", ""] for n in numbers]
@@ -182,7 +181,7 @@ def main() -> None:
     rows += by_classes([10, 1000], rounds)
     rows += by_devices([1, 2] if quick else [1, 2, 4], rounds)
     batch = 8 if quick else BATCH
-    students = {"inception": batch, "resnet8": batch}
+    students = {STUDENT: batch, "resnet8": batch}
     rows += by_precision(students if quick else students | {"resnet101": 8}, rounds)
     rows += weighting([128, 1024, 8192], rounds)
     rows += history([50_000, 500_000, 2_400_000], rounds)

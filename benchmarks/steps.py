@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-BATCH = int(os.environ.get("BENCHMARK_BATCH", "128"))  # Fewer to test the benchmarks themselves.
+# Others than these test the benchmarks themselves.
+BATCH = int(os.environ.get("BENCHMARK_BATCH", "128"))
+STUDENT = os.environ.get("BENCHMARK_STUDENT", "inception")
 
 Step = Callable[[], Any]
 
@@ -46,7 +48,7 @@ def trainer_step(
 
 
 def stock_step() -> Step:
-    """`inception` in a plain tf.function, with TensorFlow's normalisation in place of ours."""
+    """STUDENT in a plain tf.function, with TensorFlow's normalisation in place of ours."""
     import keras
     import tensorflow as tf
 
@@ -64,7 +66,7 @@ def stock_step() -> Step:
             else type(layer).from_config(layer.get_config())
         )
 
-    model = keras.models.clone_model(build_student("inception", 10), clone_function=replaced)
+    model = keras.models.clone_model(build_student(STUDENT, 10), clone_function=replaced)
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build(model.trainable_variables)
     images, labels = tf.random.normal([BATCH, 32, 32, 3]), tf.zeros([BATCH], tf.int64)

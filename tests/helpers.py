@@ -243,6 +243,20 @@ def small_network(num_classes: int) -> keras.Model:
     return keras.Sequential([keras.Input((32, 32, 3)), *layers])
 
 
+def normalized_network(num_classes: int) -> keras.Model:
+    """Two convolutions, each followed by batch normalisation."""
+    import keras
+
+    from mentornet.students.batch_normalization import BatchNormalization
+
+    x = inputs = keras.Input((8, 8, 3))
+    for _ in range(2):
+        x = keras.layers.Conv2D(8, 3, padding="same", use_bias=False)(x)
+        x = keras.layers.ReLU()(BatchNormalization()(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(num_classes)(x))
+
+
 def saving_config(digits: pathlib.Path, folder: pathlib.Path | str, **values: Any) -> TrainConfig:
     """Four steps of the linear model with a checkpoint at each."""
     from mentornet.config.training import TrainConfig

@@ -5,9 +5,10 @@ import json
 import pytest
 from helpers import ROOT, warm_server
 
+STUDENT = "helpers:small_network"
 RATIOS = {
-    "inception_over_arithmetic",
-    "inception_bfloat16_over_arithmetic",
+    f"{STUDENT}_over_arithmetic",
+    f"{STUDENT}_bfloat16_over_arithmetic",
     "resnet8_over_arithmetic",
     "airbench93_bfloat16_over_arithmetic",
     "mentored_over_unweighted",
@@ -33,7 +34,8 @@ def run(name, folder):
     """Memory and start-up, which it measures, are those of programs that are warm."""
     server = warm_server()
     script, flags = ROOT / f"benchmarks/{name}.py", ["--quick", f"--output_dir={folder}"]
-    environment = {"WARM_PYTHON": server.python(), "BENCHMARK_BATCH": "16"}
+    environment = {"WARM_PYTHON": server.python(), "PYTHONPATH": str(ROOT / "tests")}
+    environment |= {"BENCHMARK_BATCH": "16", "BENCHMARK_STUDENT": STUDENT}
     status, _, output = server.run(script, *flags, seconds=900, **environment)
     assert status == 0, output
 

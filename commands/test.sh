@@ -5,8 +5,9 @@ cd "$(dirname "$0")/.."
 EXTRA=dev source commands/environment.sh
 ruff check .
 ruff format --check .
-mypy
+mypy &
 site=$(mktemp -d)
 trap 'rm -rf "$site"' EXIT
 NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict --site-dir "$site"
+wait $!
 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"

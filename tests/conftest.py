@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 import pathlib
 from collections.abc import Callable, Generator
 
 import pytest
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # As `cli.script` does, before TensorFlow.
 
 # The slowest files come first, so that no worker is left with one at the end.
 _LONGEST = ("distribution", "miniature", "learning", "benchmarks", "docs", "training", "weightings")

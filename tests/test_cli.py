@@ -220,6 +220,20 @@ def test_noise_of_tensorflows_start(level, quiet, tmp_path):
     assert (result.stderr == "") == quiet
 
 
+@pytest.mark.parametrize(
+    ("machine", "asked", "found"),
+    [("x86_64", None, "1"), ("x86_64", "0", "0"), ("aarch64", None, None)],
+)
+def test_onednn_is_used_unless_asked_not_to(monkeypatch, machine, asked, found):
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", asked or "")
+    if asked is None:
+        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    load_tensorflow("-1")
+    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == found
+
+
 def test_garbage_is_collected_after_the_start(monkeypatch):
     """But for what was imported, which would only cost time."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")

@@ -65,8 +65,9 @@ def step_ratios(quick: bool, samples: dict[str, Any]) -> dict[str, float]:
     if (step := torch_step()) is not None:
         steps["torch"] = step
     seconds = samples["inception_step_s"] = take_turns(steps, 2 if quick else 20)
-    mentored = median(seconds.pop("mentored"))
-    return {f"mentored_over_{name}": mentored / median(own) for name, own in seconds.items()}
+    medians = {name: median(own) for name, own in seconds.items()}
+    mentored = medians.pop("mentored")
+    return {f"mentored_over_{name}": mentored / other for name, other in medians.items()}
 
 
 def resnet_ratio(quick: bool, samples: dict[str, Any]) -> dict[str, float]:

@@ -59,11 +59,13 @@ def test_memory_stays_flat(tmp_path, train_flags):
             dataset_name="cifar10",
             data_dir=folder,
             train_log_dir=folder / "train",
+            studentnet="helpers:small_network",
             trained_mentornet_dir="mentornet_pd",
             batch_size=128,
             max_number_of_steps=10,
         )
-        status, memory, output = warm_server().run(ROOT / SCRIPT, *flags)
+        paths = {"PYTHONPATH": str(ROOT / "tests")}
+        status, memory, output = warm_server().run(ROOT / SCRIPT, *flags, **paths)
         assert status == 0, output
         peaks[num_files] = memory / 1e6
     print(peaks)

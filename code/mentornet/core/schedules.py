@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -82,13 +83,13 @@ class PiecewiseLinear:
     values: tuple[float, ...]
 
     def __call__(self, step: int) -> float:
-        if step >= self.steps[-1]:
+        k = bisect.bisect_right(self.steps, step)
+        if k == 0:
+            return self.values[0]
+        if k == len(self.steps):
             return self.values[-1]
-        for k in range(len(self.steps) - 1, -1, -1):
-            if step >= self.steps[k]:
-                share = (step - self.steps[k]) / (self.steps[k + 1] - self.steps[k])
-                return self.values[k] + share * (self.values[k + 1] - self.values[k])
-        return self.values[0]
+        share = (step - self.steps[k - 1]) / (self.steps[k] - self.steps[k - 1])
+        return self.values[k - 1] + share * (self.values[k] - self.values[k - 1])
 
 
 RateSchedule = PiecewiseConstant | PiecewiseLinear

@@ -93,6 +93,7 @@ def reader(images: tf.Tensor | EncodedImages) -> Callable[[tf.Tensor], tf.Tensor
     if not isinstance(images, EncodedImages):
         return lambda indices: tf.gather(images, indices)
 
+    @tf.autograph.experimental.do_not_convert
     def read(indices: tf.Tensor) -> tf.Tensor:
         # If it were stateful, it would not run in parallel under deterministic operations.
         encoded = tf.numpy_function(images.read, [indices], tf.string, stateful=False)

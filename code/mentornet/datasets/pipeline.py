@@ -132,6 +132,7 @@ def training_batches(
         shape = examples.image_shape
         augmenter = Augmenter(augmentation, len(examples), shape, batch_size, seed, share.of)
 
+    @tf.autograph.experimental.do_not_convert
     def batch(step: tf.Tensor) -> Batch:
         everywhere = sample_indices(step, len(examples), batch_size, seed)
         everywhere = tf.ensure_shape(everywhere, [batch_size])
@@ -183,6 +184,7 @@ def evaluation_batches(
     """Every sample once, in order, without augmentation; the last batch may be smaller."""
     read = _reader(examples)
 
+    @tf.autograph.experimental.do_not_convert
     def batch(indices: tf.Tensor) -> Batch:
         columns = read(indices)
         columns["images"] = standardize(columns["images"], standardization)

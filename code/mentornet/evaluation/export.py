@@ -167,7 +167,7 @@ def _write_onnx(trained: TrainedStudent, output: pathlib.Path) -> None:
         ) from None
     _, classify, signature = _classifier(trained)
     model, _ = tf2onnx.convert.from_function(
-        tf.function(classify), input_signature=[signature], opset=_OPSET
+        tf.function(classify, autograph=False), input_signature=[signature], opset=_OPSET
     )
     _whole(output, lambda path: onnx.save(model, path))
 

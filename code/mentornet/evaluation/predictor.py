@@ -41,7 +41,7 @@ class Predictor:
         self.student = student
         self._standardization, self._averages = standardization, test_time_augmentation
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def forward(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """float32 losses [batch] and logits [batch, classes] of standardised images."""
         shown = views(images) if self._averages else [(1.0, images)]

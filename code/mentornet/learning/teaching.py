@@ -84,9 +84,11 @@ class Learner:
         self._rows = tuple(tf.constant(array) for array in rows)
         self._batch_size, self._seed = batch_size, seed
         self._binary = bool(np.isin(rows[1], (0, 1)).all())
-        self._run = tf.function(self._steps)
-        self.loss = tf.function(self._loss, reduce_retracing=True)
-        self.squared_error = tf.function(self._squared_error, reduce_retracing=True)
+        self._run = tf.function(self._steps, autograph=False)
+        self.loss = tf.function(self._loss, autograph=False, reduce_retracing=True)
+        self.squared_error = tf.function(
+            self._squared_error, autograph=False, reduce_retracing=True
+        )
 
     def run(self, count: int) -> int:
         """Makes `count` updates and returns the number of all updates so far.
@@ -100,23 +102,31 @@ class Learner:
         return step
 
     def _steps(self, count: tf.Tensor) -> tf.Tensor:
+        """Makes `count` updates; the loss before the last one."""
+
+        def body(number: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return number + 1, self._step()
+
+        start = tf.constant(0), tf.constant(0.0)
+        return tf.while_loop(lambda number, _: number < count, body, start)[1]
+
+    def _step(self) -> tf.Tensor:
         features, targets = self._rows
+        draw = tf.stack([self._seed, tf.cast(self._optimizer.iterations.value, tf.int32)])
+        shape = [self._batch_size]
+        rows = tf.random.stateless_uniform(shape, draw, 0, len(features), tf.int32)
+        variables = self.mentor.trainable_variables
+        with tf.GradientTape() as tape:
+            loss = self._loss(tf.gather(features, rows), tf.gather(targets, rows))
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
         # The input gate's column of a cell's kernel stays 0 (see initial_mentornet).
         trained_columns = tf.constant([0.0, 1.0, 1.0, 1.0])
-        variables, loss = self.mentor.trainable_variables, 0.0
-        for _ in tf.range(count):
-            draw = tf.stack([self._seed, tf.cast(self._optimizer.iterations.value, tf.int32)])
-            shape = [self._batch_size]
-            rows = tf.random.stateless_uniform(shape, draw, 0, len(features), tf.int32)
-            with tf.GradientTape() as tape:
-                loss = self._loss(tf.gather(features, rows), tf.gather(targets, rows))
-            gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
-            self._optimizer.apply(
-                [
-                    g * trained_columns if variable.name.endswith(".kernel") else g
-                    for g, variable in zip(gradients, variables, strict=True)
-                ]
-            )
+        self._optimizer.apply(
+            [
+                g * trained_columns if variable.name.endswith(".kernel") else g
+                for g, variable in zip(gradients, variables, strict=True)
+            ]
+        )
         return loss
 
     def _loss(self, features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:

@@ -30,13 +30,13 @@ def _gelu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     return _forward(x), lambda upstream: _backward(x, upstream)
 
 
-@tf.function(jit_compile=True, reduce_retracing=True)
+@tf.function(autograph=False, jit_compile=True, reduce_retracing=True)
 def _forward(x: tf.Tensor) -> tf.Tensor:
     exact = tf.cast(x, tf.float32)
     return tf.cast(exact * _distribution(exact), x.dtype)
 
 
-@tf.function(jit_compile=True, reduce_retracing=True)
+@tf.function(autograph=False, jit_compile=True, reduce_retracing=True)
 def _backward(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     exact = tf.cast(x, tf.float32)
     density = tf.exp(-0.5 * exact * exact) / math.sqrt(2 * math.pi)

@@ -128,7 +128,7 @@ def meet(strategy: tf.distribute.Strategy) -> None:
 def same_everywhere(strategy: tf.distribute.Strategy, value: int) -> bool:
     """Whether all workers have the same value; also a barrier across workers."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def gather(own: tf.Tensor) -> tf.Tensor:
         values = strategy.run(lambda: replicas.gather(own[None]))
         return strategy.experimental_local_results(values)[0]
@@ -142,7 +142,7 @@ class AnyWorker:
     def __init__(self, strategy: tf.distribute.Strategy, cluster: Cluster) -> None:
         self._is_alone = len(cluster) == 1
 
-        @tf.function
+        @tf.function(autograph=False)
         def gather(own: tf.Tensor) -> tf.Tensor:
             values = strategy.run(lambda: replicas.gather(own[None]))
             return strategy.experimental_local_results(values)[0]

@@ -112,8 +112,8 @@ class Trainer:
         recompute_gradients: bool = False,
     ) -> None:
         self._strategy = tf.distribute.get_strategy()
-        self.step = tf.function(self._in_replicas, jit_compile=jit_compile)
-        self._steps = tf.function(self._map_steps, reduce_retracing=True)
+        self.step = tf.function(self._in_replicas, autograph=False, jit_compile=jit_compile)
+        self._steps = tf.function(self._map_steps, autograph=False, reduce_retracing=True)
         self.student, self.weighting, self.history = student, weighting, history
         self._update = update
         self._forward = Recomputed(student) if recompute_gradients else student
@@ -277,7 +277,7 @@ class Trainer:
         def in_replica(number: tf.Tensor, stacked: dict[str, tf.Tensor]) -> StepResult:
             return self._step(**{name: values[number] for name, values in stacked.items()})
 
-        @tf.function
+        @tf.function(autograph=False)
         def step(number: tf.Tensor) -> StepResult:
             return self._first(self._strategy.run(in_replica, (number, batches)))
 

@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+import weighting_runs
 
 from mentornet import InputError, SampleWeighting
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import NamedWeighting, WeightingConfig
+from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.weighting import automatic as automatic_module
 from mentornet.weighting import noise_rate
 from mentornet.weighting.automatic import Automatic
@@ -278,3 +280,16 @@ def test_what_a_percentile_for_each_class_needs():
     weighting = make("self_paced", Context(num_examples=SAMPLES, num_classes=3), BALANCED)
     with pytest.raises(InputError, match="`class_balanced` needs positions, and labels"):
         weighting(Batch(tf.ones([4, 1]), 40, 3))
+
+
+def test_a_checkpoint_without_the_changes_is_refused_by_name(tmp_path, capsys):
+    """As an earlier version wrote it."""
+    trainer = weighting_runs.make_trainer("automatic")
+    state = trainer.state()
+    earlier = {name: variable for name, variable in state.items() if name != "automatic_changes"}
+    assert len(earlier) == len(state) - 1
+    RunCheckpoint(str(tmp_path), trainer.student, {}, earlier, 1, [trainer.history]).save()
+    now = RunCheckpoint(str(tmp_path), trainer.student, {}, state, 1, [trainer.history])
+    with pytest.raises(InputError, match="No checkpoint in"):
+        now.restore_latest()
+    assert "automatic_changes" in capsys.readouterr().out

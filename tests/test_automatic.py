@@ -21,6 +21,7 @@ from mentornet.weighting.registry import make
 AUTO: dict[str, Any] = {"loss_p_percentile": "auto", "burn_in_epoch": "auto"}
 BALANCED = AUTO | {"class_balanced": True, "example_dropout_rates": "0,100"}
 SAMPLES = 400
+LOWERED = 0.654  # 0.7 less the standard deviation of that share in a batch of 100, 0.0458.
 
 
 def history_values(wrong, memorised, changed=0.0, seed=0):
@@ -85,7 +86,7 @@ def test_the_burn_in_ends_when_the_changes_have_passed_their_minimum():
     pass_over(automatic, context, 6, 35)
     rules = automatic.rules(tf.constant(35))
     assert not rules.is_burn_in
-    assert rules.percentile.numpy() == pytest.approx(0.7, abs=0.02)
+    assert rules.percentile.numpy() == pytest.approx(LOWERED, abs=0.02)
     assert rules.memorised.numpy() == pytest.approx(0.1, abs=0.01)
     assert rules.fixed_epoch == 35
     assert automatic.rules(tf.constant(90)).fixed_epoch == 35
@@ -121,10 +122,10 @@ def test_the_percentile_stays_once_wrong_labels_are_found():
     assert state.numpy()[:2].tolist() == [1, 7]  # It begins at 6 %, and there is none.
     context.history().values.assign(history_values(0.3, 0.5, 3))
     look(automatic, 7, 7)
-    assert state.numpy()[0] == pytest.approx(0.7, abs=0.02)
+    assert state.numpy()[0] == pytest.approx(LOWERED, abs=0.02)
     context.history().values.assign(history_values(0.6, 0.2, 4))
     look(automatic, 8, 8)
-    assert state.numpy()[0] == pytest.approx(0.7, abs=0.02)
+    assert state.numpy()[0] == pytest.approx(LOWERED, abs=0.02)
     assert state.numpy()[1] == 7  # It began once.
     assert state.numpy()[2] == pytest.approx(0.2, abs=0.01)
 
@@ -138,7 +139,7 @@ def test_no_more_than_the_suspects_are_taken_for_wrong(monkeypatch):
         automatic = Automatic(context, WeightingConfig(**settings))
         memorise(automatic, context, wrong=0.3)
         found = np.delete(context.state["automatic"].numpy(), [1, 2])
-        np.testing.assert_allclose(found, 0.7, rtol=1e-6)
+        np.testing.assert_allclose(found, 0.7 - 0.21**0.5 / 10, rtol=1e-6)
 
 
 def test_one_of_the_two():
@@ -147,7 +148,7 @@ def test_one_of_the_two():
     for passes, epoch, wrong in ((1, 5, 0.5), (2, 10, 0.5), (3, 28, 0.3), (4, 29, 0.6)):
         context.history().values.assign(history_values(wrong, 0.0))
         look(automatic, passes, epoch)
-        expected = {5: 0, 10: 0.5}.get(epoch, 0.7)  # Of the last pass in the burn-in.
+        expected = {5: 0, 10: 0.45}.get(epoch, LOWERED)  # Of the last pass in the burn-in.
         assert state.numpy()[0] == pytest.approx(expected, abs=0.02), epoch
     for epoch, is_burn_in in ((28, True), (29, False)):  # The release's burn-in, one epoch early.
         assert bool(automatic.rules(tf.constant(epoch)).is_burn_in) == is_burn_in
@@ -175,7 +176,7 @@ def test_weights_are_one_and_nothing_is_dropped_until_then(monkeypatch):
     weighed = weigh(12)
     assert weighed.scalars["automatic/burn_in"] == 0
     share = weighed.scalars["automatic/loss_p_percentile"].numpy()
-    assert share == pytest.approx(0.7, abs=0.001)
+    assert share == pytest.approx(LOWERED, abs=0.001)
     average = weighed.scalars["debug/loss_moving_percentile"].numpy()
     kept = losses[:, 0] <= average
     np.testing.assert_array_equal(weighed.before_dropout.numpy()[:, 0], kept)
@@ -253,8 +254,8 @@ def test_each_class_has_its_percentile_and_its_moving_average(monkeypatch):
         losses, weighed = weigh(step, chosen)
         scalars = {name: float(value) for name, value in weighed.scalars.items()}
         shares = [scalars[f"automatic/loss_p_percentile/{c}"] for c in range(3)]
-        assert shares == pytest.approx([1.0, 140 / 260, 0.7], abs=0.02)
-        assert scalars["automatic/loss_p_percentile"] == pytest.approx(0.7, abs=0.02)
+        assert shares == pytest.approx([1.0, 0.489, LOWERED], abs=0.02)  # 140 of 260.
+        assert scalars["automatic/loss_p_percentile"] == pytest.approx(LOWERED, abs=0.02)
         average = np.zeros(3)
         for c in (0, 1):
             own = np.sort(losses[labels[chosen] == c])[::-1]

@@ -54,7 +54,9 @@ class Automatic:
     minimum (`changes`): from then on wrong labels are being memorised, while a training too short
     for that keeps weight 1 throughout and cannot be harmed. The percentile is 1 minus the share of
     wrong labels that is estimated then (`noise_rate`), at most the share of the suspects, whose
-    label more than half of the visits contradicted. It is estimated again only as long as no wrong
+    label more than half of the visits contradicted; less one standard deviation of the share of
+    right labels in a batch, for a percentile above that is the loss of a wrong label, which is then
+    learned. It is estimated again only as long as no wrong
     label is found: what is memorised later looks right, and weights change the history. With a
     fixed burn-in it is estimated from the second pass on until that ends, and weights are 1 until
     then. With `class_balanced` each given class has its own (`noise_rate.shrunk_class_means`).
@@ -111,7 +113,7 @@ class Automatic:
             row = changes.totals(values)[None]
             updated = tf.tensor_scatter_nd_update(looks, [[epoch]], row)
             labels = [] if self._labels is None else [tf.convert_to_tensor(self._labels.values)]
-            inputs = (values, state, updated, epoch, passes, *labels)
+            inputs = (values, state, updated, epoch, passes, size, *labels)
             new = tf.numpy_function(self._found, inputs, tf.float32)
             return tf.ensure_shape(new, state.shape), updated
 
@@ -143,6 +145,7 @@ class Automatic:
         looks: np.ndarray,
         epoch: np.ndarray,
         passes: np.ndarray,
+        batch_size: np.ndarray,
         *labels: np.ndarray,
     ) -> np.ndarray:
         if passes < _FIRST_PASS:
@@ -155,10 +158,11 @@ class Automatic:
         is_fixed_burn_in = not isinstance(self._burn_in, str) and epoch < self._burn_in - 1
         if end and self._percentile == AUTO and (is_fixed_burn_in or percentile in (0, 1)):
             wrong = _wrong(visits)
-            percentile = 1 - float(wrong.mean())
+            percentile = float(_lowered(1 - wrong.mean(), batch_size))
             for given in labels:  # None or one.
                 given = given[columns["num_counted"] > 0].astype(np.int64)
-                of_classes = 1 - noise_rate.shrunk_class_means(wrong, given, self._num_classes)
+                shares = 1 - noise_rate.shrunk_class_means(wrong, given, self._num_classes)
+                of_classes = _lowered(shares, batch_size)
         found = [percentile, end, visits.memorised, *of_classes]
         return np.array(found, np.float32)
 
@@ -187,3 +191,12 @@ def _wrong(visits: noise_rate.Visits) -> np.ndarray:
     """How probably each label is wrong, float64 [n]; their mean is at most the suspects' share."""
     wrong, _ = visits.wrong_probabilities
     return wrong * min(1.0, visits.suspects.mean() / max(float(wrong.mean()), 1e-12))
+
+
+def _lowered(share: np.ndarray, batch_size: np.ndarray) -> np.ndarray:
+    """A share of right labels less the standard deviation of that of a batch, at least 0.
+
+    Those of the classes, float64 [classes], too: the moving average of a class's percentiles
+    remembers as many of its samples as one of all classes does samples.
+    """
+    return np.maximum(share - np.sqrt(share * (1 - share) / batch_size), 0)

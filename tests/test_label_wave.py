@@ -17,7 +17,8 @@ from mentornet.core.files import read_json_lines
 from mentornet.evaluation import job
 from mentornet.runs.checkpoints import checkpoint_step, find_latest, restore_student
 from mentornet.training import hooks, loop
-from mentornet.training.label_wave import LabelWave, first_minimum
+from mentornet.training.label_wave import LabelWave
+from mentornet.weighting.changes import first_minimum
 from mentornet.weighting.history import COLUMNS, SampleHistory
 
 

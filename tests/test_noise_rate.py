@@ -11,7 +11,7 @@ from helpers import run
 
 from mentornet.datasets import records
 from mentornet.evaluation import label_errors
-from mentornet.weighting import history, noise_rate
+from mentornet.weighting import history, mixtures, noise_rate
 from mentornet.weighting.noise_rate import Visits, class_means, estimate
 
 CLASSES = 4
@@ -98,6 +98,21 @@ def test_a_student_that_prefers_other_classes_for_hard_labels():
     labels, is_wrong, visits = learned(0.2)
     found = estimate(labels, CLASSES, dataclasses.replace(visits, margin=visits.margin - 0.7))
     assert found.rate == pytest.approx(is_wrong.mean(), abs=0.03)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_one_law_of_margins_below_0_says_nothing(seed):
+    """Of so few samples two laws are no better than one, which stands for right labels."""
+    generator = np.random.default_rng(seed)
+    is_wrong, zeros = np.arange(300) < 225, np.zeros(300, np.int64)
+    margins = np.where(is_wrong, -1.3, 0.0) + generator.normal(0, 0.6, 300)
+    events = (margins < 0).astype(np.float64)
+    visits = Visits(np.full(300, 4.0), events, events, margins, 1 - events, events, zeros + 1)
+    laws = [mixtures.normal_laws(margins, number)[1] for number in (1, 2, 3)]
+    assert min(laws) == laws[0]
+    assert 0.5 < estimate(zeros, 2, visits).rate < 0.8
+    above = dataclasses.replace(visits, margin=margins + 1.5)
+    assert estimate(zeros, 2, above).rate == 0
 
 
 def test_numbers_of_visits_differ():

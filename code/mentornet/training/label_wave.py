@@ -6,17 +6,13 @@ import numpy as np
 import tensorflow as tf
 
 from mentornet.runs.writers import Scalars
-from mentornet.weighting.history import COLUMNS, SampleHistory
-
-_WINDOW = 2  # Passes whose mean is looked at.
+from mentornet.weighting import changes
+from mentornet.weighting.changes import first_minimum
+from mentornet.weighting.history import SampleHistory
 
 
 class LabelWave:
-    """How many predictions change from one pass over the data to the next.
-
-    A student that learns what its labels have in common changes fewer and fewer of its predictions,
-    until it begins to memorise wrong labels one by one, and changes more of them again. Source:
-    Yuan et al. 2024, "Early Stopping Against Label Noise Without Validation Data".
+    """The pass at which the fewest predictions change, see `mentornet.weighting.changes`.
 
     What was counted is state, so that a run that goes on, and all workers, find the same pass.
 
@@ -47,9 +43,7 @@ class LabelWave:
         number = self._pass_of(step)
         if number == self._pass_of(step - num_steps) or first_minimum(self._shares())[1]:
             return False
-        places = [list(COLUMNS).index(name) for name in ("num_changed", "num_counted")]
-        sums = tf.reduce_sum(tf.cast(tf.gather(self._values, places, axis=1), tf.int64), axis=0)
-        row = tf.concat([[tf.cast(step, tf.int64)], sums], axis=0)
+        row = tf.concat([[tf.cast(step, tf.int64)], changes.totals(self._values)], axis=0)
         self._passes.scatter_nd_update([[number - 1]], [row])
         shares = self._shares()
         return first_minimum(shares)[0] == len(shares) - 1
@@ -75,30 +69,4 @@ class LabelWave:
 
     def _shares(self) -> np.ndarray:
         """Of each pass but the first one, what share of its visits changed the prediction."""
-        _, changed, counted = np.diff(self._looks(), axis=0).T
-        return changed / counted
-
-
-def first_minimum(shares: np.ndarray) -> tuple[int, bool]:
-    """Where the mean of the last few values has its first local minimum.
-
-    What rises from the start on, as where a student first predicts one class for everything, is no
-    minimum: there must be a fall before.
-
-    Args:
-      shares: float64 [n].
-
-    Returns:
-      Its place, that of the last of these values, and -1 as long as there are too few; and whether
-      the minimum is over, or a later value could still be lower.
-    """
-    if len(shares) < _WINDOW:
-        return -1, False
-    means = np.convolve(shares, np.full(_WINDOW, 1 / _WINDOW), "valid")
-    lowest, has_fallen = 0, False
-    for place, mean in enumerate(means):
-        if mean > means[lowest] and has_fallen:
-            return lowest + _WINDOW - 1, True
-        if mean != means[lowest]:
-            lowest, has_fallen = place, mean < means[lowest]
-    return lowest + _WINDOW - 1, False
+        return changes.changed_shares(self._looks()[:, 1:])

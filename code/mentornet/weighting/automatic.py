@@ -9,13 +9,12 @@ import tensorflow as tf
 
 from mentornet.config.weighting import AUTO, WeightingConfig
 from mentornet.core.errors import check
-from mentornet.weighting import noise_rate
+from mentornet.core.schedules import NUM_EPOCHS
+from mentornet.weighting import changes, noise_rate
 from mentornet.weighting.history import COLUMNS, SampleHistory
 from mentornet.weighting.protocol import Context
 
-_MEMORISED = 0.2  # Share of the suspects that are predicted as given when the burn-in ends.
-_FIRST_PASS = 2  # Passes over the data before the first look.
-_INTERVAL = 5  # Epoch percentages between two estimates of the percentile.
+_FIRST_PASS = 2  # Passes over the data before the first estimate.
 
 
 class Rules(NamedTuple):
@@ -49,13 +48,18 @@ class Rules(NamedTuple):
 class Automatic:
     """`loss_p_percentile="auto"` and `burn_in_epoch="auto"`.
 
-    After each pass over the data from the second on, the history of all samples is looked at
-    (`noise_rate`). The burn-in ends once a fifth of the suspects, whose label more than half of the
-    visits contradicted, is predicted as given: from then on wrong labels are being memorised, while
-    a training too short for that keeps weight 1 throughout and cannot be harmed. The percentile is
-    1 minus the estimated share of wrong labels, estimated as the burn-in ends and again after every
-    5 % of the training; with a fixed burn-in first after two passes, until when the weights are 1.
-    With `class_balanced` each given class has its own (`noise_rate.shrunk_class_means`).
+    After each pass over the data, at most once in a percent of the training, the history of all
+    samples is looked at. The burn-in ends when
+    the number of predictions that change from one pass to the next has passed its first local
+    minimum (`changes`): from then on wrong labels are being memorised, while a training too short
+    for that keeps weight 1 throughout and cannot be harmed. The percentile is 1 minus the share of
+    wrong labels that is estimated then (`noise_rate`), at most the share of the suspects, whose
+    label more than half of the visits contradicted; less one standard deviation of the share of
+    right labels in a batch, for a percentile above that is the loss of a wrong label, which is then
+    learned. It is estimated again only as long as no wrong
+    label is found: what is memorised later looks right, and weights change the history. With a
+    fixed burn-in it is estimated from the second pass on until that ends, and weights are 1 until
+    then. With `class_balanced` each given class has its own (`noise_rate.shrunk_class_means`).
 
     The results are kept as state, so that a resumed run, and all replicas, use the same.
 
@@ -68,10 +72,12 @@ class Automatic:
         self._percentile, self._burn_in = config.loss_p_percentile, config.burn_in_epoch
         self._history: SampleHistory = context.history()
         # Percentile, 0 before the first estimate; epoch at which the burn-in ended plus 1, 0
-        # before; epoch of the last estimate; memorised share of the suspects.
+        # before; memorised share of the suspects.
         # What follows are the percentiles of the classes, if each has its own.
         self._num_classes = context.classes() if config.class_balanced else 0
-        self._state = context.variable("automatic", (4 + self._num_classes,))
+        self._state = context.variable("automatic", (3 + self._num_classes,))
+        # `changes.totals` when looked at, by epoch percentage.
+        self._changes = context.variable("automatic_changes", (NUM_EPOCHS, 2), "int64")
         self._labels = context.per_sample("given_labels") if config.class_balanced else None
         context.remarks.append(self._remark)
 
@@ -98,15 +104,22 @@ class Automatic:
         step, size = tf.cast(step, tf.int64), tf.cast(batch_size, tf.int64)
         count = tf.cast(self._history.values.shape[0], tf.int64)
         passes = step * size // count
-        is_due = (passes >= _FIRST_PASS) & (passes > (step - 1) * size // count)
-        state = tf.convert_to_tensor(self._state)
+        state, looks = tf.convert_to_tensor(self._state), tf.convert_to_tensor(self._changes)
+        has_ended = (passes > 0) & (passes > (step - 1) * size // count)
+        is_due = has_ended & tf.equal(looks[epoch, 1], 0)
 
-        def found() -> tf.Tensor:
+        def found() -> tuple[tf.Tensor, tf.Tensor]:
+            values = tf.convert_to_tensor(self._history.values)
+            row = changes.totals(values)[None]
+            updated = tf.tensor_scatter_nd_update(looks, [[epoch]], row)
             labels = [] if self._labels is None else [tf.convert_to_tensor(self._labels.values)]
-            inputs = (tf.convert_to_tensor(self._history.values), state, epoch, *labels)
-            return tf.ensure_shape(tf.numpy_function(self._found, inputs, tf.float32), state.shape)
+            inputs = (values, state, updated, epoch, passes, size, *labels)
+            new = tf.numpy_function(self._found, inputs, tf.float32)
+            return tf.ensure_shape(new, state.shape), updated
 
-        self._state.assign(tf.cond(is_due, found, lambda: state))
+        state, looks = tf.cond(is_due, found, lambda: (state, looks))
+        self._state.assign(state)
+        self._changes.assign(looks)
 
     def rules(self, epoch: tf.Tensor) -> Rules:
         """The settings that apply at an epoch percentage, int32 scalar."""
@@ -122,33 +135,42 @@ class Automatic:
         else:
             percentile = tf.constant(self._percentile, tf.float32)
         fixed_epoch = tf.where(is_burn_in, epoch, fixed_epoch)
-        by_class = state[4:] if self._num_classes else None
-        return Rules(percentile, is_burn_in, fixed_epoch, state[3], by_class)
+        by_class = state[3:] if self._num_classes else None
+        return Rules(percentile, is_burn_in, fixed_epoch, state[2], by_class)
 
     def _found(
-        self, values: np.ndarray, state: np.ndarray, epoch: np.ndarray, *labels: np.ndarray
+        self,
+        values: np.ndarray,
+        state: np.ndarray,
+        looks: np.ndarray,
+        epoch: np.ndarray,
+        passes: np.ndarray,
+        batch_size: np.ndarray,
+        *labels: np.ndarray,
     ) -> np.ndarray:
-        percentile, end, last_epoch, _ = map(float, state[:4])
-        of_classes = state[4:]
+        if passes < _FIRST_PASS:
+            return state
+        percentile, end, of_classes = float(state[0]), float(state[1]), state[3:]
         columns = dict(zip(COLUMNS, values.astype(np.float64).T, strict=True))
         visits = noise_rate.pooled([columns]).seen
-        if end == 0 and (self._burn_in != AUTO or visits.memorised >= _MEMORISED):
+        if end == 0 and (self._burn_in != AUTO or _is_memorising(looks)):
             end = float(epoch) + 1
-        is_late = percentile == 0 or epoch >= last_epoch + _INTERVAL
-        if end and self._percentile == AUTO and is_late:
-            wrong, _ = visits.wrong_probabilities
-            percentile, last_epoch = 1 - float(wrong.mean()), float(epoch)
+        is_fixed_burn_in = not isinstance(self._burn_in, str) and epoch < self._burn_in - 1
+        if end and self._percentile == AUTO and (is_fixed_burn_in or percentile in (0, 1)):
+            wrong = _wrong(visits)
+            percentile = float(_lowered(1 - wrong.mean(), batch_size))
             for given in labels:  # None or one.
                 given = given[columns["num_counted"] > 0].astype(np.int64)
-                of_classes = 1 - noise_rate.shrunk_class_means(wrong, given, self._num_classes)
-        found = [percentile, end, last_epoch, visits.memorised, *of_classes]
+                shares = 1 - noise_rate.shrunk_class_means(wrong, given, self._num_classes)
+                of_classes = _lowered(shares, batch_size)
+        found = [percentile, end, visits.memorised, *of_classes]
         return np.array(found, np.float32)
 
     def _remark(self) -> str:
-        percentile, end, _, memorised, *of_classes = self._state.numpy()
+        percentile, end, memorised, *of_classes = self._state.numpy()
         suspects = f"{memorised:.1%} of the suspicious labels were predicted in the end"
         if end == 0:
-            return f"automatic: every weight was 1: {suspects}, too few to be memorising."
+            return f"automatic: every weight was 1, as memorising did not begin; {suspects}."
         burn_in = f"weighted from {int(end) - 1} % of the training on"
         if self._percentile != AUTO:
             return f"automatic: {burn_in}; {suspects}."
@@ -156,4 +178,25 @@ class Automatic:
         if of_classes:
             by_class = f" ({min(of_classes):.3f} to {max(of_classes):.3f} by class)"
         percentile = f"percentile {percentile:.3f}{by_class}"
-        return f"automatic: {burn_in}, with {percentile} at the end; {suspects}."
+        return f"automatic: {burn_in}, with {percentile}; {suspects}."
+
+
+def _is_memorising(looks: np.ndarray) -> bool:
+    """Whether the changes, int64 [NUM_EPOCHS, 2], have passed their first local minimum."""
+    shares = changes.changed_shares(looks[looks[:, 1] > 0])
+    return changes.first_minimum(shares)[1]
+
+
+def _wrong(visits: noise_rate.Visits) -> np.ndarray:
+    """How probably each label is wrong, float64 [n]; their mean is at most the suspects' share."""
+    wrong, _ = visits.wrong_probabilities
+    return wrong * min(1.0, visits.suspects.mean() / max(float(wrong.mean()), 1e-12))
+
+
+def _lowered(share: np.ndarray, batch_size: np.ndarray) -> np.ndarray:
+    """A share of right labels less the standard deviation of that of a batch, at least 0.
+
+    Those of the classes, float64 [classes], too: the moving average of a class's percentiles
+    remembers as many of its samples as one of all classes does samples.
+    """
+    return np.maximum(share - np.sqrt(share * (1 - share) / batch_size), 0)

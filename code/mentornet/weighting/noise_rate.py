@@ -89,14 +89,16 @@ class Visits:
         chosen = self.count > 0
         return Visits(*(getattr(self, field.name)[chosen] for field in dataclasses.fields(self)))
 
+    @property
+    def suspects(self) -> np.ndarray:
+        """The samples whose label more than half of the visits contradicted, bool [n]."""
+        return self.wrong > 0.5
+
     @functools.cached_property
     def memorised(self) -> float:
-        """Share of the suspects that are predicted as given in the end; 1 without suspects.
-
-        Suspects are the samples whose label more than half of the visits contradicted.
-        """
-        suspects = self.wrong > 0.5
-        return float(1 - self.last_wrong[suspects].mean()) if suspects.any() else 1.0
+        """Share of the suspects that are predicted as given in the end; 1 without suspects."""
+        last_wrong = self.last_wrong[self.suspects]
+        return float(1 - last_wrong.mean()) if last_wrong.size else 1.0
 
     @functools.cached_property
     def wrong_probabilities(self) -> tuple[np.ndarray, list[float]]:
@@ -191,7 +193,8 @@ def estimate(labels: np.ndarray, num_classes: int, visits: Visits) -> NoiseRate:
 def _wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[float]]:
     events, doubt = mixtures.beta_binomial_laws(visits.wrong, visits.count)
     found = [mixtures.normal_laws(visits.margin, number) for number in (1, 2, 3)]
-    best = min(range(3), key=lambda k: found[k][1])
+    # One law says that all labels are right, which margins below 0 contradict.
+    best = min(range(3) if visits.margin.mean() >= 0 else (1, 2), key=lambda k: found[k][1])
     by_margins = found[best][0]
     others = [float(found[k][0].mean()) for k in (1, 2)]
     if visits.memorised < (_MEMORISED if by_margins.any() else 0.5):

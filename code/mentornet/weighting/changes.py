@@ -1,0 +1,63 @@
+"""How many predictions change from one pass over the data to the next, and where memorising begins.
+
+A student that learns what its labels have in common changes fewer and fewer of its predictions,
+until it begins to memorise wrong labels one by one, and changes more of them again. Source: Yuan et
+al. 2024, "Early Stopping Against Label Noise Without Validation Data" (Label Wave).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from mentornet.weighting.history import COLUMNS
+
+_WINDOW = 2  # Passes whose mean is looked at.
+
+
+def totals(history: tf.Tensor | tf.Variable) -> tf.Tensor:
+    """How many predictions have changed, and of how many visits; int64 [2].
+
+    Args:
+      history: float32 [samples, columns], the values of a `SampleHistory`.
+    """
+    places = [list(COLUMNS).index(name) for name in ("num_changed", "num_counted")]
+    return tf.reduce_sum(tf.cast(tf.gather(history, places, axis=1), tf.int64), axis=0)
+
+
+def changed_shares(looks: np.ndarray) -> np.ndarray:
+    """Between one look and the next, what share of the visits changed the prediction.
+
+    Args:
+      looks: int64 [n, 2], `totals` at the end of each pass.
+
+    Returns:
+      float64 [n - 1]; empty without looks.
+    """
+    changed, visits = np.diff(looks, axis=0).T
+    return changed / visits
+
+
+def first_minimum(shares: np.ndarray) -> tuple[int, bool]:
+    """Where the mean of the last few values has its first local minimum.
+
+    What rises from the start on, as where a student first predicts one class for everything, is no
+    minimum: there must be a fall before.
+
+    Args:
+      shares: float64 [n].
+
+    Returns:
+      Its place, that of the last of these values, and -1 as long as there are too few; and whether
+      the minimum is over, or a later value could still be lower.
+    """
+    if len(shares) < _WINDOW:
+        return -1, False
+    means = np.convolve(shares, np.full(_WINDOW, 1 / _WINDOW), "valid")
+    lowest, has_fallen = 0, False
+    for place, mean in enumerate(means):
+        if mean > means[lowest] and has_fallen:
+            return lowest + _WINDOW - 1, True
+        if mean != means[lowest]:
+            lowest, has_fallen = place, mean < means[lowest]
+    return lowest + _WINDOW - 1, False

@@ -49,17 +49,17 @@ class Automatic:
     """`loss_p_percentile="auto"` and `burn_in_epoch="auto"`.
 
     After each pass over the data, at most once in a percent of the training, the history of all
-    samples is looked at. The burn-in ends when
-    the number of predictions that change from one pass to the next has passed its first local
-    minimum (`changes`): from then on wrong labels are being memorised, while a training too short
-    for that keeps weight 1 throughout and cannot be harmed. The percentile is 1 minus the share of
-    wrong labels that is estimated then (`noise_rate`), at most the share of the suspects, whose
-    label more than half of the visits contradicted; less one standard deviation of the share of
-    right labels in a batch, for a percentile above that is the loss of a wrong label, which is then
-    learned. It is estimated again only as long as no wrong
-    label is found: what is memorised later looks right, and weights change the history. With a
-    fixed burn-in it is estimated from the second pass on until that ends, and weights are 1 until
-    then. With `class_balanced` each given class has its own (`noise_rate.shrunk_class_means`).
+    samples is looked at. The burn-in ends when the number of predictions that change from one pass
+    to the next has passed its first local minimum (`changes`): from then on wrong labels are being
+    memorised, while a training too short for that keeps weight 1 throughout and cannot be harmed.
+
+    The percentile is 1 minus the share of wrong labels that is estimated then (`noise_rate`), at
+    most the share of the suspects, whose label more than half of the visits contradicted, and less
+    one standard deviation of the share of right labels in a batch: a percentile above that share is
+    the loss of a wrong label, which is then learned. It is estimated again only as long as no wrong
+    label is found, because what is memorised later looks right, and weights change the history.
+    With a fixed burn-in it is estimated from the second pass on until that ends, and weights are 1
+    until then. With `class_balanced` each given class has its own (`noise_rate.shrunk_class_means`).
 
     The results are kept as state, so that a resumed run, and all replicas, use the same.
 

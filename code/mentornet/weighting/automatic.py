@@ -59,7 +59,7 @@ class Automatic:
     the loss of a wrong label, which is then learned. It is estimated again only as long as no wrong
     label is found, because what is memorised later looks right, and weights change the history.
     With a fixed burn-in it is estimated from the second pass on until that ends, and weights are 1
-    until then. With `class_balanced` each given class has its own (`noise_rate.shrunk_class_means`).
+    until then. With `class_balanced` each class has its own (`noise_rate.shrunk_class_means`).
 
     The results are kept as state, so that a resumed run, and all replicas, use the same.
 

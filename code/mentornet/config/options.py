@@ -167,7 +167,7 @@ def from_json(cls: type, values: dict[str, Any]) -> Any:
 
 
 def filled(cls: type, values: dict[str, Any]) -> dict[str, Any]:
-    """JSON values that an earlier version wrote, with the defaults of what it did not have."""
+    """JSON values, perhaps of an earlier version, with the default of each field that they lack."""
     found = {field.name: field.default for field in fields(cls)} | values
     for field in fields(cls):
         if field.is_nested and (inner := found[field.name]) is not None:
@@ -178,7 +178,7 @@ def filled(cls: type, values: dict[str, Any]) -> dict[str, Any]:
 def differences(
     old: dict[str, Any], new: dict[str, Any], ignored: frozenset[str] = frozenset()
 ) -> list[str]:
-    """What the new JSON values have otherwise than the old ones, as "name was 1, is 2"."""
+    """How the new JSON values differ from the old ones, as "name was 1, is 2"."""
     return [
         f"{name} was {old.get(name)!r}, is {value!r}"
         for name, value in new.items()

@@ -102,7 +102,7 @@ class Learner:
         return step
 
     def _steps(self, count: tf.Tensor) -> tf.Tensor:
-        """Makes `count` updates; the loss before the last one."""
+        """Makes `count` updates and returns the loss before the last one."""
 
         def body(number: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return number + 1, self._step()

@@ -98,7 +98,7 @@ class Automatic:
 
         Args:
           step: int scalar, the number of updates done.
-          epoch: int32 scalar, the epoch percentage.
+          epoch: int32 scalar, the epoch percentage, 0..99.
           batch_size: int scalar, of all replicas.
         """
         step, size = tf.cast(step, tf.int64), tf.cast(batch_size, tf.int64)
@@ -188,7 +188,7 @@ def _is_memorising(looks: np.ndarray) -> bool:
 
 
 def _wrong(visits: noise_rate.Visits) -> np.ndarray:
-    """How probably each label is wrong, float64 [n]; their mean is at most the suspects' share."""
+    """How probably each label is wrong, float64 [n], on average at most the suspects' share."""
     wrong, _ = visits.wrong_probabilities
     return wrong * min(1.0, visits.suspects.mean() / max(float(wrong.mean()), 1e-12))
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from steps import BATCH, STUDENT, Step, trainer_step
 
-_SIZE, _PRODUCTS = 2048, 4  # Of a matrix, and products in a round.
+_PRODUCTS = 4  # In a round.
 _CLOCKS: dict[str, Callable[[], float]] = {"": time.perf_counter, "_cpu": time.process_time}
 
 
@@ -77,22 +77,23 @@ def piped_step(name: str, size: int, precision: str) -> Step:
     return step
 
 
-def products(precision: str) -> Step:
+def products(width: int, precision: str) -> Step:
     """Several products of two square matrices."""
     import tensorflow as tf
 
-    a, b = (tf.cast(tf.random.normal([_SIZE, _SIZE]), precision) for _ in range(2))
+    a, b = (tf.cast(tf.random.normal([width, width]), precision) for _ in range(2))
     product = tf.function(lambda: tf.linalg.matmul(a, b))
     return lambda: [product()[0, 0].numpy() for _ in range(_PRODUCTS)]
 
 
 def over_arithmetic(
-    name: str, step: Step, size: int, precision: str, rounds: int, samples: dict[str, Any]
+    name: str, step: Step, size: int, precision: str, quick: bool, samples: dict[str, Any]
 ) -> dict[str, float]:
     """Seconds of a student's step over those of its arithmetic, by either clock."""
     from mentornet import build_student
 
-    product = products(precision)
+    width, rounds = (128, 2) if quick else (2048, 8)
+    product = products(width, precision)
     turns = []
     for _ in range(rounds + 2):
         times = [[clock() for clock in _CLOCKS.values()]]
@@ -103,7 +104,7 @@ def over_arithmetic(
     seconds: np.ndarray = np.array(turns[2:])  # [rounds, step or products, clocks]
     samples[f"{name}_{precision}_and_products_s"] = seconds.tolist()
     operations = 6 * multiplications(build_student(name, 10)) * size
-    arithmetic = np.median(seconds[:, 1], axis=0) * operations / (2.0 * _SIZE**3 * _PRODUCTS)
+    arithmetic = np.median(seconds[:, 1], axis=0) * operations / (2.0 * width**3 * _PRODUCTS)
     ratios = np.median(seconds[:, 0], axis=0) / arithmetic
     ending = "_bfloat16" if precision == "bfloat16" else ""
     return {
@@ -114,7 +115,7 @@ def over_arithmetic(
 
 def step_over_arithmetic(quick: bool, samples: dict[str, Any]) -> dict[str, float]:
     """STUDENT in both precisions, a residual network and a fast student."""
-    residual, rounds = ("resnet8", 2) if quick else ("resnet101", 8)
+    residual = "resnet8" if quick else "resnet101"
     ratios: dict[str, float] = {}
     for name, size, precision in (
         (STUDENT, BATCH, "float32"),
@@ -122,7 +123,7 @@ def step_over_arithmetic(quick: bool, samples: dict[str, Any]) -> dict[str, floa
         (residual, 8, "float32"),
     ):
         step = trainer_step(name, size, True, precision=precision)
-        ratios |= over_arithmetic(name, step, size, precision, rounds, samples)
-    fast, size = ("airbench93", 64) if quick else ("airbench94", 512)
+        ratios |= over_arithmetic(name, step, size, precision, quick, samples)
+    fast, size = ("airbench93", 16) if quick else ("airbench94", 512)
     step = piped_step(fast, size, "bfloat16")
-    return ratios | over_arithmetic(fast, step, size, "bfloat16", rounds, samples)
+    return ratios | over_arithmetic(fast, step, size, "bfloat16", quick, samples)

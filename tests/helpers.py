@@ -235,12 +235,15 @@ def small_student(num_classes: int) -> keras.Model:
 
 
 def small_network(num_classes: int) -> keras.Model:
-    """A hidden layer with drop-out, for tests that train in several processes."""
+    """A hidden layer with drop-out, for tests that train in several processes or replicas."""
     import keras
 
-    parts = [keras.layers.Dense(16, activation="relu"), keras.layers.Dropout(0.5)]
-    layers = [keras.layers.Flatten(), *parts, keras.layers.Dense(num_classes)]
-    return keras.Sequential([keras.Input((32, 32, 3)), *layers])
+    from mentornet.students.dropout import Dropout
+
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Flatten()(keras.layers.Rescaling(0.01)(inputs))
+    x = keras.layers.Dense(16, activation="relu")(x)
+    return keras.Model(inputs, keras.layers.Dense(num_classes)(Dropout(0.5, seed=0)(x)))
 
 
 def normalized_network(num_classes: int) -> keras.Model:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import ROOT, SCRIPT, assert_same_state, latest_state, run, start, warm_server
+from helpers import ROOT, SCRIPT, assert_same_state, latest_state, start, warm_server
 
 from mentornet import InputError
 from mentornet.config.training import TrainConfig
@@ -19,6 +19,7 @@ from mentornet.training import distribution
 from mentornet.weighting.history import COLUMNS
 
 MENTORED = {
+    "studentnet": "helpers:small_network",
     "trained_mentornet_dir": "mentornet_pd",
     "example_dropout_rates": "0.5,50,0,50",
     "max_number_of_steps": 20,
@@ -27,6 +28,7 @@ MENTORED = {
     "record_sample_weights": True,
 }
 MIXED = {"mixup_alpha": 2, "second_reweight": True, "ema_decay": 0.9}
+HELPERS = {"PYTHONPATH": str(ROOT / "tests")}
 pytestmark = pytest.mark.slow
 
 
@@ -61,14 +63,18 @@ def assert_same_rows(a, b):
             assert other[name] == pytest.approx(one[name], rel=1e-4, abs=1e-5), name
 
 
+def train(flags):
+    process = start(SCRIPT, *flags, **HELPERS)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory, train_flags):
     """The run on one device, plain and mixed."""
     folder = tmp_path_factory.mktemp("alone")
     for name, values in (("plain", {}), ("mixed", MIXED)):
-        flags = train_flags(train_log_dir=folder / name, **MENTORED, **values)
-        status, output = run(SCRIPT, *flags)
-        assert status == 0, output
+        train(train_flags(train_log_dir=folder / name, **MENTORED, **values))
     return folder
 
 
@@ -83,11 +89,9 @@ def alone(tmp_path_factory, train_flags):
     ids=["two", "four", "recomputed", "mixed"],
 )
 def test_devices_do_not_change_the_run(alone, train_flags, tmp_path, kind, values):
-    """inception (augmentation, dropout of samples and units, history): parameters to 1e-5."""
+    """With augmentation, dropout of samples and units, and history: parameters to 1e-5."""
     more = MIXED if kind == "mixed" else {}
-    flags = train_flags(train_log_dir=tmp_path, **MENTORED, **more, **values)
-    status, output = run(SCRIPT, *flags)
-    assert status == 0, output
+    train(train_flags(train_log_dir=tmp_path, **MENTORED, **more, **values))
     assert_close(alone / kind, tmp_path)
     assert_same_rows(alone / kind, tmp_path)
 
@@ -106,8 +110,7 @@ class Workers:
         workers = [f"127.0.0.1:{port}" for port in self.ports]
         task = {"type": "worker", "index": index}
         config = {"cluster": {"worker": workers}, "task": task}
-        environment = {"TF_CONFIG": json.dumps(config), "PYTHONPATH": str(ROOT / "tests")}
-        return start(SCRIPT, *self.flags, **environment)
+        return start(SCRIPT, *self.flags, TF_CONFIG=json.dumps(config), **HELPERS)
 
     def wait_for(self, path):
         deadline = time.monotonic() + 120
@@ -143,7 +146,6 @@ def test_two_workers(alone, train_flags, tmp_path):
 
 LONG = {
     **MENTORED,
-    "studentnet": "helpers:small_network",
     "max_number_of_steps": 60,
     "save_interval_steps": 10,
     "log_every_steps": 10,
@@ -309,8 +311,7 @@ def test_synchronized_batch_norm(tmp_path, name, counts, num_steps, precision, t
     for count in counts:
         path = tmp_path / f"{count}.npz"
         arguments = name, str(count), str(num_steps), precision, path
-        paths = {"PYTHONPATH": str(ROOT / "tests")}
-        status, _, output = warm_server().run("-c", SMALL, *arguments, **paths)
+        status, _, output = warm_server().run("-c", SMALL, *arguments, **HELPERS)
         assert status == 0, output[-2000:]
         results.append(dict(np.load(path)))
     for other in results[1:]:

@@ -60,7 +60,7 @@ def test_a_subset_is_balanced_and_a_function_of_its_seed(digits):
 
 def test_from_dump_to_training(trusting, tmp_path):
     """The commands of a user, one after another."""
-    data = ["--dataset_name=digits", f"--data_dir={trusting}", "--studentnet=inception"]
+    data = ["--dataset_name=digits", f"--data_dir={trusting}", "--studentnet=mlp"]
     steps = ["--batch_size=32", "--max_number_of_steps=20"]
 
     def call(script, *flags):

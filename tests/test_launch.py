@@ -177,7 +177,7 @@ def write_table(path, steps):
         flags = "--batch_size=16 --save_interval_steps=20 --log_every_steps=10 "
         flags += "--record_sample_weights"
         for method in ("baseline", "mentornet_pd", "self_paced"):
-            run_facts = ("digits", "inception", "0.4", method, steps)
+            run_facts = ("digits", "mlp", "0.4", method, steps)
             values = weighting.get(method, ("", "", ""))
             writer.writerow([*run_facts, *values, flags, f"runs/digits/{method}/train"])
 
@@ -232,7 +232,7 @@ def test_a_miniature_of_the_whole(tmp_path):
     assert f"{last['eval/accuracy']:.3f}" in page.cells
     assert len(page.pictures) == 1 and page.pictures[0].std() > 10
     table = (runs / "results.md").read_text()
-    assert "Reduced: digits, noise 0.4, inception" in table and "| mentornet_pd |" in table
+    assert "Reduced: digits, noise 0.4, mlp" in table and "| mentornet_pd |" in table
 
     folders = [str(runs / "digits" / method) for method in ("mentornet_pd", "self_paced")]
     status, output = run("code/label_report.py", *folders, "--num_shown=12")

@@ -33,7 +33,7 @@ def test_from_burn_in_to_summary_with_a_kill_between(tmp_path):
         f"--data_dir={config.train_folder}",
         f"--eval_data_dir={config.test_folder}",
         f"--train_log_dir={out}",
-        "--studentnet=inception",
+        "--studentnet=mlp",
         "--max_number_of_steps=150",
         "--batch_size=32",
         "--loss_p_percentile=0.6",

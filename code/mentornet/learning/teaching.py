@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -80,7 +81,16 @@ class Learner:
         self._optimizer = keras.optimizers.Adam(
             schedule, global_clipnorm=_MAX_GRADIENT_NORM, weight_decay=weight_decay or None
         )
-        self._optimizer.build(self.mentor.trainable_variables)
+        # All parameters in one variable: updating ten small ones takes longer than the gradient.
+        self._variables = self.mentor.trainable_variables
+        self._parameters = keras.Variable(self._joined(self._variables))
+        # The input gate's column of a cell's kernel stays 0 (see initial_mentornet).
+        is_trained = [np.ones(variable.shape, np.float32) for variable in self._variables]
+        for variable, mask in zip(self._variables, is_trained, strict=True):
+            if variable.name.endswith(".kernel"):
+                mask[:, 0] = 0
+        self._is_trained = tf.constant(self._joined(is_trained))
+        self._optimizer.build([self._parameters])
         self._rows = tuple(tf.constant(array) for array in rows)
         self._batch_size, self._seed = batch_size, seed
         self._binary = bool(np.isin(rows[1], (0, 1)).all())
@@ -108,26 +118,36 @@ class Learner:
             return number + 1, self._step()
 
         start = tf.constant(0), tf.constant(0.0)
-        return tf.while_loop(lambda number, _: number < count, body, start)[1]
+        loss = tf.while_loop(lambda number, _: number < count, body, start)[1]
+        for variable, values in zip(self._variables, self._parts(), strict=True):
+            variable.assign(values)
+        return loss
 
     def _step(self) -> tf.Tensor:
         features, targets = self._rows
         draw = tf.stack([self._seed, tf.cast(self._optimizer.iterations.value, tf.int32)])
         shape = [self._batch_size]
         rows = tf.random.stateless_uniform(shape, draw, 0, len(features), tf.int32)
-        variables = self.mentor.trainable_variables
         with tf.GradientTape() as tape:
-            loss = self._loss(tf.gather(features, rows), tf.gather(targets, rows))
-        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
-        # The input gate's column of a cell's kernel stays 0 (see initial_mentornet).
-        trained_columns = tf.constant([0.0, 1.0, 1.0, 1.0])
-        self._optimizer.apply(
-            [
-                g * trained_columns if variable.name.endswith(".kernel") else g
-                for g, variable in zip(gradients, variables, strict=True)
-            ]
-        )
+            values = zip(self._variables, self._parts(), strict=True)
+            with keras.StatelessScope(list(values)):
+                loss = self._loss(tf.gather(features, rows), tf.gather(targets, rows))
+        gradient = tape.gradient(loss, self._parameters.value)
+        self._optimizer.apply([gradient * self._is_trained])
         return loss
+
+    @staticmethod
+    def _joined(arrays: Sequence[Any]) -> np.ndarray:
+        return np.concatenate([np.ravel(array) for array in arrays])
+
+    def _parts(self) -> list[tf.Tensor]:
+        """The parameters in the shapes of the MentorNet's variables."""
+        sizes = [int(np.prod(variable.shape)) for variable in self._variables]
+        parts = tf.split(self._parameters.value, sizes)
+        return [
+            tf.reshape(part, variable.shape)
+            for part, variable in zip(parts, self._variables, strict=True)
+        ]
 
     def _loss(self, features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         if not self._binary:

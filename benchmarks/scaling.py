@@ -131,7 +131,9 @@ def history(sizes: list[int], rounds: int) -> list[list[Any]]:
     return rows
 
 
-def reading(folder: pathlib.Path, pixels: int, count: int, copies: int) -> list[list[Any]]:
+def reading(
+    folder: pathlib.Path, pixels: int, count: int, copies: int, steps: int
+) -> list[list[Any]]:
     """Start-up and images/s of records that are not kept in memory; photograph-like images."""
     from mentornet.datasets import pipeline, records
     from mentornet.datasets.augmentation import Augmentation
@@ -157,7 +159,7 @@ def reading(folder: pathlib.Path, pixels: int, count: int, copies: int) -> list[
             batch_size=64,
             seed=0,
             first_step=0,
-            last_step=60,
+            last_step=steps,
             augmentation=Augmentation(8),
         )
     )
@@ -188,7 +190,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for pixels, count, copies in ((32, 10_000, 30), (256, 200, 50)):
             place = pathlib.Path(tempfile.mkdtemp(dir=folder))
-            rows += reading(place, pixels, 100 if quick else count, copies)
+            rows += reading(place, pixels, 100 if quick else count, copies, 5 if quick else 60)
     output = pathlib.Path(FLAGS.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     facts = {"machine": machine(), "rows": rows}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows MentorNet at work in minutes: digits with 40 % wrong labels, baseline and MentorNet PD.
+# Shows MentorNet at work in minutes: digits with 40 % of the labels redrawn, baseline and MentorNet PD.
 #   bash commands/quickstart.sh [OUTPUT_DIR]
 # Only Python packages are downloaded. A second call resumes where the first stopped.
 set -euo pipefail

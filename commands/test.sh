@@ -10,4 +10,5 @@ site=$(mktemp -d)
 trap 'rm -rf "$site"' EXIT
 NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict --site-dir "$site"
 wait $!
-python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
+# Three workers keep two cores busy: tests also wait for the programs that they start.
+python -m pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"

@@ -109,8 +109,8 @@ def test_example_dropout_is_uniform_and_a_function_of_seed_and_step(mentor):
         def weights(number):
             return module(losses(10), epoch_percentage=0, global_step=number)[:, 0]
 
-        steps = tf.constant(np.atleast_1d(step))
-        return tf.map_fn(weights, steps, fn_output_signature=tf.float32).numpy()
+        call = tf.function(lambda steps: tf.map_fn(weights, steps, fn_output_signature=tf.float32))
+        return call(tf.constant(np.atleast_1d(step))).numpy()
 
     counts = kept(0, np.arange(2000)).sum(0)
     assert counts.sum() == 10_000

@@ -44,7 +44,7 @@ fi
 chosen=$(mktemp)
 trap 'rm -f "$chosen"' EXIT
 grep -v -F "$(printf '/%s/\n' "${left_out[@]}" | grep -v '^//$' || echo //)" $table > "$chosen"
-echo "$(($(wc -l < "$chosen") - 1)) runs, one at a time on each device: about 12 minutes (the two of 30 epochs an hour) and 3 GB each"
+echo "$(($(wc -l < "$chosen") - 1)) runs, one at a time on each device: about 12 minutes (those of 30 epochs an hour) and 3 GB each"
 echo "on two CPU cores. A line is printed as each ends; the runs' train.log shows the time left."
 python commands/launch.py --table="$chosen" "$@"
 [[ " $* " == *" --dry_run "* ]] || python commands/report.py cifar_models

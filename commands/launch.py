@@ -214,7 +214,6 @@ class Launcher:
             if run.name not in self._told:
                 self._told.add(run.name)
                 self._say(run, f"is being trained by process {process}, which is left running")
-            time.sleep(0.2)
             return
         device = self._free.pop(0)
         self._pairs[device] = Pair(run, device)
@@ -239,8 +238,9 @@ class Launcher:
         """Runs everything; returns the number of runs that failed."""
         try:
             while self._waiting or self._pairs:
-                while self._waiting and self._free:
-                    self._start_next()
+                for _ in range(len(self._waiting)):  # Others may train some: each once a turn.
+                    if self._free:
+                        self._start_next()
                 self._collect()
                 time.sleep(0.2)
         finally:

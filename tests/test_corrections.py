@@ -33,12 +33,6 @@ def read(folder, name="digits"):
     return records.read_examples(str(folder), dataset_info(name, folder), "train")
 
 
-def features_of(folder):
-    """The contents of the records, as read by TensorFlow's own classes."""
-    rows = tf.data.TFRecordDataset(str(next(folder.glob("digits_train-*"))))
-    return [tf.train.Example.FromString(row.numpy()).features.feature for row in rows]
-
-
 def write(path, rows, header=HEADER):
     path.write_text(to_csv([header, *rows]), encoding="utf-8")
     return str(path)

@@ -171,6 +171,13 @@ def test_more_columns_are_passed_over(tmp_path):
     np.testing.assert_array_equal(training_rows.read_dump(str(path))[:, 4], [0.5, 1])
 
 
+def test_an_unknown_feature_is_refused_by_its_flag(tmp_path):
+    target = tmp_path / "dump.csv"
+    with pytest.raises(InputError, match="`dump_features` must be among"):
+        dump.write_losses(str(target), checkpoint_dir="t", data_dir="d", features=("weather",))
+    assert not target.exists()
+
+
 def test_quality_against_numbers_worked_by_hand():
     features = np.zeros((4, 4), np.float32)
     features[:, 0] = [0.1, 0.2, 1.0, 2.0]

@@ -120,7 +120,7 @@ def test_survives_deleted_and_half_written_checkpoints(trained, digits, tmp_path
     job.run(config(folder, digits, tmp_path, timeout_secs=0), sleep=sleep)
     output = capsys.readouterr().out
     assert "Step 1: the checkpoint was deleted before it was evaluated." in output
-    assert "step 2" in output
+    assert "WARNING: step 2: " in output
     assert [row["step"] for row in rows(tmp_path)] == [3]
     job.run(config(folder, digits, tmp_path, run_once=True), sleep=sleep)
     data.write_bytes(whole)
@@ -140,6 +140,22 @@ def test_timeout(digits, tmp_path, capsys):
     assert "No new checkpoint for 10 seconds." in capsys.readouterr().out
 
 
+def test_timeout_with_a_damaged_checkpoint(trained, digits, tmp_path):
+    """It is tried again, but is not a new one each time."""
+    folder, now = tmp_path / "damaged", [0.0]
+    shutil.copytree(trained, folder)
+    (folder / "model.ckpt-3.data-00000-of-00001").write_bytes(b"")
+
+    def sleep(seconds):
+        now[0] += seconds
+        assert now[0] <= 10
+
+    settings = config(folder, digits, tmp_path, eval_interval_secs=4, timeout_secs=10)
+    job.run(settings, clock=lambda: now[0], sleep=sleep)
+    assert now[0] == 10
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2]
+
+
 def test_a_flag_that_disagrees_is_named(trained, digits, tmp_path, capsys):
     job.run(config(trained, digits, tmp_path, studentnet="resnet101"))
     output = capsys.readouterr().out
@@ -147,7 +163,7 @@ def test_a_flag_that_disagrees_is_named(trained, digits, tmp_path, capsys):
     assert len(rows(tmp_path)) == 3
 
 
-def test_a_student_of_the_release(trained, digits, tmp_path):
+def test_a_student_of_the_release(digits, tmp_path):
     """A TensorFlow 1 checkpoint does not describe its student: the flags do."""
     from mentornet import build_student
     from mentornet.students import registry

@@ -137,6 +137,26 @@ def test_an_evaluation_does_not_wait_for_ever(tmp_path, monkeypatch):
     assert pair.train.returncode == 0 and pair.evaluation.returncode == -signal.SIGTERM
 
 
+def test_a_run_that_another_process_trains_holds_up_no_other(tmp_path, monkeypatch, capsys):
+    """It waits until the run beside it has ended, which is noticed meanwhile."""
+    monkeypatch.syspath_prepend(ROOT / "commands")
+    launch = importlib.import_module("launch")
+    ends = ("-c", "pass")
+    runs = [launch.Run(name, tmp_path / name, 10, ends, ends) for name in ("own", "held")]
+    launcher, asked = launch.Launcher(runs, ["0", "1"]), []
+
+    def holder(folder):
+        asked.append(folder)
+        assert len(asked) < 300
+        return 7 if folder.parent.name == "held" and not launcher._failed else None
+
+    monkeypatch.setattr(launch.files, "holder", holder)
+    assert launcher.work() == 2
+    output = capsys.readouterr().out
+    assert output.count("held: is being trained by process 7") == 1
+    assert output.index("own: FAILED") < output.index("held: started")
+
+
 class Page(html.parser.HTMLParser):
     """Collects a page's pictures and table cells, and checks that its tags match."""
 

@@ -379,6 +379,11 @@ def test_listing_needs_no_tensorflow():
         ("mentornet", ["--weighting=gce", "--burn_in_epoch=3"], "--burn_in_epoch cannot be used"),
         (
             "mentornet",
+            ["--weighting=self_paced", "--loss_p_precentile=0.5"],
+            "--loss_p_precentile cannot be used with --weighting=self_paced",
+        ),
+        (
+            "mentornet",
             ["--weighting=self_paced", "--trained_mentornet_dir=mentornet_pd"],
             "--trained_mentornet_dir cannot be used with --weighting=self_paced",
         ),

@@ -17,8 +17,8 @@ FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # The flags belong to the script that calls these functions.
 
 _SETTINGS = {field.name: field.default for field in dataclasses.fields(WeightingConfig)}
-# Flags that only some weightings use.
-_MENTORNET_FLAGS = ("trained_mentornet_dir", "mentornet_label", *_SETTINGS)
+# Flags that only some weightings use; the misspelt one only a MentorNet does.
+_MENTORNET_FLAGS = ("trained_mentornet_dir", "mentornet_label", "loss_p_precentile", *_SETTINGS)
 
 
 def define_weighting_flag(default: str, flag_values: flags.FlagValues = FLAGS) -> None:

@@ -12,10 +12,6 @@ import tensorflow as tf
 
 from mentornet.core.seeds import Stream, seed_for
 
-STANDARDIZATIONS = ("image", "channel")
-CROP_MODES = ("zero", "reflect")
-FLIPS = ("random", "alternating")
-
 # Mean and standard deviation of CIFAR-10's training images by channel, in 0..1.
 _CHANNEL_MEAN = (0.4914, 0.4822, 0.4465)
 _CHANNEL_DEVIATION = (0.2470, 0.2435, 0.2616)
@@ -107,7 +103,7 @@ def crop_and_flip(
         0..2 * padding.
       mirrored: bool [batch].
       padding: pixels added on each of the four sides.
-      mode: one of `CROP_MODES`; reflection does not repeat the border pixels.
+      mode: "zero" or "reflect"; reflection does not repeat the border pixels.
 
     Returns:
       uint8 [batch, height, width, channels].

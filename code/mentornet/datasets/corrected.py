@@ -174,7 +174,7 @@ def _write(
 
 
 def _relabel(
-    files: Sequence[str], target: pathlib.Path, key: str, ids: np.ndarray, labels: np.ndarray
+    shards: Sequence[str], target: pathlib.Path, key: str, ids: np.ndarray, labels: np.ndarray
 ) -> None:
     """Copies records file by file with other labels, without those that are NOT_USABLE.
 
@@ -184,7 +184,7 @@ def _relabel(
     import tensorflow as tf
 
     place = 0
-    for file in files:
+    for file in shards:
         try:
             with tf.io.TFRecordWriter(str(target / pathlib.Path(file).name)) as writer:
                 for serialized in tf.data.TFRecordDataset(file).as_numpy_iterator():

@@ -88,7 +88,7 @@ def write_losses(
         a clean label, or the file cannot be written.
     """
     check(batch_size >= 1, "`batch_size` must be at least 1.", batch_size=batch_size)
-    check_further("features", features)
+    check_further("dump_features", features)
     prefix = find_latest(checkpoint_dir)
     run = read_run_config(prefix)
     info = dataset_info(run["dataset_name"], data_dir)

@@ -71,8 +71,12 @@ class _Job:
             self._said.add(message)
             print(message, flush=True)
 
-    def evaluate(self, prefix: str) -> None:
-        """Evaluates one checkpoint, unless it turns out to be deleted or damaged."""
+    def evaluate(self, prefix: str) -> bool:
+        """Evaluates one checkpoint, unless it turns out to be deleted or damaged.
+
+        Returns:
+          Whether it is done with: False if it is damaged, and is to be tried again.
+        """
         step = checkpoint_step(prefix)
         try:
             self._restore(prefix)
@@ -82,10 +86,10 @@ class _Job:
             if not os.path.exists(f"{prefix}.index"):
                 self._gone.add(step)
                 self.say_once(f"Step {step}: the checkpoint was deleted before it was evaluated.")
-            else:
-                reason = str(error).splitlines()[0]
-                self.say_once(f"WARNING: step {step}: {prefix} cannot be read yet:  {reason}")
-            return
+                return True
+            reason = str(error).splitlines()[0]
+            self.say_once(f"WARNING: step {step}: {prefix} cannot be read yet: {reason}")
+            return False
         assert self._predictor and self._examples
         info, examples = self._examples
         row = accuracies(self._predictor(examples, self._config.batch_size), examples, info)
@@ -96,6 +100,7 @@ class _Job:
         self._board.write_scalars(step, {k: row[k] for k in ("eval/accuracy", "total_loss")})
         shown = f"accuracy={row['eval/accuracy']:.4f} total_loss={row['total_loss']:.4f}"
         print(f"eval step {step}: {shown} ({row['num_examples']} images)", flush=True)
+        return True
 
     def _restore(self, prefix: str) -> None:
         run = self._run_config(prefix)
@@ -208,8 +213,8 @@ def run(
         new_at = clock()
         while True:
             for path in job.new_checkpoints():
-                job.evaluate(path)
-                new_at = clock()
+                if job.evaluate(path):
+                    new_at = clock()
             if config.run_once and not job.rows:
                 raise InputError(f"No checkpoint in `checkpoint_dir` {config.checkpoint_dir}.")
             if config.run_once or job.finished():

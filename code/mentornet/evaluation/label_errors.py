@@ -34,7 +34,7 @@ class LabelScores:
         that no step saw.
       suggested: int64 [n], the last label that the student predicted; for suspects, the last one
         other than the given label.
-      mean_weight, mean_loss: float64 [n], see `mentornet.history`.
+      mean_weight, mean_loss: float64 [n], see `mentornet.weighting.history`.
       noise: estimated share of wrong labels.
       paths: id -> file, for data made from files; otherwise empty.
     """

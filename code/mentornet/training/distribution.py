@@ -8,8 +8,9 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import tensorflow as tf
 
 from mentornet.core import replicas
@@ -127,13 +128,18 @@ def meet(strategy: tf.distribute.Strategy) -> None:
 
 def same_everywhere(strategy: tf.distribute.Strategy, value: int) -> bool:
     """Whether all workers have the same value; also a barrier across workers."""
+    return bool((_gatherer(strategy)(value) == value).all())
+
+
+def _gatherer(strategy: tf.distribute.Strategy) -> Callable[[int], np.ndarray]:
+    """A function from this worker's value to those of all replicas, int64 [replicas]."""
 
     @tf.function(autograph=False)
     def gather(own: tf.Tensor) -> tf.Tensor:
         values = strategy.run(lambda: replicas.gather(own[None]))
         return strategy.experimental_local_results(values)[0]
 
-    return bool((gather(tf.constant(value, tf.int64)).numpy() == value).all())
+    return lambda value: gather(tf.constant(value, tf.int64)).numpy()
 
 
 class AnyWorker:
@@ -141,18 +147,12 @@ class AnyWorker:
 
     def __init__(self, strategy: tf.distribute.Strategy, cluster: Cluster) -> None:
         self._is_alone = len(cluster) == 1
-
-        @tf.function(autograph=False)
-        def gather(own: tf.Tensor) -> tf.Tensor:
-            values = strategy.run(lambda: replicas.gather(own[None]))
-            return strategy.experimental_local_results(values)[0]
-
-        self._gather = gather
+        self._gather = _gatherer(strategy)
 
     def __call__(self, value: bool) -> bool:
         if self._is_alone:
             return value
-        return bool(self._gather(tf.constant(int(value), tf.int64)).numpy().any())
+        return bool(self._gather(int(value)).any())
 
 
 def _devices(num_devices: int) -> str:

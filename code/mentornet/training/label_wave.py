@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from mentornet.runs.writers import Scalars
 from mentornet.weighting import changes
-from mentornet.weighting.changes import first_minimum
 from mentornet.weighting.history import SampleHistory
 
 
@@ -41,17 +40,17 @@ class LabelWave:
           num_steps: how many of them in the last call.
         """
         number = self._pass_of(step)
-        if number == self._pass_of(step - num_steps) or first_minimum(self._shares())[1]:
+        if number == self._pass_of(step - num_steps) or changes.first_minimum(self._shares())[1]:
             return False
         row = tf.concat([[tf.cast(step, tf.int64)], changes.totals(self._values)], axis=0)
         self._passes.scatter_nd_update([[number - 1]], [row])
         shares = self._shares()
-        return first_minimum(shares)[0] == len(shares) - 1
+        return changes.first_minimum(shares)[0] == len(shares) - 1
 
     def scalars(self) -> Scalars:
         """For the log: the share of changes in the last pass, and the step kept so far."""
         shares = self._shares()
-        kept, is_over = first_minimum(shares)
+        kept, is_over = changes.first_minimum(shares)
         if kept < 0:
             return {}
         return {

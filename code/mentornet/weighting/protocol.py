@@ -198,9 +198,9 @@ class Context:
         """Saves variables that the weighting created itself in checkpoints, by name."""
         self.state |= variables
 
-    def for_mixed(self, first: Weighting, make_variable: MakeVariable | None = None) -> Context:
+    def for_mixed(self, first: Weighting) -> Context:
         """The context of a second weighting, for mixed samples; its state is named "mixed_..."."""
-        make = self._make_variable if make_variable is None else make_variable
+        make = self._make_variable
         return Context(self.seed, self.num_examples, self.num_classes, make, first)
 
     def _make(self, name: str, shape: tuple[int, ...], dtype: str, per_sample: bool) -> tf.Variable:

@@ -9,16 +9,12 @@ checkpoint OUT/mentornet.{index,data-00000-of-00001} that `--trained_mentornet_d
 from __future__ import annotations
 
 import pathlib
-from typing import TYPE_CHECKING
 
 from absl import flags
 
 from mentornet.cli import script
 from mentornet.core.errors import check, check_count
 from mentornet.learning import quality, training_rows
-
-if TYPE_CHECKING:
-    pass
 
 FLAGS = flags.FLAGS
 

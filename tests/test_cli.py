@@ -199,7 +199,7 @@ GOOD = [f"--trained_mentornet_dir={MENTORNET}", "--data_dir=d", "--train_log_dir
         (SCRIPTS[5], ["--train_dir=t", "--data_path=none"], "none/tr.npz cannot be read"),
     ],
 )
-def test_bad_command_lines_end_in_one_line(script, flags, part, tmp_path):
+def test_bad_command_lines_end_in_one_line(script, flags, part):
     status, output = run(script, *flags)
     assert status == 2, output
     errors = [line for line in output.splitlines() if line.startswith("error: ")]

@@ -371,9 +371,9 @@ def test_damaged_records_name_file_and_record(release):
         writer.write(b"\xff\xff\xff no example")
     with pytest.raises(InputError, match="record 0: not a tf.train.Example"):
         read(path)
-    for label, part in ((10, "label is 10|is 10; it must lie in 0..9"), (-7, "is -7")):
+    for label, part in ((10, "is 10; it must lie in 0..9"), (-7, "is -7")):
         write_release_records(path, images[:2], [3, label], tf.io.encode_png)
-        with pytest.raises(InputError, match=f"record 1: .*({part})"):
+        with pytest.raises(InputError, match=f"record 1: .*{part}"):
             read(path)
     write_release_records(path, images[:2], [3, 4], lambda x: tf.constant(b"no image"))
     with pytest.raises(InputError, match="record 0: the image cannot be decoded"):
@@ -399,7 +399,7 @@ def test_unknown_data_set_lists_the_known():
 
 def test_broken_manifest(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps([1]))
-    with pytest.raises(InputError, match="manifest"):
+    with pytest.raises(InputError, match="must hold a JSON object"):
         dataset_info("digits", tmp_path)
 
 

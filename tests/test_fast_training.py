@@ -175,7 +175,7 @@ def test_what_is_for_airbench_serves_every_student(digits, tmp_path):
     assert rates == pytest.approx([0.05, 0.075, 0.1, 0.05])
 
 
-def test_the_processor_is_asked(tmp_path, monkeypatch, capsys):
+def test_the_processor_is_asked(tmp_path):
     info = tmp_path / "cpuinfo"
     for text, expected in (
         ("flags\t\t: sse avx512_bf16 amx_bf16", ("avx512_bf16", "amx_bf16")),

@@ -144,7 +144,7 @@ def test_a_million_columns_take_no_memory(tmp_path):
         sources.load("own", str(tmp_path / "a.npz"))
 
 
-def test_parquet_of_columns_and_of_lists(tmp_path, parquet):
+def test_parquet_of_columns_and_of_lists(parquet):
     features, labels = rows()
     text = ["no", HOSTILE]
     columns = {f"f{i}": features[:, i] for i in range(5)}

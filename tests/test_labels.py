@@ -56,7 +56,7 @@ def test_confusion(scores):
     assert matrix[3, 5] == pytest.approx(expected)
 
 
-def test_what_is_refused(tmp_path, digits, train_flags):
+def test_what_is_refused(tmp_path, train_flags):
     with pytest.raises(InputError, match="`RUN_DIR` must hold a training run"):
         label_errors.score_labels([str(tmp_path)])
     runs = {}

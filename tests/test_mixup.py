@@ -260,8 +260,8 @@ def test_looking_at_a_batch_leaves_no_trace():
     assert not np.array_equal(before[0], student.non_trainable_variables[0])
 
 
-def test_moving_average_of_the_parameters(tmp_path):
-    """Against a worked average: decay min(0.9, (1 + n) / (10 + n)) after the n-th update."""
+def test_moving_average_of_the_parameters():
+    """Against a worked average: decay min(0.25, (1 + n) / (10 + n)) after the n-th update."""
     student = linear_student()
     context = Context()
     trainer = Trainer(

@@ -308,7 +308,7 @@ def test_memorised_labels_are_ranked_and_corrected(digits, tmp_path):
     scores = label_errors.score_labels([write_run(tmp_path / "now", digits, columns)])
     assert label_errors.detection_quality(scores)[0]["auc"] == 1
     assert scores.noise_rate == pytest.approx(wrong.mean(), abs=0.03)
-    assert set(scores.suspects) <= set(np.flatnonzero(wrong)) or wrong[scores.suspects].mean() > 0.9
+    assert wrong[scores.suspects].mean() > 0.9
     suggested = scores.suggested[scores.suspects]
     assert np.mean(suggested == examples.clean_labels[scores.suspects]) > 0.9
     others = np.setdiff1d(np.arange(200), scores.suspects)

@@ -21,6 +21,8 @@ def test_streams_keep_their_numbers():
         "MIXUP_PARTNER": 6,
         "MIXUP_SHARE": 7,
         "SECOND_EXAMPLE_DROPOUT": 8,
+        "FIRST_FLIP": 9,
+        "CUTOUT": 10,
     }
     assert earlier.items() <= numbers.items()
 

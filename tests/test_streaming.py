@@ -68,6 +68,5 @@ def test_memory_stays_flat(tmp_path, train_flags):
         status, memory, output = warm_server().run(ROOT / SCRIPT, *flags, **paths)
         assert status == 0, output
         peaks[num_files] = memory / 1e6
-    print(peaks)
     assert peaks[10] - peaks[1] <= 100, peaks
     assert min(peaks.values()) > 300, peaks

@@ -140,7 +140,7 @@ def test_unknown_student_lists_the_known():
         build_student("alexnet", 10)
 
 
-def test_he_resnets(inception):
+def test_he_resnets():
     """Sizes of He et al. (2015), table 6: 0.27 and 0.46 million with the norms' parameters."""
     sizes = {name: num_parameters(build_student(name, 10)) for name in ("resnet20", "resnet32")}
     assert sizes == {"resnet20": 269_722, "resnet32": 464_154}

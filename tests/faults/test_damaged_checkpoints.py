@@ -60,7 +60,7 @@ def test_training_goes_on_from_a_good_one(whole, digits, tmp_path, seed, capsys)
 
 
 @pytest.mark.parametrize("seed", range(times(quick=3, full=60)))
-def test_evaluation_takes_what_is_good(whole, digits, tmp_path, seed, capsys):
+def test_evaluation_takes_what_is_good(whole, digits, tmp_path, seed):
     choice = random.Random(seed)
     damaged = tmp_path / "train"
     shutil.copytree(whole, damaged)

@@ -34,6 +34,8 @@ GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
 MENTORNET = str(GOLDEN / "mentornet_random")
 MENTORED = {"trained_mentornet_dir": MENTORNET, "example_dropout_rates": "0.5,50,0,50"}
 SCRIPT = "code/cifar_train_mentornet.py"
+# Environment of programs that import this module, for its students.
+HELPERS = {"PYTHONPATH": str(ROOT / "tests")}
 
 
 def times(quick: int, full: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import ROOT, SCRIPT, assert_same_state, latest_state, start, warm_server
+from helpers import HELPERS, SCRIPT, assert_same_state, latest_state, start, warm_server
 
 from mentornet import InputError
 from mentornet.config.training import TrainConfig
@@ -28,7 +28,6 @@ MENTORED = {
     "record_sample_weights": True,
 }
 MIXED = {"mixup_alpha": 2, "second_reweight": True, "ema_decay": 0.9}
-HELPERS = {"PYTHONPATH": str(ROOT / "tests")}
 pytestmark = pytest.mark.slow
 
 

@@ -70,7 +70,7 @@ def read_table(path: str) -> list[dict[str, str]]:
     """The rows of a csv file, as text.
 
     Raises:
-      InputError: it cannot be read, or lacks a required column.
+      InputError: it cannot be read, or lacks what every run needs.
     """
     try:
         with open(path, newline="") as file:
@@ -80,6 +80,13 @@ def read_table(path: str) -> list[dict[str, str]]:
     needed = {"dataset_name", "studentnet", "method", "train_log_dir", "max_number_of_steps"}
     missing = sorted(needed - rows[0].keys()) if rows else sorted(needed)
     check(not missing, f"`table` {path} must have rows and these columns.", missing=missing)
+    for number, row in enumerate(rows, start=1):
+        where, steps = f"`table` {path}, row {number}:", row["max_number_of_steps"] or ""
+        check(None not in row, f"{where} must not have more cells than the header.", row=row)
+        rule = f"{where} `max_number_of_steps` must be a positive whole number."
+        check(steps.isdecimal() and int(steps) > 0, rule, max_number_of_steps=steps)
+        named = bool(row.get("data") or row.get("noise_fraction"))
+        check(named, f"{where} must have `data` or `noise_fraction`.", row=row)
     return rows
 
 
@@ -101,9 +108,8 @@ def _scaled(row: dict[str, str], scale: float) -> dict[str, str]:
 
 
 def _flag(name: str, value: str) -> str:
-    if value in ("True", "False"):
-        return f"--{name}" if value == "True" else f"--no{name}"
-    return f"--{name}={value}"
+    words = {"True": f"--{name}", "False": f"--no{name}"}
+    return words.get(value, f"--{name}={value}")
 
 
 def make_run(

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from helpers import ROOT, look_at, run, warm_server
 
+from mentornet.core.errors import InputError
 from mentornet.core.files import holder, read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
 
@@ -29,6 +30,12 @@ def parse(command):
     _, script, *flags = shlex.split(command)
     pairs = (flag.removeprefix("--").partition("=") for flag in flags)
     return script, {name: value if equals else True for name, equals, value in pairs}
+
+
+@pytest.fixture
+def launch(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "commands")
+    return importlib.import_module("launch")
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +130,25 @@ def test_bad_input(flags, message):
     assert "Traceback" not in output
 
 
-def test_an_evaluation_does_not_wait_for_ever(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ("100,,", "must have `data` or `noise_fraction`. Received: row={"),
+        ("0,0.4,", "`max_number_of_steps` must be a positive whole number. Received"),
+        ("1e4,0.4,", "`max_number_of_steps` must be a positive whole number. Received"),
+        ("100,0.4,,,", "must not have more cells than the header. Received: row={"),
+    ],
+)
+def test_bad_rows(tmp_path, launch, cells, message):
+    table, run = tmp_path / "runs.csv", "digits,mlp,baseline,runs/a/train"
+    header = "dataset_name,studentnet,method,train_log_dir,max_number_of_steps,noise_fraction,data"
+    table.write_text(f"{header}\n{run},100,0.4,\n{run},{cells}\n")
+    with pytest.raises(InputError, match=re.escape(f"`table` {table}, row 2: {message}")):
+        launch.read_table(str(table))
+
+
+def test_an_evaluation_does_not_wait_for_ever(tmp_path, launch):
     """A training job stopped from outside ends with status 0, but before its last step."""
-    monkeypatch.syspath_prepend(ROOT / "commands")
-    launch = importlib.import_module("launch")
     wait = ("-c", "import time; time.sleep(600)")
     pair = launch.Pair(launch.Run("run", tmp_path / "run", 10, ("-c", "pass"), wait), "0")
     pair.train.wait()
@@ -137,10 +159,8 @@ def test_an_evaluation_does_not_wait_for_ever(tmp_path, monkeypatch):
     assert pair.train.returncode == 0 and pair.evaluation.returncode == -signal.SIGTERM
 
 
-def test_a_run_that_another_process_trains_holds_up_no_other(tmp_path, monkeypatch, capsys):
+def test_a_run_that_another_process_trains_holds_up_no_other(tmp_path, launch, monkeypatch, capsys):
     """It waits until the run beside it has ended, which is noticed meanwhile."""
-    monkeypatch.syspath_prepend(ROOT / "commands")
-    launch = importlib.import_module("launch")
     ends = ("-c", "pass")
     runs = [launch.Run(name, tmp_path / name, 10, ends, ends) for name in ("own", "held")]
     launcher, asked = launch.Launcher(runs, ["0", "1"]), []

@@ -1,8 +1,11 @@
 """One command from trusted samples to a student trained under its own MentorNet."""
 
+import dataclasses
 import json
+import re
 import signal
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
 from mentornet.core.files import read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
-from mentornet.learning import teaching, training_rows
+from mentornet.learning import from_dump, teaching, training_rows
 from mentornet.training import loop
 
 SCRIPT = "mentornet_learning/learn_curriculum.py"
@@ -102,6 +105,32 @@ def test_from_the_history_at_several_epochs(tmp_path, monkeypatch, capsys):
     assert "Nothing to do: 50 steps" in capsys.readouterr().out
 
 
+def test_stages_of_other_settings_are_not_used_again(tmp_path, monkeypatch):
+    """Whatever dump and MentorNet depend on; how often is logged may change."""
+    monkeypatch.setattr(loop, "train", lambda config, relearn=None: 0)  # A signal stops it.
+    config, weighting = TrainConfig("data", str(tmp_path)), WeightingConfig(0.7, 18)
+
+    def stop(error, match, config=config, weighting=weighting, sources=None):
+        with pytest.raises(error, match=match):
+            learn.run(config, weighting, "-", sources or learn.Sources())
+
+    stop(learn.StoppedError, None)
+    stop(learn.StoppedError, None, dataclasses.replace(config, log_every_steps=7))
+    lower, later = WeightingConfig(0.6, 18), WeightingConfig(0.7, 20)
+    refused: list[tuple[str, dict[str, Any]]] = [
+        ("loss_p_percentile was 0.7, is 0.6", {"weighting": lower}),
+        ("burn_in_epoch was 18, is 20", {"weighting": later}),
+        ("dump_num_samples was None, is 50", {"sources": learn.Sources(50)}),
+        ("dump_epochs was", {"sources": learn.Sources(None, (), (30,))}),
+        ("seed was 0, is 1", {"config": dataclasses.replace(config, seed=1)}),
+        ("studentnet was", {"config": dataclasses.replace(config, studentnet="mlp")}),
+    ]
+    for different, values in refused:
+        stop(InputError, re.escape(f"holds stages of other settings ({different}"), **values)
+    stop(learn.StoppedError, None, dataclasses.replace(config, overwrite=True), lower)
+    stop(learn.StoppedError, None, config, lower)
+
+
 def test_sources_are_checked():
     for values, part in (
         ({"mentornet_features": ("loss",)}, "`mentornet_features` must be among loss_variance"),
@@ -122,7 +151,7 @@ def test_overwriting_starts_anew(tmp_path, monkeypatch, overwrite):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("old")
     monkeypatch.setattr(loop, "train", lambda config, relearn=None: 0)  # A signal stops it.
-    monkeypatch.setattr(learn, "learn", lambda *args: {})
+    monkeypatch.setattr(from_dump, "learn", lambda *args: {})
     config = TrainConfig("-", str(tmp_path), overwrite=overwrite)
     with pytest.raises(learn.StoppedError):
         learn.run(config, WeightingConfig(burn_in_epoch=18), "-", learn.Sources())

@@ -6,7 +6,7 @@ from curricula_errors import DEFAULTS, SHIPPED, errors, learn
 from helpers import run
 
 from mentornet import InputError, load_mentornet
-from mentornet.learning import curricula, training_rows
+from mentornet.learning import curricula, teaching, training_rows
 from mentornet.weighting.mentor_checkpoints import shipped_mentornets
 
 
@@ -125,3 +125,9 @@ def test_train_rejects_bad_data(tmp_path):
     np.savez(tmp_path / "pickle.npz", features=np.array([{}], object), targets=np.ones(1))
     with pytest.raises(InputError, match="cannot be read"):
         training_rows.read_rows(tmp_path / "pickle.npz")
+
+
+def test_a_dump_of_too_few_rows():
+    rows = np.zeros((4, 4), np.float32), np.zeros((4, 1), np.float32)
+    with pytest.raises(InputError, match="at least 5 rows to learn from. Received: rows=4"):
+        teaching.learn_noisy(rows, rows, seed=0, **teaching.DEFAULTS)

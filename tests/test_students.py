@@ -2,10 +2,11 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import GOLDEN
+from helpers import GOLDEN, normalized_network
 
 from mentornet import InputError, build_student, restore_tf1_student
 from mentornet.config.training import TrainConfig
@@ -215,3 +216,12 @@ def test_a_network_of_ones_own(tmp_path, monkeypatch):
     ):
         with pytest.raises(InputError, match=part):
             build_student(name, 7)
+
+
+def test_settings_reach_normalization_inside_a_model():
+    inner = normalized_network(4)
+    student = keras.Sequential([keras.Input((8, 8, 3)), keras.Sequential([inner])])
+    registry.set_batch_norm_decay(student, 0.5)
+    registry.synchronize_batch_norm(student)
+    found = [layer for layer in inner.layers if hasattr(layer, "synchronized")]
+    assert [(layer.decay, layer.synchronized) for layer in found] == [(0.5, True)] * 2

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mentornet.config.options import differences
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.datasets import noise, sources
@@ -44,11 +45,6 @@ class _Samples:
     lists: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
 
-def _differences(manifest: dict[str, Any], config: dict[str, Any]) -> list[str]:
-    old = manifest.get("config", {})
-    return [f"{k}: {old.get(k)!r} there, {v!r} asked" for k, v in config.items() if old.get(k) != v]
-
-
 def _train_folder(config: PrepareConfig, asked: dict[str, Any]) -> pathlib.Path:
     """`config.train_folder`, or the folder named by the fraction alone if it holds the same data.
 
@@ -56,7 +52,7 @@ def _train_folder(config: PrepareConfig, asked: dict[str, Any]) -> pathlib.Path:
     """
     earlier = config.train_folder.with_name(f"{config.noise_fraction:g}")
     manifest = read_manifest(earlier)
-    if manifest is not None and not _differences(manifest, asked):
+    if manifest is not None and not differences(manifest.get("config", {}), asked):
         return earlier
     return config.train_folder
 
@@ -69,7 +65,7 @@ def _existing(folder: pathlib.Path, config: dict[str, Any]) -> dict[str, Any] | 
     """
     existing = read_manifest(folder)
     if existing is not None:
-        different = _differences(existing, config)
+        different = differences(existing.get("config", {}), config)
         if different:
             advice = "remove the folder or choose another `output_dir`"
             raise InputError(f"{folder} holds other data ({'; '.join(different)}); {advice}.")

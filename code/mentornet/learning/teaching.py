@@ -189,8 +189,13 @@ def learn_noisy(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> 
     early stopping (by the loss on a fifth of the training rows, set aside) prevent that; the
     weights of `start` are a candidate as well.
 
-    Args, returns and raises: see `learn`.
+    Args and returns: see `learn`.
+
+    Raises:
+      InputError: there are fewer than 5 training rows, or the loss is not finite.
     """
+    least, count = training_rows.MIN_NOISY_ROWS, len(train[0])
+    check(count >= least, f"There must be at least {least} rows to learn from.", rows=count)
     part = len(train[0]) // 5
     held_back = train[0][:part], train[1][:part]
     rows = train[0][part:], train[1][part:]

@@ -16,6 +16,7 @@ from mentornet.weighting.features import RELEASE, check_further, check_names
 DATA_DRIVEN = "data_driven"
 PERCENTILES = (40, 50, 60, 75, 80, 90)
 
+MIN_NOISY_ROWS = 5  # To learn from rows that must not be memorised: a fifth is held back.
 _TRAIN_SHARE = 0.8
 COLUMNS = ("sample_id", "epoch", "noisy_label", "clean_label", "loss")
 

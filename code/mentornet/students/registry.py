@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import keras
 
@@ -74,13 +75,21 @@ def build_student(
         keras.config.set_dtype_policy(before)
 
 
+def _layers(model: keras.Model) -> Iterator[keras.Layer]:
+    """The layers of a model and of the models inside it."""
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+
+
 def synchronize_batch_norm(student: keras.Model) -> None:
     """Makes replicas normalise with the statistics of the global batch.
 
     Raises:
       InputError: the student has no batch normalisation.
     """
-    layers = [layer for layer in student.layers if hasattr(layer, "synchronized")]
+    layers = [layer for layer in _layers(student) if hasattr(layer, "synchronized")]
     rule = "`sync_batch_norm` needs a student with batch normalisation."
     check(bool(layers), rule, studentnet=student.name)
     for layer in layers:
@@ -95,7 +104,7 @@ def set_batch_norm_decay(student: keras.Model, decay: float) -> None:
     """
     layers = [
         layer
-        for layer in student.layers
+        for layer in _layers(student)
         if isinstance(layer, batch_normalization.BatchNormalization)
     ]
     rule = "`batch_norm_decay` needs a student with batch normalisation of this package."

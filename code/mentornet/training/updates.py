@@ -12,6 +12,7 @@ from mentornet.core.errors import check
 from mentornet.datasets.records import Examples
 from mentornet.evaluation import dump
 from mentornet.evaluation.predictor import Predictor
+from mentornet.learning.training_rows import MIN_NOISY_ROWS
 from mentornet.runs import layout
 from mentornet.students import registry
 from mentornet.training.step import Trainer
@@ -38,14 +39,16 @@ class MentorUpdates:
       relearn: trains a MentorNet further on a dump of the trusted samples.
 
     Raises:
-      InputError: there are no trusted samples.
+      InputError: there are fewer than 5 trusted samples.
     """
 
     def __init__(
         self, config: TrainConfig, trainer: Trainer, examples: Examples, relearn: Relearn
     ) -> None:
-        rule = "`mentornet_update_epochs` needs trusted samples (cifar_prepare_data --num_trusted)."
-        check(bool(examples.trusted.any()), rule, trusted=int(examples.trusted.sum()))
+        rule = f"`mentornet_update_epochs` needs trusted samples, at least {MIN_NOISY_ROWS} "
+        rule += "(cifar_prepare_data --num_trusted)."
+        trusted = int(examples.trusted.sum())
+        check(trusted >= MIN_NOISY_ROWS, rule, trusted=trusted)
         assert isinstance(trainer.weighting, CurriculumWeighting)  # TrainConfig checks it.
         self._config, self._weighting, self._history = config, trainer.weighting, trainer.history
         self._positions = dump.choose(examples, None, config.seed)

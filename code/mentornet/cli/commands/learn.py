@@ -16,21 +16,27 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
 from mentornet.cli import config_flags, script, training_flags
 from mentornet.config.evaluation import EvalConfig
-from mentornet.config.options import at_least, check_fields, increasing, option
+from mentornet.config.options import (
+    at_least,
+    check_fields,
+    differences,
+    increasing,
+    may_change,
+    option,
+)
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
 from mentornet.core import files
 from mentornet.core.errors import check
-from mentornet.learning import training_rows
+from mentornet.learning import from_dump
 from mentornet.runs import layout
-from mentornet.weighting.features import FURTHER, RELEASE, check_further
+from mentornet.weighting.features import FURTHER, check_further
 
 FLAGS = flags.FLAGS
 
@@ -43,7 +49,7 @@ _DEFAULTS = {
 
 # Below train_log_dir.
 _BURN_IN, _TRAIN, _EVALUATION, _MENTORNET = "burn_in", "train", "eval", "mentornet"
-_DUMP, _QUALITY, _SUMMARY = "dump.csv", "quality.json", "summary.json"
+_DUMP, _SUMMARY, _SETTINGS = "dump.csv", "summary.json", "settings.json"
 _DUMP_OF_EPOCH = "dump_{}.csv"
 
 
@@ -119,35 +125,27 @@ def write_dump(
     files.write_text(root / _DUMP, "".join(part.read_text() for part in parts))
 
 
-def _name(features: Sequence[str]) -> str:
-    """The MentorNet's, by which reports tell runs apart."""
-    return "mentornet_dd_history" if features else "mentornet_dd"
+def _check_same(
+    root: pathlib.Path, config: TrainConfig, weighting: WeightingConfig, sources: Sources
+) -> None:
+    """Records what dump and MentorNet depend on; their earlier stages are used again.
 
-
-def learn(
-    csv: str, percentile: float, seed: int, folder: pathlib.Path, epoch: int | None = None
-) -> dict[str, Any]:
-    """Learns a MentorNet from a dump; returns AUC and log loss on held-out rows by method.
-
-    `epoch` is the only one that the MentorNet will see, if there is but one.
+    Raises:
+      InputError: the folder holds the stages of other settings.
     """
-    from mentornet.learning import quality, teaching
-    from mentornet.weighting import mentor_checkpoints
-
-    path = folder / _QUALITY
-    if path.exists():
-        return json.loads(path.read_text())
-    dump = training_rows.shuffled(training_rows.read_dump(csv), seed)
-    names = (*RELEASE, *training_rows.dump_features(csv))
-    found = training_rows.data_driven(dump, percentile, epoch)
-    training_rows.write(*found, str(folder), training_rows.DATA_DRIVEN, names)
-    rows = training_rows.read_rows(folder / "tr.npz"), training_rows.read_rows(folder / "ts.npz")
-    mentor = teaching.learn_noisy(*rows, seed=seed, features=names, **teaching.DEFAULTS)
-    judged = quality.report(mentor, *rows)
-    mentor_checkpoints.save_mentornet(mentor, str(folder / _name(mentor.further_features)))
-    results = {name: dataclasses.asdict(result) for name, result in judged.items()}
-    files.write_text(path, json.dumps(results, indent=1) + "\n")
-    return results
+    fixed = dataclasses.asdict(config) | dataclasses.asdict(sources)
+    asked = {name: value for name, value in fixed.items() if name not in may_change(TrainConfig)}
+    for name in ("loss_p_percentile", "burn_in_epoch", "fixed_epoch_after_burn_in"):
+        asked[name] = getattr(weighting, name)
+    asked = json.loads(json.dumps(asked))
+    path = root / _SETTINGS
+    # Earlier versions did not record them.
+    different = differences(json.loads(path.read_text()), asked) if path.exists() else []
+    rule = f"`train_log_dir` holds stages of other settings ({'; '.join(different)}); "
+    rule += "choose another folder, or --overwrite to start over."
+    check(not different, rule, train_log_dir=str(root))
+    root.mkdir(parents=True, exist_ok=True)
+    files.write_text(path, json.dumps(asked, indent=1) + "\n")
 
 
 def start_anew(root: pathlib.Path) -> None:
@@ -163,7 +161,8 @@ def start_anew(root: pathlib.Path) -> None:
         for folder in folders:
             layout.remove(folder)
         parts = root.glob(_DUMP_OF_EPOCH.format("[0-9]*"))
-        for path in (root / _DUMP, *parts, root / _MENTORNET / _QUALITY, root / _SUMMARY):
+        made = (_DUMP, f"{_MENTORNET}/{from_dump.QUALITY_FILE}", _SUMMARY, _SETTINGS)
+        for path in (*parts, *(root / name for name in made)):
             path.unlink(missing_ok=True)
 
 
@@ -198,17 +197,18 @@ def run(
     csv = root / _DUMP
     if config.overwrite:
         start_anew(root)
+    _check_same(root, config, weighting, sources)
     assert not isinstance(weighting.loss_p_percentile, str)
     assert not isinstance(weighting.burn_in_epoch, str)  # As `main` checks.
     write_dump(config, sources, sources.dump_epochs or (weighting.burn_in_epoch,), root)
     percentile = 100 * weighting.loss_p_percentile
     epoch = min(weighting.burn_in_epoch, 99) if weighting.fixed_epoch_after_burn_in else None
-    quality = learn(str(csv), percentile, config.seed, root / _MENTORNET, epoch)
+    quality = from_dump.learn(str(csv), percentile, config.seed, root / _MENTORNET, epoch)
     mentored = dataclasses.replace(
         config,
         mentornet_update_epochs=update_epochs,
         train_log_dir=str(root / _TRAIN),
-        trained_mentornet_dir=str(root / _MENTORNET / _name(sources.mentornet_features)),
+        trained_mentornet_dir=str(root / _MENTORNET / from_dump.name(sources.mentornet_features)),
         weighting=weighting,
     )
     if loop.train(mentored, teaching.relearn) < config.max_number_of_steps:

@@ -124,6 +124,6 @@ def step_over_arithmetic(quick: bool, samples: dict[str, Any]) -> dict[str, floa
     ):
         step = trainer_step(name, size, True, precision=precision)
         ratios |= over_arithmetic(name, step, size, precision, quick, samples)
-    fast, size = ("airbench93", 16) if quick else ("airbench94", 512)
+    fast, size = ("airbench93", 4) if quick else ("airbench94", 512)
     step = piped_step(fast, size, "bfloat16")
     return ratios | over_arithmetic(fast, step, size, "bfloat16", quick, samples)

@@ -34,12 +34,10 @@ GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
 MENTORNET = str(GOLDEN / "mentornet_random")
 MENTORED = {"trained_mentornet_dir": MENTORNET, "example_dropout_rates": "0.5,50,0,50"}
 SCRIPT = "code/cifar_train_mentornet.py"
-# Environment of programs that import this module, for its students.
-HELPERS = {"PYTHONPATH": str(ROOT / "tests")}
 
 
 def times(quick: int, full: int) -> int:
-    """Number of tries of a test in tests/faults: `full` with MENTORNET_FAULTS=full."""
+    """Number of tries of a test: `full` with MENTORNET_FAULTS=full."""
     return full if os.environ.get("MENTORNET_FAULTS") == "full" else quick
 
 
@@ -254,9 +252,9 @@ def normalized_network(num_classes: int) -> keras.Model:
 
     from mentornet.students.batch_normalization import BatchNormalization
 
-    x = inputs = keras.Input((8, 8, 3))
+    x = inputs = keras.Input((None, None, 3))
     for _ in range(2):
-        x = keras.layers.Conv2D(8, 3, padding="same", use_bias=False)(x)
+        x = keras.layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(x)
         x = keras.layers.ReLU()(BatchNormalization()(x))
     x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, keras.layers.Dense(num_classes)(x))

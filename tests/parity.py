@@ -10,6 +10,7 @@ beyond its tolerance.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import re
 import sys
@@ -81,19 +82,22 @@ def sample_weighting(golden: Golden, mentornet: str, compare: Comparison) -> Non
         compare(f"moving_average_{i}", averages, golden[f"moving_average_{i}"], 1e-5, False)
 
 
+@functools.cache  # Two trainers start from them.
 def _initial_value(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """The weights that the golden students start from (see tests/golden/README.md)."""
     r = np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF).randn(*shape)
     kind = name.rsplit("/", 1)[1]
     if kind == "gamma":
-        return 1 + 0.1 * r
-    if kind == "moving_variance":
-        return 1 + 0.5 * np.tanh(r)
-    if kind in ("beta", "moving_mean", "biases"):
-        return 0.1 * r
-    if kind == "DW" and len(shape) == 4:
-        return r * np.sqrt(2 / (shape[0] * shape[1] * shape[3]))
-    return 0.03 * r
+        value = 1 + 0.1 * r
+    elif kind == "moving_variance":
+        value = 1 + 0.5 * np.tanh(r)
+    elif kind in ("beta", "moving_mean", "biases"):
+        value = 0.1 * r
+    elif kind == "DW" and len(shape) == 4:
+        value = r * np.sqrt(2 / (shape[0] * shape[1] * shape[3]))
+    else:
+        value = 0.03 * r
+    return value.astype(np.float32)
 
 
 def _trainer(name: str, kind: str, mentornet: str, golden: Golden, num_classes: int) -> Trainer:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers import HELPERS, ROOT, warm_server
+from helpers import ROOT, warm_server
 
 STUDENT = "helpers:small_network"
 RATIOS = {
@@ -34,7 +34,7 @@ def run(name, folder):
     """Memory and start-up, which it measures, are those of programs that are warm."""
     server = warm_server()
     script, flags = ROOT / f"benchmarks/{name}.py", ["--quick", f"--output_dir={folder}"]
-    environment = {"WARM_PYTHON": server.python(), **HELPERS}
+    environment = {"WARM_PYTHON": server.python()}
     environment |= {"BENCHMARK_BATCH": "16", "BENCHMARK_STUDENT": STUDENT}
     status, _, output = server.run(script, *flags, seconds=900, **environment)
     assert status == 0, output

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from curricula_errors import DEFAULTS, SHIPPED, errors, learn
-from helpers import run
+from helpers import run, times
 
 from mentornet import InputError, load_mentornet
 from mentornet.learning import curricula, teaching, training_rows
@@ -26,8 +26,10 @@ def test_shipped(vstar_fn):
 @pytest.mark.slow
 @pytest.mark.no_cover
 @pytest.mark.parametrize("vstar_fn", SHIPPED)
-def test_five_seeds_of_five(vstar_fn):
-    for seed in range(5):
+def test_whatever_the_seed(vstar_fn):
+    """Two seeds each, not the same ones for all curricula; five with MENTORNET_FAULTS=full."""
+    first, count = sorted(SHIPPED).index(vstar_fn), times(2, 5)
+    for seed in range(count * first, count * (first + 1)):
         check(vstar_fn, learn(vstar_fn, seed, DEFAULTS))
 
 

@@ -282,7 +282,8 @@ def test_moving_average_of_the_parameters():
     )
 
 
-MIX = {"mixup_alpha": 2, "ema_decay": 0.9, "studentnet": "resnet8", "max_number_of_steps": 6}
+MIX = {"mixup_alpha": 2, "ema_decay": 0.9, "max_number_of_steps": 6}
+MIX["studentnet"] = "helpers:normalized_network"
 SCRIPT = "code/cifar_train_mentormix.py"
 
 

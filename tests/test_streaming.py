@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers import HELPERS, ROOT, SCRIPT, assert_same_state, config, warm_server
+from helpers import ROOT, SCRIPT, assert_same_state, config, warm_server
 
 from mentornet import InputError
 from mentornet.datasets import records
@@ -64,7 +64,7 @@ def test_memory_stays_flat(tmp_path, train_flags):
             batch_size=128,
             max_number_of_steps=10,
         )
-        status, memory, output = warm_server().run(ROOT / SCRIPT, *flags, **HELPERS)
+        status, memory, output = warm_server().run(ROOT / SCRIPT, *flags)
         assert status == 0, output
         peaks[num_files] = memory / 1e6
     assert peaks[10] - peaks[1] <= 100, peaks

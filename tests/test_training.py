@@ -66,9 +66,10 @@ def test_what_a_run_writes(undisturbed):
     config = json.loads((undisturbed / "config.json").read_text())
     assert config["batch_size"] == 16
     assert config["num_examples"] == 200
-    # The resolved values, not the defaults of the student (as released) and data set.
-    assert (config["momentum"], config["weight_decay"], config["augment"]) == (0, 0, False)
-    assert config["learning_rate_schedule"] == {"boundaries": [], "values": [0.1]}
+    # The resolved values, not the defaults of the student (your own) and data set.
+    assert (config["momentum"], config["weight_decay"], config["augment"]) == (0.9, 1e-4, False)
+    schedule = config["learning_rate_schedule"]
+    assert schedule == {"boundaries": [20, 30], "values": pytest.approx([0.1, 0.01, 0.001])}
     assert len(config["data_sha256"]) == len(config["mentornet_sha256"]) == 64
     events = [
         value.tag
@@ -269,7 +270,7 @@ def both(digits, tmp_path, name, max_number_of_steps=10, dropout="0.5,50,0,50", 
     """Final parameters and rows of a mentored run, unchanged and with other values."""
     states, rows = [], []
     mentored = {
-        "studentnet": "resnet8",
+        "studentnet": "helpers:normalized_network",
         "max_number_of_steps": max_number_of_steps,
         "learning_rate": 0.01,
         "log_every_steps": 2,

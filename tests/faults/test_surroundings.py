@@ -44,7 +44,7 @@ def limited(script, size, *flags):
 
 
 def test_a_full_disk_while_training(train_flags, tmp_path):
-    flags = train_flags(train_log_dir=tmp_path, max_number_of_steps=3)
+    flags = train_flags(studentnet="inception", train_log_dir=tmp_path, max_number_of_steps=3)
     output = limited(BASELINE, 2_000_000, *flags)
     assert "error: Saving the checkpoint of step 3 failed" in output
     assert tf.train.latest_checkpoint(str(tmp_path)) is None

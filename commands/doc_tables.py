@@ -38,11 +38,11 @@ TABLES = {
 
 # Name of the table -> student whose runs in results/ it shows.
 RESULTS = {"fast_runs": "airbench93"}
-_METHODS = ("baseline", "mixup", "mentornet_pd", "mentormix")
+_METHODS = ("baseline", "mixup", "mentornet_pd", "mentornet_dd", "mentormix")
 
 
 def _accuracies(student: str) -> str:
-    """A row per setting, a cell per method: last accuracy, number of seeds.
+    """A row per setting, a cell per method that was run: last accuracy, number of seeds.
 
     Percentiles and precision are left out; docs/results.md has them.
     """
@@ -59,10 +59,11 @@ def _accuracies(student: str) -> str:
         last = [result.accuracies[-1] for result in found]
         return f"{np.mean(last):.3f}" + (f" ({len(last)} seeds)" if len(last) > 1 else "")
 
-    head = ("data", "labels", "epochs", *_METHODS)
+    methods = [name for name in _METHODS if any(name in line for line in cells.values())]
+    head = ("data", "labels", "epochs", *methods)
     lines = ["", " | ".join(head), " | ".join(["---"] * len(head))]
     for setting, found in sorted(cells.items(), key=lambda item: (item[0][:2], int(item[0][2]))):
-        row = [cell(found[method]) if method in found else "" for method in _METHODS]
+        row = [cell(found[method]) if method in found else "" for method in methods]
         lines.append(" | ".join([*setting, *row]))
     return "\n".join(f"| {line} |" if line else "" for line in lines)
 

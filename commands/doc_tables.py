@@ -46,7 +46,8 @@ def _accuracies(student: str) -> str:
 
     Percentiles and precision are left out; docs/results.md has them.
     """
-    results = [r for r in read_results(ROOT / "results") if r.setting[2] == student]
+    results = read_results(ROOT / "results")
+    results = [r for r in results if r.is_done and r.setting[2] == student]
     cells: dict[tuple[str, str, str], dict[str, list[Result]]] = {}
     for result in results:
         dataset, noise, _, images, steps = result.setting
@@ -57,7 +58,8 @@ def _accuracies(student: str) -> str:
 
     def cell(found: list[Result]) -> str:
         last = [result.accuracies[-1] for result in found]
-        return f"{np.mean(last):.3f}" + (f" ({len(last)} seeds)" if len(last) > 1 else "")
+        seeds = len({result.config["seed"] for result in found})
+        return f"{np.mean(last):.3f}" + (f" ({seeds} seeds)" if seeds > 1 else "")
 
     methods = [name for name in _METHODS if any(name in line for line in cells.values())]
     head = ("data", "labels", "epochs", *methods)

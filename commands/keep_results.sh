@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Copies the files of finished runs that the report needs into results/, and makes the report there.
+# Copies the files of runs that the report needs into results/, and makes the report there.
 #   bash commands/keep_results.sh [RUNS_DIR]
 set -euo pipefail
 cd "$(dirname "$0")/.."

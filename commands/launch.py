@@ -36,15 +36,8 @@ from mentornet.runs import layout
 
 FLAGS = flags.FLAGS
 
-_FACTS = (
-    "method",
-    "noise_fraction",
-    "data",
-    "script",
-    "flags",
-    "loss_p_percentile_as_written",
-    "train_log_dir",
-)
+_FACTS = {"method", "noise_fraction", "data", "script", "flags", "train_log_dir"}
+_FACTS |= {"loss_p_percentile_as_written"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +76,11 @@ def read_table(path: str) -> list[dict[str, str]]:
     for number, row in enumerate(rows, start=1):
         where, steps = f"`table` {path}, row {number}:", row["max_number_of_steps"] or ""
         check(None not in row, f"{where} must not have more cells than the header.", row=row)
+        missing = sorted(name for name in needed if not row[name])
+        check(not missing, f"{where} must have these cells.", missing=missing)
+        train_log_dir = row["train_log_dir"]
+        rule = f"{where} `train_log_dir` must look like runs/NAME/train."
+        check(len(pathlib.Path(train_log_dir).parts) > 2, rule, train_log_dir=train_log_dir)
         rule = f"{where} `max_number_of_steps` must be a positive whole number."
         check(steps.isdecimal() and int(steps) > 0, rule, max_number_of_steps=steps)
         named = bool(row.get("data") or row.get("noise_fraction"))
@@ -278,6 +276,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     check(FLAGS.scale > 0, "`scale` must be positive.", scale=FLAGS.scale)
+    check(bool(FLAGS.gpus), "`gpus` must name at least one.", gpus=FLAGS.gpus)
     # Scripts and shipped MentorNets are named from the top of the repository.
     os.chdir(pathlib.Path(__file__).resolve().parents[1])
     rows, folders = read_table(FLAGS.table), {"data": FLAGS.data_dir, "runs": FLAGS.runs_dir}

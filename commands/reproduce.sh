@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # From the archives of CIFAR-10 and CIFAR-100 to the runs whose results are in results/, and the report.
-#   bash commands/reproduce.sh [--reduced] CIFAR10 [CIFAR10N.npz] [CIFAR100] [flags of launch.py]
+#   bash commands/reproduce.sh CIFAR10 [CIFAR10N.npz] [CIFAR100] [flags of launch.py]
+#   bash commands/reproduce.sh --reduced CIFAR10 [CIFAR10N.npz] [flags of launch.py]
 # Archives are official ones or their unpacked folders; without the human labels or CIFAR-100, their
 # runs are skipped. All 50,000 images with airbench93; with --reduced 10,000 of CIFAR-10 with resnet8
 # for long enough to memorise. Finished steps are skipped: a second call resumes where the first stopped.
@@ -13,7 +14,7 @@ if [[ ${1:-} == --reduced ]]; then
   table=commands/reduced_runs.csv options=(--num_train=10000 --num_trusted=1000 --output_dir=data/reduced)
   shift
 fi
-cifar10=${1:?usage: reproduce.sh [--reduced] CIFAR10 [CIFAR10N.npz] [CIFAR100] [FLAGS]}
+cifar10=${1:?usage: reproduce.sh CIFAR10 [CIFAR10N.npz] [CIFAR100] [FLAGS], or --reduced CIFAR10 [CIFAR10N.npz] [FLAGS]}
 shift
 prepare() {
   python code/cifar_prepare_data.py --seed=0 "$@"

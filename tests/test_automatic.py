@@ -153,11 +153,24 @@ def test_one_of_the_two():
     for epoch, is_burn_in in ((28, True), (29, False)):  # The release's burn-in, one epoch early.
         assert bool(automatic.rules(tf.constant(epoch)).is_burn_in) == is_burn_in
     assert automatic.rules(tf.constant(50)).fixed_epoch == 30
+    assert "weighted from 29 % of the training on, with percentile" in context.remarks[0]()
     automatic, _, context = made(loss_p_percentile=0.55, burn_in_epoch="auto")
     memorise(automatic, context)
     rules = automatic.rules(tf.constant(10))
     assert not rules.is_burn_in and rules.percentile == np.float32(0.55)
     assert "weighted from 6 % of the training on; 10.0% of" in context.remarks[0]()
+
+
+def test_a_percentile_is_never_what_stands_for_none():
+    for share in (0.0, 0.01, 0.1):
+        assert automatic_module._lowered(np.array(share), np.array(4)) > 0
+
+
+def test_a_second_weighting_reads_the_same_history():
+    context = Context(num_examples=SAMPLES, num_classes=4)
+    mixed = context.for_mixed(make("self_paced", context, AUTO))
+    assert mixed.history() is context.history() and mixed.needs_positions
+    assert not mixed.state
 
 
 def test_weights_are_one_and_nothing_is_dropped_until_then(monkeypatch):

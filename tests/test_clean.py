@@ -206,6 +206,25 @@ def test_find_label_issues(digits_of_8, kind):
     assert scores[suspects].max() <= scores[~suspects].min() and scores.min() >= 0
 
 
+def test_a_folder_whose_files_changed_is_other_data(tmp_path, monkeypatch):
+    """But not what `clean` itself writes into it, and not a known data set of its name."""
+    monkeypatch.chdir(tmp_path)
+    pictures, folder = tmp_path / "pictures", tmp_path / "pictures" / "out"
+    for name in ("cat/1.png", "dog/2.png", "out/clean.json"):
+        (pictures / name).parent.mkdir(parents=True, exist_ok=True)
+        (pictures / name).write_text("{}")
+    config = CleanConfig(str(folder))
+    settings = folder / cleaning._SETTINGS_FILE
+    settings.write_text(json.dumps(cleaning._asked("pictures", config)))
+    cleaning._check_same(folder, cleaning._asked("pictures", config))
+    (pictures / "cat" / "1.png").rename(pictures / "dog" / "1.png")
+    with pytest.raises(InputError, match="holds other results .sha256 was"):
+        cleaning._check_same(folder, cleaning._asked("pictures", config))
+    before = cleaning._asked("digits", CleanConfig("digits"))
+    (tmp_path / "digits").mkdir()
+    assert cleaning._asked("digits", CleanConfig("digits")) == before
+
+
 def test_find_label_issues_of_bad_arrays():
     for samples, labels, part in (
         (np.zeros((4, 3)), [0, 1], "one per sample"),

@@ -235,6 +235,10 @@ def test_what_is_refused(monkeypatch):
     refused: tuple[tuple[dict[str, Any], str], ...] = (
         ({"num_devices": 0}, "`num_devices` must be at least 1"),
         ({"num_devices": 2, "jit_compile": True, "deterministic": False}, "needs num_devices=1"),
+        (
+            {"steps_per_loop": 5, "jit_compile": True, "deterministic": False},
+            "and steps_per_loop=1",
+        ),
     )
     for values, message in refused:
         with pytest.raises(InputError, match=message):

@@ -182,6 +182,28 @@ def test_other_losses_and_sample_weights(data):
     assert losses[2] == pytest.approx(2 * losses[0], rel=1e-6)
 
 
+@pytest.mark.parametrize("loss", ["hinge", "binary_crossentropy"])
+def test_labels_of_one_output_need_no_axis(loss):
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(20, 3)).astype(np.float32), np.arange(20) % 2
+    dense = keras.layers.Dense(1, activation="sigmoid")
+    model = MentoredModel(keras.Sequential([keras.Input((3,)), dense]), weighting="uniform")
+    model.compile(keras.optimizers.SGD(0.0), loss)
+    found = model.fit(x, y, batch_size=20, verbose=0).history["loss"][0]
+    expected = keras.losses.get(loss)(y[:, None].astype(np.float32), dense(x))
+    assert found == pytest.approx(float(tf.reduce_mean(expected)), rel=1e-5)
+
+
+def test_total_steps_rule_outside_fit(data):
+    """train_on_batch knows how long the training is: at first half is dropped, not all."""
+    images, labels = data
+    model = small_model(total_steps=100)
+    for start in range(0, 3 * BATCH, BATCH):
+        before = model.student.get_weights()[0]
+        model.train_on_batch(images[start : start + BATCH], labels[start : start + BATCH])
+        assert (model.student.get_weights()[0] != before).any()
+
+
 def test_bad_input():
     student = small_student()
     for arguments, part in (

@@ -121,6 +121,7 @@ def test_a_weighting_is_a_column(tmp_path):
         ([f"--table={ROOT / 'requirements.txt'}"], "must have rows and these columns"),
         ([f"--table={PUBLISHED}", "--filter=mnist"], "`filter` must match at least one run"),
         ([f"--table={PUBLISHED}", "--scale=0"], "`scale` must be positive"),
+        ([f"--table={PUBLISHED}", "--gpus="], "`gpus` must name at least one"),
     ],
 )
 def test_bad_input(flags, message):
@@ -137,6 +138,7 @@ def test_bad_input(flags, message):
         ("0,0.4,", "`max_number_of_steps` must be a positive whole number. Received"),
         ("1e4,0.4,", "`max_number_of_steps` must be a positive whole number. Received"),
         ("100,0.4,,,", "must not have more cells than the header. Received: row={"),
+        ("", "must have these cells. Received: missing=['max_number_of_steps']"),
     ],
 )
 def test_bad_rows(tmp_path, launch, cells, message):
@@ -144,6 +146,9 @@ def test_bad_rows(tmp_path, launch, cells, message):
     header = "dataset_name,studentnet,method,train_log_dir,max_number_of_steps,noise_fraction,data"
     table.write_text(f"{header}\n{run},100,0.4,\n{run},{cells}\n")
     with pytest.raises(InputError, match=re.escape(f"`table` {table}, row 2: {message}")):
+        launch.read_table(str(table))
+    table.write_text(f"{header}\n{run.replace('runs/a/', '')},100,0.4,\n")
+    with pytest.raises(InputError, match="row 1: `train_log_dir` must look like runs/NAME/train"):
         launch.read_table(str(table))
 
 

@@ -18,6 +18,7 @@ from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
 from mentornet.core.files import read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
+from mentornet.evaluation import dump
 from mentornet.learning import from_dump, teaching, training_rows
 from mentornet.training import loop
 
@@ -100,6 +101,14 @@ def test_from_the_history_at_several_epochs(tmp_path, monkeypatch, capsys):
     assert load_mentornet(summary["mentornet"]).further_features == ("wrong_share", "mean_loss")
     features, _ = training_rows.read_rows(out / "mentornet" / "tr.npz")
     assert (features[:, 3] == 18).all()
+    with pytest.raises(InputError, match="needs the records that the run was trained on"):
+        dump.write_losses(
+            str(tmp_path / "test.csv"),
+            checkpoint_dir=str(out / "burn_in"),
+            data_dir=str(prepared.test_folder),
+            split_name="test",
+            features=("wrong_share",),
+        )
     capsys.readouterr()
     assert learn.run(config, weighting, str(prepared.test_folder), sources) == summary
     assert "Nothing to do: 50 steps" in capsys.readouterr().out

@@ -231,6 +231,12 @@ def test_mixing_images_and_losses():
     np.testing.assert_array_equal(partners.of(tf.constant([3, 4])), [4, 3])
 
 
+def test_integers_are_not_mixed():
+    partners = Partners(tf.constant([1, 0], tf.int64), tf.constant([0.7, 0.9]))
+    with pytest.raises(InputError, match="must be floating-point .*uint8"):
+        partners.mix(tf.constant([[100], [200]], tf.uint8))
+
+
 def test_no_gradient_flows_through_the_shares():
     weights = tf.constant([[0.3], [0.6]])
     with tf.GradientTape() as tape:
@@ -282,8 +288,8 @@ def test_moving_average_of_the_parameters():
     )
 
 
-MIX = {"mixup_alpha": 2, "ema_decay": 0.9, "max_number_of_steps": 6}
-MIX["studentnet"] = "helpers:normalized_network"
+STUDENT = "helpers:normalized_network"
+MIX = {"mixup_alpha": 2, "ema_decay": 0.9, "studentnet": STUDENT, "max_number_of_steps": 6}
 SCRIPT = "code/cifar_train_mentormix.py"
 
 

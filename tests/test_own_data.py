@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import struct
 import zlib
 from typing import Any
@@ -155,6 +156,9 @@ def test_arrays(tmp_path):
         ({"images": images.astype(float), "labels": labels}, "uint8"),
         ({"images": images, "labels": labels[:9]}, "must hold"),
         ({"images": images, "labels": np.zeros(50)}, "at least 2 classes"),
+        ({"images": images, "labels": labels + 0.5}, "`labels` must be texts, or whole numbers"),
+        ({"images": images, "labels": np.array(["", "a"] * 25)}, "`labels` must be texts, or"),
+        ({"images": images, "labels": labels, "clean_labels": labels - 2}, "`clean_labels` must"),
     )
     for arrays, message in cases:
         np.savez(tmp_path / "b.npz", **arrays)
@@ -163,6 +167,60 @@ def test_arrays(tmp_path):
     (tmp_path / "c.npz").write_bytes(b"PK\x03\x04 damaged")
     with pytest.raises(InputError, match="cannot be read as .npz"):
         sources.load("stripes", str(tmp_path / "c.npz"))
+
+
+def test_numbers_are_the_same_label_in_every_type(tmp_path):
+    """2.0 is 2; a clean label of -1, or none, is unknown."""
+    labels = np.arange(30) % 3
+    clean = np.where(labels == 2, -1.0, labels)
+    images = np.zeros((30, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, labels=labels + 0.0, clean_labels=clean)
+    for number in range(3):
+        Image.fromarray(images[0] + 99).save(tmp_path / f"{number}.png")
+    rows = [f"{number % 3}.png,{number % 3},{'01 '[number % 3]}\n" for number in range(12)]
+    for name, unknown in (("a.csv", "-1"), ("b.csv", "")):
+        text = "path,label,clean_label\n" + "".join(rows)
+        (tmp_path / name).write_text(text.replace(" ", unknown))
+    for name in ("a.npz", "a.csv", "b.csv"):
+        source = sources.load("own", str(tmp_path / name))
+        assert source.class_names == ("0", "1", "2"), name
+        given = source.train.labels
+        expected = np.where(given == 2, sources.UNKNOWN, given)
+        np.testing.assert_array_equal(source.train.clean_labels, expected, err_msg=name)
+
+
+def test_another_source_in_the_same_folder_is_refused(tmp_path):
+    """Nothing is written if either folder holds other data, or data of another source."""
+    generator = np.random.default_rng(0)
+    for name in "ab":
+        images = generator.integers(0, 256, (20, 8, 8, 3), np.uint8)
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=np.arange(20) % 2)
+
+    def asked(name, **values):
+        return PrepareConfig("own", str(tmp_path), str(tmp_path / f"{name}.npz"), **values)
+
+    made = prepare(asked("a"))
+    assert prepare(asked("a")) == made
+    noisy = asked("b", noise_fraction=0.3), asked("a", noise_fraction=0.3, seed=1)
+    for other, difference in (
+        (asked("b"), "the source has other contents"),
+        (noisy[0], "the source has other contents"),
+        (noisy[1], "seed was 0, is 1"),
+    ):
+        with pytest.raises(InputError, match=rf"holds other data \({difference}"):
+            prepare(other)
+        assert not (tmp_path / "own" / "0.3").exists()
+    prepare(asked("a", noise_fraction=0.3))
+
+
+def test_a_file_name_that_is_not_utf8(tmp_path):
+    for name in (b"a/x.png", b"b/caf\xe9.png"):
+        path = os.fsencode(tmp_path) + b"/" + name
+        os.makedirs(os.path.dirname(path))
+        with open(path, "wb") as file:
+            Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(file, "png")
+    with pytest.raises(InputError, match="File names must be UTF-8"):
+        sources.load("own", str(tmp_path))
 
 
 NETWORK = """

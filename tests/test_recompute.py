@@ -46,6 +46,15 @@ def test_parts_are_the_student():
     )
 
 
+def test_an_input_that_is_used_later():
+    x = h = keras.Input((4,))
+    for _ in range(5):
+        h = keras.layers.Dense(4)(h)
+    student = keras.Model(x, keras.layers.Add()([x, h]))
+    values = tf.random.stateless_normal((2, 4), (0, 0))
+    np.testing.assert_array_equal(Recomputed(student)(values, training=False), student(values))
+
+
 def test_other_models_are_refused():
     class Own(keras.Model):
         def call(self, inputs, training=False):

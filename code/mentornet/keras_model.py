@@ -116,6 +116,7 @@ class MentoredModel(keras.Model):
         rule = "`weighting` must not need per-sample history, which fit() does not keep."
         check(not context.needs_history, rule, weighting=self._other)
         self._steps = self._make_variable("total_steps", (), "int64", False)
+        self._steps.assign(self.total_steps or 0)
         self._needs_positions = context.needs_positions
         self._history = context.sample_history
         second = None
@@ -262,6 +263,8 @@ class MentoredModel(keras.Model):
     def _sample_loss(self, y: Any, y_pred: Any) -> tf.Tensor:
         """The loss of each sample. float32 [batch, 1]."""
         assert self._sample_losses is not None  # compile() sets it.
+        if y_pred.shape.rank == 2 and y_pred.shape[1] == 1 and y.shape.rank == 1:
+            y = y[:, None]  # As Keras does; otherwise they would broadcast to [batch, batch].
         losses = tf.cast(self._sample_losses(y, y_pred), tf.float32)
         return tf.reduce_mean(tf.reshape(losses, [tf.shape(losses)[0], -1]), axis=1)[:, None]
 

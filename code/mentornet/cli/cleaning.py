@@ -170,10 +170,13 @@ def _say(stage: int, text: str) -> None:
 def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
     """What the results depend on, as JSON values."""
     path = pathlib.Path(source)
-    asked = dataclasses.asdict(config) | {
-        "source": str(path.absolute()) if path.exists() else source
-    }
-    del asked["output_dir"]
+    is_path = source not in KNOWN and path.exists()
+    asked = dataclasses.asdict(config) | {"source": str(path.absolute()) if is_path else source}
+    output = pathlib.Path(asked.pop("output_dir")).absolute()
+    if is_path and path.is_dir():
+        inside = (file for file in sorted(path.absolute().rglob("*")) if file.is_file())
+        listing = [(str(f), f.stat().st_size) for f in inside if output not in f.parents]
+        asked["sha256"] = hashlib.sha256(repr(listing).encode()).hexdigest()
     with contextlib.suppress(OSError), path.open("rb") as file:  # Not of a folder.
         asked["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     return asked
@@ -192,6 +195,8 @@ def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
     # Before a training began, another one may be asked for.
     began = (folder / layout.TRAIN_FOLDER / layout.CONFIG_FILE).exists()
     ignored = frozenset() if began else frozenset({"studentnet", "num_epochs"})
+    if "sha256" not in old:  # Of a folder, earlier versions recorded none.
+        ignored |= {"sha256"}
     different = options.differences(options.filled(CleanConfig, old), asked, ignored)
     rule = f"`output_dir` holds other results ({'; '.join(different)}); choose another folder."
     check(not different, rule, output_dir=str(folder))

@@ -255,12 +255,12 @@ class TrainConfig:
         """Rejects values that contradict each other."""
         rule = "`jit_compile` needs --nodeterministic: XLA draws different random numbers."
         check(not (self.jit_compile and self.deterministic), rule, jit_compile=True)
-        rule = "`jit_compile` needs num_devices=1."
-        check(not self.jit_compile or self.num_devices == 1, rule, num_devices=self.num_devices)
+        size, updates = self.steps_per_loop, self.mentornet_update_epochs
+        rule = "`jit_compile` needs num_devices=1 and steps_per_loop=1."
+        check(not self.jit_compile or size == self.num_devices == 1, rule, jit_compile=True)
         shape, boundaries = self.learning_rate_shape, self.learning_rate_boundaries
         rule = "Give `learning_rate_shape` or learning_rate_boundaries, not both."
         check(shape is None or not boundaries, rule, learning_rate_shape=shape)
-        size, updates = self.steps_per_loop, self.mentornet_update_epochs
         for name in ("log_every_steps", "save_interval_steps"):
             value = getattr(self, name)
             rule = f"`{name}` must be a multiple of steps_per_loop={size}."

@@ -57,7 +57,18 @@ def _train_folder(config: PrepareConfig, asked: dict[str, Any]) -> pathlib.Path:
     return config.train_folder
 
 
-def _existing(folder: pathlib.Path, config: dict[str, Any]) -> dict[str, Any] | None:
+def _fingerprint(split: sources.Split, class_names: Sequence[str]) -> str:
+    """Of what a split of the source holds, whatever file it came from."""
+    found = hashlib.sha256(json.dumps(list(class_names)).encode())
+    for array in (split.images, split.labels, split.clean_labels):
+        if array is not None:
+            found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
+
+
+def _existing(
+    folder: pathlib.Path, config: dict[str, Any], fingerprint: str
+) -> dict[str, Any] | None:
     """The manifest of a folder that already holds the same data; None if there is no folder.
 
     Raises:
@@ -66,6 +77,9 @@ def _existing(folder: pathlib.Path, config: dict[str, Any]) -> dict[str, Any] | 
     existing = read_manifest(folder)
     if existing is not None:
         different = differences(existing.get("config", {}), config)
+        # Earlier versions did not record it.
+        if existing.get("source_sha256", fingerprint) != fingerprint:
+            different.append("the source has other contents")
         if different:
             advice = "remove the folder or choose another `output_dir`"
             raise InputError(f"{folder} holds other data ({'; '.join(different)}); {advice}.")
@@ -88,9 +102,6 @@ def _folder(
     name, ids = config["dataset_name"], samples.ids
     data = source.train if split == "train" else source.test
     info = KNOWN.get(name, DatasetInfo(name, len(source.class_names), source.class_names))
-    existing = _existing(folder, config)
-    if existing is not None:
-        return existing
     features = {
         info.label_key: samples.labels,
         "image/class/clean_label": samples.clean,
@@ -111,6 +122,7 @@ def _folder(
             "num_classes": info.num_classes,
             "classes": list(source.class_names),
             "image_shape": list(data.images.shape[1:]),
+            "source_sha256": _fingerprint(data, source.class_names),
             **({"feature_names": list(source.feature_names)} if source.feature_names else {}),
             **_noise_facts(samples, info.num_classes),
             "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest()},
@@ -127,7 +139,7 @@ def _write_lists(folder: pathlib.Path, data: sources.Split, samples: _Samples) -
         lists[FILES] = ["id,path", *(f"{i},{_quoted(path)}" for i, path in paths)]
     for name, lines in lists.items():
         if lines:
-            (folder / name).write_text("\n".join(lines) + "\n")
+            (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _quoted(text: str) -> str:
@@ -200,10 +212,15 @@ def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
     test_labels = np.where(test_clean == sources.UNKNOWN, source.test.labels, test_clean)
     test_samples = _Samples(np.arange(len(test_labels)), test_labels, test_clean)
     kept = ("dataset_name", *_OWN_ONLY, "seed") if is_own else ("dataset_name",)
-    manifests = {}
-    for folder, split, settings, samples in (
+    folders = (
         (_train_folder(config, asked), "train", asked, train_samples),
         (config.test_folder, "test", {key: asked[key] for key in kept}, test_samples),
-    ):
-        manifests[str(folder)] = _folder(folder, split, settings, source, samples)
-    return manifests
+    )
+    found = {}  # Both are looked at before one is written.
+    for folder, split, settings, _ in folders:
+        data = source.train if split == "train" else source.test
+        found[folder] = _existing(folder, settings, _fingerprint(data, source.class_names))
+    return {
+        str(folder): found[folder] or _folder(folder, split, settings, source, samples)
+        for folder, split, settings, samples in folders
+    }

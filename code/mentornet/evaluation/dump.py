@@ -84,8 +84,8 @@ def write_losses(
         recorded its samples.
 
     Raises:
-      InputError: there is no checkpoint, it lacks the history that the features need, no sample has
-        a clean label, or the file cannot be written.
+      InputError: there is no checkpoint, it lacks the history that the features need, which is of
+        other samples, no sample has a clean label, or the file cannot be written.
     """
     check(batch_size >= 1, "`batch_size` must be at least 1.", batch_size=batch_size)
     check_further("dump_features", features)
@@ -93,6 +93,10 @@ def write_losses(
     run = read_run_config(prefix)
     info = dataset_info(run["dataset_name"], data_dir)
     examples = records.read_examples(data_dir, info, split_name)
+    # The history is of the samples that were trained on.
+    same = not features or examples.fingerprint() == run["data_sha256"]
+    rule = "`dump_features` needs the records that the run was trained on (--split_name=train)."
+    check(same, rule, data_dir=data_dir, split_name=split_name)
     positions = choose(examples, num_samples, seed)
     chosen = examples.take(positions)
     standardization = registry.find_student(run["studentnet"]).recipe.standardization

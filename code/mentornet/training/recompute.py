@@ -65,7 +65,8 @@ def _split(student: keras.Model) -> list[keras.Model]:
     last_use: dict[int, int] = {}
     for number, operation in enumerate(operations):
         last_use |= {id(tensor): number for tensor in keras.tree.flatten(operation.input)}
-    parts, start, begin, alive_until = [], student.input, 0, -1
+    parts, start, begin = [], student.input, 0
+    alive_until = last_use.get(id(student.input), -1)
     for number, operation in enumerate(operations):
         final = number == len(operations) - 1
         is_cut = alive_until <= number  # No earlier output is used later.

@@ -171,7 +171,9 @@ class Automatic:
         suspects = f"{memorised:.1%} of the suspicious labels were predicted in the end"
         if end == 0:
             return f"automatic: every weight was 1, as memorising did not begin; {suspects}."
-        burn_in = f"weighted from {int(end) - 1} % of the training on"
+        # A fixed burn-in may be longer than the first pass, at whose end the history is looked at.
+        first = int(end) if isinstance(self._burn_in, str) else max(int(end), self._burn_in)
+        burn_in = f"weighted from {first - 1} % of the training on"
         if self._percentile != AUTO:
             return f"automatic: {burn_in}; {suspects}."
         by_class = ""
@@ -194,9 +196,10 @@ def _wrong(visits: noise_rate.Visits) -> np.ndarray:
 
 
 def _lowered(share: np.ndarray, batch_size: np.ndarray) -> np.ndarray:
-    """A share of right labels less the standard deviation of that of a batch, at least 0.
+    """A share of right labels less the standard deviation of that of a batch, above 0.
 
     Those of the classes, float64 [classes], too: the moving average of a class's percentiles
     remembers as many of its samples as one of all classes does samples.
     """
-    return np.maximum(share - np.sqrt(share * (1 - share) / batch_size), 0)
+    lowest = 1e-6  # 0 stands for "not estimated yet".
+    return np.maximum(share - np.sqrt(share * (1 - share) / batch_size), lowest)

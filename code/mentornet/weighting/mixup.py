@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from mentornet.core import replicas
+from mentornet.core.errors import check
 from mentornet.core.seeds import Stream, seed_for
 
 
@@ -26,7 +27,13 @@ class Partners(NamedTuple):
         return tf.gather(replicas.gather(values), self.indices)
 
     def mix(self, values: tf.Tensor) -> tf.Tensor:
-        """share * own + (1 - share) * partner's, for float values [batch, ...]."""
+        """share * own + (1 - share) * partner's, for float values [batch, ...].
+
+        Raises:
+          InputError: the values are integers, which cannot be mixed.
+        """
+        rule = "Inputs must be floating-point numbers to be mixed."
+        check(values.dtype.is_floating, rule, dtype=values.dtype.name)
         shares = tf.reshape(self.shares, [-1] + [1] * (values.shape.rank - 1))
         shares = tf.cast(shares, values.dtype)
         return shares * values + (1 - shares) * self.of(values)

@@ -120,7 +120,8 @@ class Context:
       num_examples: size of the training split, if known.
       num_classes: if known.
       make_variable: creates variables.
-      first: the weighting of the original samples, if this one is for mixed samples.
+      first, outer: the weighting of the original samples and its context, if this one is for mixed
+        samples.
 
     Attributes:
       state: every variable of the weighting by name, for checkpoints.
@@ -140,9 +141,10 @@ class Context:
         num_classes: int | None = None,
         make_variable: MakeVariable = _plain_variable,
         first: Weighting | None = None,
+        outer: Context | None = None,
     ) -> None:
         self.seed, self.num_examples, self.num_classes = seed, num_examples, num_classes
-        self.first = first
+        self.first, self._outer = first, outer
         self.state: dict[str, tf.Variable] = {}
         self.needs_positions = self.needs_history = False
         self.sample_history: SampleHistory | None = None
@@ -170,6 +172,9 @@ class Context:
         Raises:
           InputError: the number of samples is not known.
         """
+        if self._outer is not None:
+            self.needs_positions = True
+            return self._outer.history()
         if self.sample_history is None:
             size = self._num_examples()
             self.needs_positions = True
@@ -199,9 +204,12 @@ class Context:
         self.state |= variables
 
     def for_mixed(self, first: Weighting) -> Context:
-        """The context of a second weighting, for mixed samples; its state is named "mixed_..."."""
+        """The context of a second weighting, for mixed samples; its state is named "mixed_...".
+
+        The history is the same: mixed samples are not remembered.
+        """
         make = self._make_variable
-        return Context(self.seed, self.num_examples, self.num_classes, make, first)
+        return Context(self.seed, self.num_examples, self.num_classes, make, first, self)
 
     def _make(self, name: str, shape: tuple[int, ...], dtype: str, per_sample: bool) -> tf.Variable:
         name = name if self.first is None else f"mixed_{name}"

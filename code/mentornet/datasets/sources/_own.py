@@ -14,6 +14,7 @@ from mentornet.datasets.sources import UNKNOWN, Options, Source, Split
 
 IMAGE_SIZE = 32
 TEST_NAMES = ("test", "val", "validation")
+UNKNOWN_TEXTS = (None, "None", "", str(UNKNOWN))  # Clean labels.
 LABEL_COLUMNS = ("label", "labels", "target", "class")
 MAX_FEATURES = 2**16  # With more columns, a small network would have gigabytes of weights.
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -39,13 +40,15 @@ def find_label_column(columns: Sequence[str], options: Options, where: str) -> s
     return found[0]
 
 
-def label_texts(values: Sequence[Any], column: str, where: str) -> list[str]:
-    """Labels as text.
+def label_texts(
+    values: Sequence[Any], column: str, where: str, rows: Sequence[int] | None = None
+) -> list[str]:
+    """Labels as text; `rows` are their numbers in the table, by default 0, 1, ...
 
     Raises:
       InputError: a label is neither text nor a whole number, or is missing.
     """
-    for row, value in enumerate(values):
+    for row, value in zip(rows or range(len(values)), values, strict=True):
         fits = isinstance(value, str | int) and bool(str(value).strip())
         rule = f"{where}, row {row}: `{column}` must be text or a whole number."
         check(fits, rule, **{column: value})

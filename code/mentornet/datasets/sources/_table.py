@@ -166,7 +166,7 @@ def read_tables(
     rows = pa.concat_tables([table.select(columns.used) for table, _ in tables])
     check(rows.num_rows > 0, f"{where} must have rows.", rows=0)
     names = class_names(tables[0][0].schema, columns.label)
-    labels = _labels(rows, columns.label, names, where)
+    labels = _labels(rows.column(columns.label).to_pylist(), columns.label, names, where)
     clean = _clean_labels(rows, columns, names, where)
     is_test = _is_test(rows, tables, columns)
     places = [f"row {i}" for table, _ in tables for i in range(table.num_rows)]
@@ -186,12 +186,18 @@ def read_tables(
     return dataclasses.replace(source, conflicts=found, feature_names=named)
 
 
-def _labels(rows: pa.Table, column: str, names: Sequence[str], where: str) -> list[str]:
-    values = rows.column(column).to_pylist()
-    texts = label_texts(values, column, where)
+def _labels(
+    values: Sequence[Any],
+    column: str,
+    names: Sequence[str],
+    where: str,
+    rows: Sequence[int] | None = None,
+) -> list[str]:
+    """Labels by name; `rows` are their numbers in the table."""
+    texts = label_texts(values, column, where, rows)
     if not names or isinstance(values[0], str):
         return texts
-    for row, value in enumerate(values):
+    for row, value in zip(rows or range(len(values)), values, strict=True):
         rule = f"{where}, row {row}: `{column}` must lie in 0..{len(names) - 1}."
         check(0 <= value < len(names), rule, **{column: value})
     return [names[value] for value in values]
@@ -204,10 +210,11 @@ def _clean_labels(
     result: list[str | None] = [None] * rows.num_rows
     if _CLEAN not in columns.extra:
         return result
-    values = rows.column(_CLEAN)
-    known = [i for i, value in enumerate(values.to_pylist()) if value not in (None, "", UNKNOWN)]
+    values = rows.column(_CLEAN).to_pylist()
+    known = [i for i, value in enumerate(values) if value not in (None, "", UNKNOWN)]
     if known:
-        for i, text in zip(known, _labels(rows.take(known), _CLEAN, names, where), strict=True):
+        texts = _labels([values[i] for i in known], _CLEAN, names, where, known)
+        for i, text in zip(known, texts, strict=True):
             result[i] = text
     return result
 

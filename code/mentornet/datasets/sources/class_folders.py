@@ -26,7 +26,10 @@ def _list_folder(root: pathlib.Path) -> Listing:
         for folder in sorted(p for p in part.iterdir() if p.is_dir()):
             for path in sorted(folder.rglob("*")):
                 if path.suffix.lower() in _SUFFIXES:
-                    listing.paths.append(str(path.relative_to(root)))
+                    name = str(path.relative_to(root))
+                    is_utf8 = name.encode(errors="replace").decode() == name
+                    check(is_utf8, "File names must be UTF-8.", name=ascii(name))
+                    listing.paths.append(name)
                     listing.labels.append(folder.name)
                     listing.clean.append(None)
                     listing.is_test.append(is_test)

@@ -10,7 +10,7 @@ import pathlib
 from mentornet.core.errors import InputError, check
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._listing import Listing, read_listing
-from mentornet.datasets.sources._own import TEST_NAMES, find_label_column
+from mentornet.datasets.sources._own import TEST_NAMES, UNKNOWN_TEXTS, find_label_column
 
 
 def _list_csv(path: pathlib.Path, options: Options) -> Listing:
@@ -28,7 +28,8 @@ def _list_csv(path: pathlib.Path, options: Options) -> Listing:
                 check(bool(row.get("path")) and bool(row.get(label)), rule, row=dict(row))
                 listing.paths.append(row["path"])
                 listing.labels.append(row[label])
-                listing.clean.append(row.get("clean_label") or None)
+                clean = row.get("clean_label")
+                listing.clean.append(None if clean in UNKNOWN_TEXTS else clean)
                 listing.is_test.append((row.get("split") or "train").lower() in TEST_NAMES)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"`source` {path} cannot be read: {error}") from None

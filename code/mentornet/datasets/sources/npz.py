@@ -84,10 +84,6 @@ def _npz_part(
     if key == "images":
         fits = samples.dtype == np.uint8 and samples.ndim == 4 and samples.shape[3] in (1, 3)
     check(fits and labels.shape == (len(samples),), rule, shape=samples.shape, labels=labels.shape)
-    numeric = labels.dtype.kind in "fiu"
-    rule = f"{path}: `{prefix}labels` must be texts, or whole numbers from 0 on."
-    bad = labels[~((labels >= 0) & (labels % 1 == 0))] if numeric else labels[:0]
-    check(not bad.size, rule, label=bad[:1].tolist())
     names = np.full(len(labels), "")
     if key == "features":
         samples = to_features(samples, f"{path}, {prefix}features")
@@ -101,8 +97,27 @@ def _npz_part(
         check(shape == labels.shape, rule, **{f"{prefix}{name}": shape})
     texts, clean = np.full(len(labels), ""), given["clean_labels"]
     if clean is not None:
-        texts = np.where(clean == UNKNOWN, "", clean.astype(str))
-    return [samples, labels.astype(str), texts, names if given["paths"] is None else given["paths"]]
+        unknown = np.isin(clean.astype(str), ("", f"{UNKNOWN}", f"{UNKNOWN:.1f}"))
+        texts = np.where(unknown, "", _as_text(path, f"{prefix}clean_labels", clean, ~unknown))
+    named = _as_text(path, f"{prefix}labels", labels)
+    return [samples, named, texts, names if given["paths"] is None else given["paths"]]
+
+
+def _as_text(
+    path: pathlib.Path, name: str, labels: np.ndarray, known: np.ndarray | bool = True
+) -> np.ndarray:
+    """Labels as text; 2.0 and 2 are the same label.
+
+    Raises:
+      InputError: a known label is neither a text nor a whole number from 0 on.
+    """
+    numeric = labels.dtype.kind in "fiu"
+    good = (labels >= 0) & (labels % 1 == 0) if numeric else labels.astype(str) != ""
+    bad = labels[known & ~good]
+    rule = f"{path}: `{name}` must be texts, or whole numbers from 0 on."
+    check(not bad.size, rule, label=bad[:1].tolist())
+    whole = np.where(good, labels, 0).astype(np.int64) if numeric else labels
+    return whole.astype(str)
 
 
 def _feature_names(path: pathlib.Path, arrays: dict[str, Any], key: str) -> tuple[str, ...]:

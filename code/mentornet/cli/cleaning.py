@@ -177,8 +177,9 @@ def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
         inside = (file for file in sorted(path.absolute().rglob("*")) if file.is_file())
         listing = [(str(f), f.stat().st_size) for f in inside if output not in f.parents]
         asked["sha256"] = hashlib.sha256(repr(listing).encode()).hexdigest()
-    with contextlib.suppress(OSError), path.open("rb") as file:  # Not of a folder.
-        asked["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    elif is_path:
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            asked["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     return asked
 
 

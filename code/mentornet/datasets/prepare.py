@@ -95,6 +95,7 @@ def _folder(
     config: dict[str, Any],
     source: sources.Source,
     samples: _Samples,
+    fingerprint: str,
 ) -> dict[str, Any]:
     """Writes one folder of records, completely or not at all; returns its manifest."""
     from mentornet.datasets import records
@@ -122,7 +123,7 @@ def _folder(
             "num_classes": info.num_classes,
             "classes": list(source.class_names),
             "image_shape": list(data.images.shape[1:]),
-            "source_sha256": _fingerprint(data, source.class_names),
+            "source_sha256": fingerprint,
             **({"feature_names": list(source.feature_names)} if source.feature_names else {}),
             **_noise_facts(samples, info.num_classes),
             "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest()},
@@ -216,11 +217,13 @@ def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
         (_train_folder(config, asked), "train", asked, train_samples),
         (config.test_folder, "test", {key: asked[key] for key in kept}, test_samples),
     )
-    found = {}  # Both are looked at before one is written.
-    for folder, split, settings, _ in folders:
-        data = source.train if split == "train" else source.test
-        found[folder] = _existing(folder, settings, _fingerprint(data, source.class_names))
+    hashes = {
+        split: _fingerprint(data, source.class_names)
+        for split, data in (("train", source.train), ("test", source.test))
+    }
+    # Both are looked at before one is written.
+    found = {folder: _existing(folder, how, hashes[split]) for folder, split, how, _ in folders}
     return {
-        str(folder): found[folder] or _folder(folder, split, settings, source, samples)
-        for folder, split, settings, samples in folders
+        str(folder): found[folder] or _folder(folder, split, how, source, samples, hashes[split])
+        for folder, split, how, samples in folders
     }

@@ -14,7 +14,7 @@ from mentornet.datasets.sources import UNKNOWN, Options, Source, Split
 
 IMAGE_SIZE = 32
 TEST_NAMES = ("test", "val", "validation")
-UNKNOWN_TEXTS = (None, "None", "", str(UNKNOWN))  # Clean labels.
+UNKNOWN_CELLS = (None, "", UNKNOWN, str(UNKNOWN))  # Of a column of clean labels.
 LABEL_COLUMNS = ("label", "labels", "target", "class")
 MAX_FEATURES = 2**16  # With more columns, a small network would have gigabytes of weights.
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")

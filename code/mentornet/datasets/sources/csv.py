@@ -10,7 +10,7 @@ import pathlib
 from mentornet.core.errors import InputError, check
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._listing import Listing, read_listing
-from mentornet.datasets.sources._own import TEST_NAMES, UNKNOWN_TEXTS, find_label_column
+from mentornet.datasets.sources._own import TEST_NAMES, UNKNOWN_CELLS, find_label_column
 
 
 def _list_csv(path: pathlib.Path, options: Options) -> Listing:
@@ -29,7 +29,7 @@ def _list_csv(path: pathlib.Path, options: Options) -> Listing:
                 listing.paths.append(row["path"])
                 listing.labels.append(row[label])
                 clean = row.get("clean_label")
-                listing.clean.append(None if clean in UNKNOWN_TEXTS else clean)
+                listing.clean.append(None if clean in UNKNOWN_CELLS else clean)
                 listing.is_test.append((row.get("split") or "train").lower() in TEST_NAMES)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"`source` {path} cannot be read: {error}") from None

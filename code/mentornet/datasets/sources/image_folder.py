@@ -14,7 +14,7 @@ from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._listing import Listing, read_listing
 from mentornet.datasets.sources._own import (
     TEST_NAMES,
-    UNKNOWN_TEXTS,
+    UNKNOWN_CELLS,
     find_label_column,
     label_texts,
     metadata_files,
@@ -68,9 +68,9 @@ def _add(listing: Listing, path: pathlib.Path, root: pathlib.Path, options: Opti
     folder = path.parent.relative_to(root)
     for row, name in zip(rows, names, strict=True):
         place = folder / name
-        clean = str(row.get("clean_label"))
+        clean = row.get("clean_label")
         listing.paths.append(str(place))
-        listing.clean.append(None if clean in UNKNOWN_TEXTS else clean)
+        listing.clean.append(None if clean in UNKNOWN_CELLS else str(clean))
         listing.is_test.append(str(row.get("split") or place.parts[0]).lower() in TEST_NAMES)
 
 

@@ -175,11 +175,12 @@ def test_a_source_by_its_name(tmp_path):
     np.testing.assert_array_equal(by_name.train.images, by_default.train.images)
     assert len(by_name.test.labels) == 360
     for dataset, source, rule in (
-        ("cifar10", "digits", "`source` digits holds digits: `dataset_name` must be digits"),
-        ("mine", "keras", "keras holds cifar10 or cifar100: .* cifar10 or cifar100"),
-        ("cifar10", "npz:a.npz", "npz holds data of your own: .* a name other than cifar10"),
+        ("cifar10", "digits", "`source` digits holds digits, not cifar10"),
+        ("mine", "keras", "keras holds cifar10 or cifar100, not data of your own"),
+        ("cifar10", "npz:a.npz", "npz holds data of your own, not cifar10"),
         ("digits", "digits:8x8", "`source` digits takes no location"),
-        ("mine", __file__, "is not of a kind that can hold mine: class_folders, csv, image_folder"),
+        ("mine", __file__, "a kind that can hold data of your own: class_folders, csv,"),
+        ("mine", "class_folders", "class_folders needs what it reads: class_folders:PATH"),
     ):
         with pytest.raises(InputError, match=rule):
             sources.load(dataset, source)
@@ -198,7 +199,7 @@ def test_the_digits_under_another_name(tmp_path):
     flags = ["--source=digits", f"--output_dir={tmp_path}"]
     status, output = run("code/cifar_prepare_data.py", *flags)
     assert status == 2
-    assert "`dataset_name` must be digits. Received: dataset_name='cifar10'" in output
+    assert "holds digits, not cifar10. Received: dataset_name='cifar10'" in output
 
 
 def test_each_noise_has_its_folder(tmp_path):

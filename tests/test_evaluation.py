@@ -87,6 +87,29 @@ def test_goes_on_after_a_restart(trained, digits, tmp_path):
     assert file.read_text().splitlines() == lines
 
 
+def test_rows_of_another_run_are_set_aside(trained, digits, tmp_path, capsys):
+    """As after `--overwrite`: also those of steps that the new run has not."""
+    folder = tmp_path / "again"
+    shutil.copytree(trained, folder)
+    asked = config(folder, digits, tmp_path)
+    job.run(asked)
+    old = rows(tmp_path)
+    for seed in (5, 6):
+        shutil.rmtree(folder)
+        steps = {"max_number_of_steps": 3, "save_interval_steps": 3, "seed": seed}
+        loop.train(helpers.config(digits, folder, **steps))
+        job.run(asked)
+        job.run(asked)
+    assert "they are in eval-2.jsonl" in capsys.readouterr().out
+    assert read_json_lines(tmp_path / "eval" / "eval-1.jsonl") == old
+    (first,) = read_json_lines(tmp_path / "eval" / "eval-2.jsonl")
+    (second,) = rows(tmp_path)
+    assert first["step"] == second["step"] == 3
+    losses = {row["total_loss"] for row in (first, second, old[-1])}
+    assert len(losses) == 3
+    assert json.loads((tmp_path / "eval" / "summary.json").read_text())["best_step"] == 3
+
+
 def test_waits_for_the_first_checkpoint_and_for_the_last(trained, digits, tmp_path):
     """New checkpoints appear while the job sleeps."""
     folder, sleeps = tmp_path / "later", []

@@ -70,6 +70,45 @@ def test_a_folder_of_class_folders(tmp_path, folder):
         dataset_info("spots", settings.train_folder)
 
 
+@pytest.mark.parametrize("name", ["test", "val", "Valid", "validation", None])
+def test_folders_of_splits(tmp_path, folder, name):
+    """`train` is no class if it holds class folders; without a test split, a share is held out."""
+    root = tmp_path / "splits"
+    root.mkdir()
+    folder.rename(root / "train")
+    if name is not None:
+        (root / name / "wide").mkdir(parents=True)
+        picture("wide", 0).save(root / name / "wide" / "1.png")
+    source = sources.load("stripes", str(root))
+    assert source.class_names == ("narrow", "wide")
+    assert len(source.train.labels) == (48 if name is None else 60)
+    assert len(source.test.labels) == (12 if name is None else 1)
+    if name is not None:
+        (root / "rest").mkdir()
+        picture("wide", 0).save(root / "rest" / "1.png")
+        with pytest.raises(InputError, match=r"must hold only .* folders=\['rest'\]"):
+            sources.load("stripes", str(root))
+
+
+def test_a_class_of_trains(tmp_path):
+    for number, name in enumerate(("train/old", "train/new", "plane", "plane/new")):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        picture("wide", number).save(tmp_path / name / "1.png")
+    assert sources.load("stripes", str(tmp_path)).class_names == ("plane", "train")
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_more_than_8_bits(tmp_path, folder, dtype):
+    """Which Pillow would clip to white."""
+    suffix = "png" if dtype == np.uint16 else "tiff"
+    values = np.arange(0, 64000, 1000).reshape(8, 8).astype(dtype)
+    Image.fromarray(values).save(folder / f"deep.{suffix}")
+    path = tmp_path / "a.csv"
+    path.write_text(f"path,label\npictures/deep.{suffix},a\n")
+    with pytest.raises(InputError, match=r"deep.* has more than 8 bits a pixel"):
+        sources.load("stripes", str(path))
+
+
 def test_unreadable_and_contradictory_images(tmp_path, folder):
     (folder / "wide" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     picture("wide", 0).save(folder / "wide" / "twin.png")
@@ -123,12 +162,20 @@ def test_a_csv_with_clean_labels(tmp_path, folder):
     assert (examples.clean_labels[examples.trusted] == 0).all()
     tests = records.read_examples(str(settings.test_folder), info, "test")
     assert tests.labels.tolist() == [0, 0, 0, 1, 0, 0]  # Number 15, unknown, is wide as given.
-    path.write_text("path,label\nnarrow/0.png\n")
+    path.write_text("path,label\nnarrow/0.png, \n")
     with pytest.raises(InputError, match="labels.csv, line 2: must have a path and a label"):
         sources.load("stripes", str(path))
+    for lines, message in (
+        ("path,label,split\na.png,a,valid\nb.png,b,dev\n", "line 3: `split` must be train, test"),
+        ("path,label\na.png,dog, brown\n", "line 2: must have 2 cells"),
+        ("path,label,label\na.png,a,b\n", "must have different names"),
+    ):
+        path.write_text(lines)
+        with pytest.raises(InputError, match=message):
+            sources.load("stripes", str(path))
     # Another column of labels, and a spreadsheet's semicolons.
     names = [f"narrow/{number}, narrow.{SUFFIXES[number % 5]}" for number in range(4)]
-    rows = [f'"{name}",{"ab"[number % 2]}\n' for number, name in enumerate(names)]
+    rows = [f'"{name}", {"ab"[number % 2]}{" " * number}\n' for number, name in enumerate(names)]
     path.write_text("path,kind\n" + "".join(rows))
     with pytest.raises(InputError, match="`label_column` must name it. Received: columns=.*kind"):
         sources.load("stripes", str(path))
@@ -170,23 +217,68 @@ def test_arrays(tmp_path):
 
 
 def test_numbers_are_the_same_label_in_every_type(tmp_path):
-    """2.0 is 2; a clean label of -1, or none, is unknown."""
+    """2.0 is 2; a clean label of -1, or none, is unknown, in each kind of source."""
     labels = np.arange(30) % 3
     clean = np.where(labels == 2, -1.0, labels)
     images = np.zeros((30, 8, 8, 3), np.uint8)
     np.savez(tmp_path / "a.npz", images=images, labels=labels + 0.0, clean_labels=clean)
     for number in range(3):
         Image.fromarray(images[0] + 99).save(tmp_path / f"{number}.png")
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     rows = [f"{number % 3}.png,{number % 3},{'01 '[number % 3]}\n" for number in range(12)]
-    for name, unknown in (("a.csv", "-1"), ("b.csv", "")):
+    names = ["a.npz"]
+    for letter, unknown in (("a", "-1"), ("b", ""), ("c", "-1.0")):
         text = "path,label,clean_label\n" + "".join(rows)
-        (tmp_path / name).write_text(text.replace(" ", unknown))
-    for name in ("a.npz", "a.csv", "b.csv"):
+        (tmp_path / f"{letter}.csv").write_text(text.replace(" ", unknown))
+        (tmp_path / letter).mkdir()
+        files = {"file_name": [str(tmp_path / f"{i % 3}.png") for i in range(12)]}
+        table: dict[str, Any] = files | {"label": [*"012"] * 4}
+        if unknown == "-1":  # Texts
+            table["clean_label"] = ["0", "1", "-1"] * 4
+        else:  # and fractions.
+            cell = float(unknown) if unknown else float("nan")
+            table |= {"label": [0, 1, 2] * 4, "clean_label": [0.0, 1.0, cell] * 4}
+        lines = [json.dumps({key: column[i] for key, column in table.items()}) for i in range(12)]
+        (tmp_path / letter / "metadata.jsonl").write_text("\n".join(lines))
+        pq.write_table(pa.table(table), tmp_path / f"{letter}.parquet")
+        names += [f"{letter}.csv", letter, f"{letter}.parquet"]
+    for name in names:
         source = sources.load("own", str(tmp_path / name))
         assert source.class_names == ("0", "1", "2"), name
         given = source.train.labels
         expected = np.where(given == 2, sources.UNKNOWN, given)
         np.testing.assert_array_equal(source.train.clean_labels, expected, err_msg=name)
+
+
+def test_names_of_arrays(tmp_path):
+    """`paths` of any type; those that are missing are the rows'. Identical samples are found."""
+    images, labels = np.zeros((6, 8, 8), np.uint8), np.arange(6) % 2
+    images[:4] = np.arange(4)[:, None, None]
+    tests: dict[str, Any] = {"test_images": images[:2], "test_labels": labels[:2]}
+    for paths, expected in (
+        (np.arange(6) * 10, [str(10 * i) for i in range(6)]),
+        (["a", "", "c", "d", "e", "f"], ["a", "row 1", "c", "d", "e", "f"]),
+    ):
+        np.savez(tmp_path / "a.npz", images=images, labels=labels, paths=paths, **tests)
+        config = PrepareConfig("own", str(tmp_path / expected[0]), str(tmp_path / "a.npz"))
+        prepare(config)
+        with (config.train_folder / "files.csv").open() as file:
+            assert [row["path"] for row in csv.DictReader(file)] == expected
+        found = (config.train_folder / "conflicts.txt").read_text().splitlines()
+        assert f"{expected[0]} (0) = {expected[5]} (1)" in found
+
+
+def test_settings_that_do_nothing_are_refused(tmp_path):
+    for values, part in (
+        ({"noise_type": "file", "noise_file": "a.npy", "noise_fraction": 0.4}, "noise_fraction"),
+        ({"noise_key": "worse"}, "noise_key"),
+        ({"image_size": 64}, "image_size"),
+        ({"label_column": "kind"}, "label_column"),
+        ({"test_share": 0.1}, "test_share"),
+        ({"skip_bad": True}, "skip_bad"),
+    ):
+        with pytest.raises(InputError, match=f"`{part}`.*{part}="):
+            PrepareConfig("cifar10", str(tmp_path), **values)
 
 
 def test_another_source_in_the_same_folder_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -202,15 +203,25 @@ class MentoredModel(keras.Model):
         self._from_logits = keras_adapters.takes_logits(loss)
         super().compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
 
-    def fit(self, *args: Any, callbacks: Any = None, **kwargs: Any) -> Any:
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
         """As keras.Model's."""
-        own = keras_adapters.TotalSteps()
+        given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
+        callbacks, own = given.pop("callbacks", None), keras_adapters.TotalSteps()
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(own)
         else:
-            given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-            callbacks = [own, *(callback for callback in given if callback is not None)]
-        return super().fit(*args, callbacks=callbacks, **kwargs)
+            each = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+            callbacks = [own, *(callback for callback in each if callback is not None)]
+        return super().fit(**given, callbacks=callbacks)
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """As keras.Model's.
+
+        Raises:
+          InputError: `total_steps` was not given, and no fit() has set it.
+        """
+        self.set_total_steps(int(self._steps.numpy()))
+        return super().train_on_batch(*args, **kwargs)
 
     def set_total_steps(self, steps: int | None) -> None:
         """Sets the number of steps to which epochs refer, unless `total_steps` was given.

@@ -10,10 +10,12 @@ import json
 import math
 import os
 import pathlib
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from mentornet.cli import config_flags, label_files
 from mentornet.cli.commands import prepare as prepare_command
@@ -25,7 +27,7 @@ from mentornet.config.weighting import AUTO, WeightingConfig
 from mentornet.core import files
 from mentornet.core.errors import check
 from mentornet.datasets import corrected, prepare
-from mentornet.datasets.catalog import KNOWN, read_manifest
+from mentornet.datasets.catalog import read_manifest
 from mentornet.datasets.prepare_config import PrepareConfig
 from mentornet.evaluation import export, job, label_errors
 from mentornet.evaluation.label_errors import LabelScores
@@ -39,7 +41,7 @@ WEIGHTING: dict[str, Any] = {
     "weighting": WeightingConfig(AUTO, AUTO, example_dropout_rates="0,100"),
 }
 
-_NAME = "mine"  # Of the data set, unless it is a known one.
+_INCLUDED, _NAME = "digits", "mine"  # Names of the data sets.
 _HELD_OUT = 0.1
 _NUM_SHOWN = 500  # Suspects in labels.html.
 _NUM_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 500, 10, 60
@@ -170,17 +172,24 @@ def _say(stage: int, text: str) -> None:
 def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
     """What the results depend on, as JSON values."""
     path = pathlib.Path(source)
-    is_path = source not in KNOWN and path.exists()
+    is_path = source != _INCLUDED and path.exists()
     asked = dataclasses.asdict(config) | {"source": str(path.absolute()) if is_path else source}
     output = pathlib.Path(asked.pop("output_dir")).absolute()
     if is_path and path.is_dir():
-        inside = (file for file in sorted(path.absolute().rglob("*")) if file.is_file())
+        inside = (file for file in sorted(path.absolute().rglob("*")) if _is_data(file))
         listing = [(str(f), f.stat().st_size) for f in inside if output not in f.parents]
         asked["sha256"] = hashlib.sha256(repr(listing).encode()).hexdigest()
     elif is_path:
         with contextlib.suppress(OSError), path.open("rb") as file:
             asked["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     return asked
+
+
+def _is_data(file: pathlib.Path) -> bool:
+    """Whether a file in a folder of images may be one of them, or lists them."""
+    is_metadata = file.stem == "metadata"
+    is_image = file.suffix.lower() in Image.registered_extensions()
+    return file.is_file() and (is_metadata or is_image)
 
 
 def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
@@ -195,29 +204,31 @@ def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
         old = {}
     # Before a training began, another one may be asked for.
     began = (folder / layout.TRAIN_FOLDER / layout.CONFIG_FILE).exists()
-    ignored = frozenset() if began else frozenset({"studentnet", "num_epochs"})
-    if "sha256" not in old:  # Of a folder, earlier versions recorded none.
-        ignored |= {"sha256"}
-    different = options.differences(options.filled(CleanConfig, old), asked, ignored)
+    ignored = {"sha256"} if began else {"sha256", "studentnet", "num_epochs"}
+    different = options.differences(options.filled(CleanConfig, old), asked, frozenset(ignored))
+    # Of a folder, earlier versions recorded none.
+    if "sha256" in old and old["sha256"] != asked.get("sha256"):
+        different.append("the source has changed")
     rule = f"`output_dir` holds other results ({'; '.join(different)}); choose another folder."
     check(not different, rule, output_dir=str(folder))
 
 
 def _prepared(source: str, folder: pathlib.Path, config: CleanConfig) -> Data:
     """The records in `folder`, made of the source unless they are there already."""
-    name = source if source in KNOWN else _NAME
+    is_own = source != _INCLUDED
+    name = _NAME if is_own else _INCLUDED
     asked = PrepareConfig(
         name,
         str(folder / "data"),
         source,
         image_size=config.image_size,
-        test_share=_HELD_OUT,
+        test_share=_HELD_OUT if is_own else PrepareConfig.test_share,
         skip_bad=config.skip_bad,
         label_column=config.label_column,
         seed=config.seed,
     )
     data = Data(name, asked.train_folder, asked.test_folder)
-    if not (folder / _SETTINGS_FILE).exists():
+    if not all(map(os.path.exists, (folder / _SETTINGS_FILE, data.train, data.test))):
         prepare_command.report(prepare.prepare(asked))
     return data
 
@@ -265,6 +276,7 @@ def _summary(
     by_class = scores.noise.by_class
     worst = [f"{scores.info.class_name(c)} ({by_class[c]:.0%})" for c in np.argsort(-by_class)[:5]]
     target = os.fspath(folder)
+    quoted, records = shlex.quote(target), shlex.quote(os.fspath(data.train))
     lines = [
         f"{count} samples of {scores.info.num_classes} classes; {test} more were held out.",
         f"Labels estimated wrong: {scores.noise}, from {scores.noise.source}.",
@@ -276,9 +288,9 @@ def _summary(
         "predicted labels",
         f"  {target}/{_EXPORTED}: the student",
         f"Next: open {layout.LABELS_PAGE}, decide, save corrections.csv; correct, and train again:",
-        f"  mentornet correct --records={data.train} --corrections=corrections.csv "
-        f"--output_dir={target}/reviewed",
-        f"  mentornet train --flagfile={target}/{_FLAGS_FILE} --data_dir={target}/reviewed "
-        f"--train_log_dir={target}/again/{layout.TRAIN_FOLDER}",
+        f"  mentornet correct --records={records} --corrections=corrections.csv "
+        f"--output_dir={quoted}/reviewed",
+        f"  mentornet train --flagfile={quoted}/{_FLAGS_FILE} --data_dir={quoted}/reviewed "
+        f"--train_log_dir={quoted}/again/{layout.TRAIN_FOLDER}",
     ]
     return "\n".join(lines) + "\n"

@@ -106,5 +106,6 @@ def flag_lines(config: Any) -> list[str]:
         if dataclasses.is_dataclass(value):
             lines += flag_lines(value)
         elif value is not None and value != field.default:
-            lines.append(f"--{field.flag}={value}")
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            lines.append(f"--{field.flag}={text}")
     return lines

@@ -64,7 +64,8 @@ def find_label_issues(
         if not verbose:
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         columns = _columns(samples, labels, pathlib.Path(folder), config)
-    values = {str(value): value for value in np.unique(labels)}
+    numeric = labels.dtype.kind in "fiu"  # 2.0 is listed as 2.
+    values = {str(int(value) if numeric else value): value for value in np.unique(labels)}
     for name in ("given_label", "predicted_label"):
         columns[name] = np.array([values[text] for text in columns[name]])
     try:

@@ -34,13 +34,12 @@ def to_csv(rows: Iterable[Sequence[object]]) -> str:
     """Rows as CSV (RFC 4180, but lines end with a line feed), with every cell neutralised."""
     file = io.StringIO()
     for row in rows:
-        file.write(",".join(map(_quoted, row)) + "\n")
+        file.write(",".join(quoted(safe_cell(str(value))) for value in row) + "\n")
     return file.getvalue()
 
 
-def _quoted(value: object) -> str:
-    """A quoted cell; Python 3.11's csv leaves a carriage return unquoted, which ends the row."""
-    text = safe_cell(str(value))
+def quoted(text: str) -> str:
+    """A cell as it stands in a file; Python 3.11's csv would not quote a carriage return."""
     return '"' + text.replace('"', '""') + '"' if re.search('[",\r\n]', text) else text
 
 
@@ -55,8 +54,8 @@ def read_table(data: bytes, name: str) -> tuple[list[str], list[tuple[int, list[
       The header, empty if there is none, and for each row its line number and its cells.
 
     Raises:
-      InputError: the encoding is not UTF-8, quotes are broken, or a row's number of cells differs
-        from the header's.
+      InputError: the encoding is not UTF-8, quotes are broken, two columns have the same name, or
+        a row's number of cells differs from the header's.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -75,6 +74,9 @@ def read_table(data: bytes, name: str) -> tuple[list[str], list[tuple[int, list[
             cells = [original_cell(cell) for cell in cells]
             if not header:
                 header = cells
+                names = [cell for cell in cells if cell]
+                rule = f"{name}: its columns must have different names."
+                check(len(set(names)) == len(names), rule, columns=cells[:20])
                 continue
             rule = f"{name}, line {lines.line_num}: must have {len(header)} cells, like the header."
             check(len(cells) == len(header), rule, cells=len(cells))

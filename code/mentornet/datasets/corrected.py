@@ -15,6 +15,7 @@ import numpy as np
 from mentornet.config.options import REQUIRED, check_fields, option, within
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
+from mentornet.core.safe_csv import quoted
 from mentornet.datasets.catalog import FILES, MANIFEST, DatasetInfo, dataset_info, read_manifest
 from mentornet.datasets.corrections import NOT_USABLE, Known, read_corrections, read_paths
 
@@ -210,6 +211,6 @@ def _write_paths(source: pathlib.Path, target: pathlib.Path, left_out: Iterable[
     if not (source / FILES).is_file():
         return
     with (source / FILES).open(newline="", encoding="utf-8") as file:
-        rows: list[Sequence[str]] = [row for row in csv.reader(file) if row[0] not in left_out]
+        rows = [row for row in csv.reader(file) if row[0] not in left_out]
     with (target / FILES).open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+        file.writelines(",".join(map(quoted, row)) + "\n" for row in rows)

@@ -14,11 +14,10 @@ import numpy as np
 from mentornet.config.options import differences
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
+from mentornet.core.safe_csv import quoted
 from mentornet.datasets import noise, sources
 from mentornet.datasets.catalog import FILES, KNOWN, MANIFEST, DatasetInfo, read_manifest
-from mentornet.datasets.prepare_config import PrepareConfig
-
-_OWN_ONLY = ("image_size", "test_share", "skip_bad", "label_column")  # Settings of sources.Options.
+from mentornet.datasets.prepare_config import OWN_SETTINGS, PrepareConfig
 
 
 def _noisy_labels(config: PrepareConfig, clean: np.ndarray, num_classes: int) -> np.ndarray:
@@ -137,14 +136,10 @@ def _write_lists(folder: pathlib.Path, data: sources.Split, samples: _Samples) -
     lists = dict(samples.lists)
     if data.paths is not None:
         paths = zip(samples.ids, data.paths[samples.ids], strict=True)
-        lists[FILES] = ["id,path", *(f"{i},{_quoted(path)}" for i, path in paths)]
+        lists[FILES] = ["id,path", *(f"{i},{quoted(path)}" for i, path in paths)]
     for name, lines in lists.items():
         if lines:
             (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
 
 
 def _noise_facts(samples: _Samples, num_classes: int) -> dict[str, Any]:
@@ -202,7 +197,7 @@ def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
         check(config.num_train <= len(ids), rule, num_train=config.num_train)
         ids = np.sort(np.random.default_rng([config.seed, 1]).permutation(ids)[: config.num_train])
     asked = dataclasses.asdict(config)
-    for key in ("output_dir", "source", *(() if is_own else _OWN_ONLY)):
+    for key in ("output_dir", "source", *(() if is_own else OWN_SETTINGS)):
         del asked[key]
     corrupted = bool(np.any(labels != source.train.labels))
     clean = _clean_labels(source.train, corrupted)[ids]
@@ -212,7 +207,7 @@ def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
     # The student is evaluated on clean labels wherever they are known.
     test_labels = np.where(test_clean == sources.UNKNOWN, source.test.labels, test_clean)
     test_samples = _Samples(np.arange(len(test_labels)), test_labels, test_clean)
-    kept = ("dataset_name", *_OWN_ONLY, "seed") if is_own else ("dataset_name",)
+    kept = ("dataset_name", *OWN_SETTINGS, "seed") if is_own else ("dataset_name",)
     folders = (
         (_train_folder(config, asked), "train", asked, train_samples),
         (config.test_folder, "test", {key: asked[key] for key in kept}, test_samples),

@@ -11,6 +11,7 @@ from mentornet.core.errors import check
 from mentornet.datasets import noise, sources
 from mentornet.datasets.catalog import KNOWN
 
+OWN_SETTINGS = ("image_size", "test_share", "skip_bad", "label_column")  # Of sources.Options.
 _RELEASED_TYPE = "uniform"  # Folders with the release's noise are named only by its fraction.
 
 
@@ -81,6 +82,15 @@ class PrepareConfig:
         rule = "`noise_file` must be given if and only if noise_type='file'."
         fits = (self.noise_type == "file") == (self.noise_file is not None)
         check(fits, rule, noise_type=self.noise_type, noise_file=self.noise_file)
+        from_file = self.noise_type == "file"
+        rule = "`noise_fraction` must not be given with noise_type='file'."
+        check(not (from_file and self.noise_fraction), rule, noise_fraction=self.noise_fraction)
+        rule = "`noise_key` is for noise_type='file'."
+        check(from_file or self.noise_key is None, rule, noise_key=self.noise_key)
+        for name in OWN_SETTINGS if known else ():
+            value = getattr(self, name)
+            rule = f"`{name}` is for your own data, not for {self.dataset_name}."
+            check(value == getattr(PrepareConfig, name), rule, **{name: value})
 
     def own_options(self) -> sources.Options:
         """How your own data are read."""

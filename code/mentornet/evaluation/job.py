@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -42,14 +44,14 @@ class _Job:
         self._max_number_of_steps: int | None = None
         self._kept_step: int | None = None
         folder = pathlib.Path(config.eval_dir)
+        self._file = folder / layout.EVALUATIONS_FILE
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            rows = writers.JsonLinesWriter(folder / layout.EVALUATIONS_FILE)
+            self._rows_writer = writers.JsonLinesWriter(self._file)
         except OSError as error:
             raise InputError(f"`eval_dir` {folder} cannot be written: {error}") from None
         self._board = writers.TensorBoardWriter(config.eval_dir, 10)
-        self._rows_writer = rows
-        self.rows = self._by_step(files.read_json_lines(folder / layout.EVALUATIONS_FILE))
+        self.rows = self._by_step(files.read_json_lines(self._file))
 
     @staticmethod
     def _by_step(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -62,9 +64,26 @@ class _Job:
 
     def new_checkpoints(self) -> list[str]:
         """Checkpoints that have not been evaluated yet, oldest first."""
-        done = {row["step"] for row in self.rows} | self._gone
         paths = checkpoint_paths(self._config.checkpoint_dir)
+        by_step = {row["step"]: row for row in self.rows}
+        for path in paths:
+            # Earlier versions did not record it.
+            recorded = by_step.get(checkpoint_step(path), {}).get("checkpoint")
+            if recorded is not None and _identity(path) not in (None, recorded):
+                self._set_rows_aside()
+                break
+        done = {row["step"] for row in self.rows} | self._gone
         return [path for path in paths if checkpoint_step(path) not in done]
+
+    def _set_rows_aside(self) -> None:
+        """Begins anew, as the rows are those of another run; they are kept under another name."""
+        names = (self._file.with_stem(f"{self._file.stem}-{n}") for n in itertools.count(1))
+        aside = next(name for name in names if not name.exists())
+        self._rows_writer.close()
+        self._file.rename(aside)
+        self._rows_writer = writers.JsonLinesWriter(self._file)
+        self.rows, self._gone, self._max_number_of_steps = [], set(), None
+        print(f"The rows of {self._file} were of other checkpoints; they are in {aside.name}.")
 
     def say_once(self, message: str) -> None:
         if message not in self._said:
@@ -77,7 +96,7 @@ class _Job:
         Returns:
           Whether it is done with: False if it is damaged, and is to be tried again.
         """
-        step = checkpoint_step(prefix)
+        step, identity = checkpoint_step(prefix), _identity(prefix)
         try:
             self._restore(prefix)
         except READ_ERRORS as error:
@@ -95,6 +114,7 @@ class _Job:
         row = accuracies(self._predictor(examples, self._config.batch_size), examples, info)
         if self._augments:
             row["test_time_augmentation"] = True
+        row["checkpoint"] = identity
         self._rows_writer.write_scalars(step, row)
         self.rows = self._by_step([*self.rows, {"step": step, **row}])
         self._board.write_scalars(step, {k: row[k] for k in ("eval/accuracy", "total_loss")})
@@ -187,6 +207,17 @@ class _Job:
             print(f"{name:<{width}}  {value:.4f}")
 
 
+def _identity(prefix: str) -> str | None:
+    """The start of the SHA-256 of a checkpoint's index, which has checksums of all that it holds.
+
+    None if the checkpoint was deleted.
+    """
+    try:
+        return hashlib.sha256(pathlib.Path(f"{prefix}.index").read_bytes()).hexdigest()[:16]
+    except OSError:
+        return None
+
+
 def run(
     config: EvalConfig,
     *,
@@ -197,6 +228,9 @@ def run(
 
     Stops after evaluating the run's last step, after `timeout_secs` without a new checkpoint, or,
     with `run_once`, after the existing checkpoints. Steps in eval.jsonl are not evaluated again.
+
+    If a checkpoint is not the one that was evaluated, the rows are those of another run, which has
+    been overwritten since: the file is renamed, and a new one is begun.
 
     Args:
       config: the job.

@@ -28,9 +28,12 @@ def split(inputs: Any) -> tuple[Any, Any]:
 def without_reduction(loss: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """A loss that returns one value per sample."""
     loss = keras.losses.get(loss)
-    if isinstance(loss, keras.losses.Loss):
-        return type(loss).from_config({**loss.get_config(), "reduction": None})
-    return loss
+    if not isinstance(loss, keras.losses.Loss):
+        return loss
+    # Not by its configuration, which a class of one's own need not have.
+    copied = object.__new__(type(loss))
+    copied.__dict__.update(loss.__dict__, reduction=None)
+    return copied
 
 
 def takes_logits(loss: Any) -> bool:

@@ -9,6 +9,8 @@ from mentornet.weighting.features import FURTHER
 
 FLAGS = flags.FLAGS
 
+_OF_DUMPS = ("dump_num_samples", "dump_seed", "dump_features")
+
 
 def define_flags() -> None:
     config_flags.define_flags(EvalConfig)
@@ -49,6 +51,9 @@ def main() -> None:
             **{name: FLAGS[name].value for name in names},
         )
         return
+    for name in _OF_DUMPS:
+        rule = f"--{name} needs --output_csv_file."
+        check(not FLAGS[name].present, rule, **{name: FLAGS[name].value})
     config = EvalConfig(**config_flags.read_flags(EvalConfig))
     script.load_tensorflow()
     from mentornet.evaluation import job

@@ -19,6 +19,8 @@ from mentornet.datasets.catalog import KNOWN
 UNKNOWN = -1  # Clean label of a sample whose clean label is not known.
 MAX_PIXELS = 100_000_000  # An image that claims more is rejected before it is decoded.
 
+_OWN = "data of your own"
+
 SOURCES = Registry(__name__, attribute="reader", argument="source")
 
 
@@ -130,10 +132,11 @@ def load(dataset: str, source: str | None, options: Options | None = None) -> So
     if name not in SOURCES.names():
         name, location = _recognize(dataset, source), source
     reader: Reader = SOURCES.find(name)
-    held = " or ".join(reader.provides) or "data of your own"
-    needed = held if reader.provides else f"a name other than {', '.join(sorted(KNOWN))}"
-    rule = f"`source` {name} holds {held}: `dataset_name` must be {needed}."
+    held = " or ".join(reader.provides) or _OWN
+    rule = f"`source` {name} holds {held}, not {dataset if dataset in KNOWN else _OWN}."
     check(reader.fits(dataset), rule, dataset_name=dataset, source=source)
+    rule = f"`source` {name} needs what it reads: {name}:PATH."
+    check(bool(location) or reader.takes is None, rule, source=source)
     return reader.load(dataset, location, options or Options())
 
 
@@ -152,4 +155,5 @@ def _recognize(dataset: str, path: str) -> str:
         if reader.takes is not None and reader.takes(pathlib.Path(path)):
             return name
     kinds = ", ".join(sorted(fitting.keys() - named))
-    raise InputError(f"`source` {path} is not of a kind that can hold {dataset}: {kinds}.")
+    what = dataset if dataset in KNOWN else _OWN
+    raise InputError(f"`source` {path} is not of a kind that can hold {what}: {kinds}.")

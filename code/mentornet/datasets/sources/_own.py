@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,8 +14,7 @@ from mentornet.core.errors import check
 from mentornet.datasets.sources import UNKNOWN, Options, Source, Split
 
 IMAGE_SIZE = 32
-TEST_NAMES = ("test", "val", "validation")
-UNKNOWN_CELLS = (None, "", UNKNOWN, str(UNKNOWN))  # Of a column of clean labels.
+TEST_NAMES = ("test", "val", "valid", "validation")
 LABEL_COLUMNS = ("label", "labels", "target", "class")
 MAX_FEATURES = 2**16  # With more columns, a small network would have gigabytes of weights.
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -52,7 +52,30 @@ def label_texts(
         fits = isinstance(value, str | int) and bool(str(value).strip())
         rule = f"{where}, row {row}: `{column}` must be text or a whole number."
         check(fits, rule, **{column: value})
-    return [str(value) for value in values]
+    return [str(value).strip() for value in values]
+
+
+def clean_label(value: Any, labels: Sequence[str]) -> str | None:
+    """A cell of a column of clean labels as text, as `labels` are; None if it is unknown.
+
+    Columns of numbers with gaps are often written as fractions, so that 2.0 is 2.
+    """
+    text = "" if value is None or value != value else str(value).strip()
+    if isinstance(value, float) or all(label.isdecimal() for label in labels):
+        text = re.sub(r"\.0$", "", text)
+    return None if text in ("", str(UNKNOWN)) else text
+
+
+def is_test_split(split: Any, where: str) -> bool:
+    """Whether a cell of a column `split` stands for the test split.
+
+    Raises:
+      InputError: it is neither empty nor the name of a split.
+    """
+    name = "" if split is None or split != split else str(split).strip().lower()
+    rule = f"{where}: `split` must be train, {', '.join(TEST_NAMES)} or empty."
+    check(name in ("", "train", *TEST_NAMES), rule, split=split)
+    return name in TEST_NAMES
 
 
 def sort_names(texts: Iterable[str]) -> list[str]:

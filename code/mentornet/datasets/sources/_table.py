@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mentornet.core.errors import InputError, check
-from mentornet.datasets.sources import UNKNOWN, Options, Source
+from mentornet.datasets.sources import Options, Source
 from mentornet.datasets.sources._listing import Listing, conflicts, read_listing
 from mentornet.datasets.sources._own import (
-    TEST_NAMES,
     check_width,
+    clean_label,
     divide,
     find_label_column,
+    is_test_split,
     label_texts,
     numbers,
     sort_names,
@@ -167,20 +168,20 @@ def read_tables(
     check(rows.num_rows > 0, f"{where} must have rows.", rows=0)
     names = class_names(tables[0][0].schema, columns.label)
     labels = _labels(rows.column(columns.label).to_pylist(), columns.label, names, where)
-    clean = _clean_labels(rows, columns, names, where)
-    is_test = _is_test(rows, tables, columns)
+    clean = _clean_labels(rows, columns, names, labels, where)
+    in_test = _in_test(rows, tables, columns, where)
     places = [f"row {i}" for table, _ in tables for i in range(table.num_rows)]
     if columns.file is not None:
         texts = rows.column(columns.file).to_pylist()
         places = [text or place for text, place in zip(texts, places, strict=True)]
     ordered = names or sort_names([*labels, *(text for text in clean if text is not None)])
     if columns.image is not None:
-        listing = Listing(places, labels, clean, is_test)
+        listing = Listing(places, labels, clean, in_test)
         _add_images(listing, rows.column(columns.image), where)
         return read_listing(listing, root, options, ordered)
     data = _features(rows, columns, options, where)
     numbered = numbers(labels, ordered), numbers(clean, ordered)
-    source = divide(data, *numbered, np.array(is_test), ordered, options, np.array(places))
+    source = divide(data, *numbered, np.array(in_test), ordered, options, np.array(places))
     named = columns.features if len(columns.features) == data.shape[1] else ()
     found = tuple(conflicts(list(data), labels, places))
     return dataclasses.replace(source, conflicts=found, feature_names=named)
@@ -204,26 +205,28 @@ def _labels(
 
 
 def _clean_labels(
-    rows: pa.Table, columns: Columns, names: Sequence[str], where: str
+    rows: pa.Table, columns: Columns, names: Sequence[str], labels: Sequence[str], where: str
 ) -> list[str | None]:
     """Clean labels by name; None where a cell is empty or -1."""
     result: list[str | None] = [None] * rows.num_rows
     if _CLEAN not in columns.extra:
         return result
-    values = rows.column(_CLEAN).to_pylist()
-    known = [i for i, value in enumerate(values) if value not in (None, "", UNKNOWN)]
+    cells = rows.column(_CLEAN).to_pylist()
+    values = [int(x) if isinstance(x, float) and x % 1 == 0 else x for x in cells]
+    known = [i for i, value in enumerate(values) if clean_label(value, labels) is not None]
     if known:
         texts = _labels([values[i] for i in known], _CLEAN, names, where, known)
         for i, text in zip(known, texts, strict=True):
-            result[i] = text
+            result[i] = clean_label(text, labels)
     return result
 
 
-def _is_test(
-    rows: pa.Table, tables: Sequence[tuple[pa.Table, bool | None]], columns: Columns
+def _in_test(
+    rows: pa.Table, tables: Sequence[tuple[pa.Table, bool | None]], columns: Columns, where: str
 ) -> list[bool]:
     if _SPLIT in columns.extra and all(part is None for _, part in tables):
-        return [str(text).lower() in TEST_NAMES for text in rows.column(_SPLIT).to_pylist()]
+        cells = enumerate(rows.column(_SPLIT).to_pylist())
+        return [is_test_split(cell, f"{where}, row {row}") for row, cell in cells]
     return [bool(part) for table, part in tables for _ in range(table.num_rows)]
 
 

@@ -14,25 +14,46 @@ from mentornet.datasets.sources._own import TEST_NAMES, metadata_files
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
+def _folders(root: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir())
+
+
+def _images(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+
+
+def _parts(root: pathlib.Path) -> list[tuple[pathlib.Path, bool]]:
+    """The folders of class folders, and whether each is for testing.
+
+    Raises:
+      InputError: there are splits, and a folder of images that belongs to none.
+    """
+    folders = {path.name.lower(): path for path in _folders(root)}
+    train = folders.get("train")
+    if train is None or not any(map(_images, _folders(train))):
+        return [(root, False)]
+    tests = [folders[name] for name in TEST_NAMES if name in folders]
+    others = {path for path in folders.values() if _images(path)} - {train, *tests}
+    if others and not tests:  # A class of trains, in folders of its own.
+        return [(root, False)]
+    rule = f"Beside `train`, `source` must hold only {', '.join(TEST_NAMES)}."
+    check(not others, rule, source=str(root), folders=sorted(path.name for path in others))
+    return [(train, False), *((path, True) for path in tests[:1])]
+
+
 def _list_folder(root: pathlib.Path) -> Listing:
     """Every image below <class>/ or <split>/<class>/; other files are ignored."""
-    splits = {p.name.lower(): p for p in sorted(root.iterdir()) if p.is_dir()}
-    test = next((splits[name] for name in TEST_NAMES if name in splits), None)
-    parts = [(splits["train"], False)] if "train" in splits and test else [(root, False)]
-    if "train" in splits and test:
-        parts.append((test, True))
     listing = Listing([], [], [], [])
-    for part, is_test in parts:
-        for folder in sorted(p for p in part.iterdir() if p.is_dir()):
-            for path in sorted(folder.rglob("*")):
-                if path.suffix.lower() in _SUFFIXES:
-                    name = str(path.relative_to(root))
-                    is_utf8 = name.encode(errors="replace").decode() == name
-                    check(is_utf8, "File names must be UTF-8.", name=ascii(name))
-                    listing.paths.append(name)
-                    listing.labels.append(folder.name)
-                    listing.clean.append(None)
-                    listing.is_test.append(is_test)
+    for part, is_test in _parts(root):
+        for folder in _folders(part):
+            for path in _images(folder):
+                name = str(path.relative_to(root))
+                is_utf8 = name.encode(errors="replace").decode() == name
+                check(is_utf8, "File names must be UTF-8.", name=ascii(name))
+                listing.paths.append(name)
+                listing.labels.append(folder.name)
+                listing.clean.append(None)
+                listing.is_test.append(is_test)
     rule = f"`source` must hold class folders of images ({', '.join(_SUFFIXES)})."
     check(bool(listing.paths), rule, source=str(root))
     return listing

@@ -4,36 +4,35 @@
 
 from __future__ import annotations
 
-import csv
 import pathlib
 
 from mentornet.core.errors import InputError, check
+from mentornet.core.safe_csv import read_table
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._listing import Listing, read_listing
-from mentornet.datasets.sources._own import TEST_NAMES, UNKNOWN_CELLS, find_label_column
+from mentornet.datasets.sources._own import clean_label, find_label_column, is_test_split
 
 
 def _list_csv(path: pathlib.Path, options: Options) -> Listing:
-    listing = Listing([], [], [], [])
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            columns = list(rows.fieldnames or ())
-            rule = f"{path} must have a column path; cells are separated by commas."
-            check("path" in columns, rule, columns=columns[:20])
-            label = find_label_column(columns, options, str(path))
-            for row in rows:
-                number = len(listing.paths) + 2
-                rule = f"{path}, line {number}: must have a path and a {label}."
-                check(bool(row.get("path")) and bool(row.get(label)), rule, row=dict(row))
-                listing.paths.append(row["path"])
-                listing.labels.append(row[label])
-                clean = row.get("clean_label")
-                listing.clean.append(None if clean in UNKNOWN_CELLS else clean)
-                listing.is_test.append((row.get("split") or "train").lower() in TEST_NAMES)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        columns, lines = read_table(path.read_bytes(), str(path))
+    except OSError as error:
         raise InputError(f"`source` {path} cannot be read: {error}") from None
-    check(bool(listing.paths), f"`source` {path} must have rows.", rows=0)
+    rule = f"{path} must have a column path; cells are separated by commas."
+    check("path" in columns, rule, columns=columns[:20])
+    label = find_label_column(columns, options, str(path))
+    check(bool(lines), f"`source` {path} must have rows.", rows=0)
+    listing, cleans = Listing([], [], [], []), []
+    for number, cells in lines:
+        row = dict(zip(columns, cells, strict=True))
+        where = f"{path}, line {number}"
+        text = row[label].strip()
+        check(bool(row["path"] and text), f"{where}: must have a path and a {label}.", row=row)
+        listing.paths.append(row["path"])
+        listing.labels.append(text)
+        listing.is_test.append(is_test_split(row.get("split"), where))
+        cleans.append(row.get("clean_label"))
+    listing.clean += [clean_label(clean, listing.labels) for clean in cleans]
     return listing
 
 

@@ -4,18 +4,19 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import pathlib
 from typing import Any
 
 from mentornet.core.errors import InputError, check
+from mentornet.core.safe_csv import read_table
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._listing import Listing, read_listing
 from mentornet.datasets.sources._own import (
     TEST_NAMES,
-    UNKNOWN_CELLS,
+    clean_label,
     find_label_column,
+    is_test_split,
     label_texts,
     metadata_files,
     sort_names,
@@ -25,8 +26,8 @@ _FILE = "file_name"
 
 
 def _read_csv(path: pathlib.Path) -> list[dict[str, Any]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        return list(csv.DictReader(file))
+    header, lines = read_table(path.read_bytes(), str(path))
+    return [dict(zip(header, cells, strict=True)) for _, cells in lines]
 
 
 def _read_json_lines(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -58,20 +59,23 @@ def _add(listing: Listing, path: pathlib.Path, root: pathlib.Path, options: Opti
         rows = _READERS[path.suffix](path)
     except InputError:
         raise
-    except (OSError, ValueError, csv.Error) as error:  # json's and UTF-8's are ValueErrors.
+    except (OSError, ValueError) as error:  # json's and UTF-8's are ValueErrors.
         raise InputError(f"`source` {path} cannot be read: {error}") from None
     columns = list(dict.fromkeys(name for row in rows for name in row))
     check(_FILE in columns, f"{path} must have rows and a column {_FILE}.", columns=columns)
     label = find_label_column(columns, options, str(path))
     names = label_texts([row.get(_FILE) for row in rows], _FILE, str(path))
-    listing.labels += label_texts([row.get(label) for row in rows], label, str(path))
+    labels = label_texts([row.get(label) for row in rows], label, str(path))
+    listing.labels += labels
     folder = path.parent.relative_to(root)
-    for row, name in zip(rows, names, strict=True):
+    for number, (row, name) in enumerate(zip(rows, names, strict=True)):
         place = folder / name
-        clean = row.get("clean_label")
         listing.paths.append(str(place))
-        listing.clean.append(None if clean in UNKNOWN_CELLS else str(clean))
-        listing.is_test.append(str(row.get("split") or place.parts[0]).lower() in TEST_NAMES)
+        listing.clean.append(clean_label(row.get("clean_label"), labels))
+        in_test = is_test_split(row.get("split"), f"{path}, row {number}")
+        if row.get("split") in (None, ""):
+            in_test = place.parts[0].lower() in TEST_NAMES
+        listing.is_test.append(in_test)
 
 
 def _load(dataset: str, location: str, options: Options) -> Source:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from mentornet.core.errors import InputError, check
 from mentornet.datasets.sources import UNKNOWN, Options, Reader, Source
+from mentornet.datasets.sources._listing import conflicts
 from mentornet.datasets.sources._own import (
     check_width,
     divide,
@@ -53,9 +54,10 @@ def _load(dataset: str, location: str, options: Options) -> Source:
         raw = np.stack([fit(Image.fromarray(image), options.image_size) for image in raw])
     texts = sort_names(map(str, [*labels, *clean[clean != ""]]))
     numbered = numbers(labels, texts), numbers([c or None for c in clean], texts)
-    known = paths if (paths != "").all() else None
-    source = divide(raw, *numbered, is_test, texts, options, known)
-    return dataclasses.replace(source, feature_names=_feature_names(path, arrays, key))
+    source = divide(raw, *numbered, is_test, texts, options, paths)
+    found = tuple(conflicts(list(raw), labels.tolist(), paths.tolist()))
+    names = _feature_names(path, arrays, key)
+    return dataclasses.replace(source, conflicts=found, feature_names=names)
 
 
 def _shape(file: Any, name: str) -> tuple[int, ...] | None:
@@ -84,10 +86,8 @@ def _npz_part(
     if key == "images":
         fits = samples.dtype == np.uint8 and samples.ndim == 4 and samples.shape[3] in (1, 3)
     check(fits and labels.shape == (len(samples),), rule, shape=samples.shape, labels=labels.shape)
-    names = np.full(len(labels), "")
     if key == "features":
         samples = to_features(samples, f"{path}, {prefix}features")
-        names = np.array([f"row {i}" for i in range(len(samples))])
     elif samples.shape[3] == 1:
         samples = np.repeat(samples, 3, axis=3)
     given = {name: arrays.get(f"{prefix}{name}") for name in ("clean_labels", "paths")}
@@ -100,7 +100,10 @@ def _npz_part(
         unknown = np.isin(clean.astype(str), ("", f"{UNKNOWN}", f"{UNKNOWN:.1f}"))
         texts = np.where(unknown, "", _as_text(path, f"{prefix}clean_labels", clean, ~unknown))
     named = _as_text(path, f"{prefix}labels", labels)
-    return [samples, named, texts, names if given["paths"] is None else given["paths"]]
+    names = np.array([f"row {i}" for i in range(len(samples))])
+    if (paths := given["paths"]) is not None:
+        names = np.where(paths.astype(str) == "", names, paths.astype(str))
+    return [samples, named, texts, names]
 
 
 def _as_text(

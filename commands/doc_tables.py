@@ -38,7 +38,15 @@ TABLES = {
 
 # Name of the table -> student whose runs in results/ it shows.
 RESULTS = {"fast_runs": "airbench93"}
-_METHODS = ("baseline", "mixup", "mentornet_pd", "mentornet_dd", "mentormix")
+_METHODS = (
+    "baseline",
+    "mixup",
+    "self_paced",
+    "focal_loss",
+    "mentornet_pd",
+    "mentornet_dd",
+    "mentormix",
+)
 
 
 def _accuracies(student: str) -> str:
@@ -53,7 +61,7 @@ def _accuracies(student: str) -> str:
         dataset, noise, _, images, steps = result.setting
         epochs = round(steps * result.config["batch_size"] / images)
         line = cells.setdefault((dataset, noise, str(epochs)), {})
-        method = result.method.removesuffix(", bfloat16").partition(", percentile")[0]
+        method = result.plain_method.partition(", percentile")[0]
         line.setdefault(method, []).append(result)
 
     def cell(found: list[Result]) -> str:

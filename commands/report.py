@@ -117,10 +117,13 @@ def full_table(results: list[Result]) -> Table:
     numbers, lines = published(), []
     for key, runs in group(results, lambda r: (*r.setting, r.method)).items():
         dataset, noise, student, _, _, method = key
-        line = [dataset, noise, student, method, *_accuracy_cells(runs)]
+        line, plain = (
+            [dataset, noise, student, method, *_accuracy_cells(runs)],
+            runs[0].plain_method,
+        )
         last = np.mean([run.accuracies[-1] for run in runs])
         for source in ("release", "paper"):
-            number = numbers.get((source, dataset, noise, student, method))
+            number = numbers.get((source, dataset, noise, student, plain))
             line += [number, None if number is None else f"{last - number:+.3f}"]
         lines.append([*line, *_cost_cells(runs)])
     there = ("release", "difference", "paper", "difference")

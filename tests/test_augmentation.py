@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mentornet import InputError
 from mentornet.datasets import augmentation, pipeline
 from mentornet.datasets.augmentation import Augmentation, Augmenter
 from mentornet.datasets.records import Examples
@@ -104,6 +105,18 @@ def test_cutout_is_drawn_uniformly_within_the_image():
     augmenter = Augmenter(Augmentation(cutout=4), 100, (8, 10, 3), 6, 0)
     blanked = augmenter.cut_out(tf.ones([6, 8, 10, 3]), tf.constant(0, tf.int64)).numpy() == 0
     np.testing.assert_array_equal(blanked.sum((1, 2, 3)), 16 * 3)
+
+
+@pytest.mark.parametrize(("cutout", "padding", "mode"), [(8, 0, "zero"), (0, 8, "reflect")])
+def test_images_that_are_too_small(cutout, padding, mode):
+    """Which cutout would erase, and which cannot be reflected so far."""
+    for side in (8, 9):
+        asked = augmentation.Augmentation(padding, mode, "random", cutout)
+        if side == 9:
+            augmentation.Augmenter(asked, 10, (9, 12, 3), 4, 0)
+        else:
+            with pytest.raises(InputError, match="less than 8 pixels, the side of the images"):
+                augmentation.Augmenter(asked, 10, (12, 8, 3), 4, 0)
 
 
 def test_channel_standardisation():

@@ -197,6 +197,28 @@ def test_weights_are_one_and_nothing_is_dropped_until_then(monkeypatch):
     assert np.count_nonzero(weighed.weights.numpy()) < kept.sum()  # Half of the batch is dropped.
 
 
+def test_the_moving_average_begins_with_the_weighting(monkeypatch):
+    """At the first percentile, whatever the losses were in the burn-in."""
+    monkeypatch.setattr(automatic_module, "_is_memorising", lambda looks: looks[:, 0].any())
+    context = Context(num_examples=SAMPLES, num_classes=4)
+    weighting = make("self_paced", context, AUTO | {"loss_moving_average_decay": 0.9})
+    generator, average = np.random.default_rng(0), 0.0
+
+    def weigh(step):
+        losses = generator.exponential(size=(100, 1)).astype(np.float32)
+        weighed = weighting(Batch(tf.constant(losses), 5 * step, step))
+        return np.sort(losses[:, 0])[::-1], weighed.scalars["debug/loss_moving_percentile"].numpy()
+
+    for step in (4, 8):
+        weigh(step)
+    context.history().values.assign(history_values(0.3, 0.5, 1))
+    for step in (12, 13, 14):
+        losses, found = weigh(step)
+        rank = round(99 * (1 - LOWERED))
+        average = losses[rank] if step == 12 else 0.9 * average + 0.1 * losses[rank]
+        assert found == pytest.approx(average, rel=0.02)
+
+
 @pytest.mark.parametrize("value", ["automatic", "", "0.5"])
 def test_other_words(value):
     with pytest.raises(InputError, match="`loss_p_percentile` must be a number or auto"):

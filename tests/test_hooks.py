@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from unittest import mock
 
 import pytest
@@ -23,7 +24,7 @@ def moment(step, *losses, is_last=False):
 
 @pytest.mark.parametrize("calls", [([1.0, 2.0], [3.0, float("nan")]), ([1.0], [2.0], [3.0])])
 def test_the_step_of_a_loss_that_is_not_finite(calls):
-    finite, step = hooks.FiniteLosses(), 0
+    finite, step = hooks.FiniteLosses([]), 0
     for losses in calls:
         step += len(losses)
         last = moment(step, *losses)
@@ -53,7 +54,8 @@ def config(**values):
     ],
 )
 def test_when_a_checkpoint_is_saved(values, expected):
-    saved, finite = mock.Mock(), hooks.FiniteLosses()
+    parameters = [tf.Variable([0.0, 1.0]), tf.Variable([2.0])]
+    saved, finite = mock.Mock(), hooks.FiniteLosses(parameters)
     save, seen = hooks.Save(config(**values), saved, finite), []
     hooks.Save(config(**values), None, finite)(moment(10, 1.0, is_last=True))  # Another worker.
     for step in range(1, 11):
@@ -64,7 +66,24 @@ def test_when_a_checkpoint_is_saved(values, expected):
     finite(moment(11, float("nan")))
     with pytest.raises(InputError, match="step 11"):
         save(moment(11, float("nan"), is_last=True))
+    parameters[1].assign([float("inf")])
+    with pytest.raises(InputError, match="Step 12 led to parameters that are not finite"):
+        save(moment(12, 1.0, is_last=True))
     assert saved.save.call_count == len(expected)
+
+
+def test_training_in_a_thread():
+    """Where Python has no signals; an application may train there."""
+    stopped = []
+
+    def train():
+        with hooks.Stop(mock.Mock()).on_signals():
+            stopped.append(False)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    assert stopped == [False]
 
 
 def test_signals_to_this_worker_and_to_another():

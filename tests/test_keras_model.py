@@ -80,8 +80,10 @@ def test_equals_the_scripts_loop(data, steps_per_execution):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-def test_the_epoch_refers_to_the_whole_training(data):
-    """The epochs that a weighting sees, over 5 epochs of 4 steps."""
+@pytest.mark.parametrize("accumulated", [None, 3])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_epoch_refers_to_the_whole_training(data, accumulated, scaled):
+    """The epochs that a weighting sees, over 5 epochs of 4 steps, however many make an update."""
     seen, told = [], []
 
     def factory(context):
@@ -99,7 +101,10 @@ def test_the_epoch_refers_to_the_whole_training(data):
             seen.append(int(told[0]))
 
     model = MentoredModel(small_student(), weighting=factory)
-    model.compile(keras.optimizers.SGD(0.05), LOGITS)
+    optimizer = keras.optimizers.SGD(0.05, gradient_accumulation_steps=accumulated)
+    if scaled:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(optimizer, LOGITS)
     model.fit(*data, 32, 5, 0, [Spy()])
     assert seen == [5 * step for step in range(20)]
 

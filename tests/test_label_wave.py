@@ -80,6 +80,19 @@ def test_shares_equal_numpy_also_after_a_resume(steps_per_call):
     assert rows[-1, 2] == 3 * rows[-1, 0] <= counted
 
 
+def test_two_passes_keep_nothing():
+    """They have one change, and no mean of two."""
+    history = SampleHistory(4)
+    wave = LabelWave(history, max_number_of_steps=6, batch_size=2)
+    kept = []
+    for step in range(1, 7):
+        positions = np.arange(4)[2 * (step - 1) % 4 :][:2]
+        visits(history, np.full(2, step % 3), positions)
+        kept.append(wave.look(step, 1))
+    assert kept == [False] * 5 + [True]
+    assert wave.scalars()["label_wave/kept_step"] == 6
+
+
 STEPS = 20
 
 

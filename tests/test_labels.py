@@ -45,6 +45,14 @@ def test_detection_quality(scores):
     assert label_errors.detection_quality(dataclasses.replace(scores, examples=unknown)) == []
 
 
+def test_samples_that_no_step_saw_are_no_suspects(scores):
+    """The share is estimated of the others."""
+    count = len(scores.examples)
+    half = dataclasses.replace(scores, num_seen=count // 2)
+    assert len(half.suspects) == round(scores.noise_rate * (count // 2))
+    np.testing.assert_array_equal(half.suspects, scores.suspects[: len(half.suspects)])
+
+
 def test_confusion(scores):
     """For each given class, suspects count under the suggested class, here the clean label."""
     matrix = label_errors.confusion(scores)

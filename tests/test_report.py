@@ -102,6 +102,36 @@ def test_names_of_other_weightings():
     assert Result("run", mixed, [], []).method == "mixup, gce, q 0.5"
 
 
+def test_what_differs_is_named(report, tmp_path):
+    """Runs with other settings are not further seeds; what only one recorded does not count."""
+    pd = {"loss_p_percentile": 0.7}
+    for number, (name, seed, values) in enumerate(
+        (
+            ("a", 0, {"weighting": pd}),
+            ("b", 1, {"weighting": pd}),
+            ("c", 0, {"weighting": {"loss_p_percentile": 0.5}}),
+            ("d", 0, {"weighting": pd, "weight_decay": 0.1}),
+            ("e", 0, {"weighting": None, "label_smoothing": 0.2}),
+            ("f", 0, {"weighting": None, "label_smoothing": 0.0}),
+        )
+    ):
+        write_run(tmp_path / name, seed, [0.5 + 0.1 * number])
+        path = tmp_path / name / "train" / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    runs = read_results(tmp_path)
+    assert [run.method for run in runs] == [
+        "mentornet_pd, percentile 0.7",
+        "mentornet_pd, percentile 0.7",
+        "mentornet_pd, percentile 0.5",
+        "mentornet_pd, percentile 0.7",
+        "baseline, label_smoothing 0.2",
+        "baseline, label_smoothing 0.0",
+    ]
+    lines = report.full_table(runs)[1]
+    shown = {(line[3], line[4]): line[7] for line in lines}
+    assert shown["mentornet_pd, percentile 0.5", "0.700"] == 0.776
+
+
 def test_a_column_of_the_checkpoints_that_were_kept(report, tmp_path):
     """Of the run that kept one; the step stands in its last row."""
     for name, seed in (("a", 0), ("b", 1)):

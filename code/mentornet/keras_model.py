@@ -34,8 +34,8 @@ class MentoredModel(keras.Model):
 
     evaluate() and predict() are the student's. The loss that fit() reports is the weighted one, the
     mean over the batch of weight times loss, as in the release; losses added by layers are not
-    weighted. Example dropout and the epoch that the weighting sees depend on the optimizer's
-    iterations.
+    weighted. Example dropout and the epoch that the weighting sees depend on the number of batches
+    that the optimizer has seen.
 
     A weighting that keeps per-sample state (`elr`, "auto", a MentorNet with additional features)
     needs `num_examples` and positions: fit() then takes `{"inputs": x, "positions": positions}`
@@ -206,13 +206,8 @@ class MentoredModel(keras.Model):
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """As keras.Model's."""
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
-        callbacks, own = given.pop("callbacks", None), keras_adapters.TotalSteps()
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(own)
-        else:
-            each = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-            callbacks = [own, *(callback for callback in each if callback is not None)]
-        return super().fit(**given, callbacks=callbacks)
+        given["callbacks"] = keras_adapters.with_total_steps(given.get("callbacks"))
+        return super().fit(**given)
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """As keras.Model's.
@@ -250,17 +245,16 @@ class MentoredModel(keras.Model):
             positions = tf.reshape(tf.cast(positions, tf.int64), [-1])
         rule = '`x` must be {"inputs": ..., "positions": ...} with this weighting.'
         check(positions is not None or not self._needs_positions, rule, x=type(x).__name__)
-        given = sample_weight
-        if given is not None:
-            given = tf.reshape(tf.cast(given, tf.float32), [-1, 1])
+        if sample_weight is not None:
+            sample_weight = tf.reshape(tf.cast(sample_weight, tf.float32), [-1, 1])
         learned = self._objective(
             inputs,
             y,
             y_pred,
-            step=tf.cast(self.optimizer.iterations, tf.int64),
+            step=keras_adapters.batches_seen(self.optimizer),
             total_steps=tf.maximum(self._steps, 1),
             positions=positions,
-            given=given,
+            given=sample_weight,
         )
         if self._history is not None:
             logits = keras_adapters.class_logits(y_pred, self._from_logits)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from mentornet.core.errors import check
 from mentornet.core.seeds import Stream, seed_for
 
 # Mean and standard deviation of CIFAR-10's training images by channel, in 0..1.
@@ -46,6 +47,9 @@ class Augmenter:
       batch_size: of the global batch.
       seed: the run's seed.
       part: rows of the global batch, [batch_size, ...] -> rows of this part.
+
+    Raises:
+      InputError: the images are too small for the augmentation.
     """
 
     def __init__(
@@ -57,6 +61,11 @@ class Augmenter:
         seed: int,
         part: Callable[[tf.Tensor], tf.Tensor] = lambda rows: rows,
     ) -> None:
+        side, padding, mode = min(image_shape[:2]), augmentation.padding, augmentation.crop_mode
+        rule = f"`cutout` must be less than {side} pixels, the side of the images."
+        check(augmentation.cutout < side, rule, cutout=augmentation.cutout)
+        rule = f"`crop_padding` must be less than {side} pixels, the side of the images."
+        check(mode != "reflect" or padding < side, rule, crop_padding=padding)
         self._asked, self._image_shape = augmentation, image_shape
         self._batch_size, self._seed, self._part = batch_size, seed, part
         self._first = None

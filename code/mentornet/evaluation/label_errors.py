@@ -33,10 +33,11 @@ class LabelScores:
       score: float64 [n] in 0..1, higher for labels that are more likely to be wrong; 0 for samples
         that no step saw.
       suggested: int64 [n], the last label that the student predicted; for suspects, the last one
-        other than the given label.
+        other than the given label, and for samples that no step saw, the given label.
       mean_weight, mean_loss: float64 [n], see `mentornet.weighting.history`.
       noise: estimated share of wrong labels.
       paths: id -> file, for data made from files; otherwise empty.
+      num_seen: number of samples that a step saw; None means all.
     """
 
     info: DatasetInfo
@@ -47,6 +48,7 @@ class LabelScores:
     mean_loss: np.ndarray
     noise: NoiseRate
     paths: dict[int, str] = dataclasses.field(default_factory=dict)
+    num_seen: int | None = None
 
     @property
     def order(self) -> np.ndarray:
@@ -61,7 +63,8 @@ class LabelScores:
     @property
     def suspects(self) -> np.ndarray:
         """The most suspicious positions, as many as labels are estimated to be wrong."""
-        return self.order[: round(self.noise_rate * len(self.score))]
+        num_seen = len(self.score) if self.num_seen is None else self.num_seen
+        return self.order[: round(self.noise_rate * num_seen)]
 
 
 def train_folder(run_dir: str) -> pathlib.Path:
@@ -158,9 +161,12 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
     else:
         score = np.mean([1 - np.exp(-columns["mean_loss"]) for columns in histories], axis=0)
     noise = estimate_noise_rate(examples, info.num_classes, histories, visits)
-    predicted = histories[0]["prediction"].astype(np.int64)
-    paths = read_paths(folder)
-    scores = LabelScores(info, examples, score, predicted, mean_weight, mean_loss, noise, paths)
+    seen = np.any([columns["num_seen"] > 0 for columns in histories], axis=0)
+    predicted = np.where(seen, histories[0]["prediction"], examples.labels).astype(np.int64)
+    paths, num_seen = read_paths(folder), int(seen.sum())
+    scores = LabelScores(
+        info, examples, score, predicted, mean_weight, mean_loss, noise, paths, num_seen
+    )
     if visits:  # Once a label is memorised it is predicted; earlier predictions are informative.
         suggested = predicted.copy()
         suggested[scores.suspects] = visits.other_class[scores.suspects]

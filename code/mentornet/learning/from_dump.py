@@ -40,7 +40,8 @@ def learn(
       AUC and log loss on held-out rows, by method, see `quality.Quality`.
 
     Raises:
-      InputError: the dump cannot be read, or has too few rows.
+      InputError: the dump cannot be read, has too few rows, or almost none that are clean or
+        corrupted.
     """
     from mentornet.learning import quality, teaching
     from mentornet.weighting import mentor_checkpoints
@@ -53,6 +54,7 @@ def learn(
     found = training_rows.data_driven(dump, percentile, epoch)
     training_rows.write(*found, str(folder), training_rows.DATA_DRIVEN, names)
     rows = training_rows.read_rows(folder / "tr.npz"), training_rows.read_rows(folder / "ts.npz")
+    quality.check_rows(*rows)
     mentor = teaching.learn_noisy(*rows, seed=seed, features=names, **teaching.DEFAULTS)
     judged = quality.report(mentor, *rows)
     mentor_checkpoints.save_mentornet(mentor, str(folder / name(mentor.further_features)))

@@ -75,13 +75,18 @@ def compare(
     }
 
 
+def check_rows(train: Rows, test: Rows) -> None:
+    """Raises InputError unless both parts hold clean and corrupted samples."""
+    for name, (_, targets) in (("tr.npz", train), ("ts.npz", test)):
+        rule = f"{name} must hold clean and corrupted samples: take more of them."
+        check(0 < targets.sum() < len(targets), rule, clean=int(targets.sum()), rows=len(targets))
+
+
 def report(mentor: MentorNet, train: Rows, test: Rows) -> dict[str, Quality]:
     """Prints and returns how well weights separate clean from corrupted held-out samples."""
     import tensorflow as tf
 
-    for name, (_, targets) in (("tr.npz", train), ("ts.npz", test)):
-        rule = f"{name} must hold clean and corrupted samples."
-        check(0 < targets.sum() < len(targets), rule, clean=int(targets.sum()), rows=len(targets))
+    check_rows(train, test)
     weights = tf.sigmoid(mentor(tf.constant(test[0]))).numpy()[:, 0]
     parts = [(features, targets[:, 0]) for features, targets in (train, test)]
     print(f"On the {len(weights)} held-out rows, clean vs. corrupted:")

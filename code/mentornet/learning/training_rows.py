@@ -18,6 +18,7 @@ PERCENTILES = (40, 50, 60, 75, 80, 90)
 
 MIN_NOISY_ROWS = 5  # To learn from rows that must not be memorised: a fifth is held back.
 _TRAIN_SHARE = 0.8
+_MOST_ORDERS = 100  # Of a dump, until both parts hold clean and corrupted samples.
 COLUMNS = ("sample_id", "epoch", "noisy_label", "clean_label", "loss")
 
 
@@ -147,16 +148,26 @@ def shuffled(dump: np.ndarray, seed: int) -> np.ndarray:
     """A dump in random order, the rows of each sample one after the other.
 
     So what is held out is (but for one sample) not of samples that were learned from, where the
-    dump holds several epochs.
+    dump holds several epochs. An order that leaves only clean or only corrupted samples in either
+    part that `write` makes, as may happen with few samples, is drawn again.
 
     Args:
       dump: see `read_dump`.
       seed: of the order.
     """
     _, first, sample = np.unique(dump[:, 0], return_index=True, return_inverse=True)
-    order = np.argsort(first)[np.random.default_rng(seed).permutation(len(first))]
-    place = np.argsort(order)  # Of each sample.
-    return dump[np.argsort(place[sample], kind="stable")]
+    generator, num_train = np.random.default_rng(seed), int(len(dump) * _TRAIN_SHARE)
+
+    def ordered(permutation: np.ndarray) -> np.ndarray:
+        place = np.argsort(np.argsort(first)[permutation])  # Of each sample.
+        return dump[np.argsort(place[sample], kind="stable")]
+
+    def has_both_in_each(rows: np.ndarray) -> bool:
+        parts = np.split(rows[:, 2] == rows[:, 3], [num_train])
+        return all(0 < part.sum() < len(part) for part in parts)
+
+    orders = [generator.permutation(len(first)) for _ in range(_MOST_ORDERS)]
+    return next(filter(has_both_in_each, map(ordered, orders)), ordered(orders[0]))
 
 
 def dump_folder(csv: str, percentile: int) -> str:

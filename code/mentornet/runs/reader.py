@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import pathlib
@@ -16,24 +17,38 @@ from mentornet.runs import layout
 
 Curve = tuple[np.ndarray, np.ndarray]
 
+# Settings that tell two runs of a method apart, beside those of the weighting and of mixup.
+_RECIPE = (
+    *("augment", "crop_padding", "crop_mode", "flip", "cutout", "label_smoothing", "ema_decay"),
+    *("batch_size", "momentum", "nesterov", "weight_decay", "shift_rate_factor", "lookahead_steps"),
+    *("learning_rate", "learning_rate_boundaries", "learning_rate_decay_factor"),
+    *("learning_rate_shape", "num_epochs_per_decay", "mentornet_update_epochs"),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """One run: its configuration, rows of metrics.jsonl and rows of eval.jsonl."""
+    """One run: its configuration, rows of metrics.jsonl and rows of eval.jsonl.
+
+    `variant` names the settings in which it differs from other runs of the same method.
+    """
 
     name: str
     config: dict[str, Any]
     training: list[dict[str, Any]]
     evaluation: list[dict[str, Any]]
+    variant: str = ""
 
     @property
     def method(self) -> str:
         """Name of the method, as in the report's tables."""
         precision = self.config.get("mixed_precision", "float32")
-        return self._weighting + ("" if precision == "float32" else f", {precision}")
+        shown = "" if precision == "float32" else f", {precision}"
+        return self.plain_method + self.variant + shown
 
     @property
-    def _weighting(self) -> str:
+    def plain_method(self) -> str:
+        """Name of the method, as in the published tables."""
         weighting, is_mixed = self.config["weighting"], self.config.get("mixup") is not None
         if weighting is None:
             return "mixup" if is_mixed else "baseline"
@@ -112,7 +127,31 @@ def read_results(folder: pathlib.Path) -> list[Result]:
             evaluation.sort(key=lambda row: row["step"])
             results.append(Result(str(run.relative_to(folder)), config, training, evaluation))
     check(bool(results), "The folder must hold evaluated runs.", folder=str(folder))
-    return results
+    return _with_variants(results)
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the weighting, and those that the student's recipe determines."""
+    found = {k: v for k, v in config.items() if k in _RECIPE and v is not None}
+    for name in ("weighting", "mixup"):
+        found |= config.get(name) or {}
+    return found
+
+
+def _with_variants(results: list[Result]) -> list[Result]:
+    """The runs, named by what differs where it is more than the seed."""
+    same = collections.defaultdict(list)
+    for result in results:
+        same[result.setting, result.method].append(_settings(result.config))
+    named = []
+    for result in results:
+        settings, others = _settings(result.config), same[result.setting, result.method]
+        # Earlier versions did not record all of them.
+        common = set.intersection(*map(set, others))
+        varying = [n for n in sorted(common) if any(o[n] != settings[n] for o in others)]
+        text = "".join(f", {n.removeprefix('loss_p_')} {settings[n]}" for n in varying)
+        named.append(dataclasses.replace(result, variant=text))
+    return named
 
 
 def _natural(path: pathlib.Path) -> list[Any]:

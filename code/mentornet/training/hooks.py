@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any, Protocol
 
 import numpy as np
+import tensorflow as tf
 
 from mentornet.config.training import TrainConfig
 from mentornet.core.errors import InputError
@@ -45,10 +47,15 @@ class Hook(Protocol):
 
 
 class FiniteLosses:
-    """Collects the losses; as reading them is slow, they are checked before logs and saves only."""
+    """Collects the losses; as reading them is slow, they are checked before logs and saves only.
 
-    def __init__(self) -> None:
+    Args:
+      parameters: of the student, which are checked before saves only.
+    """
+
+    def __init__(self, parameters: Sequence[tf.Variable]) -> None:
         self._recent: list[StepResult] = []
+        self._parameters = parameters
 
     def __call__(self, moment: Moment) -> None:
         self._recent.append(moment.result)
@@ -69,6 +76,19 @@ class FiniteLosses:
             raise InputError(
                 f"The loss of step {number} is {totals[bad[0]]}: this step was not saved; "
                 "the last checkpoint is kept. A lower `learning_rate` may help."
+            )
+
+    def check_before_save(self, step: int) -> None:
+        """Checks the losses, which are those before each update, and what the updates led to.
+
+        Raises:
+          InputError: a loss or a parameter is not finite.
+        """
+        self.check(step)
+        if not all(bool(tf.reduce_all(tf.math.is_finite(v))) for v in self._parameters):
+            raise InputError(
+                f"Step {step} led to parameters that are not finite: it was not saved; the last "
+                "checkpoint is kept. A lower `learning_rate` may help."
             )
 
 
@@ -142,7 +162,7 @@ class KeepBest:
 
     def __call__(self, moment: Moment) -> None:
         if self._wave.look(moment.step, moment.result.num_steps):
-            self._finite.check(moment.step)
+            self._finite.check_before_save(moment.step)
             if self._checkpoint is not None:
                 self._checkpoint.set_aside()
 
@@ -165,7 +185,7 @@ class Save:
     def __call__(self, moment: Moment) -> None:
         if not self._is_due(moment):
             return
-        self._finite.check(moment.step)
+        self._finite.check_before_save(moment.step)
         if self._checkpoint is not None:
             self._checkpoint.save()
         self._saved_at = time.monotonic()
@@ -199,7 +219,13 @@ class Stop:
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Records SIGTERM and SIGINT; a second signal has its usual effect."""
+        """Records SIGTERM and SIGINT; a second signal has its usual effect.
+
+        In a thread other than the main one it does nothing, since Python has no signals there.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before: dict[int, Any] = {}
 
         def restore() -> None:

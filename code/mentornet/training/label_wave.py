@@ -45,7 +45,8 @@ class LabelWave:
         row = tf.concat([[tf.cast(step, tf.int64)], changes.totals(self._values)], axis=0)
         self._passes.scatter_nd_update([[number - 1]], [row])
         shares = self._shares()
-        return changes.first_minimum(shares)[0] == len(shares) - 1
+        place = changes.first_minimum(shares)[0]
+        return place >= 0 and place == len(shares) - 1
 
     def scalars(self) -> Scalars:
         """For the log: the share of changes in the last pass, and the step kept so far."""

@@ -200,7 +200,8 @@ class _Run:
 
     def _hooks(self, writer: writers.MultiWriter) -> list[hooks.Hook]:
         """The hooks, in the order in which they are called."""
-        is_chief, finite = self.cluster.is_chief, hooks.FiniteLosses()
+        variables = [variable.value for variable in self.trainer.student.trainable_variables]
+        is_chief, finite = self.cluster.is_chief, hooks.FiniteLosses(variables)
         checkpoint = self.checkpoint if is_chief else None
         found: list[hooks.Hook] = [finite]
         if self.wave is not None:

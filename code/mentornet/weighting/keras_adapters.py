@@ -67,12 +67,28 @@ def class_logits(outputs: Any, are_logits: bool) -> tf.Tensor | None:
     return outputs if are_logits else tf.math.log(tf.maximum(outputs, _SMALLEST_PROBABILITY))
 
 
-class TotalSteps(keras.callbacks.Callback):
+def batches_seen(optimizer: keras.Optimizer) -> tf.Tensor:
+    """int64; `optimizer.iterations` counts updates, to each of which several batches may add."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # Of a LossScaleOptimizer.
+    return tf.cast(optimizer._iterations, tf.int64)
+
+
+class _TotalSteps(keras.callbacks.Callback):
     """Sets the model's number of training steps when training begins."""
 
     def on_train_begin(self, logs: Any = None) -> None:
         steps = self.params.get("steps")
         self.model.set_total_steps(steps * self.params["epochs"] if steps else None)
+
+
+def with_total_steps(callbacks: Any) -> Any:
+    """The callbacks of fit(), with one that sets the number of training steps."""
+    own = _TotalSteps()
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks.append(own)
+        return callbacks
+    each = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    return [own, *(callback for callback in each if callback is not None)]
 
 
 def remember(

@@ -60,7 +60,8 @@ def beta_binomial_laws(scores: np.ndarray, visits: np.ndarray) -> tuple[np.ndarr
     bounds = [(-7, 7), *[(small, large)] * 2, *[(-5, large)] * 2]
     starts = _starts(share, samples)
     fits = [optimize.minimize(two, start, bounds=bounds) for start in starts]
-    best = min(fits, key=lambda fit: fit.fun, default=None)
+    finite = [fit for fit in fits if np.isfinite(fit.fun)]
+    best = min(finite, key=lambda fit: fit.fun, default=None)
     penalty = 1.5 * np.log(len(scores))  # Of three more parameters.
     if best is None or single.fun - best.fun <= penalty:
         return np.zeros(len(scores)), float(scores.mean())

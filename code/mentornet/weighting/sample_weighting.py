@@ -179,8 +179,14 @@ class SampleWeighting(tf.Module):
         else:
             percentile_loss = nearest_percentile(global_losses, percentile)
             decay = config.loss_moving_average_decay
-            average = moving = decay * self.loss_moving_average + (1 - decay) * percentile_loss
-            self.loss_moving_average.assign(average)
+            average = decay * self.loss_moving_average + (1 - decay) * percentile_loss
+            if rules is None:
+                self.loss_moving_average.assign(average)
+            else:  # It begins with the weighting, not, as in the release, at 0.
+                has_begun = self.loss_moving_average > 0
+                average = tf.where(has_begun, average, percentile_loss)
+                self.loss_moving_average.assign(tf.where(rules.is_burn_in, 0.0, average))
+            moving = average
         zeros = tf.zeros_like(losses)
         label_column = zeros if labels is None else tf.cast(labels, tf.float32)[:, None]
         epoch_column = zeros + tf.cast(epoch, tf.float32)

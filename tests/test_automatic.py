@@ -45,7 +45,7 @@ def history_values(wrong, memorised, changed=0.0, seed=0):
 
 
 def made(**settings):
-    context = Context(num_examples=SAMPLES)
+    context = Context(num_examples=SAMPLES)  # Classes are not known.
     automatic = Automatic(context, WeightingConfig(**settings))
     return automatic, context.state["automatic"], context
 
@@ -139,6 +139,7 @@ def test_no_more_than_the_suspects_are_taken_for_wrong(monkeypatch):
         automatic = Automatic(context, WeightingConfig(**settings))
         memorise(automatic, context, wrong=0.3)
         found = np.delete(context.state["automatic"].numpy(), [1, 2])
+        assert len(found) == 3
         np.testing.assert_allclose(found, 0.7 - 0.21**0.5 / 10, rtol=1e-6)
 
 
@@ -180,7 +181,10 @@ def test_weights_are_one_and_nothing_is_dropped_until_then(monkeypatch):
     losses = np.random.default_rng(0).exponential(size=(100, 1)).astype(np.float32)
 
     def weigh(step):
-        return weighting(Batch(tf.constant(losses), epoch_percentage=5 * step, global_step=step))
+        classes, positions = tf.zeros([100], tf.int64), tf.range(100)
+        return weighting(
+            Batch(tf.constant(losses), 5 * step, step, labels=classes, positions=positions)
+        )
 
     weighed = weigh(8)
     assert (weighed.weights.numpy() == 1).all()
@@ -198,25 +202,28 @@ def test_weights_are_one_and_nothing_is_dropped_until_then(monkeypatch):
 
 
 def test_the_moving_average_begins_with_the_weighting(monkeypatch):
-    """At the first percentile, whatever the losses were in the burn-in."""
+    """It is the weighted mean of the percentiles since, whatever the losses were in the burn-in."""
     monkeypatch.setattr(automatic_module, "_is_memorising", lambda looks: looks[:, 0].any())
     context = Context(num_examples=SAMPLES, num_classes=4)
     weighting = make("self_paced", context, AUTO | {"loss_moving_average_decay": 0.9})
-    generator, average = np.random.default_rng(0), 0.0
+    generator, found = np.random.default_rng(0), []
 
     def weigh(step):
         losses = generator.exponential(size=(100, 1)).astype(np.float32)
-        weighed = weighting(Batch(tf.constant(losses), 5 * step, step))
+        classes, positions = tf.zeros([100], tf.int64), tf.range(100)
+        weighed = weighting(
+            Batch(tf.constant(losses), 5 * step, step, labels=classes, positions=positions)
+        )
         return np.sort(losses[:, 0])[::-1], weighed.scalars["debug/loss_moving_percentile"].numpy()
 
     for step in (4, 8):
         weigh(step)
     context.history().values.assign(history_values(0.3, 0.5, 1))
     for step in (12, 13, 14):
-        losses, found = weigh(step)
-        rank = round(99 * (1 - LOWERED))
-        average = losses[rank] if step == 12 else 0.9 * average + 0.1 * losses[rank]
-        assert found == pytest.approx(average, rel=0.02)
+        losses, average = weigh(step)
+        found.append(losses[round(99 * (1 - LOWERED))])
+        weights = 0.9 ** np.arange(len(found))[::-1]
+        assert average == pytest.approx(np.average(found, weights=weights), rel=1e-3)
 
 
 @pytest.mark.parametrize("value", ["automatic", "", "0.5"])
@@ -272,7 +279,7 @@ def test_each_class_has_its_percentile_and_its_moving_average(monkeypatch):
     labels = np.arange(SAMPLES) % 2
     labels[:120] = 1  # Those that `history_values` makes wrong: 120 of 260 of class 1.
     generator = np.random.default_rng(1)
-    sums, weights = np.zeros(3), np.zeros(3)
+    sums, weights = np.zeros(4), np.zeros(4)  # Of three classes, and of all.
 
     def weigh(step, chosen):
         losses = generator.exponential(size=(len(chosen), 1)).astype(np.float32)
@@ -291,9 +298,10 @@ def test_each_class_has_its_percentile_and_its_moving_average(monkeypatch):
         shares = [scalars[f"automatic/loss_p_percentile/{c}"] for c in range(3)]
         assert shares == pytest.approx([1.0, 0.489, LOWERED], abs=0.02)  # 140 of 260.
         assert scalars["automatic/loss_p_percentile"] == pytest.approx(LOWERED, abs=0.02)
-        average = np.zeros(3)
-        for c in (0, 1):
-            own = np.sort(losses[labels[chosen] == c])[::-1]
+        average = np.zeros(4)
+        shares.append(scalars["automatic/loss_p_percentile"])
+        for c in (0, 1, 3):
+            own = np.sort(losses if c == 3 else losses[labels[chosen] == c])[::-1]
             percentile = own[round((len(own) - 1) * (1 - shares[c]))]
             decay = 0.5 ** (len(own) / 100)
             sums[c] = decay * sums[c] + (1 - decay) * percentile
@@ -301,11 +309,40 @@ def test_each_class_has_its_percentile_and_its_moving_average(monkeypatch):
             average[c] = sums[c] / weights[c]
         kept = losses <= average[labels[chosen]] + 1e-6
         np.testing.assert_array_equal(weighed.weights.numpy()[:, 0], kept)
-        mean = scalars["debug/loss_moving_percentile"]
-        assert mean == pytest.approx(average.mean(), rel=1e-5)
+        assert scalars["automatic/by_class"] == 1
+        assert scalars["debug/loss_moving_percentile"] == pytest.approx(average[3], rel=1e-5)
     state = context.state["loss_moving_average"].numpy()
     np.testing.assert_allclose(state, [sums, weights], rtol=1e-5)
     assert "by class)" in context.remarks[0]()
+
+
+@pytest.mark.parametrize("wrong", [0.4, 0.6])
+def test_each_class_has_its_percentile_where_few_labels_are_right(monkeypatch, wrong):
+    """Losses of class 0 are larger: below the common percentile there are hardly any of it."""
+    monkeypatch.setattr(automatic_module, "_is_memorising", lambda looks: True)
+    context = Context(num_examples=SAMPLES, num_classes=2)
+    weighting = make("self_paced", context, AUTO | {"example_dropout_rates": "0,100"})
+    labels = np.arange(SAMPLES) % 2
+    losses = (np.random.default_rng(0).random(SAMPLES) + 2 * (labels == 0)).astype(np.float32)
+
+    def weigh(step, chosen):
+        given, positions = tf.constant(labels[chosen]), tf.constant(chosen)
+        batch = Batch(
+            tf.constant(losses[chosen, None]), 40, step, labels=given, positions=positions
+        )
+        return weighting(batch)
+
+    for step in range(4):
+        weigh(step, np.arange(100 * step, 100 * step + 100))
+    context.history().values.assign(history_values(wrong, 0.0))
+    weighed = weigh(8, np.arange(150, 250))
+    assert weighed.scalars["automatic/by_class"] == (wrong > 0.5)
+    assert not [name for name in weighed.scalars if name.endswith(("/0", "/1"))]
+    kept = weighed.weights.numpy()[:, 0]
+    shares = [kept[labels[150:250] == c].mean() for c in (0, 1)]
+    expected = [0.35, 0.35] if wrong > 0.5 else [0.1, 1.0]
+    assert shares == pytest.approx(expected, abs=0.06)
+    assert ("by class)" in context.remarks[0]()) == (wrong > 0.5)
 
 
 def test_what_a_percentile_for_each_class_needs():
@@ -314,7 +351,7 @@ def test_what_a_percentile_for_each_class_needs():
     with pytest.raises(InputError, match="`num_classes` must be given"):
         make("self_paced", Context(num_examples=SAMPLES), BALANCED)
     weighting = make("self_paced", Context(num_examples=SAMPLES, num_classes=3), BALANCED)
-    with pytest.raises(InputError, match="`class_balanced` needs positions, and labels"):
+    with pytest.raises(InputError, match="`auto` needs positions, and labels"):
         weighting(Batch(tf.ones([4, 1]), 40, 3))
 
 

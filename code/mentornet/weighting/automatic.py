@@ -15,6 +15,7 @@ from mentornet.weighting.history import COLUMNS, SampleHistory
 from mentornet.weighting.protocol import Context
 
 _FIRST_PASS = 2  # Passes over the data before the first estimate.
+_FEW = 0.5  # Percentile below which each class has its own.
 
 
 class Rules(NamedTuple):
@@ -25,21 +26,24 @@ class Rules(NamedTuple):
       is_burn_in: bool, whether every weight is 1.
       fixed_epoch: int32, the epoch percentage at which the burn-in ends or has ended.
       memorised: float32, share of the suspects that was predicted as given at the last look.
-      by_class: float32 [classes], the percentile of each given class, if each has its own.
+      by_class: float32 [classes], the percentile of each given class; empty if it is not known.
+      is_by_class: bool, whether these apply instead of the common one.
     """
 
     percentile: tf.Tensor
     is_burn_in: tf.Tensor
     fixed_epoch: tf.Tensor
     memorised: tf.Tensor
-    by_class: tf.Tensor | None = None
+    by_class: tf.Tensor
+    is_by_class: tf.Tensor
 
-    def scalars(self) -> dict[str, tf.Tensor]:
+    def scalars(self, with_classes: bool) -> dict[str, tf.Tensor]:
         """For the log."""
-        percentiles = [] if self.by_class is None else tf.unstack(self.by_class)
+        percentiles = tf.unstack(self.by_class) if with_classes else []
         of_classes = {f"automatic/loss_p_percentile/{c}": p for c, p in enumerate(percentiles)}
         return of_classes | {
             "automatic/loss_p_percentile": self.percentile,
+            "automatic/by_class": tf.cast(self.is_by_class, tf.float32),
             "automatic/burn_in": tf.cast(self.is_burn_in, tf.float32),
             "automatic/memorised": self.memorised,
         }
@@ -59,7 +63,11 @@ class Automatic:
     the loss of a wrong label, which is then learned. It is estimated again only as long as no wrong
     label is found, because what is memorised later looks right, and weights change the history.
     With a fixed burn-in it is estimated from the second pass on until that ends, and weights are 1
-    until then. With `class_balanced` each class has its own (`noise_rate.shrunk_class_means`).
+    until then.
+
+    Each class has a percentile of its own (`noise_rate.shrunk_class_means`) with `class_balanced`,
+    and where the common one is below a half: if few labels are right, a class that is learned late
+    has no loss below the common percentile, and would be left out for good.
 
     The results are kept as state, so that a resumed run, and all replicas, use the same.
 
@@ -71,25 +79,25 @@ class Automatic:
     def __init__(self, context: Context, config: WeightingConfig) -> None:
         self._percentile, self._burn_in = config.loss_p_percentile, config.burn_in_epoch
         self._history: SampleHistory = context.history()
+        self._class_balanced = config.class_balanced
+        self._num_classes = num_classes(context, config)
         # Percentile, 0 before the first estimate; epoch at which the burn-in ended plus 1, 0
-        # before; memorised share of the suspects.
-        # What follows are the percentiles of the classes, if each has its own.
-        self._num_classes = context.classes() if config.class_balanced else 0
+        # before; memorised share of the suspects; the percentiles of the classes.
         self._state = context.variable("automatic", (3 + self._num_classes,))
         # `changes.totals` when looked at, by epoch percentage.
         self._changes = context.variable("automatic_changes", (NUM_EPOCHS, 2), "int64")
-        self._labels = context.per_sample("given_labels") if config.class_balanced else None
+        self._labels = context.per_sample("given_labels") if self._num_classes else None
         context.remarks.append(self._remark)
 
     def see(self, positions: tf.Tensor | None, labels: tf.Tensor | None) -> None:
-        """Remembers the given labels, int [batch] of the samples at int [batch], if classes matter.
+        """Remembers the given labels, int [batch], of the samples at int [batch].
 
         Raises:
           InputError: one of them is not known.
         """
         if self._labels is None:
             return
-        rule = "`class_balanced` needs positions, and labels that name classes."
+        rule = "`auto` needs positions, and labels that name classes."
         check(positions is not None and labels is not None, rule, labels=labels)
         self._labels.write(positions, tf.cast(labels, tf.float32))
 
@@ -135,8 +143,10 @@ class Automatic:
         else:
             percentile = tf.constant(self._percentile, tf.float32)
         fixed_epoch = tf.where(is_burn_in, epoch, fixed_epoch)
-        by_class = state[3:] if self._num_classes else None
-        return Rules(percentile, is_burn_in, fixed_epoch, state[2], by_class)
+        is_by_class = tf.constant(False)
+        if self._num_classes:
+            is_by_class = (percentile < _FEW) | self._class_balanced
+        return Rules(percentile, is_burn_in, fixed_epoch, state[2], state[3:], is_by_class)
 
     def _found(
         self,
@@ -150,7 +160,7 @@ class Automatic:
     ) -> np.ndarray:
         if passes < _FIRST_PASS:
             return state
-        percentile, end, of_classes = float(state[0]), float(state[1]), state[3:]
+        percentile, end, by_class = float(state[0]), float(state[1]), state[3:]
         columns = dict(zip(COLUMNS, values.astype(np.float64).T, strict=True))
         visits = noise_rate.pooled([columns]).seen
         if end == 0 and (self._burn_in != AUTO or _is_memorising(looks)):
@@ -162,12 +172,12 @@ class Automatic:
             for given in labels:  # None or one.
                 given = given[columns["num_counted"] > 0].astype(np.int64)
                 shares = 1 - noise_rate.shrunk_class_means(wrong, given, self._num_classes)
-                of_classes = _lowered(shares, batch_size)
-        found = [percentile, end, visits.memorised, *of_classes]
+                by_class = _lowered(shares, batch_size)
+        found = [percentile, end, visits.memorised, *by_class]
         return np.array(found, np.float32)
 
     def _remark(self) -> str:
-        percentile, end, memorised, *of_classes = self._state.numpy()
+        percentile, end, memorised, *percentiles = self._state.numpy()
         suspects = f"{memorised:.1%} of the suspicious labels were predicted in the end"
         if end == 0:
             return f"automatic: every weight was 1, as memorising did not begin; {suspects}."
@@ -177,10 +187,21 @@ class Automatic:
         if self._percentile != AUTO:
             return f"automatic: {burn_in}; {suspects}."
         by_class = ""
-        if of_classes:
-            by_class = f" ({min(of_classes):.3f} to {max(of_classes):.3f} by class)"
+        if self._num_classes and (self._class_balanced or percentile < _FEW):
+            by_class = f" ({min(percentiles):.3f} to {max(percentiles):.3f} by class)"
         percentile = f"percentile {percentile:.3f}{by_class}"
         return f"automatic: {burn_in}, with {percentile}; {suspects}."
+
+
+def num_classes(context: Context, config: WeightingConfig) -> int:
+    """For how many classes a percentile is kept; 0 if the percentile is fixed, or none is known.
+
+    Raises:
+      InputError: none is known, and `class_balanced` asks for them.
+    """
+    if config.class_balanced:
+        return context.classes()
+    return context.num_classes or 0 if config.loss_p_percentile == AUTO else 0
 
 
 def _is_memorising(looks: np.ndarray) -> bool:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mentornet.config.weighting import WeightingConfig
 from mentornet.weighting import features
-from mentornet.weighting.automatic import Automatic
+from mentornet.weighting.automatic import Automatic, num_classes
 from mentornet.weighting.history import SampleHistory
 from mentornet.weighting.protocol import Batch, Context, Weighed
 from mentornet.weighting.sample_weighting import SampleWeighting
@@ -91,7 +91,7 @@ class CurriculumWeighting:
             "debug/loss_moving_percentile": found.moving_average,
         }
         if found.rules is not None:
-            scalars |= found.rules.scalars()
+            scalars |= found.rules.scalars(self.sample_weighting.config.class_balanced)
         return Weighed(found.weights, found.before_dropout, scalars=scalars)
 
 
@@ -110,7 +110,8 @@ def make_curriculum(
       InputError: a setting is outside its range.
     """
     config = WeightingConfig(**settings)
-    shape = (2, context.classes()) if config.class_balanced else ()
+    # See `SampleWeighting.loss_moving_average`.
+    shape = (2, num_classes(context, config) + 1) if config.is_automatic else ()
     average, automatic = context.variable("loss_moving_average", shape), None
     if isinstance(context.first, CurriculumWeighting):
         made = context.first.sample_weighting.second(average)

@@ -21,8 +21,7 @@ class WeightedBatch(NamedTuple):
     """The results of one step of the weighting: float32 [batch, 1] weights, and scalars.
 
     `before_dropout` are the weights before example dropout; `global_size`, int32, is the number of
-    samples of all replicas; `percentile_loss` and `moving_average` are means over the classes with
-    `class_balanced`. `rules` are the automatically determined settings, if there are any.
+    samples of all replicas. `rules` are the automatically determined settings, if there are any.
     """
 
     weights: tf.Tensor
@@ -55,8 +54,8 @@ class SampleWeighting(tf.Module):
 
     Attributes:
       mentor: the MentorNet; may be replaced between two steps.
-      loss_moving_average: float32 variable, 0 before the first call: a scalar, or with
-        `class_balanced` [2, classes], each class's sum of percentiles and of their weights.
+      loss_moving_average: float32 variable, 0 before the first call: a scalar, or with "auto"
+        [2, classes + 1], sums of percentiles and of their weights: of each class, and of all.
 
     Raises:
       InputError: a setting is outside its range.
@@ -155,7 +154,7 @@ class SampleWeighting(tf.Module):
     ) -> WeightedBatch:
         """Like a call, but also returns intermediate results.
 
-        `given`, int [batch], are the given labels, for `class_balanced`.
+        `given`, int [batch], are the given labels, for percentiles of classes.
 
         In a replica of tf.distribute, percentile, moving average and example dropout are those of
         the global batch, which is the replicas' samples in the order of the replicas.
@@ -173,20 +172,13 @@ class SampleWeighting(tf.Module):
         if config.fixed_epoch_after_burn_in:
             # Kept from the release: this freezes the dropout rate, too.
             epoch = tf.minimum(epoch, fixed_epoch)
-        if config.class_balanced:
-            assert rules is not None
-            average, percentile_loss, moving = self._of_classes(global_losses, given, rules)
-        else:
-            percentile_loss = nearest_percentile(global_losses, percentile)
+        percentile_loss = nearest_percentile(global_losses, percentile)
+        if rules is None:
             decay = config.loss_moving_average_decay
-            average = decay * self.loss_moving_average + (1 - decay) * percentile_loss
-            if rules is None:
-                self.loss_moving_average.assign(average)
-            else:  # It begins with the weighting, not, as in the release, at 0.
-                has_begun = self.loss_moving_average > 0
-                average = tf.where(has_begun, average, percentile_loss)
-                self.loss_moving_average.assign(tf.where(rules.is_burn_in, 0.0, average))
-            moving = average
+            average = moving = decay * self.loss_moving_average + (1 - decay) * percentile_loss
+            self.loss_moving_average.assign(average)
+        else:
+            average, moving = self._automatic_average(global_losses, given, percentile_loss, rules)
         zeros = tf.zeros_like(losses)
         label_column = zeros if labels is None else tf.cast(labels, tf.float32)[:, None]
         epoch_column = zeros + tf.cast(epoch, tf.float32)
@@ -209,30 +201,36 @@ class SampleWeighting(tf.Module):
             weights * kept, weights, size, percentile_loss, moving, rate, epoch, rules
         )
 
-    def _of_classes(
-        self, losses: tf.Tensor, given: tf.Tensor | None, rules: Rules
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Moving averages of the classes' percentiles, from the losses of all replicas.
+    def _automatic_average(
+        self, losses: tf.Tensor, given: tf.Tensor | None, percentile_loss: tf.Tensor, rules: Rules
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Moving averages of percentiles of the losses of all replicas.
 
         Returns:
-          float32 [batch, 1], that of each sample's class, of the replica's samples; and, scalars,
-          the means over the classes of percentiles and of moving averages.
+          float32: that of each sample's class, of the replica's samples, [batch, 1], or, scalar,
+          that of all samples, whichever applies; and that of all samples.
         """
-        check(given is not None, "`class_balanced` needs labels that name classes.", labels=given)
-        labels = replicas.gather(tf.cast(given, tf.int32))
-        assert rules.by_class is not None
-        percentiles, counts = class_percentiles(losses, labels, rules.by_class)
+        percentiles, shares = percentile_loss[None], tf.ones([1])
+        if num_classes := rules.by_class.shape[0]:
+            check(given is not None, "`auto` needs labels that name classes.", labels=given)
+            labels = replicas.gather(tf.cast(given, tf.int32))
+            found, counts = class_percentiles(losses, labels, rules.by_class)
+            of_classes = tf.cast(counts, tf.float32) / tf.cast(tf.size(labels), tf.float32)
+            percentiles = tf.concat([found, percentiles], axis=0)
+            shares = tf.concat([of_classes, shares], axis=0)
         # A class's average forgets as much per sample as one of all classes does: of a class with a
         # tenth of the samples ten batches are remembered.
-        shares = tf.cast(counts, tf.float32) / tf.cast(tf.size(labels), tf.float32)
         decay = tf.cast(self.config.loss_moving_average_decay, tf.float32) ** shares
         latest = tf.stack([percentiles, tf.ones_like(percentiles)])
         sums = decay * self.loss_moving_average + (1 - decay) * latest
-        # There is no percentile before; so slow averages have nothing to make up for afterwards.
+        # They begin with the weighting; divided by the sum of the weights, not at 0 as in the
+        # release, which slow averages would have to make up for.
         self.loss_moving_average.assign(tf.where(rules.is_burn_in, tf.zeros_like(sums), sums))
         averages = tf.math.divide_no_nan(sums[0], sums[1])
-        own = tf.gather(averages, tf.cast(given, tf.int32))[:, None]
-        return own, tf.reduce_mean(percentiles), tf.reduce_mean(averages)
+        if not num_classes:
+            return averages[0], averages[0]
+        own = tf.where(rules.is_by_class, tf.cast(given, tf.int32), num_classes)
+        return tf.gather(averages, own)[:, None], averages[-1]
 
     def _further_columns(self, further: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         names = self.mentor.further_features

@@ -34,7 +34,8 @@ class WeightingConfig:
       loss_moving_average_decay: in 0..1.
       example_dropout_rates: "rate,epochs,rate,epochs,..." whose epochs sum to 100, or 100 rates,
         one per epoch percentage; each in 0..1.
-      class_balanced: whether each given class has a percentile and a moving average of its own.
+      class_balanced: whether each given class has a percentile and a moving average of its own;
+        with "auto" it has if most labels are estimated to be wrong, too.
 
     Raises:
       InputError: a value is outside its range, or `class_balanced` is set without "auto".
@@ -69,7 +70,7 @@ class WeightingConfig:
     class_balanced: bool = option(
         False,
         "With loss_p_percentile=auto: a percentile for each given class, 1 minus the share of its "
-        "labels that is estimated wrong.",
+        "labels that is estimated wrong, whatever the share of all.",
     )
 
     def __post_init__(self) -> None:

@@ -50,9 +50,15 @@ def made(**settings):
     return automatic, context.state["automatic"], context
 
 
-def look(automatic, passes, epoch, step_in_pass=0):
-    step = passes * SAMPLES // 100 + step_in_pass
-    automatic.look(tf.constant(step, tf.int64), tf.constant(epoch), tf.constant(100))
+def arrive(context, step):
+    """As if so many steps of 100 samples were done."""
+    context.state["automatic_seen"].assign([100 * step, max(0, 100 * (step - 1) // SAMPLES)])
+
+
+def look(automatic, context, passes, epoch, step_in_pass=0):
+    """Before a step of 100 samples; so many of the pass are done."""
+    arrive(context, passes * SAMPLES // 100 + step_in_pass)
+    automatic.look(tf.constant(epoch), tf.constant(100))
 
 
 # Of 10 further visits a sample each: 8, 4, 2, 3 and 4 % changed the prediction. Their means of two
@@ -66,7 +72,7 @@ def pass_over(automatic, context, number, epoch, wrong=0.3, memorised=0.1, chang
     values[:, list(COLUMNS).index("num_counted")] = 10 * number
     values[:, list(COLUMNS).index("num_wrong")] *= number
     context.history().values.assign(values)
-    look(automatic, number, epoch)
+    look(automatic, context, number, epoch)
 
 
 def memorise(automatic, context, first_epoch=1, **shares):
@@ -107,7 +113,7 @@ def test_it_looks_as_a_pass_ends_and_once_in_a_percent():
     looks = context.state["automatic_changes"]
     context.history().values.assign(history_values(0.3, 0.5, 2))
     for passes, inside in ((0, 0), (1, 1), (2, 3)):
-        look(automatic, passes, 20, inside)
+        look(automatic, context, passes, 20, inside)
         assert (looks.numpy() == 0).all()
     for number, epoch in ((1, 20), (2, 20), (3, 21)):
         pass_over(automatic, context, number, epoch)
@@ -116,15 +122,31 @@ def test_it_looks_as_a_pass_ends_and_once_in_a_percent():
     np.testing.assert_array_equal(looks.numpy(), expected)
 
 
+@pytest.mark.parametrize("sizes", [[100] * 4, [150, 150, 100], [300, 100], [90, 90, 90, 90, 40]])
+def test_it_looks_where_batches_differ_in_size(sizes):
+    """As the last one of each epoch of fit() does; three passes, of which each ends once."""
+    automatic, _, context = made(**AUTO)
+    looks, epoch = context.state["automatic_changes"], 0
+    for number in range(1, 4):
+        for size in sizes:
+            automatic.look(tf.constant(epoch), tf.constant(size))
+            epoch += 1
+            num_looks = np.count_nonzero(looks.numpy()[:, 1])
+            assert num_looks == max(0, number - 1)
+        values = history_values(0.3, 0.5, number)
+        values[:, list(COLUMNS).index("num_counted")] = 10 * number
+        context.history().values.assign(values)
+
+
 def test_the_percentile_stays_once_wrong_labels_are_found():
     automatic, state, context = made(**AUTO)
     memorise(automatic, context, wrong=0.0)
     assert state.numpy()[:2].tolist() == [1, 7]  # It begins at 6 %, and there is none.
     context.history().values.assign(history_values(0.3, 0.5, 3))
-    look(automatic, 7, 7)
+    look(automatic, context, 7, 7)
     assert state.numpy()[0] == pytest.approx(LOWERED, abs=0.02)
     context.history().values.assign(history_values(0.6, 0.2, 4))
-    look(automatic, 8, 8)
+    look(automatic, context, 8, 8)
     assert state.numpy()[0] == pytest.approx(LOWERED, abs=0.02)
     assert state.numpy()[1] == 7  # It began once.
     assert state.numpy()[2] == pytest.approx(0.2, abs=0.01)
@@ -148,7 +170,7 @@ def test_one_of_the_two():
     assert automatic.rules(tf.constant(50)).is_burn_in  # No estimate yet.
     for passes, epoch, wrong in ((1, 5, 0.5), (2, 10, 0.5), (3, 28, 0.3), (4, 29, 0.6)):
         context.history().values.assign(history_values(wrong, 0.0))
-        look(automatic, passes, epoch)
+        look(automatic, context, passes, epoch)
         expected = {5: 0, 10: 0.45}.get(epoch, LOWERED)  # Of the last pass in the burn-in.
         assert state.numpy()[0] == pytest.approx(expected, abs=0.02), epoch
     for epoch, is_burn_in in ((28, True), (29, False)):  # The release's burn-in, one epoch early.
@@ -181,6 +203,7 @@ def test_weights_are_one_and_nothing_is_dropped_until_then(monkeypatch):
     losses = np.random.default_rng(0).exponential(size=(100, 1)).astype(np.float32)
 
     def weigh(step):
+        arrive(context, step)
         classes, positions = tf.zeros([100], tf.int64), tf.range(100)
         return weighting(
             Batch(tf.constant(losses), 5 * step, step, labels=classes, positions=positions)
@@ -210,6 +233,7 @@ def test_the_moving_average_begins_with_the_weighting(monkeypatch):
 
     def weigh(step):
         losses = generator.exponential(size=(100, 1)).astype(np.float32)
+        arrive(context, step)
         classes, positions = tf.zeros([100], tf.int64), tf.range(100)
         weighed = weighting(
             Batch(tf.constant(losses), 5 * step, step, labels=classes, positions=positions)
@@ -283,6 +307,7 @@ def test_each_class_has_its_percentile_and_its_moving_average(monkeypatch):
 
     def weigh(step, chosen):
         losses = generator.exponential(size=(len(chosen), 1)).astype(np.float32)
+        arrive(context, step)
         given, positions = tf.constant(labels[chosen]), tf.constant(chosen)
         batch = Batch(tf.constant(losses), 40, step, labels=given, positions=positions)
         return losses[:, 0], weighting(batch)
@@ -326,6 +351,7 @@ def test_each_class_has_its_percentile_where_few_labels_are_right(monkeypatch, w
     losses = (np.random.default_rng(0).random(SAMPLES) + 2 * (labels == 0)).astype(np.float32)
 
     def weigh(step, chosen):
+        arrive(context, step)
         given, positions = tf.constant(labels[chosen]), tf.constant(chosen)
         batch = Batch(
             tf.constant(losses[chosen, None]), 40, step, labels=given, positions=positions

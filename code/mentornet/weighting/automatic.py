@@ -86,6 +86,9 @@ class Automatic:
         self._state = context.variable("automatic", (3 + self._num_classes,))
         # `changes.totals` when looked at, by epoch percentage.
         self._changes = context.variable("automatic_changes", (NUM_EPOCHS, 2), "int64")
+        # Samples in the batches so far, and passes over the data before the latest batch; counted,
+        # since the last batch of a pass may be smaller in fit().
+        self._seen = context.variable("automatic_seen", (2,), "int64")
         self._labels = context.per_sample("given_labels") if self._num_classes else None
         context.remarks.append(self._remark)
 
@@ -101,20 +104,19 @@ class Automatic:
         check(positions is not None and labels is not None, rule, labels=labels)
         self._labels.write(positions, tf.cast(labels, tf.float32))
 
-    def look(self, step: tf.Tensor, epoch: tf.Tensor, batch_size: tf.Tensor) -> None:
+    def look(self, epoch: tf.Tensor, batch_size: tf.Tensor) -> None:
         """Looks at the history if a pass has just ended; to be called before a step is weighed.
 
         Args:
-          step: int scalar, the number of updates done.
           epoch: int32 scalar, the epoch percentage, 0..99.
           batch_size: int scalar, of all replicas.
         """
-        step, size = tf.cast(step, tf.int64), tf.cast(batch_size, tf.int64)
-        count = tf.cast(self._history.values.shape[0], tf.int64)
-        passes = step * size // count
+        size = tf.cast(batch_size, tf.int64)
+        num_seen, passes_before = tf.unstack(tf.convert_to_tensor(self._seen))
+        passes = num_seen // self._history.values.shape[0]
+        self._seen.assign(tf.stack([num_seen + size, passes]))
         state, looks = tf.convert_to_tensor(self._state), tf.convert_to_tensor(self._changes)
-        has_ended = (passes > 0) & (passes > (step - 1) * size // count)
-        is_due = has_ended & tf.equal(looks[epoch, 1], 0)
+        is_due = (passes > passes_before) & tf.equal(looks[epoch, 1], 0)
 
         def found() -> tuple[tf.Tensor, tf.Tensor]:
             values = tf.convert_to_tensor(self._history.values)

@@ -41,7 +41,9 @@ TARGETS = {
     "weighting.sample_weighting": [
         "test_weighting.py",
         "test_features.py::test_weighting_wants_every_feature",
+        "test_automatic.py",
     ],
+    "weighting.automatic": ["test_automatic.py"],
     "weighting.history": [
         "test_features.py",
         "test_earlier_runs.py",

@@ -67,7 +67,7 @@ class CurriculumWeighting:
 
     @property
     def loss_moving_average(self) -> tf.Variable:
-        """float32 scalar variable."""
+        """float32 variable, see `SampleWeighting`."""
         return self.sample_weighting.loss_moving_average
 
     def __call__(self, batch: Batch) -> Weighed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -55,15 +54,18 @@ def label_texts(
     return [str(value).strip() for value in values]
 
 
-def clean_label(value: Any, labels: Sequence[str]) -> str | None:
-    """A cell of a column of clean labels as text, as `labels` are; None if it is unknown.
+def clean_labels(values: Sequence[Any], labels: Sequence[str]) -> list[str | None]:
+    """Cells of a column of clean labels as text, as `labels` are; None where unknown.
 
     Columns of numbers with gaps are often written as fractions, so that 2.0 is 2.
     """
-    text = "" if value is None or value != value else str(value).strip()
-    if isinstance(value, float) or all(label.isdecimal() for label in labels):
-        text = re.sub(r"\.0$", "", text)
-    return None if text in ("", str(UNKNOWN)) else text
+    whole = all(label.isdecimal() for label in labels)
+    texts = ["" if v is None or v != v else str(v).strip() for v in values]
+    plain = [
+        text.removesuffix(".0") if whole or isinstance(value, float) else text
+        for text, value in zip(texts, values, strict=True)
+    ]
+    return [None if text in ("", str(UNKNOWN)) else text for text in plain]
 
 
 def is_test_split(split: Any, where: str) -> bool:

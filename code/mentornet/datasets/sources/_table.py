@@ -15,7 +15,7 @@ from mentornet.datasets.sources import Options, Source
 from mentornet.datasets.sources._listing import Listing, conflicts, read_listing
 from mentornet.datasets.sources._own import (
     check_width,
-    clean_label,
+    clean_labels,
     divide,
     find_label_column,
     is_test_split,
@@ -213,11 +213,11 @@ def _clean_labels(
         return result
     cells = rows.column(_CLEAN).to_pylist()
     values = [int(x) if isinstance(x, float) and x % 1 == 0 else x for x in cells]
-    known = [i for i, value in enumerate(values) if clean_label(value, labels) is not None]
+    known = [i for i, text in enumerate(clean_labels(values, labels)) if text is not None]
     if known:
         texts = _labels([values[i] for i in known], _CLEAN, names, where, known)
-        for i, text in zip(known, texts, strict=True):
-            result[i] = clean_label(text, labels)
+        for i, text in zip(known, clean_labels(texts, labels), strict=True):
+            result[i] = text
     return result
 
 

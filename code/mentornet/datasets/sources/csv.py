@@ -10,7 +10,7 @@ from mentornet.core.errors import InputError, check
 from mentornet.core.safe_csv import read_table
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._listing import Listing, read_listing
-from mentornet.datasets.sources._own import clean_label, find_label_column, is_test_split
+from mentornet.datasets.sources._own import clean_labels, find_label_column, is_test_split
 
 
 def _list_csv(path: pathlib.Path, options: Options) -> Listing:
@@ -32,7 +32,7 @@ def _list_csv(path: pathlib.Path, options: Options) -> Listing:
         listing.labels.append(text)
         listing.is_test.append(is_test_split(row.get("split"), where))
         cleans.append(row.get("clean_label"))
-    listing.clean += [clean_label(clean, listing.labels) for clean in cleans]
+    listing.clean += clean_labels(cleans, listing.labels)
     return listing
 
 

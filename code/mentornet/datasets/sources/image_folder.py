@@ -14,7 +14,7 @@ from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._listing import Listing, read_listing
 from mentornet.datasets.sources._own import (
     TEST_NAMES,
-    clean_label,
+    clean_labels,
     find_label_column,
     is_test_split,
     label_texts,
@@ -67,11 +67,11 @@ def _add(listing: Listing, path: pathlib.Path, root: pathlib.Path, options: Opti
     names = label_texts([row.get(_FILE) for row in rows], _FILE, str(path))
     labels = label_texts([row.get(label) for row in rows], label, str(path))
     listing.labels += labels
+    listing.clean += clean_labels([row.get("clean_label") for row in rows], labels)
     folder = path.parent.relative_to(root)
     for number, (row, name) in enumerate(zip(rows, names, strict=True)):
         place = folder / name
         listing.paths.append(str(place))
-        listing.clean.append(clean_label(row.get("clean_label"), labels))
         in_test = is_test_split(row.get("split"), f"{path}, row {number}")
         if row.get("split") in (None, ""):
             in_test = place.parts[0].lower() in TEST_NAMES

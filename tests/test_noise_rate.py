@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 import tensorflow as tf
 from helpers import run
@@ -113,6 +114,23 @@ def test_one_law_of_margins_below_0_says_nothing(seed):
     assert 0.5 < estimate(zeros, 2, visits).rate < 0.8
     above = dataclasses.replace(visits, margin=margins + 1.5)
     assert estimate(zeros, 2, above).rate == 0
+
+
+def test_likelihoods_are_the_same_in_a_thread_of_tensorflow():
+    """There subnormal numbers are 0, on which scipy's betaln divides where a + b is about 171."""
+    sums = np.linspace(160, 180, 81)
+    count, total = np.arange(6.0), np.full(6, 5.0)
+
+    def law() -> np.ndarray:
+        found = [mixtures._log_beta_binomial(count, total, a - 8, 8) for a in sums]
+        return np.array(found, np.float64)
+
+    inside = tf.function(lambda: tf.numpy_function(law, [], tf.float64))()
+    assert np.isfinite(inside).all()
+    np.testing.assert_allclose(inside, law(), rtol=1e-9)
+    expected = [scipy.special.betaln(count + a - 8, 13 - count) for a in sums]
+    constants = [scipy.special.betaln(a - 8, 8) for a in sums]
+    np.testing.assert_allclose(inside, np.array(expected) - np.array(constants)[:, None], rtol=1e-9)
 
 
 def test_numbers_of_visits_differ():

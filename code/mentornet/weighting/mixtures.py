@@ -85,10 +85,17 @@ def _upper_parameters(raw: np.ndarray) -> tuple[float, float]:
 def _log_beta_binomial(
     count: np.ndarray, total: np.ndarray, alpha: float, beta: float
 ) -> np.ndarray:
-    """Without the binomial coefficient, which no parameter changes; counts need not be whole."""
-    from scipy.special import betaln
+    """Without the binomial coefficient, which no parameter changes; counts need not be whole.
 
-    return betaln(count + alpha, total - count + beta) - betaln(alpha, beta)
+    Not by scipy's betaln, which is infinite for some arguments in TensorFlow's threads, where
+    subnormal numbers are 0.
+    """
+    from scipy.special import gammaln
+
+    def log_beta(a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray:
+        return gammaln(a) + gammaln(b) - gammaln(a + b)
+
+    return log_beta(count + alpha, total - count + beta) - log_beta(alpha, beta)
 
 
 def _starts(share: np.ndarray, samples: np.ndarray) -> list[np.ndarray]:

@@ -52,7 +52,7 @@ _METHODS = (
 def _accuracies(student: str) -> str:
     """A row per setting, a cell per method that was run: last accuracy, number of seeds.
 
-    Percentiles and precision are left out; docs/results.md has them.
+    Percentiles, precision and other settings are left out; docs/results.md has them.
     """
     results = read_results(ROOT / "results")
     results = [r for r in results if r.is_done and r.setting[2] == student]

@@ -14,7 +14,7 @@ import functools
 import io
 import itertools
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +43,7 @@ _COLORS = {
     "mentornet_dd_history": "#f0e442",
     "mixup": "#999999",
 }
-_OTHER = "#cc79a7"  # Other methods differ in their line styles.
+_OTHER = "#cc79a7"  # Methods of one colour differ in their line styles.
 _LINES = ("-", "--", ":", "-.")
 _CLEAN, _CORRUPTED = "#0072b2", "#d55e00"
 
@@ -99,7 +99,8 @@ def group(results: Iterable[Result], key: Callable[[Result], tuple[Any, ...]]) -
     order = list(_COLORS)
 
     def rank(result: Result) -> int:
-        return order.index(result.method) if result.method in order else len(order)
+        plain = result.plain_method
+        return order.index(plain) if plain in order else len(order)
 
     results = sorted(results, key=rank)
     groups: Groups = collections.defaultdict(list)
@@ -117,10 +118,8 @@ def full_table(results: list[Result]) -> Table:
     numbers, lines = published(), []
     for key, runs in group(results, lambda r: (*r.setting, r.method)).items():
         dataset, noise, student, _, _, method = key
-        line, plain = (
-            [dataset, noise, student, method, *_accuracy_cells(runs)],
-            runs[0].plain_method,
-        )
+        plain = runs[0].plain_method
+        line = [dataset, noise, student, method, *_accuracy_cells(runs)]
         last = np.mean([run.accuracies[-1] for run in runs])
         for source in ("release", "paper"):
             number = numbers.get((source, dataset, noise, student, plain))
@@ -200,13 +199,12 @@ def draw_curves(results: list[Result]) -> bytes:
     groups = group(results, lambda r: (r.method,))
 
     def by_method(key: str, axes: Axes) -> None:
-        lines = itertools.cycle(_LINES)
+        lines: dict[str, Iterator[str]] = collections.defaultdict(lambda: itertools.cycle(_LINES))
         for (method,), runs in groups.items():
             curve = _mean_curve(runs, key)
             if curve is not None:
-                color = _COLORS.get(method, _OTHER)
-                line = "-" if method in _COLORS else next(lines)
-                axes.plot(*curve, line, color=color, label=method, linewidth=1.4)
+                color = _COLORS.get(runs[0].plain_method, _OTHER)
+                axes.plot(*curve, next(lines[color]), color=color, label=method, linewidth=1.4)
 
     def accuracy(axes: Axes) -> None:
         by_method("eval/accuracy", axes)
@@ -218,7 +216,7 @@ def draw_curves(results: list[Result]) -> bytes:
     panels: Panels = {"accuracy on clean test images": accuracy}
     panels["corrupted labels predicted as given"] = memorised
     for (method,), runs in groups.items():
-        if method in ("mentornet_pd", "mentornet_dd", "mentornet_dd_history"):
+        if runs[0].plain_method in ("mentornet_pd", "mentornet_dd", "mentornet_dd_history"):
             panels[f"mean weight, {method}"] = functools.partial(_draw_weights, runs)
     return _draw(panels)
 

@@ -87,7 +87,7 @@ def test_the_burn_in_ends_when_the_changes_have_passed_their_minimum():
         pass_over(automatic, context, number, epoch)
         assert automatic.rules(tf.constant(epoch)).is_burn_in
         memorised = 0 if number == 1 else 0.1
-        np.testing.assert_allclose(state.numpy(), [0, 0, memorised], atol=0.01)
+        np.testing.assert_allclose(state.numpy(), [0, 0, memorised, 0], atol=0.01)
     assert "every weight was 1" in context.remarks[0]()
     pass_over(automatic, context, 6, 35)
     rules = automatic.rules(tf.constant(35))
@@ -160,7 +160,7 @@ def test_no_more_than_the_suspects_are_taken_for_wrong(monkeypatch):
         context = Context(num_examples=SAMPLES, num_classes=2)
         automatic = Automatic(context, WeightingConfig(**settings))
         memorise(automatic, context, wrong=0.3)
-        found = np.delete(context.state["automatic"].numpy(), [1, 2])
+        found = np.delete(context.state["automatic"].numpy(), [1, 2, 3])
         assert len(found) == 3
         np.testing.assert_allclose(found, 0.7 - 0.21**0.5 / 10, rtol=1e-6)
 
@@ -212,6 +212,7 @@ def test_weights_are_one_and_nothing_is_dropped_until_then(monkeypatch):
     weighed = weigh(8)
     assert (weighed.weights.numpy() == 1).all()
     assert weighed.scalars["automatic/burn_in"] == 1
+    assert weighed.scalars["automatic/by_class"] == 0
     context.history().values.assign(history_values(0.3, 0.5, 1))
     weighed = weigh(12)
     assert weighed.scalars["automatic/burn_in"] == 0

@@ -190,6 +190,7 @@ GOOD = [f"--trained_mentornet_dir={MENTORNET}", "--data_dir=d", "--train_log_dir
         (SCRIPTS[1], ["--batch_size=0"], "must name a folder"),
         (SCRIPTS[1], [*GOOD[1:], "--batch_size=0"], "`batch_size` must be at least 1"),
         (SCRIPTS[2], ["--data_dir=d"], "`checkpoint_dir` must name a folder"),
+        (SCRIPTS[2], [*GOOD[1:2], "--dump_seed=1"], "--dump_seed needs --output_csv_file"),
         (SCRIPTS[3], ["--dataset_name=mnist"], "cifar10, cifar100, digits"),
         (SCRIPTS[3], ["--noise_fraction=40"], "`noise_fraction` must lie in 0..1"),
         (SCRIPTS[3], ["--noise_type=file"], "`noise_file` must be given if and only if"),

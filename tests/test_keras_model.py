@@ -12,6 +12,7 @@ from mentornet import InputError, MentoredModel, MentorNet, build_student
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
 from mentornet.training.build import make_trainer
+from mentornet.weighting import keras_adapters
 from mentornet.weighting.features import RELEASE
 
 STEPS, BATCH = 8, 16
@@ -215,6 +216,28 @@ def test_labels_of_one_output_need_no_axis(loss):
     found = model.fit(x, y, batch_size=20, verbose=0).history["loss"][0]
     expected = keras.losses.get(loss)(y[:, None].astype(np.float32), dense(x))
     assert found == pytest.approx(float(tf.reduce_mean(expected)), rel=1e-5)
+
+
+def test_which_losses_take_logits():
+    """A class that does not say is taken for one that does, as a function is; Keras' are not."""
+
+    class Own(keras.losses.Loss):
+        def call(self, y, outputs):
+            return tf.reduce_mean(outputs - y)
+
+    class OfProbabilities(Own):
+        from_logits = False
+
+    cases: tuple[tuple[Any, bool], ...] = (
+        (Own(), True),
+        (OfProbabilities(), False),
+        (lambda y, outputs: outputs, True),
+        ("sparse_categorical_crossentropy", False),
+        (keras.losses.MeanSquaredError(), False),
+        (LOGITS, True),
+    )
+    for loss, expected in cases:
+        assert keras_adapters.takes_logits(loss) == expected
 
 
 def test_total_steps_rule_outside_fit(data):

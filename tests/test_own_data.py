@@ -83,11 +83,22 @@ def test_folders_of_splits(tmp_path, folder, name):
     assert source.class_names == ("narrow", "wide")
     assert len(source.train.labels) == (48 if name is None else 60)
     assert len(source.test.labels) == (12 if name is None else 1)
+    for rest in (".thumbs", "__MACOSX", "rest"):
+        (root / rest).mkdir()
+        picture("wide", 0).save(root / rest / "1.png")
+        if name is not None and rest != "rest":
+            sources.load("stripes", str(root))
     if name is not None:
-        (root / "rest").mkdir()
-        picture("wide", 0).save(root / "rest" / "1.png")
         with pytest.raises(InputError, match=r"must hold only .* folders=\['rest'\]"):
             sources.load("stripes", str(root))
+
+
+def test_splits_without_classes(tmp_path):
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+        picture("wide", 0).save(tmp_path / name / "1.png")
+    with pytest.raises(InputError, match="must hold class folders of images"):
+        sources.load("stripes", str(tmp_path))
 
 
 def test_a_class_of_trains(tmp_path):
@@ -165,6 +176,13 @@ def test_a_csv_with_clean_labels(tmp_path, folder):
     path.write_text("path,label\nnarrow/0.png, \n")
     with pytest.raises(InputError, match="labels.csv, line 2: must have a path and a label"):
         sources.load("stripes", str(path))
+    # Missing cells are empty, as is what follows the last one; texts stay as they are.
+    (folder / "'-a.png").write_bytes((folder / "narrow" / "0, narrow.png").read_bytes())
+    rows = ["'-a.png,'+"] * 3 + ["'-a.png,'-,'+,"] * 3
+    path.write_text("path,label,clean_label\n" + "".join(f"{row}\n" for row in rows))
+    found = sources.load("stripes", str(path))
+    assert found.class_names == ("'+", "'-")
+    assert found.train.clean_labels is not None and set(found.train.clean_labels) == {-1, 0}
     for lines, message in (
         ("path,label,split\na.png,a,valid\nb.png,b,dev\n", "line 3: `split` must be train, test"),
         ("path,label\na.png,dog, brown\n", "line 2: must have 2 cells"),

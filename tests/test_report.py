@@ -113,6 +113,8 @@ def test_what_differs_is_named(report, tmp_path):
             ("d", 0, {"weighting": pd, "weight_decay": 0.1}),
             ("e", 0, {"weighting": None, "label_smoothing": 0.2}),
             ("f", 0, {"weighting": None, "label_smoothing": 0.0}),
+            ("g", 0, {"weighting": None, "mixup": {"alpha": 1}, "ema_decay": None}),
+            ("h", 0, {"weighting": None, "mixup": {"alpha": 1}, "ema_decay": 0.9}),
         )
     ):
         write_run(tmp_path / name, seed, [0.5 + 0.1 * number])
@@ -126,6 +128,8 @@ def test_what_differs_is_named(report, tmp_path):
         "mentornet_pd, percentile 0.7",
         "baseline, label_smoothing 0.2",
         "baseline, label_smoothing 0.0",
+        "mixup, ema_decay None",
+        "mixup, ema_decay 0.9",
     ]
     lines = report.full_table(runs)[1]
     shown = {(line[3], line[4]): line[7] for line in lines}

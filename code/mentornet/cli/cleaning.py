@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from mentornet.cli import config_flags, label_files
 from mentornet.cli.commands import prepare as prepare_command
@@ -29,6 +28,8 @@ from mentornet.core.errors import check
 from mentornet.datasets import corrected, prepare
 from mentornet.datasets.catalog import read_manifest
 from mentornet.datasets.prepare_config import PrepareConfig
+from mentornet.datasets.sources import class_folders
+from mentornet.datasets.sources._own import metadata_files
 from mentornet.evaluation import export, job, label_errors
 from mentornet.evaluation.label_errors import LabelScores
 from mentornet.runs import layout
@@ -176,20 +177,15 @@ def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
     asked = dataclasses.asdict(config) | {"source": str(path.absolute()) if is_path else source}
     output = pathlib.Path(asked.pop("output_dir")).absolute()
     if is_path and path.is_dir():
-        inside = (file for file in sorted(path.absolute().rglob("*")) if _is_data(file))
-        listing = [(str(f), f.stat().st_size) for f in inside if output not in f.parents]
+        any_kind = bool(metadata_files(path))  # They name the images.
+        inside = (f for f in sorted(path.absolute().rglob("[!.]*")) if output not in f.parents)
+        data = (f for f in inside if any_kind or f.suffix.lower() in class_folders.SUFFIXES)
+        listing = [(str(file), file.stat().st_size) for file in data if file.is_file()]
         asked["sha256"] = hashlib.sha256(repr(listing).encode()).hexdigest()
     elif is_path:
         with contextlib.suppress(OSError), path.open("rb") as file:
             asked["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     return asked
-
-
-def _is_data(file: pathlib.Path) -> bool:
-    """Whether a file in a folder of images may be one of them, or lists them."""
-    is_metadata = file.stem == "metadata"
-    is_image = file.suffix.lower() in Image.registered_extensions()
-    return file.is_file() and (is_metadata or is_image)
 
 
 def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:

@@ -174,7 +174,7 @@ class _Job:
         if self._max_number_of_steps is None and paths:
             with contextlib.suppress(*READ_ERRORS):
                 self._max_number_of_steps = read_run_config(paths[-1])["max_number_of_steps"]
-        return self.rows[-1]["step"] == self._max_number_of_steps
+        return self._max_number_of_steps in {row["step"] for row in self.rows}
 
     def summarize(self) -> None:
         """Prints the last and best accuracy and those of the classes, and writes summary.json."""
@@ -229,8 +229,8 @@ def run(
     Stops after evaluating the run's last step, after `timeout_secs` without a new checkpoint, or,
     with `run_once`, after the existing checkpoints. Steps in eval.jsonl are not evaluated again.
 
-    If a checkpoint is not the one that was evaluated, the rows are those of another run, which has
-    been overwritten since: the file is renamed, and a new one is begun.
+    If a checkpoint is not the one of its step that was evaluated, the rows are those of another
+    run, which has been overwritten since: the file is renamed, and a new one is begun.
 
     Args:
       config: the job.

@@ -161,9 +161,12 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
     else:
         score = np.mean([1 - np.exp(-columns["mean_loss"]) for columns in histories], axis=0)
     noise = estimate_noise_rate(examples, info.num_classes, histories, visits)
-    seen = np.any([columns["num_seen"] > 0 for columns in histories], axis=0)
-    predicted = np.where(seen, histories[0]["prediction"], examples.labels).astype(np.int64)
-    paths, num_seen = read_paths(folder), int(seen.sum())
+    predicted = examples.labels.copy()
+    for columns in reversed(histories):  # That of the first run which has seen the sample.
+        predicted = np.where(columns["num_seen"] > 0, columns["prediction"], predicted)
+    predicted = predicted.astype(np.int64)
+    num_seen = int(np.any([c["num_seen"] > 0 for c in histories], axis=0).sum())
+    paths = read_paths(folder)
     scores = LabelScores(
         info, examples, score, predicted, mean_weight, mean_loss, noise, paths, num_seen
     )

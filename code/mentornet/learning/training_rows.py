@@ -166,8 +166,12 @@ def shuffled(dump: np.ndarray, seed: int) -> np.ndarray:
         parts = np.split(rows[:, 2] == rows[:, 3], [num_train])
         return all(0 < part.sum() < len(part) for part in parts)
 
-    orders = [generator.permutation(len(first)) for _ in range(_MOST_ORDERS)]
-    return next(filter(has_both_in_each, map(ordered, orders)), ordered(orders[0]))
+    rows = found = ordered(generator.permutation(len(first)))
+    for _ in range(_MOST_ORDERS):
+        if has_both_in_each(found):
+            return found
+        found = ordered(generator.permutation(len(first)))
+    return rows
 
 
 def dump_folder(csv: str, percentile: int) -> str:

@@ -132,7 +132,7 @@ def read_results(folder: pathlib.Path) -> list[Result]:
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
     """The settings of the weighting, and those that the student's recipe determines."""
-    found = {k: v for k, v in config.items() if k in _RECIPE and v is not None}
+    found = {k: v for k, v in config.items() if k in _RECIPE}
     for name in ("weighting", "mixup"):
         found |= config.get(name) or {}
     return found

@@ -15,7 +15,7 @@ from mentornet.weighting.history import COLUMNS, SampleHistory
 from mentornet.weighting.protocol import Context
 
 _FIRST_PASS = 2  # Passes over the data before the first estimate.
-_FEW = 0.5  # Percentile below which each class has its own.
+_FEW = 0.5  # Share of right labels below which each class has its own percentile.
 
 
 class Rules(NamedTuple):
@@ -66,8 +66,8 @@ class Automatic:
     until then.
 
     Each class has a percentile of its own (`noise_rate.shrunk_class_means`) with `class_balanced`,
-    and where the common one is below a half: if few labels are right, a class that is learned late
-    has no loss below the common percentile, and would be left out for good.
+    and where most labels are estimated to be wrong: a class that is learned late has no loss below
+    the common percentile there, and would be left out for good.
 
     The results are kept as state, so that a resumed run, and all replicas, use the same.
 
@@ -82,8 +82,9 @@ class Automatic:
         self._class_balanced = config.class_balanced
         self._num_classes = num_classes(context, config)
         # Percentile, 0 before the first estimate; epoch at which the burn-in ended plus 1, 0
-        # before; memorised share of the suspects; the percentiles of the classes.
-        self._state = context.variable("automatic", (3 + self._num_classes,))
+        # before; memorised share of the suspects; whether each class has its own percentile, and
+        # these.
+        self._state = context.variable("automatic", (4 + self._num_classes,))
         # `changes.totals` when looked at, by epoch percentage.
         self._changes = context.variable("automatic_changes", (NUM_EPOCHS, 2), "int64")
         # Samples in the batches so far, and passes over the data before the latest batch; counted,
@@ -145,10 +146,8 @@ class Automatic:
         else:
             percentile = tf.constant(self._percentile, tf.float32)
         fixed_epoch = tf.where(is_burn_in, epoch, fixed_epoch)
-        is_by_class = tf.constant(False)
-        if self._num_classes:
-            is_by_class = (percentile < _FEW) | self._class_balanced
-        return Rules(percentile, is_burn_in, fixed_epoch, state[2], state[3:], is_by_class)
+        is_by_class = tf.cast(state[3], tf.bool)
+        return Rules(percentile, is_burn_in, fixed_epoch, state[2], state[4:], is_by_class)
 
     def _found(
         self,
@@ -174,12 +173,13 @@ class Automatic:
             for given in labels:  # None or one.
                 given = given[columns["num_counted"] > 0].astype(np.int64)
                 shares = 1 - noise_rate.shrunk_class_means(wrong, given, self._num_classes)
-                by_class = _lowered(shares, batch_size)
+                applies = self._class_balanced or 1 - wrong.mean() < _FEW
+                by_class = np.array([applies, *_lowered(shares, batch_size)])
         found = [percentile, end, visits.memorised, *by_class]
         return np.array(found, np.float32)
 
     def _remark(self) -> str:
-        percentile, end, memorised, *percentiles = self._state.numpy()
+        percentile, end, memorised, is_by_class, *percentiles = self._state.numpy()
         suspects = f"{memorised:.1%} of the suspicious labels were predicted in the end"
         if end == 0:
             return f"automatic: every weight was 1, as memorising did not begin; {suspects}."
@@ -189,7 +189,7 @@ class Automatic:
         if self._percentile != AUTO:
             return f"automatic: {burn_in}; {suspects}."
         by_class = ""
-        if self._num_classes and (self._class_balanced or percentile < _FEW):
+        if is_by_class:
             by_class = f" ({min(percentiles):.3f} to {max(percentiles):.3f} by class)"
         percentile = f"percentile {percentile:.3f}{by_class}"
         return f"automatic: {burn_in}, with {percentile}; {suspects}."
@@ -203,7 +203,7 @@ def num_classes(context: Context, config: WeightingConfig) -> int:
     """
     if config.class_balanced:
         return context.classes()
-    return context.num_classes or 0 if config.loss_p_percentile == AUTO else 0
+    return (context.num_classes or 0) if config.loss_p_percentile == AUTO else 0
 
 
 def _is_memorising(looks: np.ndarray) -> bool:

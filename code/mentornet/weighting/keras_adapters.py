@@ -37,11 +37,13 @@ def without_reduction(loss: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
 
 
 def takes_logits(loss: Any) -> bool:
-    """Whether a loss takes logits; a function is assumed to."""
+    """Whether a loss takes logits; one that is not Keras' own and does not say is assumed to."""
     loss = keras.losses.get(loss)
-    if isinstance(loss, keras.losses.Loss):
-        return bool(loss.get_config().get("from_logits", False))
-    return not getattr(loss, "__module__", "").startswith("keras.")
+    is_keras = getattr(loss, "__module__", "").startswith("keras.")  # Of the class, or function.
+    if not isinstance(loss, keras.losses.Loss):
+        return not is_keras
+    said = loss.get_config().get("from_logits", getattr(loss, "from_logits", None))
+    return not is_keras if said is None else bool(said)
 
 
 def class_labels(y: Any) -> tf.Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from mentornet.core.errors import check
+from mentornet.core.errors import InputError, check
 from mentornet.datasets.sources import UNKNOWN, Options, Source, Split
 
 IMAGE_SIZE = 32
@@ -23,6 +24,30 @@ def metadata_files(root: pathlib.Path) -> list[pathlib.Path]:
     """The metadata files of a folder of images, in itself and in its folders of splits."""
     folders = [root, *(root / name for name in ("train", *TEST_NAMES))]
     return [folder / name for folder in folders for name in _METADATA if (folder / name).is_file()]
+
+
+def read_csv(path: pathlib.Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The columns of a .csv file, and the number and cells of each line; missing cells are empty.
+
+    Raises:
+      InputError: it cannot be read, two columns have the same name, or a line has more cells.
+    """
+    found = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = csv.reader(file)
+            columns = next(lines, [])
+            names = [name for name in columns if name]
+            rule = f"{path}: its columns must have different names."
+            check(len(set(names)) == len(names), rule, columns=columns[:20])
+            for cells in filter(None, lines):
+                rule = f"{path}, line {lines.line_num}: must have {len(columns)} cells."
+                check(not any(cells[len(columns) :]), rule, cells=len(cells))
+                cells += [""] * (len(columns) - len(cells))
+                found.append((lines.line_num, dict(zip(columns, cells, strict=False))))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"`source` {path} cannot be read: {error}") from None
+    return columns, found
 
 
 def find_label_column(columns: Sequence[str], options: Options, where: str) -> str:

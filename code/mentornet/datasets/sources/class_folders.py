@@ -1,5 +1,5 @@
 """A folder of class folders of images (PNG, JPEG, BMP, GIF, WebP, any size), or `train` and `test`
-(or `val`) with class folders in them.
+(or `val`, `valid`, `validation`) with class folders in them; `train` alone is divided.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._listing import Listing, read_listing
 from mentornet.datasets.sources._own import TEST_NAMES, metadata_files
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
 def _folders(root: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir())
+    """Those in a folder, but for what file managers and archives leave behind."""
+    found = sorted(path for path in root.iterdir() if path.is_dir())
+    return [path for path in found if path.name[0] != "." and path.name != "__MACOSX"]
 
 
 def _images(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def _parts(root: pathlib.Path) -> list[tuple[pathlib.Path, bool]]:
@@ -30,11 +32,11 @@ def _parts(root: pathlib.Path) -> list[tuple[pathlib.Path, bool]]:
     """
     folders = {path.name.lower(): path for path in _folders(root)}
     train = folders.get("train")
-    if train is None or not any(map(_images, _folders(train))):
+    if train is None:
         return [(root, False)]
     tests = [folders[name] for name in TEST_NAMES if name in folders]
     others = {path for path in folders.values() if _images(path)} - {train, *tests}
-    if others and not tests:  # A class of trains, in folders of its own.
+    if not tests and (others or not any(map(_images, _folders(train)))):  # A class of trains.
         return [(root, False)]
     rule = f"Beside `train`, `source` must hold only {', '.join(TEST_NAMES)}."
     check(not others, rule, source=str(root), folders=sorted(path.name for path in others))
@@ -54,7 +56,7 @@ def _list_folder(root: pathlib.Path) -> Listing:
                 listing.labels.append(folder.name)
                 listing.clean.append(None)
                 listing.is_test.append(is_test)
-    rule = f"`source` must hold class folders of images ({', '.join(_SUFFIXES)})."
+    rule = f"`source` must hold class folders of images ({', '.join(SUFFIXES)})."
     check(bool(listing.paths), rule, source=str(root))
     return listing
 

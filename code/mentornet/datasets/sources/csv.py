@@ -1,30 +1,31 @@
 """A .csv file of images with the columns `path` (relative to the file's folder), `label`, `labels`,
-`target` or `class` (or `--label_column`), and optionally `clean_label` and `split` (train or test).
+`target` or `class` (or `--label_column`), and optionally `clean_label` and `split` (train or
+empty; test, val, valid or validation).
 """
 
 from __future__ import annotations
 
 import pathlib
 
-from mentornet.core.errors import InputError, check
-from mentornet.core.safe_csv import read_table
+from mentornet.core.errors import check
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._listing import Listing, read_listing
-from mentornet.datasets.sources._own import clean_labels, find_label_column, is_test_split
+from mentornet.datasets.sources._own import (
+    clean_labels,
+    find_label_column,
+    is_test_split,
+    read_csv,
+)
 
 
 def _list_csv(path: pathlib.Path, options: Options) -> Listing:
-    try:
-        columns, lines = read_table(path.read_bytes(), str(path))
-    except OSError as error:
-        raise InputError(f"`source` {path} cannot be read: {error}") from None
+    columns, lines = read_csv(path)
     rule = f"{path} must have a column path; cells are separated by commas."
     check("path" in columns, rule, columns=columns[:20])
     label = find_label_column(columns, options, str(path))
     check(bool(lines), f"`source` {path} must have rows.", rows=0)
     listing, cleans = Listing([], [], [], []), []
-    for number, cells in lines:
-        row = dict(zip(columns, cells, strict=True))
+    for number, row in lines:
         where = f"{path}, line {number}"
         text = row[label].strip()
         check(bool(row["path"] and text), f"{where}: must have a path and a {label}.", row=row)

@@ -9,7 +9,6 @@ import pathlib
 from typing import Any
 
 from mentornet.core.errors import InputError, check
-from mentornet.core.safe_csv import read_table
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._listing import Listing, read_listing
 from mentornet.datasets.sources._own import (
@@ -19,6 +18,7 @@ from mentornet.datasets.sources._own import (
     is_test_split,
     label_texts,
     metadata_files,
+    read_csv,
     sort_names,
 )
 
@@ -26,8 +26,7 @@ _FILE = "file_name"
 
 
 def _read_csv(path: pathlib.Path) -> list[dict[str, Any]]:
-    header, lines = read_table(path.read_bytes(), str(path))
-    return [dict(zip(header, cells, strict=True)) for _, cells in lines]
+    return [row for _, row in read_csv(path)[1]]
 
 
 def _read_json_lines(path: pathlib.Path) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -99,7 +100,7 @@ def test_the_plan():
 def test_from_data_to_corrected_records(digits_of_8, tmp_path, monkeypatch, capsys):
     """Stopped in the middle of the training, and called again."""
     images, given, clean = digits_of_8
-    source, folder = tmp_path / "own.npz", tmp_path / "out"
+    source, folder = tmp_path / "own.npz", tmp_path / "all results"
     np.savez(source, images=images, labels=given)
     config = CleanConfig(str(folder), studentnet="mlp", num_epochs=15)
     with monkeypatch.context() as patch:
@@ -114,6 +115,7 @@ def test_from_data_to_corrected_records(digits_of_8, tmp_path, monkeypatch, caps
     assert "Resuming from" in capsys.readouterr().out
     assert 9 <= len(summary.splitlines()) <= 13
     assert (folder / "summary.txt").read_text() == summary
+    assert f"--output_dir='{folder}'/reviewed" in summary  # The name has a blank.
     with (folder / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     # A tenth of each class was held out; the others are named by their rows.
@@ -148,6 +150,9 @@ def test_from_data_to_corrected_records(digits_of_8, tmp_path, monkeypatch, caps
     data = cleaning.Data("mine", folder / "data/mine/given", folder / "data/mine/val")
     expected = cleaning.train_config(data, folder / "train", config)
     assert training_flags.train_config(True, values) == dataclasses.replace(expected, **folders)
+    # Records that were deleted are made again; nothing else changes.
+    shutil.rmtree(folder / "data")
+    assert cleaning.clean(str(source), config) == summary
     # What an earlier version did not record is the default.
     asked = json.loads((folder / "clean.json").read_text())
     del asked["skip_bad"], asked["label_column"]

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mentornet import InputError
-from mentornet.cli import training_flags
+from mentornet.cli import config_flags, training_flags
 from mentornet.cli.config_flags import define_flags, read_flags
 from mentornet.config import options
 from mentornet.config.evaluation import EvalConfig
@@ -52,6 +52,17 @@ def parsed(*arguments, cls=Example):
     define_flags(cls, flag_values=values, things="records")
     values(["script", *arguments])
     return values
+
+
+def test_flags_of_a_configuration():
+    """Those that are not the default, as a command line takes them."""
+    config = TrainConfig("d", "t", learning_rate_boundaries=(5, 9), augment=False)
+    assert config_flags.flag_lines(config) == [
+        "--data_dir=d",
+        "--train_log_dir=t",
+        "--learning_rate_boundaries=5,9",
+        "--augment=False",
+    ]
 
 
 def test_a_field_says_all():

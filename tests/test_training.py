@@ -147,6 +147,15 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(digit
     assert values["state/global_step/.ATTRIBUTES/VARIABLE_VALUE"] == step - 1
 
 
+def test_a_step_that_leads_to_parameters_that_are_not_finite_is_not_saved(digits, tmp_path):
+    """Its own loss, which was computed before, is finite."""
+    values = {"studentnet": "helpers:small_student", "weight_decay": 1e6}
+    asked = config(digits, tmp_path, max_number_of_steps=1, learning_rate=3e38, **values)
+    with pytest.raises(InputError, match="Step 1 led to parameters that are not finite"):
+        loop.train(asked)
+    assert tf.train.latest_checkpoint(str(tmp_path)) is None
+
+
 def test_a_folder_belongs_to_one_process(train_flags, tmp_path):
     """A second training job refuses to start and names the first; likewise for evaluation."""
     flags = train_flags(train_log_dir=tmp_path / "train", max_number_of_steps=100_000)

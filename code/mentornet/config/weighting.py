@@ -34,8 +34,8 @@ class WeightingConfig:
       loss_moving_average_decay: in 0..1.
       example_dropout_rates: "rate,epochs,rate,epochs,..." whose epochs sum to 100, or 100 rates,
         one per epoch percentage; each in 0..1.
-      class_balanced: whether each given class has a percentile and a moving average of its own;
-        with "auto" it has if most labels are estimated to be wrong, too.
+      class_balanced: whether each given class always has a percentile and a moving average of its
+        own; with "auto" it has them where most labels are estimated to be wrong.
 
     Raises:
       InputError: a value is outside its range, or `class_balanced` is set without "auto".

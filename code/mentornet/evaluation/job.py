@@ -83,7 +83,8 @@ class _Job:
         self._file.rename(aside)
         self._rows_writer = writers.JsonLinesWriter(self._file)
         self.rows, self._gone, self._max_number_of_steps = [], set(), None
-        print(f"The rows of {self._file} were of other checkpoints; they are in {aside.name}.")
+        told = f"The rows of {self._file} were of other checkpoints; they are in {aside.name}."
+        print(told, flush=True)
 
     def say_once(self, message: str) -> None:
         if message not in self._said:

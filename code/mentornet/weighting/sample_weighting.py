@@ -223,8 +223,8 @@ class SampleWeighting(tf.Module):
         decay = tf.cast(self.config.loss_moving_average_decay, tf.float32) ** shares
         latest = tf.stack([percentiles, tf.ones_like(percentiles)])
         sums = decay * self.loss_moving_average + (1 - decay) * latest
-        # They begin with the weighting; divided by the sum of the weights, not at 0 as in the
-        # release, which slow averages would have to make up for.
+        # They begin with the weighting and are divided by the sum of their weights: from 0, where
+        # the release begins, a slow average would take long to arrive.
         self.loss_moving_average.assign(tf.where(rules.is_burn_in, tf.zeros_like(sums), sums))
         averages = tf.math.divide_no_nan(sums[0], sums[1])
         if not num_classes:

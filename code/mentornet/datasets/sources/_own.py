@@ -93,8 +93,8 @@ def clean_labels(values: Sequence[Any], labels: Sequence[str]) -> list[str | Non
     return [None if text in ("", str(UNKNOWN)) else text for text in plain]
 
 
-def is_test_split(split: Any, where: str) -> bool:
-    """Whether a cell of a column `split` stands for the test split.
+def is_test_split(split: Any, where: str, otherwise: bool = False) -> bool:
+    """Whether a cell of a column `split` stands for the test split; `otherwise` if it is empty.
 
     Raises:
       InputError: it is neither empty nor the name of a split.
@@ -102,7 +102,7 @@ def is_test_split(split: Any, where: str) -> bool:
     name = "" if split is None or split != split else str(split).strip().lower()
     rule = f"{where}: `split` must be train, {', '.join(TEST_NAMES)} or empty."
     check(name in ("", "train", *TEST_NAMES), rule, split=split)
-    return name in TEST_NAMES
+    return name in TEST_NAMES if name else otherwise
 
 
 def sort_names(texts: Iterable[str]) -> list[str]:

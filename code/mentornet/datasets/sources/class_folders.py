@@ -1,5 +1,5 @@
 """A folder of class folders of images (PNG, JPEG, BMP, GIF, WebP, any size), or `train` and `test`
-(or `val`, `valid`, `validation`) with class folders in them; `train` alone is divided.
+(or `val`, `valid`, `validation`) with class folders in them; of `train` alone, a share is held out.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A .csv file of images with the columns `path` (relative to the file's folder), `label`, `labels`,
 `target` or `class` (or `--label_column`), and optionally `clean_label` and `split` (train or
-empty; test, val, valid or validation).
+empty for training; test, val, valid or validation for testing).
 """
 
 from __future__ import annotations

@@ -71,10 +71,9 @@ def _add(listing: Listing, path: pathlib.Path, root: pathlib.Path, options: Opti
     for number, (row, name) in enumerate(zip(rows, names, strict=True)):
         place = folder / name
         listing.paths.append(str(place))
-        in_test = is_test_split(row.get("split"), f"{path}, row {number}")
-        if row.get("split") in (None, ""):
-            in_test = place.parts[0].lower() in TEST_NAMES
-        listing.is_test.append(in_test)
+        by_folder = place.parts[0].lower() in TEST_NAMES
+        where = f"{path}, row {number}"
+        listing.is_test.append(is_test_split(row.get("split"), where, by_folder))
 
 
 def _load(dataset: str, location: str, options: Options) -> Source:

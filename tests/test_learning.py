@@ -24,7 +24,6 @@ def test_shipped(vstar_fn):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("vstar_fn", SHIPPED)
 def test_whatever_the_seed(vstar_fn):
     """Two seeds each, not the same ones for all curricula; five with MENTORNET_FAULTS=full."""

@@ -12,8 +12,6 @@ from mentornet.core.files import read_json_lines
 from mentornet.evaluation import job
 from mentornet.training import loop
 
-pytestmark = pytest.mark.no_cover
-
 
 @pytest.fixture(scope="module")
 def whole(digits, tmp_path_factory):

@@ -19,7 +19,6 @@ from mentornet import InputError
 from mentornet.datasets import records, sources
 from mentornet.datasets.catalog import dataset_info
 
-pytestmark = pytest.mark.no_cover
 EXAMPLES = times(quick=150, full=2000)
 MUTATE = settings(
     max_examples=EXAMPLES,

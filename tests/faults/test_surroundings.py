@@ -18,7 +18,6 @@ from mentornet.evaluation import job
 from mentornet.runs.checkpoints import find_latest
 from mentornet.training import loop
 
-pytestmark = pytest.mark.no_cover
 BASELINE = "code/cifar_train_baseline.py"
 
 

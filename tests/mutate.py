@@ -33,6 +33,9 @@ _OPTIONS = ("test_weightings.py::test_defaults_and_bounds_of_the_options",)
 TARGETS = {
     "core.schedules": ["test_schedules.py"],
     "core.seeds": ["test_seeds.py"],
+    "datasets.augmentation": ["test_augmentation.py"],
+    "training.lookahead": ["test_lookahead.py"],
+    "training.losses": ["test_lookahead.py"],
     "training.optimizers": ["test_optimizers.py"],
     "training.wrappers": [
         "test_optimizers.py",
@@ -44,6 +47,12 @@ TARGETS = {
         "test_automatic.py",
     ],
     "weighting.automatic": ["test_automatic.py"],
+    "weighting.changes": [
+        "test_label_wave.py::test_the_first_minimum",
+        "test_label_wave.py::test_shares_by_hand",
+        "test_label_wave.py::test_shares_equal_numpy_also_after_a_resume",
+        "test_label_wave.py::test_two_passes_keep_nothing",
+    ],
     "weighting.history": [
         "test_features.py",
         "test_earlier_runs.py",

@@ -153,7 +153,7 @@ def test_the_percentile_stays_once_wrong_labels_are_found():
 
 
 def test_no_more_than_the_suspects_are_taken_for_wrong(monkeypatch):
-    """Whatever the laws say, of all samples and of each class."""
+    """Whatever the mixtures say, of all samples and of each class."""
     said = property(lambda visits: (np.full(SAMPLES, 0.6), []))
     monkeypatch.setattr(noise_rate.Visits, "wrong_probabilities", said)
     for settings in (AUTO, BALANCED):

@@ -41,7 +41,7 @@ def scores(info):
         tf.constant(images), (4, 4, 3), labels, np.full(n, -1), np.array(IDS), np.zeros(n, bool)
     )
     score = np.array([0.25, 0.75, 0.5, 0])
-    noise = NoiseRate(0.5, 0.5, 0.5, np.full(3, 0.5), "a test")
+    noise = NoiseRate(0.5, 0.5, 0.5, np.full(3, 0.5), np.full((3, 2), 0.5), "a test")
     return LabelScores(info, examples, score, (labels + 1) % 3, score, score, noise, PATHS)
 
 

@@ -18,7 +18,7 @@ from mentornet.evaluation import job
 from mentornet.runs.checkpoints import checkpoint_step, find_latest, restore_student
 from mentornet.training import hooks, loop
 from mentornet.training.label_wave import LabelWave
-from mentornet.weighting.changes import first_minimum
+from mentornet.weighting.changes import changed_shares, first_minimum
 from mentornet.weighting.history import COLUMNS, SampleHistory
 
 
@@ -32,12 +32,21 @@ from mentornet.weighting.history import COLUMNS, SampleHistory
         ([0.5, 0.3, 0.2, 0.25, 0.1, 0.1], (5, False)),  # 0.4, 0.25, 0.225, 0.175, 0.1.
         ([0.5, 0.3, 0.2, 0.25, 0.3, 0.0, 0.0], (3, True)),  # 0.4, 0.25, 0.225, 0.275: over.
         ([0.5, 0.1, 0.3, 0.1, 0.3, 0.2], (2, True)),  # 0.3, 0.2, 0.2, 0.2, 0.25: the first of them.
+        (
+            [0.5, 0.25, 0.25, 0.25, 0.0],
+            (4, False),
+        ),  # 0.375, 0.25, 0.25, 0.125.
         ([0.0, 0.0, 0.1, 0.4], (3, False)),  # Rises from the start: 0, 0.05, 0.25.
         ([0.0, 0.0, 0.2, 0.4, 0.2, 0.0, 0.1, 0.3], (6, True)),  # 0, 0.1, 0.3, 0.3, 0.1, 0.05, 0.2.
     ],
 )
 def test_the_first_minimum(shares, expected):
     assert first_minimum(np.array(shares)) == expected
+
+
+def test_shares_by_hand():
+    assert changed_shares(np.array([[1, 10], [3, 14], [3, 20]])).tolist() == [2 / 4, 0 / 6]
+    assert changed_shares(np.zeros((0, 2), np.int64)).tolist() == []
 
 
 def visits(history, predictions, positions):

@@ -8,6 +8,7 @@ import pytest
 from helpers import ROOT, warm_server
 
 from mentornet import InputError
+from mentornet.cli import label_files
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
 from mentornet.evaluation import label_errors
@@ -24,7 +25,7 @@ def scores(digits):
     score = np.where(wrong, 0.8, 0.2) + generator.uniform(-0.1, 0.1, len(examples))
     score[::10] = 1 - score[::10]
     share = float(wrong.mean())
-    noise = NoiseRate(share, share, share, np.full(10, share), "a test")
+    noise = NoiseRate(share, share, share, np.full(10, share), np.full((10, 2), share), "a test")
     return label_errors.LabelScores(
         info, examples, score, examples.clean_labels, score, score, noise
     )
@@ -51,6 +52,19 @@ def test_samples_that_no_step_saw_are_no_suspects(scores):
     half = dataclasses.replace(scores, num_seen=count // 2)
     assert len(half.suspects) == round(scores.noise_rate * (count // 2))
     np.testing.assert_array_equal(half.suspects, scores.suspects[: len(half.suspects)])
+
+
+def test_the_worst_classes_with_their_ranges(scores, tmp_path):
+    by_class = np.array([0.1, 0.9, 0.2, 0.8, 0.3, 0.7, 0.1, 0.6, 0.1, 0.1])
+    ranges = np.stack([by_class - 0.04, by_class + 0.04], axis=1)
+    ranges[3] = 0.55, 0.85
+    noise = dataclasses.replace(scores.noise, by_class=by_class, range_by_class=ranges)
+    told = dataclasses.replace(scores, noise=noise)
+    assert label_files.worst_classes(told) == (
+        "Worst classes: 1 90.0%, 3 80.0% (between 55.0% and 85.0%), 5 70.0%, 7 60.0%, 4 30.0%."
+    )
+    label_files.write(told, tmp_path, 5)
+    assert "<td>80.0% (between 55.0% and 85.0%)</td>" in (tmp_path / "labels.html").read_text()
 
 
 def test_confusion(scores):

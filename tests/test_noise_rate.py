@@ -102,15 +102,15 @@ def test_a_student_that_prefers_other_classes_for_hard_labels():
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_one_law_of_margins_below_0_says_nothing(seed):
-    """Of so few samples two laws are no better than one, which stands for right labels."""
+def test_one_component_of_margins_below_0_says_nothing(seed):
+    """Of so few samples two components fit no better than one, which stands for right labels."""
     generator = np.random.default_rng(seed)
     is_wrong, zeros = np.arange(300) < 225, np.zeros(300, np.int64)
     margins = np.where(is_wrong, -1.3, 0.0) + generator.normal(0, 0.6, 300)
     events = (margins < 0).astype(np.float64)
     visits = Visits(np.full(300, 4.0), events, events, margins, 1 - events, events, zeros + 1)
-    laws = [mixtures.normal_laws(margins, number)[1] for number in (1, 2, 3)]
-    assert min(laws) == laws[0]
+    scores = [mixtures.normal(margins, number)[1] for number in (1, 2, 3)]
+    assert min(scores) == scores[0]
     assert 0.5 < estimate(zeros, 2, visits).rate < 0.8
     above = dataclasses.replace(visits, margin=margins + 1.5)
     assert estimate(zeros, 2, above).rate == 0
@@ -155,7 +155,7 @@ def test_it_is_deterministic_and_ignores_the_order():
     assert third.rate == pytest.approx(first.rate, abs=1e-9)
 
 
-def test_one_law_means_that_every_label_is_right():
+def test_one_component_means_that_every_label_is_right():
     for law in ((1, 12), (2, 60), (5, 5)):
         labels, _, visits = drawn(0, law, (1, 1))
         assert estimate(labels, CLASSES, visits).rate <= 0.02
@@ -199,18 +199,27 @@ def test_confident_learning_by_hand():
     other = np.array([0.1, 0.2, 0.9, 0.5, 0.1, 0.3])
     visits = Visits(np.ones(6), other, other, given - other, given, other, 1 - labels)
     # Class 0: two on the diagonal, one off it, one left out; class 1: one, and one left out.
-    assert noise_rate._confident_learning(labels, 2, visits) == pytest.approx(4 / 6 / 3)
+    found = noise_rate._confident_learning(labels, 2, visits)
+    np.testing.assert_allclose(found, [1 / 3] * 4 + [0] * 2)
 
 
 def test_disagreement_is_stated():
-    rate = noise_rate.NoiseRate(0.2, 0.15, 0.26, np.zeros(2), "x")
+    by_class = np.array([0.1, 0.3]), np.array([[0.1, 0.19], [0.15, 0.3]])
+    rate = noise_rate.NoiseRate(0.2, 0.15, 0.26, *by_class, "x")
     assert str(rate) == "20.0% (between 15.0% and 26.0%)"
     assert str(dataclasses.replace(rate, high=0.24)) == "20.0%"
+    assert rate.of_class(0) == "10.0%"
+    assert rate.of_class(1) == "30.0% (between 15.0% and 30.0%)"
     for right, wrong in (((2, 3), (4, 3)), ((6, 6), (10, 6))):  # Told apart hardly, and not.
         labels, is_wrong, visits = drawn(0.4, right, wrong, visits=8)
         found = estimate(labels, CLASSES, visits)
         assert "between" in str(found)
         assert found.low < is_wrong.mean() < found.high
+        low, high = found.range_by_class.T
+        np.testing.assert_array_less(low, high)
+        assert ((low <= found.by_class) & (found.by_class <= high)).all()
+        counts = np.bincount(labels, minlength=CLASSES) / len(labels)  # Of each estimate's mean.
+        assert low @ counts <= found.low and found.high <= high @ counts
 
 
 def history_of(**columns):

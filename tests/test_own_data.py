@@ -375,6 +375,7 @@ def test_from_a_folder_to_a_label_report(tmp_path, folder, train_flags, monkeypa
     assert set(summary["per_class_accuracy"]) == {"narrow", "wide"}
     status, output = run("code/label_report.py", str(tmp_path / "run"))
     assert status == 0, output
+    assert "Worst classes: " in output
     with (tmp_path / "run" / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 48

@@ -80,7 +80,7 @@ def scores(digits):
     examples = records.read_examples(str(digits / "0.4"), info, "train")
     score = np.random.default_rng(0).uniform(0, 1, len(examples))
     suggested = np.random.default_rng(1).integers(0, 10, len(examples))
-    noise = NoiseRate(0.4, 0.4, 0.4, np.full(10, 0.4), "a test")
+    noise = NoiseRate(0.4, 0.4, 0.4, np.full(10, 0.4), np.full((10, 2), 0.4), "a test")
     return LabelScores(info, examples, score, suggested, score, 5 * score, noise)
 
 
@@ -97,7 +97,7 @@ def nasty():
     numbers = np.linspace(0.9, 0.1, count)
     paths = {i: f"{name}/{i}.png" for i, name in enumerate(NASTY)}
     suggested = (labels + 1) % count
-    noise = NoiseRate(0.5, 0.5, 0.5, np.full(count, 0.5), "a test")
+    noise = NoiseRate(0.5, 0.5, 0.5, np.full(count, 0.5), np.full((count, 2), 0.5), "a test")
     return LabelScores(info, examples, numbers, suggested, numbers, numbers, noise, paths)
 
 
@@ -333,7 +333,7 @@ def test_rows_of_features(tmp_path, open_page):
     shape = (3,)
     examples = records.Examples(rows, shape, labels, labels, np.arange(30), np.zeros(30, bool))
     info = DatasetInfo("rows", 2, ("a", "b"), num_features=3, feature_names=("x", NASTY[0], "z"))
-    noise = NoiseRate(0.5, 0.5, 0.5, np.full(2, 0.5), "a test")
+    noise = NoiseRate(0.5, 0.5, 0.5, np.full(2, 0.5), np.full((2, 2), 0.5), "a test")
     paths = {i: f"row {i}" for i in range(30)}
     scores = LabelScores(info, examples, numbers, 1 - labels, numbers, numbers, noise, paths)
     page = open_page(write(tmp_path, scores))

@@ -14,8 +14,6 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from mentornet.cli import config_flags, label_files
 from mentornet.cli.commands import prepare as prepare_command
 from mentornet.config import options
@@ -269,14 +267,12 @@ def _summary(
 ) -> str:
     """About ten lines for a person."""
     count, test = len(scores.score), (read_manifest(data.test) or {})["num_examples"]
-    by_class = scores.noise.by_class
-    worst = [f"{scores.info.class_name(c)} ({by_class[c]:.0%})" for c in np.argsort(-by_class)[:5]]
     target = os.fspath(folder)
     quoted, records = shlex.quote(target), shlex.quote(os.fspath(data.train))
     lines = [
         f"{count} samples of {scores.info.num_classes} classes; {test} more were held out.",
         f"Labels estimated wrong: {scores.noise}, from {scores.noise.source}.",
-        f"Worst classes: {', '.join(worst)}.",
+        label_files.worst_classes(scores),
         f"Accuracy on the held-out labels, which are as noisy: {accuracy:.1%}.",
         f"  {target}/{layout.LABELS_FILE}: every sample, the most suspicious first",
         f"  {target}/{layout.LABELS_PAGE}: review the suspects in a browser",

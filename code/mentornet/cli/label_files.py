@@ -172,6 +172,15 @@ def _tables(scores: LabelScores) -> str:
         "another; samples that are not suspects count as right. Wrong: the share of the class's "
     )
     body += "labels that is estimated to be wrong.</p>\n"
-    shares = zip(names, scores.noise.by_class, label_errors.confusion(scores), strict=True)
-    matrix = [[given, float(wrong), *map(float, row)] for given, wrong, row in shares]
+    matrix = [
+        [name, scores.noise.of_class(label), *map(float, row)]
+        for label, (name, row) in enumerate(zip(names, label_errors.confusion(scores), strict=True))
+    ]
     return body + pages.html_table(("given", "wrong", *names), matrix)
+
+
+def worst_classes(scores: LabelScores) -> str:
+    """The five given classes with the largest shares of wrong labels, as a sentence."""
+    worst = np.argsort(-scores.noise.by_class)[:5]
+    shares = [f"{scores.info.class_name(c)} {scores.noise.of_class(c)}" for c in worst]
+    return f"Worst classes: {', '.join(shares)}."

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from mentornet.weighting.history import COLUMNS
 
-_WINDOW = 2  # Passes whose mean is looked at.
+_WINDOW = 2  # Passes over which shares are added.
 
 
 def totals(history: tf.Tensor | tf.Variable) -> tf.Tensor:
@@ -39,25 +39,25 @@ def changed_shares(looks: np.ndarray) -> np.ndarray:
 
 
 def first_minimum(shares: np.ndarray) -> tuple[int, bool]:
-    """Where the mean of the last few values has its first local minimum.
+    """Where the sum of the last few values has its first local minimum.
 
-    What rises from the start on, as where a student first predicts one class for everything, is no
-    minimum: there must be a fall before.
+    A rise from the start is not a minimum, as where a student first predicts one class for
+    everything: a fall must come before it.
 
     Args:
       shares: float64 [n].
 
     Returns:
-      Its place, that of the last of these values, and -1 as long as there are too few; and whether
-      the minimum is over, or a later value could still be lower.
+      The index of the last of these values, -1 if there are too few; and whether the minimum is
+      over, or a later value could still be lower.
     """
     if len(shares) < _WINDOW:
         return -1, False
-    means = np.convolve(shares, np.full(_WINDOW, 1 / _WINDOW), "valid")
+    sums = np.convolve(shares, np.ones(_WINDOW), "valid")
     lowest, has_fallen = 0, False
-    for place, mean in enumerate(means):
-        if mean > means[lowest] and has_fallen:
+    for place, total in enumerate(sums):
+        if total > sums[lowest] and has_fallen:
             return lowest + _WINDOW - 1, True
-        if mean != means[lowest]:
-            lowest, has_fallen = place, mean < means[lowest]
+        if total != sums[lowest]:
+            lowest, has_fallen = place, total < sums[lowest]
     return lowest + _WINDOW - 1, False

@@ -8,15 +8,19 @@ import numpy as np
 
 _BINS = 200  # Of the scores; what the fit costs does not depend on the number of samples.
 _STARTS = (0.05, 0.2, 0.4, 0.6, 0.8)  # Shares of wrong labels from which the fit starts.
-_LARGEST = 1000.0  # Of the laws' parameters; beyond, they are binomial laws in effect.
+_LARGEST = 1000.0  # Of the components' parameters; beyond, they are binomial in effect.
 
 
-def normal_laws(margins: np.ndarray, number: int) -> tuple[np.ndarray, float]:
-    """Probabilities of the laws of wrong labels, float64 [n], and BIC (smaller is better).
+def normal(margins: np.ndarray, number: int) -> tuple[np.ndarray, float]:
+    """Probabilities of the components of wrong labels, float64 [n], and BIC (smaller is better).
 
-    These have a negative mean, in which another class is preferred, that is nearer to the lowest
-    law's than to the highest one's: a student that is far from having learned its data prefers
-    other classes for many labels that are right.
+    Their mean is negative, where another class is preferred, and nearer to the lowest component's
+    than to the highest one's: a student that is far from having learned its data prefers other
+    classes for many labels that are right.
+
+    Args:
+      margins: float64 [n].
+      number: of normal components.
     """
     from sklearn.mixture import GaussianMixture
 
@@ -31,12 +35,16 @@ def normal_laws(margins: np.ndarray, number: int) -> tuple[np.ndarray, float]:
     )
 
 
-def beta_binomial_laws(scores: np.ndarray, visits: np.ndarray) -> tuple[np.ndarray, float]:
-    """Of each sample, the probability of the upper law, float64 [n], and the upper law's mean.
+def beta_binomial(scores: np.ndarray, visits: np.ndarray) -> tuple[np.ndarray, float]:
+    """Each sample's probability of the upper component, float64 [n], and that component's mean.
 
     Likelihoods are maximised by L-BFGS from several starts, over a table of the scores, rounded.
-    Where two laws do not say more than one (by BIC), the probabilities are 0, and the mean is that
-    of all scores.
+    If two components do not fit better than one (by BIC), the probabilities are 0, and the mean is
+    that of all scores.
+
+    Args:
+      scores: float64 [n] in 0..1, shares of the visits.
+      visits: float64 [n], at least 1.
     """
     from scipy import optimize
 
@@ -47,13 +55,13 @@ def beta_binomial_laws(scores: np.ndarray, visits: np.ndarray) -> tuple[np.ndarr
         return_counts=True,
     )
     share, total = table
-    log_law = functools.partial(_log_beta_binomial, share * total, total)
+    log_density = functools.partial(_log_beta_binomial, share * total, total)
 
     def one(raw: np.ndarray) -> float:
-        return -np.sum(samples * log_law(*np.exp(raw)))
+        return -np.sum(samples * log_density(*np.exp(raw)))
 
     def two(raw: np.ndarray) -> float:
-        return -np.sum(samples * np.logaddexp(*_parts(raw, log_law)))
+        return -np.sum(samples * np.logaddexp(*_parts(raw, log_density)))
 
     small, large = np.log(0.05), np.log(_LARGEST)
     single = optimize.minimize(one, (0.0, 0.0), bounds=[(small, large)] * 2)
@@ -65,17 +73,17 @@ def beta_binomial_laws(scores: np.ndarray, visits: np.ndarray) -> tuple[np.ndarr
     penalty = 1.5 * np.log(len(scores))  # Of three more parameters.
     if best is None or single.fun - best.fun <= penalty:
         return np.zeros(len(scores)), float(scores.mean())
-    lower, upper = _parts(best.x, log_law)
+    lower, upper = _parts(best.x, log_density)
     above, below = _upper_parameters(best.x)
     return np.exp(upper - np.logaddexp(lower, upper))[inverse.ravel()], above / (above + below)
 
 
-def _parts(raw: np.ndarray, log_law: functools.partial[np.ndarray]) -> tuple[np.ndarray, ...]:
-    """The logarithms of share times law, the lower one's and the upper one's."""
+def _parts(raw: np.ndarray, log_density: functools.partial[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """The logarithms of share times density: the lower component's, and the upper one's."""
     above, below = _upper_parameters(raw)
-    # Lower: fewer wrong, more right; so the ratio of the laws rises with the score.
-    lower = -np.logaddexp(0, raw[0]) + log_law(np.exp(raw[1]), below + np.exp(raw[4]))
-    return lower, -np.logaddexp(0, -raw[0]) + log_law(above, below)
+    # Lower: fewer wrong, more right; so the ratio of the densities rises with the score.
+    lower = -np.logaddexp(0, raw[0]) + log_density(np.exp(raw[1]), below + np.exp(raw[4]))
+    return lower, -np.logaddexp(0, -raw[0]) + log_density(above, below)
 
 
 def _upper_parameters(raw: np.ndarray) -> tuple[float, float]:
@@ -99,7 +107,7 @@ def _log_beta_binomial(
 
 
 def _starts(share: np.ndarray, samples: np.ndarray) -> list[np.ndarray]:
-    """Parameters with which the samples above a quantile are wrong; a Beta law of strength 8."""
+    """Parameters with which the samples above a quantile are wrong; each Beta has strength 8."""
     ranks = np.cumsum(samples) / samples.sum()
     found = []
     for wrong in _STARTS:
@@ -108,6 +116,6 @@ def _starts(share: np.ndarray, samples: np.ndarray) -> list[np.ndarray]:
             continue
         low = np.clip(np.average(share[~upper], weights=samples[~upper]), 0.01, 0.95)
         high = np.clip(np.average(share[upper], weights=samples[upper]), low + 0.02, 0.99)
-        laws = np.log(8 * np.array([low, 1 - high, high - low, high - low]))
-        found.append(np.array([np.log(wrong / (1 - wrong)), *laws]))
+        parameters = np.log(8 * np.array([low, 1 - high, high - low, high - low]))
+        found.append(np.array([np.log(wrong / (1 - wrong)), *parameters]))
     return found

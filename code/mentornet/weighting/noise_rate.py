@@ -1,23 +1,23 @@
 """Which labels are suspicious, and how many are wrong, from what runs remember of each sample.
 
-No clean label is needed. What says most depends on whether the student has memorised wrong labels,
-which shows without clean labels, too: as the share of the suspects, whose label most visits
-contradicted, that the student predicts as given in the end.
+No clean label is needed. Which statistic tells most depends on whether the student has memorised
+wrong labels. That shows without clean labels, too: suspects are samples whose label most visits
+contradicted, and what counts is the share of them that the student predicts as given in the end.
 
 * Before that, the mean margin of logits (Pleiss et al. 2020) ranks best, and is a mixture of normal
-  laws: of wrong labels, of labels that are right but hard, and of easy ones.
+  distributions: of wrong labels, of labels that are right but hard, and of easy ones.
 * Afterwards margins say nothing, but wrong events do, the visits at which another class was
-  predicted. Their number is a mixture of two beta-binomial laws: that of Arazo et al. (2019,
-  section 3.1), of shares of the visits instead of losses. The share of wrong events has that law if
-  each sample has a probability of its own, which is Beta distributed; so few visits need no
-  correction. The second law lies above the first in likelihood ratio: a sample that looks worse is
-  never more likely right.
+  predicted. Their number is a mixture of two beta-binomial distributions: that of Arazo et al.
+  (2019, section 3.1), of shares of the visits instead of losses. Wrong events are distributed like
+  that if each sample has a probability of its own, which is Beta distributed; so few visits need no
+  correction. The second component lies above the first in likelihood ratio: a sample that looks
+  worse is never more likely right.
 * The count of confident learning (Northcutt et al. 2021) is a cross-check: the samples that are as
   probable of another class as the samples given that class are of it. It finds nothing once wrong
   labels are memorised.
 
-All of them take a sample that the student cannot learn for mislabelled: of a student that is too
-weak, or was stopped too early, they say too much.
+All estimates count samples that the student cannot learn as mislabelled: if it is too weak, or was
+stopped too early, they are too high.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ _MEMORISED = 0.9  # Share of the suspects from which on margins are not looked a
 
 @dataclasses.dataclass(frozen=True)
 class NoiseRate:
-    """An estimated share of wrong labels.
+    """An estimated share of wrong labels; as text, with its range where the estimates disagree.
 
     Attributes:
       rate: of all samples.
       low, high: the range of what the estimates say.
       by_class: float64 [classes], by given label.
+      range_by_class: float64 [classes, 2], the lowest and the highest estimate of each class.
       source: what it was estimated from.
     """
 
@@ -53,12 +54,21 @@ class NoiseRate:
     low: float
     high: float
     by_class: np.ndarray
+    range_by_class: np.ndarray
     source: str
 
     def __str__(self) -> str:
-        if self.high - self.low > DISAGREEMENT:
-            return f"{self.rate:.1%} (between {self.low:.1%} and {self.high:.1%})"
-        return f"{self.rate:.1%}"
+        return _stated(self.rate, self.low, self.high)
+
+    def of_class(self, label: int) -> str:
+        """Likewise, of the samples with this label."""
+        return _stated(self.by_class[label], *self.range_by_class[label])
+
+
+def _stated(rate: float, low: float, high: float) -> str:
+    if high - low > DISAGREEMENT:
+        return f"{rate:.1%} (between {low:.1%} and {high:.1%})"
+    return f"{rate:.1%}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,10 +111,10 @@ class Visits:
         return float(1 - last_wrong.mean()) if last_wrong.size else 1.0
 
     @functools.cached_property
-    def wrong_probabilities(self) -> tuple[np.ndarray, list[float]]:
-        """The probability that each label is wrong, and what else the share of wrong ones may be.
+    def wrong_probabilities(self) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The probability that each label is wrong, and other estimates of the same.
 
-        Of samples that each have a visit: float64 [n] in 0..1, and further estimates of its mean.
+        Of samples that each have a visit: float64 [n] in 0..1, each.
         """
         return _wrong_probabilities(self)
 
@@ -179,53 +189,54 @@ def estimate(labels: np.ndarray, num_classes: int, visits: Visits) -> NoiseRate:
     """
     labels, visits = labels[visits.count > 0], visits.seen
     if not labels.size:
-        return NoiseRate(0.0, 0.0, 1.0, np.zeros(num_classes), "no visits")
-    posterior, others = visits.wrong_probabilities
-    others = list(others)
+        nothing = np.tile((0.0, 1.0), (num_classes, 1))
+        return NoiseRate(0.0, 0.0, 1.0, nothing[:, 0], nothing, "no visits")
+    probabilities, others = visits.wrong_probabilities
     if visits.memorised < _MEMORISED:
-        others.append(_confident_learning(labels, num_classes, visits))
-    rate = float(posterior.mean())
-    by_class = class_means(posterior, labels, num_classes)
-    low, high = min(rate, *others), max(rate, *others)
-    return NoiseRate(rate, float(low), float(high), by_class, "all visits")
+        others = [*others, _confident_learning(labels, num_classes, visits)]
+    return _combined([probabilities, *others], labels, num_classes, "all visits")
 
 
-def _wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[float]]:
-    events, doubt = mixtures.beta_binomial_laws(visits.wrong, visits.count)
-    found = [mixtures.normal_laws(visits.margin, number) for number in (1, 2, 3)]
-    # One law says that all labels are right, which margins below 0 contradict.
+def _combined(
+    estimates: Sequence[np.ndarray], labels: np.ndarray, num_classes: int, source: str
+) -> NoiseRate:
+    """The first estimate of how probably each label is wrong, float64 [n], in the range of all."""
+    rates = [float(values.mean()) for values in estimates]
+    by_class = np.array([class_means(values, labels, num_classes) for values in estimates])
+    ranges = np.stack([by_class.min(axis=0), by_class.max(axis=0)], axis=1)
+    return NoiseRate(rates[0], min(rates), max(rates), by_class[0], ranges, source)
+
+
+def _wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[np.ndarray]]:
+    events, doubt = mixtures.beta_binomial(visits.wrong, visits.count)
+    found = [mixtures.normal(visits.margin, number) for number in (1, 2, 3)]
+    # A single component says that all labels are right, which margins below 0 contradict.
     best = min(range(3) if visits.margin.mean() >= 0 else (1, 2), key=lambda k: found[k][1])
     by_margins = found[best][0]
-    others = [float(found[k][0].mean()) for k in (1, 2)]
     if visits.memorised < (_MEMORISED if by_margins.any() else 0.5):
-        return by_margins, [*others, *([float(events.mean())] if events.any() else [])]
-    others = [float((events > _SURE).mean()), float((events > 1 - _SURE).mean())]
+        return by_margins, [found[1][0], found[2][0], *([events] if events.any() else [])]
+    others = [(events > _SURE).astype(np.float64), (events > 1 - _SURE).astype(np.float64)]
     if not events.any():  # All are right, which few doubts show; else nothing is known.
-        others.append(doubt if doubt < DISAGREEMENT else 1.0)
+        others.append(np.full(len(events), doubt if doubt < DISAGREEMENT else 1.0))
     margins = (1 + visits.other - visits.given) / 2
-    by_margins, _ = mixtures.beta_binomial_laws(margins, visits.count)
-    return events, [*others, float(by_margins.mean())]
+    return events, [*others, mixtures.beta_binomial(margins, visits.count)[0]]
 
 
 def of_trusted(trusted: records.Examples, num_classes: int) -> NoiseRate:
     """The share of wrong labels among samples whose clean labels may be used."""
     wrong = (trusted.labels != trusted.clean_labels).astype(np.float64)
-    rate = float(wrong.mean())
-    by_class = class_means(wrong, trusted.labels, num_classes)
-    return NoiseRate(rate, rate, rate, by_class, "the trusted samples")
+    return _combined([wrong], trusted.labels, num_classes, "the trusted samples")
 
 
 def of_losses(labels: np.ndarray, num_classes: int, mean_loss: np.ndarray) -> NoiseRate:
-    """A hint from decayed losses, for runs whose history forgets: a mixture of two normal laws."""
+    """A hint from decayed losses, for runs whose history forgets: a mixture of two normals."""
     from sklearn.mixture import GaussianMixture
 
     wrong = np.zeros(len(mean_loss))
     if len(np.unique(mean_loss)) >= 2:
         mixture = GaussianMixture(2, random_state=0, n_init=3).fit(mean_loss[:, None])
         wrong = mixture.predict_proba(mean_loss[:, None])[:, np.argmax(mixture.means_)]
-    rate = float(wrong.mean())
-    by_class = class_means(wrong, labels, num_classes)
-    return NoiseRate(rate, rate, rate, by_class, "decayed losses, a hint")
+    return _combined([wrong], labels, num_classes, "decayed losses, a hint")
 
 
 def class_means(values: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
@@ -236,7 +247,7 @@ def class_means(values: np.ndarray, labels: np.ndarray, num_classes: int) -> np.
 
 
 def shrunk_class_means(values: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Each class's share of wrong labels, nearer to that of all the less its samples can tell.
+    """Each class's share of wrong labels, shrunk towards that of all, small classes the most.
 
     An estimate from n samples has variance s (1 - s) / n about the class's share, s being that of
     all samples. What the estimates vary beyond that is the variance between classes, and each is
@@ -261,10 +272,11 @@ def shrunk_class_means(values: np.ndarray, labels: np.ndarray, num_classes: int)
     return overall + kept * (means - overall)
 
 
-def _confident_learning(labels: np.ndarray, num_classes: int, visits: Visits) -> float:
-    """The calibrated share of samples off the diagonal of the confident joint (section 3.1 there).
+def _confident_learning(labels: np.ndarray, num_classes: int, visits: Visits) -> np.ndarray:
+    """For each sample its class's calibrated share off the diagonal of the confident joint.
 
-    With the most probable other class alone, from mean probabilities over the visits.
+    As in section 3.1 there, but with the most probable other class alone, and mean probabilities
+    over the visits.
     """
     thresholds = class_means(visits.given, labels, num_classes)
     as_other = visits.other >= thresholds[visits.other_class]
@@ -274,4 +286,4 @@ def _confident_learning(labels: np.ndarray, num_classes: int, visits: Visits) ->
     share = class_means(off, labels, num_classes) / np.maximum(
         class_means(counted, labels, num_classes), 1e-12
     )
-    return float(share[labels].mean())
+    return share[labels]

@@ -52,6 +52,7 @@ def main(*run_dirs: str) -> None:
     print(
         f"{len(scores.score)} samples, {noise} of the labels estimated wrong, from {noise.source}"
     )
+    print(label_files.worst_classes(scores))
     if rows := label_errors.detection_quality(scores):
         print("  ".join(f"{k} {v:.3f}" for k, v in rows[0].items() if isinstance(v, float)))
     print(f"{folder / layout.LABELS_FILE} and {layout.LABELS_PAGE}")

@@ -60,9 +60,10 @@ def test_alternating_flips_change_with_each_sample_and_pass():
         for sample, flipped in zip(batch["positions"], is_mirrored(batch), strict=True):
             seen[sample].append(bool(flipped))
     assert all(len(flips) == 8 for flips in seen.values())
-    for flips in seen.values():
-        assert flips == [flips[0], not flips[0]] * 4
-    assert {flips[0] for flips in seen.values()} == {False, True}
+    first = augmentation.first_flips(10, 3).numpy().tolist()
+    assert set(first) == {False, True}
+    for sample, flips in seen.items():
+        assert flips == [first[sample], not first[sample]] * 4
 
 
 def test_alternating_flips_are_the_same_from_any_step_and_in_any_replica():
@@ -86,6 +87,19 @@ def test_first_flips_are_fair_and_follow_the_seed():
 def test_random_flips_are_unchanged_by_the_pass():
     flips = [is_mirrored(b) for b in batches(examples(), Augmentation(0), last_step=200)]
     assert 0.4 < np.mean(flips) < 0.6
+
+
+def test_draws_stay_what_they_were():
+    """A run that an earlier version began goes on with the same images."""
+    step = tf.constant(5, tf.int64)
+    drawn = augmentation.draw_flips(8, 3, step), augmentation.first_flips(8, 3)
+    assert drawn[0].numpy().tolist() == [True, True, False, False, True, False, False, False]
+    assert drawn[1].numpy().tolist() == [True, False, False, False, False, True, True, False]
+    offsets = augmentation.draw_offsets(3, 4, 3, step)
+    assert offsets.numpy().tolist() == [[4, 6], [0, 3], [6, 4]]
+    corners = augmentation.draw_corners((8, 10, 3), 3, 4, 3, step)
+    assert corners.numpy().tolist() == [[4, 6], [0, 0], [2, 5]]
+    assert Augmentation() == Augmentation(4, "zero", "random", 0)
 
 
 def test_cutout_against_numpy():

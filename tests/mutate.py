@@ -125,7 +125,8 @@ _NAMES |= {b: a for a, b in _NAMES.items()}
 
 
 def _commutes(function: ast.expr) -> bool:
-    return ast.unparse(function).rpartition(".")[2] in ("min", "max", "minimum", "maximum")
+    names = ("min", "max", "minimum", "maximum", "equal", "convolve")
+    return ast.unparse(function).rpartition(".")[2] in names
 
 
 def variants(node: ast.AST) -> Iterator[ast.AST]:

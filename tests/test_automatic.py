@@ -152,17 +152,19 @@ def test_the_percentile_stays_once_wrong_labels_are_found():
     assert state.numpy()[2] == pytest.approx(0.2, abs=0.01)
 
 
-def test_no_more_than_the_suspects_are_taken_for_wrong(monkeypatch):
-    """Whatever the mixtures say, of all samples and of each class."""
-    said = property(lambda visits: (np.full(SAMPLES, 0.6), []))
-    monkeypatch.setattr(noise_rate.Visits, "wrong_probabilities", said)
+@pytest.mark.parametrize(("said", "right"), [(0.6, 0.7), (0.2, 0.8)])
+def test_no_more_than_the_suspects_are_taken_for_wrong(said, right, monkeypatch):
+    """Whatever the mixtures say, of all samples and of each class; 30 % are suspects."""
+    probabilities = property(lambda visits: (np.full(SAMPLES, said), []))
+    monkeypatch.setattr(noise_rate.Visits, "wrong_probabilities", probabilities)
     for settings in (AUTO, BALANCED):
         context = Context(num_examples=SAMPLES, num_classes=2)
         automatic = Automatic(context, WeightingConfig(**settings))
         memorise(automatic, context, wrong=0.3)
         found = np.delete(context.state["automatic"].numpy(), [1, 2, 3])
         assert len(found) == 3
-        np.testing.assert_allclose(found, 0.7 - 0.21**0.5 / 10, rtol=1e-6)
+        expected = right - (right * (1 - right)) ** 0.5 / 10
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_one_of_the_two():
@@ -378,8 +380,9 @@ def test_what_a_percentile_for_each_class_needs():
     with pytest.raises(InputError, match="`num_classes` must be given"):
         make("self_paced", Context(num_examples=SAMPLES), BALANCED)
     weighting = make("self_paced", Context(num_examples=SAMPLES, num_classes=3), BALANCED)
-    with pytest.raises(InputError, match="`auto` needs positions, and labels"):
-        weighting(Batch(tf.ones([4, 1]), 40, 3))
+    for known in ({}, {"positions": tf.range(4)}, {"labels": tf.zeros([4], tf.int64)}):
+        with pytest.raises(InputError, match="`auto` needs positions, and labels"):
+            weighting(Batch(tf.ones([4, 1]), 40, 3, **known))
 
 
 def test_a_checkpoint_without_the_changes_is_refused_by_name(tmp_path, capsys):

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import pathlib
+import re
 import struct
 import zlib
 from typing import Any
@@ -297,6 +299,28 @@ def test_settings_that_do_nothing_are_refused(tmp_path):
     ):
         with pytest.raises(InputError, match=f"`{part}`.*{part}="):
             PrepareConfig("cifar10", str(tmp_path), **values)
+
+
+def test_labels_from_a_file_name_a_folder_of_their_own(tmp_path):
+    def asked(file, key=None):
+        return PrepareConfig("cifar10", "out", noise_type="file", noise_file=file, noise_key=key)
+
+    assert asked("../labels/human.v2.npy").train_folder == pathlib.Path("out/cifar10/human.v2")
+    assert asked("val.npz", "worse label").train_folder == pathlib.Path("out/cifar10/worse label")
+    for file, key in (
+        ("labels/val.npy", None),
+        ("a.npz", "val"),
+        ("a.npz", "../../etc"),
+        ("a.npz", "/etc"),
+        ("a.npz", "."),
+        ("a.npz", ".."),
+        ("a.npz", "b/"),
+        ("", None),
+    ):
+        rule = "must be a plain name other than val. Received: "
+        received = re.escape(f"{rule}noise_file={file!r}, noise_key={key!r}")
+        with pytest.raises(InputError, match=received):
+            asked(file, key)
 
 
 def test_another_source_in_the_same_folder_is_refused(tmp_path):

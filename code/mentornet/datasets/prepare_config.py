@@ -13,6 +13,7 @@ from mentornet.datasets.catalog import KNOWN
 
 OWN_SETTINGS = ("image_size", "test_share", "skip_bad", "label_column")  # Of sources.Options.
 _RELEASED_TYPE = "uniform"  # Folders with the release's noise are named only by its fraction.
+_TEST_NAME = "val"  # Of the folder of test records, as in the release.
 
 
 def _plain_name(name: str, value: str) -> None:
@@ -87,16 +88,39 @@ class PrepareConfig:
         check(not (from_file and self.noise_fraction), rule, noise_fraction=self.noise_fraction)
         rule = "`noise_key` is for noise_type='file'."
         check(from_file or self.noise_key is None, rule, noise_key=self.noise_key)
+        self._check_noise_name()
         for name in OWN_SETTINGS if known else ():
             value = getattr(self, name)
             rule = f"`{name}` is for your own data, not for {self.dataset_name}."
             check(value == getattr(PrepareConfig, name), rule, **{name: value})
+
+    def _check_noise_name(self) -> None:
+        """Labels from a file name their folder, which must lie beside that of the test split."""
+        if self.noise_file is None:
+            return
+        name = self._noise_name
+        plain = name not in ("", "..") and pathlib.PurePath(name).name == name
+        rule = (
+            "`noise_key`, or else the name of `noise_file` without its ending, names the folder of "
+            f"the training records; it must be a plain name other than {_TEST_NAME}."
+        )
+        received = {"noise_file": self.noise_file, "noise_key": self.noise_key}
+        check(plain and name != _TEST_NAME, rule, **received)
 
     def own_options(self) -> sources.Options:
         """How your own data are read."""
         return sources.Options(
             self.image_size, self.test_share, self.skip_bad, self.seed, self.label_column
         )
+
+    @property
+    def _noise_name(self) -> str:
+        if self.noise_file is not None:
+            return self.noise_key or pathlib.Path(self.noise_file).stem
+        if self.noise_fraction == 0 and self.dataset_name not in KNOWN:
+            return "given"
+        prefix = "" if self.noise_type == _RELEASED_TYPE else f"{self.noise_type}_"
+        return f"{prefix}{self.noise_fraction:g}"
 
     @property
     def train_folder(self) -> pathlib.Path:
@@ -106,16 +130,9 @@ class PrepareConfig:
         name of the key or file for labels from a file, and "given" if no noise is added to your own
         data.
         """
-        name = f"{self.noise_fraction:g}"
-        if self.noise_file is not None:
-            name = self.noise_key or pathlib.Path(self.noise_file).stem
-        elif self.noise_fraction == 0 and self.dataset_name not in KNOWN:
-            name = "given"
-        elif self.noise_type != _RELEASED_TYPE:
-            name = f"{self.noise_type}_{name}"
-        return pathlib.Path(self.output_dir) / self.dataset_name / name
+        return pathlib.Path(self.output_dir) / self.dataset_name / self._noise_name
 
     @property
     def test_folder(self) -> pathlib.Path:
         """<output_dir>/<dataset>/val."""
-        return pathlib.Path(self.output_dir) / self.dataset_name / "val"
+        return pathlib.Path(self.output_dir) / self.dataset_name / _TEST_NAME

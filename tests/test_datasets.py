@@ -1,7 +1,6 @@
 """Noise, sources, records and the input pipeline."""
 
 import dataclasses
-import json
 import os
 import pickle
 import tarfile
@@ -399,9 +398,19 @@ def test_unknown_data_set_lists_the_known():
 
 
 def test_broken_manifest(tmp_path):
-    (tmp_path / "manifest.json").write_text(json.dumps([1]))
-    with pytest.raises(InputError, match="must hold a JSON object"):
-        dataset_info("digits", tmp_path)
+    path = tmp_path / "manifest.json"
+    for text, message in (
+        ("[1]", f"{path} must hold a JSON object."),
+        (
+            '{"config": 1}',
+            f"{path} must hold an object `config`, and lists classes, image_shape, feature_names.",
+        ),
+        ("{", f"{path} is not a valid manifest: Expecting property name"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError) as caught:
+            dataset_info("digits", tmp_path)
+        assert str(caught.value).split(" enclosed")[0] == message
 
 
 # The input pipeline.

@@ -16,10 +16,10 @@ class WorkerLostError(RuntimeError):
 
 
 def check(condition: bool, rule: str, **received: Any) -> None:
-    """Raises InputError with `rule` and the values received, unless `condition` holds."""
+    """Raises InputError with `rule` and the values received, if any, unless `condition` holds."""
     if not condition:
         values = ", ".join(f"{name}={_shown(value)}" for name, value in received.items())
-        raise InputError(f"{rule} Received: {values}")
+        raise InputError(f"{rule} Received: {values}" if values else rule)
 
 
 def _shown(value: Any) -> str:

@@ -73,14 +73,13 @@ def read_manifest(folder: str | pathlib.Path) -> dict | None:
         return None
     try:
         manifest = json.loads(path.read_text())
-        errors.check(isinstance(manifest, dict), f"{path} must hold a JSON object.")
-        whole = isinstance(manifest.get("config", {}), dict)
-        lists = ("classes", "image_shape", "feature_names")
-        whole = whole and all(isinstance(manifest.get(name, []), list) for name in lists)
-        rule = f"{path} must hold an object `config`, and lists {', '.join(lists)}."
-        errors.check(whole, rule)
-    except ValueError as error:
+    except ValueError as error:  # json's and UTF-8's.
         raise errors.InputError(f"{path} is not a valid manifest: {error}") from None
+    errors.check(isinstance(manifest, dict), f"{path} must hold a JSON object.")
+    whole = isinstance(manifest.get("config", {}), dict)
+    lists = ("classes", "image_shape", "feature_names")
+    whole = whole and all(isinstance(manifest.get(name, []), list) for name in lists)
+    errors.check(whole, f"{path} must hold an object `config`, and lists {', '.join(lists)}.")
     return manifest
 
 

@@ -236,10 +236,10 @@ def test_find_label_issues_of_bad_arrays():
     for samples, labels, part in (
         (np.zeros((4, 3)), [0, 1], "one per sample"),
         (np.zeros((4, 3)), [[0, 1, 0, 1]], "one-dimensional"),
-        (np.zeros((4, 3)), [0, 1, -1, 1], "whole numbers from 0 on"),
+        (np.zeros((4, 3)), [0, 1, -1, 1], "whole number from 0 on"),
         (np.zeros((4, 8, 8)), [0, 1, 0, 1], "uint8"),
-        (np.zeros((4, 3)), ["a", None, "b", "b"], "`labels` must be texts, or.*label=None"),
-        (np.zeros((4, 3)), [1, 0, np.nan, 1], "`labels` must be texts, or.*label=nan"),
+        (np.zeros((4, 3)), ["a", None, "b", "b"], "`labels` must be a text or.*labels=None"),
+        (np.zeros((4, 3)), [1, 0, np.nan, 1], "`labels` must be a text or.*labels=nan"),
         (np.array([["x", 1.0]] * 4, object), [0, 1, 0, 1], "features.* of numbers.*'object'"),
     ):
         with pytest.raises(InputError, match=part):

@@ -115,7 +115,7 @@ def test_features_that_are_refused(tmp_path, monkeypatch):
         (features.astype(str), labels, "features must be numbers"),
         (features[:, 0], labels, r"must hold features \[n, d\] and labels"),
         (features[:1], labels[:1], "at least 2 classes"),
-        (features, np.where(labels, 1, np.nan), "must be texts, or whole numbers"),
+        (features, np.where(labels, 1, np.nan), "must be a text or a whole number"),
         (features[:, :0], labels, "1 to 65536 features a row.*features=0"),
         (features, np.array(["a", None] * 5, object), r"save texts with `.astype\(str\)`"),
     )
@@ -167,8 +167,8 @@ def test_parquet_that_is_refused(tmp_path, parquet, monkeypatch):
     cases = (
         ({"x": x, "y": label}, r"column label or labels.*columns=\['x', 'y'\]"),
         ({"x": x, "label": label, "target": label}, "must have one column"),
-        ({"x": x, "label": ["a", None, "a", "b"]}, "row 1: `label` must be text.*label=None"),
-        ({"x": x, "label": [0.5, 1, 0, 1]}, "row 0: `label` must be text or a whole number"),
+        ({"x": x, "label": ["a", None, "a", "b"]}, "row 1: `label` must be a text.*label=None"),
+        ({"x": x, "label": [0.5, 1, 0, 1]}, "row 0: `label` must be a text or a whole number"),
         ({"x": [1.0, None, 2.0, 3.0], "label": label}, "row 1: `x` must not be empty"),
         ({"x": [1.0, 2.0, np.nan, 3.0], "label": label}, "row 2, column 'x': .*finite"),
         ({"x": x, "city": label, "label": label}, "encode or drop.*'city': 'string'"),
@@ -251,7 +251,7 @@ def test_image_folders_that_are_refused(tmp_path):
     for text, message in (
         ("file,label\n1.png,a\n", r"column file_name. Received: columns=\['file', 'label'\]"),
         ("file_name,kind\n1.png,a\n", "`label_column` must name it.*kind"),
-        ("file_name,label\n1.png,\n", "row 0: `label` must be text"),
+        ("file_name,label\n1.png,\n", "row 0: `label` must be a text"),
     ):
         path.write_text(text)
         with pytest.raises(InputError, match=message):
@@ -300,14 +300,21 @@ def test_hugging_face(tmp_path, monkeypatch):
     assert source.class_names == ("zebra", "ant", "unseen")
     assert source.train.labels.tolist() == [0, 1, 0, 1, 1, 1]
     assert len(source.test.labels) == 6
-    loaded["train"] = FakeSplit(pa, table.set_column(1, "label", pa.array([0, 1, -1] * 2)), ["a"])
-    with pytest.raises(InputError, match="row 1: `label` must lie in 0..0. Received: label=1"):
-        sources.load("own", "hf:some/name:part")
-    assert asked == [("some/name",), ("some/name", "part")]
+    for labels, clean, message in (
+        ([0, 1] * 3, [None] * 6, "row 1: `label` must .* in 0..0. Received: label=1"),
+        ([0, -1] * 3, [None] * 6, "row 1: `label` must be a text or .* Received: label=-1"),
+        ([0] * 6, ["a"] * 5 + ["b"], "row 5: `clean_label` must be a class by name, .*='b'"),
+    ):
+        wrong = pa.table({"image": table["image"], "label": labels, "clean_label": clean})
+        loaded["train"] = FakeSplit(pa, wrong, ["a"])
+        loaded["test"] = loaded["validation"] = loaded["train"]
+        with pytest.raises(InputError, match=message):
+            sources.load("own", "hf:some/name:part")
+    assert asked == [("some/name",), *[("some/name", "part")] * 3]
     (tmp_path / "a:b").mkdir()  # A folder may have a colon in its name.
-    with pytest.raises(InputError, match="`label` must lie in"):
+    with pytest.raises(InputError, match="`clean_label` must be a class"):
         sources.load("own", f"hf:{tmp_path / 'a:b'}")
-    assert asked[2:] == [(str(tmp_path / "a:b"),)]
+    assert asked[4:] == [(str(tmp_path / "a:b"),)]
     fake.load_dataset = lambda *names: (_ for _ in ()).throw(
         ValueError("Config name is missing.\nPlease pick one among: ['first', 'second']")
     )

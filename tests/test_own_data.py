@@ -14,9 +14,11 @@ import pytest
 from helpers import run
 from PIL import Image
 
+import mentornet
 from mentornet import InputError
 from mentornet.datasets import records, sources
 from mentornet.datasets.catalog import dataset_info
+from mentornet.datasets.labels import clean_label_texts, label_texts
 from mentornet.datasets.prepare import PrepareConfig, prepare
 
 SUFFIXES = ("png", "jpg", "bmp", "gif", "webp")
@@ -223,9 +225,18 @@ def test_arrays(tmp_path):
         ({"images": images.astype(float), "labels": labels}, "uint8"),
         ({"images": images, "labels": labels[:9]}, "must hold"),
         ({"images": images, "labels": np.zeros(50)}, "at least 2 classes"),
-        ({"images": images, "labels": labels + 0.5}, "`labels` must be texts, or whole numbers"),
-        ({"images": images, "labels": np.array(["", "a"] * 25)}, "`labels` must be texts, or"),
-        ({"images": images, "labels": labels, "clean_labels": labels - 2}, "`clean_labels` must"),
+        (
+            {"images": images, "labels": labels + 0.5},
+            "row 0: `labels` must be a text or a whole number",
+        ),
+        (
+            {"images": images, "labels": np.array(["", "a"] * 25)},
+            "row 0: `labels` must be a text or",
+        ),
+        (
+            {"images": images, "labels": labels, "clean_labels": labels - 2},
+            "row 0: `clean_labels` must",
+        ),
     )
     for arrays, message in cases:
         np.savez(tmp_path / "b.npz", **arrays)
@@ -268,6 +279,65 @@ def test_numbers_are_the_same_label_in_every_type(tmp_path):
         given = source.train.labels
         expected = np.where(given == 2, sources.UNKNOWN, given)
         np.testing.assert_array_equal(source.train.clean_labels, expected, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", ["npz", "csv", "jsonl", "parquet", "arrays"])
+def test_what_is_not_a_label(tmp_path, kind):
+    """Numbers below 0 and fractions; -1 as text, too, since csv has nothing but texts."""
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+
+    def load(labels, clean):
+        name = tmp_path / f"a.{kind}"
+        table = {"file_name": ["a.png"] * 4, "label": labels, "clean_label": clean}
+        if kind == "arrays":
+            mentornet.find_label_issues(np.zeros((4, 3)), labels)
+        elif kind == "npz":
+            images = np.zeros((4, 8, 8), np.uint8)
+            np.savez(name, images=images, labels=labels, clean_labels=clean)
+        elif kind == "csv":
+            rows = zip(table["file_name"], labels, clean, strict=True)
+            text = "".join(",".join(map(str, row)) + "\n" for row in rows)
+            name.write_text(f"path,label,clean_label\n{text}")
+        elif kind == "jsonl":
+            name = tmp_path
+            rows = zip(*table.values(), strict=True)
+            lines = [json.dumps(dict(zip(table, row, strict=True))) for row in rows]
+            (name / "metadata.jsonl").write_text("\n".join(lines))
+        else:
+            pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+            pq.write_table(pa.table(table), name)
+        return sources.load("own", str(name))
+
+    def wrong(values, column, shown):
+        row = "line 4" if kind == "csv" else "row 2"
+        shown = repr(str(shown)) if kind == "csv" else repr(shown)
+        named = column + "s" * (kind in ("npz", "arrays"))
+        rule = f"{row}: `{named}` must be a text or a whole number from 0 on; -1 means unknown."
+        with pytest.raises(InputError, match=re.escape(f"{rule} Received: {named}={shown}")):
+            load(*((values, [0] * 4) if column == "label" else ([0, 1, 0, 1], values)))
+
+    wrong([0, 1, -1, 1], "label", -1)
+    wrong(["a", "b", "-1", "b"], "label", "-1")
+    wrong([0.0, 1.0, -1.0, 1.0], "label", -1.0)
+    if kind != "csv":  # Where they are texts.
+        wrong([0, 1, -2, 1], "label", -2)
+        wrong([0, 1, 0.5, 1], "label", 0.5)
+        if kind != "arrays":
+            wrong([0, 1, -2, 1], "clean_label", -2)
+            wrong([0, 1, 0.5, 1], "clean_label", 0.5)
+
+
+def test_labels_as_text():
+    cells = [" a ", "2.0", 2, 2.0, np.float32(3), True, "-2", "+"]
+    assert label_texts(cells, "x", "") == ["a", "2.0", "2", "2", "3", "True", "-2", "+"]
+    assert label_texts(np.array([b"a", b"b"]), "x", "") == ["a", "b"]
+    unknown = [None, float("nan"), "", " ", -1, -1.0, "-1", "-1.0"]
+    assert clean_label_texts([*unknown, "2.0"], ["2", "10"], "x", "") == [None] * 8 + ["2"]
+    assert clean_label_texts(["2.0", 2.0], ["2", "b"], "x", "") == ["2.0", "2"]
+    for cell in ([1], {"a": 1}, b"a", float("inf"), *unknown):
+        with pytest.raises(InputError, match="f.csv, line 7: `rule` must be a text or a whole"):
+            label_texts([cell], "rule", "f.csv, line", [7])
 
 
 def test_names_of_arrays(tmp_path):

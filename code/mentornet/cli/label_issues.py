@@ -13,6 +13,7 @@ import numpy as np
 
 from mentornet.config.cleaning import CleanConfig
 from mentornet.core.errors import check
+from mentornet.datasets.labels import label_texts
 
 
 def find_label_issues(
@@ -56,16 +57,15 @@ def find_label_issues(
     fits = samples.dtype == np.uint8 or (samples.ndim == 2 and samples.dtype.kind in "biuf")
     rule = "`samples` must be images uint8 [n, h, w(, 1 or 3)] or features [n, d] of numbers."
     check(fits, rule, shape=samples.shape, dtype=str(samples.dtype))
-    labels = _plain(labels)
+    texts = label_texts(labels, "labels", "row")
     with (
         tempfile.TemporaryDirectory(prefix="mentornet-") as folder,
         contextlib.ExitStack() as stack,
     ):
         if not verbose:
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        columns = _columns(samples, labels, pathlib.Path(folder), config)
-    numeric = labels.dtype.kind in "fiu"  # 2.0 is listed as 2.
-    values = {str(int(value) if numeric else value): value for value in np.unique(labels)}
+        columns = _columns(samples, np.array(texts), pathlib.Path(folder), config)
+    values = dict(zip(texts, labels, strict=True))  # 2.0 is listed as 2.
     for name in ("given_label", "predicted_label"):
         columns[name] = np.array([values[text] for text in columns[name]])
     try:
@@ -73,20 +73,6 @@ def find_label_issues(
     except ImportError:
         return columns
     return pandas.DataFrame(columns)
-
-
-def _plain(labels: np.ndarray) -> np.ndarray:
-    """Labels without Python objects, in which pandas holds texts.
-
-    Raises:
-      InputError: one is neither text nor a whole number from 0 on, or is missing.
-    """
-    rule = "`labels` must be texts, or whole numbers from 0 on."
-    for label in labels.tolist():
-        value = label.item() if isinstance(label, np.generic) else label
-        is_whole = isinstance(value, int | float) and value >= 0 and value % 1 == 0
-        check(is_whole or isinstance(value, str), rule, label=label)
-    return np.array(labels.tolist()) if labels.dtype.kind in "OT" else labels
 
 
 def _columns(

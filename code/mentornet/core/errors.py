@@ -15,7 +15,7 @@ class WorkerLostError(RuntimeError):
     """Lost contact with another worker; scripts restart and wait for it."""
 
 
-def check(condition: bool, rule: str, **received: Any) -> None:
+def check(condition: bool, rule: str, /, **received: Any) -> None:
     """Raises InputError with `rule` and the values received, if any, unless `condition` holds."""
     if not condition:
         values = ", ".join(f"{name}={_shown(value)}" for name, value in received.items())

@@ -43,6 +43,13 @@ def quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if re.search('[",\r\n]', text) else text
 
 
+def check_columns(columns: Sequence[str], name: str) -> None:
+    """Raises InputError if two columns of the file `name` have the same name."""
+    names = [column for column in columns if column]
+    rule = f"{name}: its columns must have different names."
+    check(len(set(names)) == len(names), rule, columns=columns[:20])
+
+
 def read_table(data: bytes, name: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and rows of a CSV file, with neutralised cells restored; blank lines are skipped.
 
@@ -74,9 +81,7 @@ def read_table(data: bytes, name: str) -> tuple[list[str], list[tuple[int, list[
             cells = [original_cell(cell) for cell in cells]
             if not header:
                 header = cells
-                names = [cell for cell in cells if cell]
-                rule = f"{name}: its columns must have different names."
-                check(len(set(names)) == len(names), rule, columns=cells[:20])
+                check_columns(header, name)
                 continue
             rule = f"{name}, line {lines.line_num}: must have {len(header)} cells, like the header."
             check(len(cells) == len(header), rule, cells=len(cells))

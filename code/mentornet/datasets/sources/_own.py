@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mentornet.core.errors import InputError, check
+from mentornet.core.safe_csv import check_columns
 from mentornet.datasets.sources import UNKNOWN, Options, Source, Split
 
 IMAGE_SIZE = 32
@@ -29,6 +30,8 @@ def metadata_files(root: pathlib.Path) -> list[pathlib.Path]:
 def read_csv(path: pathlib.Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """The columns of a .csv file, and the number and cells of each line; missing cells are empty.
 
+    People write such files, not this package, so apostrophes stay, unlike in `safe_csv.read_table`.
+
     Raises:
       InputError: it cannot be read, two columns have the same name, or a line has more cells.
     """
@@ -37,9 +40,7 @@ def read_csv(path: pathlib.Path) -> tuple[list[str], list[tuple[int, dict[str, s
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file)
             columns = next(lines, [])
-            names = [name for name in columns if name]
-            rule = f"{path}: its columns must have different names."
-            check(len(set(names)) == len(names), rule, columns=columns[:20])
+            check_columns(columns, str(path))
             for cells in filter(None, lines):
                 rule = f"{path}, line {lines.line_num}: must have {len(columns)} cells."
                 check(not any(cells[len(columns) :]), rule, cells=len(cells))
@@ -62,35 +63,6 @@ def find_label_column(columns: Sequence[str], options: Options, where: str) -> s
     shown = [*columns[:20], *(["..."] if len(columns) > 20 else [])]
     check(len(found) == 1, rule, columns=shown)
     return found[0]
-
-
-def label_texts(
-    values: Sequence[Any], column: str, where: str, rows: Sequence[int] | None = None
-) -> list[str]:
-    """Labels as text; `rows` are their numbers in the table, by default 0, 1, ...
-
-    Raises:
-      InputError: a label is neither text nor a whole number, or is missing.
-    """
-    for row, value in zip(rows or range(len(values)), values, strict=True):
-        fits = isinstance(value, str | int) and bool(str(value).strip())
-        rule = f"{where}, row {row}: `{column}` must be text or a whole number."
-        check(fits, rule, **{column: value})
-    return [str(value).strip() for value in values]
-
-
-def clean_labels(values: Sequence[Any], labels: Sequence[str]) -> list[str | None]:
-    """Cells of a column of clean labels as text, as `labels` are; None where unknown.
-
-    Columns of numbers with gaps are often written as fractions, so that 2.0 is 2.
-    """
-    whole = all(label.isdecimal() for label in labels)
-    texts = ["" if v is None or v != v else str(v).strip() for v in values]
-    plain = [
-        text.removesuffix(".0") if whole or isinstance(value, float) else text
-        for text, value in zip(texts, values, strict=True)
-    ]
-    return [None if text in ("", str(UNKNOWN)) else text for text in plain]
 
 
 def is_test_split(split: Any, where: str, otherwise: bool = False) -> bool:

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mentornet.core.errors import InputError, check
+from mentornet.datasets.labels import clean_label_texts, label_texts
 from mentornet.datasets.sources import Options, Source
 from mentornet.datasets.sources._listing import Listing, conflicts, read_listing
 from mentornet.datasets.sources._own import (
     check_width,
-    clean_labels,
     divide,
     find_label_column,
     is_test_split,
-    label_texts,
     numbers,
     sort_names,
     to_features,
@@ -167,8 +166,7 @@ def read_tables(
     rows = pa.concat_tables([table.select(columns.used) for table, _ in tables])
     check(rows.num_rows > 0, f"{where} must have rows.", rows=0)
     names = class_names(tables[0][0].schema, columns.label)
-    labels = _labels(rows.column(columns.label).to_pylist(), columns.label, names, where)
-    clean = _clean_labels(rows, columns, names, labels, where)
+    labels, clean = _labels(rows, columns, names, where)
     in_test = _in_test(rows, tables, columns, where)
     places = [f"row {i}" for table, _ in tables for i in range(table.num_rows)]
     if columns.file is not None:
@@ -188,37 +186,38 @@ def read_tables(
 
 
 def _labels(
-    values: Sequence[Any],
-    column: str,
-    names: Sequence[str],
-    where: str,
-    rows: Sequence[int] | None = None,
-) -> list[str]:
-    """Labels by name; `rows` are their numbers in the table."""
-    texts = label_texts(values, column, where, rows)
-    if not names or isinstance(values[0], str):
-        return texts
-    for row, value in zip(rows or range(len(values)), values, strict=True):
-        rule = f"{where}, row {row}: `{column}` must lie in 0..{len(names) - 1}."
-        check(0 <= value < len(names), rule, **{column: value})
-    return [names[value] for value in values]
-
-
-def _clean_labels(
-    rows: pa.Table, columns: Columns, names: Sequence[str], labels: Sequence[str], where: str
-) -> list[str | None]:
-    """Clean labels by name; None where a cell is empty or -1."""
-    result: list[str | None] = [None] * rows.num_rows
+    rows: pa.Table, columns: Columns, names: Sequence[str], where: str
+) -> tuple[list[str], list[str | None]]:
+    """Labels and clean labels by name; None where a clean label is unknown."""
+    cells, where = rows.column(columns.label).to_pylist(), f"{where}, row"
+    texts = label_texts(cells, columns.label, where)
+    labels = [
+        _class(cell, text, names, columns.label, f"{where} {row}")
+        for row, (cell, text) in enumerate(zip(cells, texts, strict=True))
+    ]
     if _CLEAN not in columns.extra:
-        return result
+        return labels, [None] * rows.num_rows
     cells = rows.column(_CLEAN).to_pylist()
-    values = [int(x) if isinstance(x, float) and x % 1 == 0 else x for x in cells]
-    known = [i for i, text in enumerate(clean_labels(values, labels)) if text is not None]
-    if known:
-        texts = _labels([values[i] for i in known], _CLEAN, names, where, known)
-        for i, text in zip(known, clean_labels(texts, labels), strict=True):
-            result[i] = text
-    return result
+    known = clean_label_texts(cells, texts, _CLEAN, where)
+    return labels, [
+        None if text is None else _class(cell, text, names, _CLEAN, f"{where} {row}")
+        for row, (cell, text) in enumerate(zip(cells, known, strict=True))
+    ]
+
+
+def _class(cell: Any, text: str, names: Sequence[str], column: str, where: str) -> str:
+    """The class of a label; where the data set has `names`, numbers are positions in them.
+
+    Raises:
+      InputError: there is no such class.
+    """
+    if not names:
+        return text
+    is_name = isinstance(cell, str)
+    fits = text in names if is_name else text.isdecimal() and int(text) < len(names)
+    rule = f"{where}: `{column}` must be a class by name, or a number in 0..{len(names) - 1}."
+    check(fits, rule, **{column: cell})
+    return text if is_name else names[int(text)]
 
 
 def _in_test(

@@ -8,14 +8,10 @@ from __future__ import annotations
 import pathlib
 
 from mentornet.core.errors import check
+from mentornet.datasets.labels import clean_label_texts, label_texts
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._listing import Listing, read_listing
-from mentornet.datasets.sources._own import (
-    clean_labels,
-    find_label_column,
-    is_test_split,
-    read_csv,
-)
+from mentornet.datasets.sources._own import find_label_column, is_test_split, read_csv
 
 
 def _list_csv(path: pathlib.Path, options: Options) -> Listing:
@@ -24,17 +20,16 @@ def _list_csv(path: pathlib.Path, options: Options) -> Listing:
     check("path" in columns, rule, columns=columns[:20])
     label = find_label_column(columns, options, str(path))
     check(bool(lines), f"`source` {path} must have rows.", rows=0)
-    listing, cleans = Listing([], [], [], []), []
+    is_test, where = [], f"{path}, line"
     for number, row in lines:
-        where = f"{path}, line {number}"
-        text = row[label].strip()
-        check(bool(row["path"] and text), f"{where}: must have a path and a {label}.", row=row)
-        listing.paths.append(row["path"])
-        listing.labels.append(text)
-        listing.is_test.append(is_test_split(row.get("split"), where))
-        cleans.append(row.get("clean_label"))
-    listing.clean += clean_labels(cleans, listing.labels)
-    return listing
+        rule = f"{where} {number}: must have a path and a {label}."
+        check(bool(row["path"] and row[label].strip()), rule, row=row)
+        is_test.append(is_test_split(row.get("split"), f"{where} {number}"))
+    numbers, rows = [number for number, _ in lines], [row for _, row in lines]
+    labels = label_texts([row[label] for row in rows], label, where, numbers)
+    cells = [row.get("clean_label") for row in rows]
+    clean = clean_label_texts(cells, labels, "clean_label", where, numbers)
+    return Listing([row["path"] for row in rows], labels, clean, is_test)
 
 
 def _load(dataset: str, location: str, options: Options) -> Source:

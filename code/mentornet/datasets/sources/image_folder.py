@@ -9,14 +9,13 @@ import pathlib
 from typing import Any
 
 from mentornet.core.errors import InputError, check
+from mentornet.datasets.labels import clean_label_texts, label_texts
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._listing import Listing, read_listing
 from mentornet.datasets.sources._own import (
     TEST_NAMES,
-    clean_labels,
     find_label_column,
     is_test_split,
-    label_texts,
     metadata_files,
     read_csv,
     sort_names,
@@ -63,16 +62,18 @@ def _add(listing: Listing, path: pathlib.Path, root: pathlib.Path, options: Opti
     columns = list(dict.fromkeys(name for row in rows for name in row))
     check(_FILE in columns, f"{path} must have rows and a column {_FILE}.", columns=columns)
     label = find_label_column(columns, options, str(path))
-    names = label_texts([row.get(_FILE) for row in rows], _FILE, str(path))
-    labels = label_texts([row.get(label) for row in rows], label, str(path))
+    labels = label_texts([row.get(label) for row in rows], label, f"{path}, row")
+    cells = [row.get("clean_label") for row in rows]
     listing.labels += labels
-    listing.clean += clean_labels([row.get("clean_label") for row in rows], labels)
+    listing.clean += clean_label_texts(cells, labels, "clean_label", f"{path}, row")
     folder = path.parent.relative_to(root)
-    for number, (row, name) in enumerate(zip(rows, names, strict=True)):
-        place = folder / name
+    for number, row in enumerate(rows):
+        name, where = row.get(_FILE), f"{path}, row {number}"
+        fits = isinstance(name, str | int) and bool(str(name).strip())
+        check(fits, f"{where}: `{_FILE}` must name a file.", **{_FILE: name})
+        place = folder / str(name).strip()
         listing.paths.append(str(place))
         by_folder = place.parts[0].lower() in TEST_NAMES
-        where = f"{path}, row {number}"
         listing.is_test.append(is_test_split(row.get("split"), where, by_folder))
 
 

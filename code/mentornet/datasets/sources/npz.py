@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from mentornet.core.errors import InputError, check
-from mentornet.datasets.sources import UNKNOWN, Options, Reader, Source
+from mentornet.datasets.labels import clean_label_texts, label_texts
+from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._listing import conflicts
 from mentornet.datasets.sources._own import (
     check_width,
@@ -95,32 +96,14 @@ def _npz_part(
         rule = f"{path}: must hold one clean label (and path) per sample."
         shape = labels.shape if values is None else values.shape
         check(shape == labels.shape, rule, **{f"{prefix}{name}": shape})
-    texts, clean = np.full(len(labels), ""), given["clean_labels"]
-    if clean is not None:
-        unknown = np.isin(clean.astype(str), ("", f"{UNKNOWN}", f"{UNKNOWN:.1f}"))
-        texts = np.where(unknown, "", _as_text(path, f"{prefix}clean_labels", clean, ~unknown))
-    named = _as_text(path, f"{prefix}labels", labels)
+    named, where = label_texts(labels, f"{prefix}labels", f"{path}, row"), f"{path}, row"
+    clean: list[str | None] = [None] * len(labels)
+    if (cells := given["clean_labels"]) is not None:
+        clean = clean_label_texts(cells, named, f"{prefix}clean_labels", where)
     names = np.array([f"row {i}" for i in range(len(samples))])
     if (paths := given["paths"]) is not None:
         names = np.where(paths.astype(str) == "", names, paths.astype(str))
-    return [samples, named, texts, names]
-
-
-def _as_text(
-    path: pathlib.Path, name: str, labels: np.ndarray, known: np.ndarray | bool = True
-) -> np.ndarray:
-    """Labels as text; 2.0 and 2 are the same label.
-
-    Raises:
-      InputError: a known label is neither a text nor a whole number from 0 on.
-    """
-    numeric = labels.dtype.kind in "fiu"
-    good = (labels >= 0) & (labels % 1 == 0) if numeric else labels.astype(str) != ""
-    bad = labels[known & ~good]
-    rule = f"{path}: `{name}` must be texts, or whole numbers from 0 on."
-    check(not bad.size, rule, label=bad[:1].tolist())
-    whole = np.where(good, labels, 0).astype(np.int64) if numeric else labels
-    return whole.astype(str)
+    return [samples, np.array(named, str), np.array([text or "" for text in clean], str), names]
 
 
 def _feature_names(path: pathlib.Path, arrays: dict[str, Any], key: str) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ def test_features_that_are_refused(tmp_path, monkeypatch):
         (features[:, 0], labels, r"must hold features \[n, d\] and labels"),
         (features[:1], labels[:1], "at least 2 classes"),
         (features, np.where(labels, 1, np.nan), "must be a text or a whole number"),
-        (features[:, :0], labels, "1 to 65536 features a row.*features=0"),
+        (features[:, :0], labels, "1 to 65536 features per row.*features=0"),
         (features, np.array(["a", None] * 5, object), r"save texts with `.astype\(str\)`"),
     )
     for x, y, message in cases:
@@ -127,7 +127,7 @@ def test_features_that_are_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="`image_size` is for images"):
         prepared(tmp_path, tmp_path / "a.npz", image_size=32)
     monkeypatch.setattr(_own, "MAX_FEATURES", 4)
-    with pytest.raises(InputError, match="must have 1 to 4 features a row. Received: features=5"):
+    with pytest.raises(InputError, match="must have 1 to 4 features per row. Received: features=5"):
         prepared(tmp_path, tmp_path / "a.npz")
     assert not (tmp_path / "data").exists()
 

@@ -120,7 +120,7 @@ def test_more_than_8_bits(tmp_path, folder, dtype):
     Image.fromarray(values).save(folder / f"deep.{suffix}")
     path = tmp_path / "a.csv"
     path.write_text(f"path,label\npictures/deep.{suffix},a\n")
-    with pytest.raises(InputError, match=r"deep.* has more than 8 bits a pixel"):
+    with pytest.raises(InputError, match=r"deep.* has more than 8 bits per pixel"):
         sources.load("stripes", str(path))
 
 
@@ -369,6 +369,21 @@ def test_settings_that_do_nothing_are_refused(tmp_path):
     ):
         with pytest.raises(InputError, match=f"`{part}`.*{part}="):
             PrepareConfig("cifar10", str(tmp_path), **values)
+
+
+def test_ranges_of_the_settings_of_own_data():
+    for name, good, bad, rule in (
+        ("image_size", (8, 1024, None), (7, 1025), "must lie in 8..1024"),
+        ("test_share", (0.01, 0.99), (0, 1, float("nan")), "must lie between 0 and 1"),
+    ):
+        for value in good:
+            settings: dict[str, Any] = {name: value}
+            asked = PrepareConfig("own", source="a.npz", **settings)
+            assert getattr(asked.own_options(), name) == value
+        for value in bad:
+            settings = {name: value}
+            with pytest.raises(InputError, match=f"`{name}` {rule}. Received: {name}={value}"):
+                PrepareConfig("own", source="a.npz", **settings)
 
 
 def test_labels_from_a_file_name_a_folder_of_their_own(tmp_path):

@@ -32,6 +32,7 @@ from mentornet.evaluation import export, job, label_errors
 from mentornet.evaluation.label_errors import LabelScores
 from mentornet.runs import layout
 from mentornet.students import registry
+from mentornet.students.networks.airbench import SMALLEST_IMAGE
 from mentornet.training import loop
 
 # How samples are weighted, as fields of TrainConfig: nothing is known of the noise here.
@@ -46,7 +47,6 @@ _NUM_SHOWN = 500  # Suspects in labels.html.
 _NUM_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 500, 10, 60
 _STEPS_PER_EPOCH = 20  # Of a data set too small for the student's batches.
 _SMALLEST_BATCH = 16
-_SMALLEST_IMAGE = 9  # Pixels a side that airbench students need.
 
 _SETTINGS_FILE, _SUMMARY_FILE, _FLAGS_FILE = "clean.json", "summary.txt", "train.flags"
 _CORRECTED, _EXPORTED = "corrected", "model.keras"
@@ -74,7 +74,7 @@ def choose_student(image_shape: Sequence[int]) -> str:
 
 
 def _is_tiny(image_shape: Sequence[int]) -> bool:
-    return len(image_shape) == 3 and min(image_shape[:2]) < _SMALLEST_IMAGE
+    return len(image_shape) == 3 and min(image_shape[:2]) < SMALLEST_IMAGE
 
 
 def plan(num_examples: int, usual_batch: int, num_epochs: int | None) -> tuple[int, int]:

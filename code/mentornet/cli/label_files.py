@@ -22,7 +22,7 @@ from mentornet.evaluation.label_errors import LabelScores
 from mentornet.runs import layout
 
 CHUNK = 200  # Images in one of the page's blocks, which are decoded one at a time.
-_LARGEST = 256  # Pixels a side of the images in the page.
+_LARGEST = 256  # Pixels per side of the images in the page.
 _LARGEST_PNG = 64  # Larger images are only for people to look at, for which JPEG suffices.
 
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.datasets.images import reader
-from mentornet.datasets.label_studio import LABEL, NOT_USABLE, SAMPLE, USABLE
+from mentornet.datasets.label_studio import LABEL, NOT_USABLE_CHOICE, SAMPLE, USABLE
 from mentornet.evaluation.label_errors import LabelScores
 
 TASKS_FILE, CONFIG_FILE, IMAGES_FOLDER = "tasks.json", "label_config.xml", "images"
@@ -91,6 +91,6 @@ def labelling_config(scores: LabelScores) -> str:
     for number in range(scores.info.num_classes):
         ElementTree.SubElement(label, "Choice", value=scores.info.class_name(number))
     usable = ElementTree.SubElement(view, "Choices", name=USABLE, toName="image", choice="multiple")
-    ElementTree.SubElement(usable, "Choice", value=NOT_USABLE)
+    ElementTree.SubElement(usable, "Choice", value=NOT_USABLE_CHOICE)
     ElementTree.indent(view)
     return ElementTree.tostring(view, encoding="unicode") + "\n"

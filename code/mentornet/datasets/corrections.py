@@ -17,7 +17,7 @@ from mentornet.core.safe_csv import read_table
 from mentornet.datasets import label_studio
 from mentornet.datasets.catalog import FILES, DatasetInfo
 
-REVIEWED = ("id", "path", "given_label", "corrected_label", "score")  # Columns of corrections.csv.
+# Required columns of corrections.csv.
 _NEEDED = ("id", "given_label", "corrected_label")
 # Required columns of labels.csv.
 _REPORTED = ("id", "given_label", "predicted_label", "label_score")
@@ -54,7 +54,7 @@ def read_corrections(
 ) -> np.ndarray:
     """The decisions in a file's bytes, checked against the records.
 
-    A reviewed file (`REVIEWED`, or JSON exported from Label Studio) has a row for each decided
+    A reviewed file (corrections.csv, or JSON exported from Label Studio) has a row for each decided
     sample; an empty corrected label means that it is not usable. With `accept_above`, the file is a
     report's labels.csv, and the decisions are the rows whose 1 - label_score, rounded to the file's
     five decimals, is above it.

@@ -13,7 +13,7 @@ from mentornet.core.errors import InputError, check
 
 # The names of the two controls in the labelling interface.
 LABEL, USABLE = "label", "usable"
-NOT_USABLE = "Not usable"  # The only choice of the second control.
+NOT_USABLE_CHOICE = "Not usable"  # The only choice of the second control.
 # The sample's id in a task's data; plain `id` would clash with the task's own.
 SAMPLE = "sample_id"
 _COPIED = ("given_label", "path", "score")

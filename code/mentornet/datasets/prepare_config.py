@@ -22,6 +22,10 @@ def _plain_name(name: str, value: str) -> None:
     check(plain is not None, rule, **{name: value})
 
 
+def _part(name: str, value: float) -> None:
+    check(0 < value < 1, f"`{name}` must lie between 0 and 1.", **{name: value})
+
+
 @dataclasses.dataclass(frozen=True)
 class PrepareConfig:
     """The configuration of `cifar_prepare_data.py`: each field is one of its flags.
@@ -59,9 +63,13 @@ class PrepareConfig:
     num_trusted: int = option(
         0, "Mark this many randomly chosen training images as trusted.", check=at_least(0)
     )
-    image_size: int | None = option(None, "Your own images: pixels per side, by default 32.")
+    image_size: int | None = option(
+        None, "Your own images: pixels per side, by default 32.", check=within(8, 1024)
+    )
     test_share: float = option(
-        0.2, "Your own data: share held out as the test split if there is none."
+        sources.Options.test_share,
+        "Your own data: share held out as the test split if there is none.",
+        check=_part,
     )
     skip_bad: bool = option(False, "Your own images: skip (and list) unreadable ones.")
     label_column: str | None = option(
@@ -78,8 +86,6 @@ class PrepareConfig:
         rule = f"A `dataset_name` other than {', '.join(sorted(KNOWN))} needs a `source`."
         known = self.dataset_name in KNOWN
         check(known or self.source is not None, rule, dataset_name=self.dataset_name)
-        if not known:
-            self.own_options()
         rule = "`noise_file` must be given if and only if noise_type='file'."
         fits = (self.noise_type == "file") == (self.noise_file is not None)
         check(fits, rule, noise_type=self.noise_type, noise_file=self.noise_file)

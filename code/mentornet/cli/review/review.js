@@ -1,7 +1,7 @@
 // The review tool: one sample at a time, decided by button or key, beside a list of all of them.
 
 const PER_PAGE = 48;  // Thumbnails in the document at once.
-const SMALL = 96;  // Pixels a side up to which images are shown with sharp pixels.
+const SMALL = 96;  // Pixels per side up to which images are shown with sharp pixels.
 const $ = (id) => document.getElementById(id);
 
 /** An element with text (never HTML) and a class. */

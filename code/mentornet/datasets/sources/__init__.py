@@ -58,7 +58,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How your own data are read.
+    """How your own data are read; `PrepareConfig` checks the values.
 
     Attributes:
       image_size: pixels per side; images are resized and cropped at the centre. None means 32, or
@@ -69,9 +69,6 @@ class Options:
       seed: of the test split.
       label_column: of a table; None means the only one of `label`, `labels`, `target` and
         `class`.
-
-    Raises:
-      InputError: a value is outside its range.
     """
 
     image_size: int | None = None
@@ -79,12 +76,6 @@ class Options:
     skip_bad: bool = False
     seed: int = 0
     label_column: str | None = None
-
-    def __post_init__(self) -> None:
-        size, share = self.image_size, self.test_share
-        rule = "`image_size` must lie in 8..1024."
-        check(size is None or 8 <= size <= 1024, rule, image_size=size)
-        check(0 < share < 1, "`test_share` must lie between 0 and 1.", test_share=share)
 
 
 @dataclasses.dataclass(frozen=True)

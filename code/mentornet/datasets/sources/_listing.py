@@ -45,7 +45,7 @@ def _read_image(file: pathlib.Path | io.BytesIO, size: int) -> np.ndarray:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are too many")
             if image.mode[0] in "IF":  # Their scale is not known: Pillow would clip them at 255.
-                raise ValueError("has more than 8 bits a pixel; convert it to 8 bits")
+                raise ValueError("has more than 8 bits per pixel; convert it to 8 bits")
             return fit(ImageOps.exif_transpose(image), size)
 
 

@@ -85,7 +85,7 @@ def sort_names(texts: Iterable[str]) -> list[str]:
 
 def check_width(num_features: int, options: Options, where: str) -> None:
     """Raises InputError if rows have too many features, or an option applies to images only."""
-    rule = f"{where} must have 1 to {MAX_FEATURES} features a row."
+    rule = f"{where} must have 1 to {MAX_FEATURES} features per row."
     check(1 <= num_features <= MAX_FEATURES, rule, features=num_features)
     rule = "`image_size` is for images, not for features."
     check(options.image_size is None, rule, image_size=options.image_size)

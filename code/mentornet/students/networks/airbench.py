@@ -31,7 +31,9 @@ NAMES = {
 _WHITENING_SIZE = 2
 _WHITENING_EPSILON = 5e-4
 _LOGIT_SCALE = 1 / 9
-_SMALLEST_IMAGE = 9  # The whitening removes one pixel, and three groups halve the rest.
+SMALLEST_IMAGE = (
+    9  # Pixels per side. The whitening removes one pixel, and three groups halve the rest.
+)
 
 
 class Shape(NamedTuple):
@@ -160,8 +162,8 @@ def build(
       InputError: the images are smaller than 9 x 9.
     """
     del dropout_rate
-    rule = f"Images must have at least {_SMALLEST_IMAGE} pixels per side for airbench students."
-    check(min(image_shape[:2]) >= _SMALLEST_IMAGE, rule, image_shape=image_shape)
+    rule = f"Images must have at least {SMALLEST_IMAGE} pixels per side for airbench students."
+    check(min(image_shape[:2]) >= SMALLEST_IMAGE, rule, image_shape=image_shape)
     seeds = itertools.count(seed * 1000)
     inputs = keras.Input(image_shape)
     x = Gelu()(Whitening(name="whitening")(inputs))

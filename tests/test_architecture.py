@@ -93,6 +93,18 @@ def test_only_scripts_touch_flags():
         assert folder_of(module) in USES_FLAGS, f"{module} touches flags"
 
 
+def test_only_commands_import_commands():
+    """What two of them share is in a module of cli/, which either may import."""
+    commands = "mentornet.cli.commands"
+    others = [module for module in MODULES if module.startswith("mentornet.cli.")]
+    others = [module for module in others if not module.startswith(commands)]
+    assert len(others) > 8
+    for module in others:
+        assert not any(
+            name.startswith(f"{commands}.") for name in imported(module, MODULES[module])
+        )
+
+
 @pytest.mark.parametrize("folder", ["code", "mentornet_learning", "commands"])
 def test_functions_and_files_are_short(folder):
     for path in (ROOT / folder).rglob("*.py"):

@@ -227,6 +227,11 @@ def test_a_folder_whose_files_changed_is_other_data(tmp_path, monkeypatch):
     (pictures / "cat" / "1.png").rename(pictures / "dog" / "1.png")
     with pytest.raises(InputError, match="holds other results .the source has changed"):
         cleaning._check_same(folder, cleaning._asked("pictures", config))
+    # Metadata name the images, whatever these are called.
+    (pictures / "metadata.csv").write_text("file_name,label\n1.bin,a\n")
+    with_metadata = cleaning._asked("pictures", config)["sha256"]
+    (pictures / "1.bin").write_text("pixels")
+    assert cleaning._asked("pictures", config)["sha256"] != with_metadata
     before = cleaning._asked("digits", CleanConfig("digits"))
     (tmp_path / "digits").mkdir()
     assert cleaning._asked("digits", CleanConfig("digits")) == before

@@ -14,8 +14,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from mentornet.cli import config_flags, label_files
-from mentornet.cli.commands import prepare as prepare_command
+from mentornet.cli import config_flags, label_files, prepared
 from mentornet.config import options
 from mentornet.config.cleaning import CleanConfig
 from mentornet.config.evaluation import EvalConfig
@@ -23,11 +22,9 @@ from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import AUTO, WeightingConfig
 from mentornet.core import files
 from mentornet.core.errors import check
-from mentornet.datasets import corrected, prepare
+from mentornet.datasets import corrected, prepare, sources
 from mentornet.datasets.catalog import read_manifest
 from mentornet.datasets.prepare_config import PrepareConfig
-from mentornet.datasets.sources import class_folders
-from mentornet.datasets.sources._own import metadata_files
 from mentornet.evaluation import export, job, label_errors
 from mentornet.evaluation.label_errors import LabelScores
 from mentornet.runs import layout
@@ -175,10 +172,9 @@ def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
     asked = dataclasses.asdict(config) | {"source": str(path.absolute()) if is_path else source}
     output = pathlib.Path(asked.pop("output_dir")).absolute()
     if is_path and path.is_dir():
-        any_kind = bool(metadata_files(path))  # They name the images.
-        inside = (f for f in sorted(path.absolute().rglob("[!.]*")) if output not in f.parents)
-        data = (f for f in inside if any_kind or f.suffix.lower() in class_folders.SUFFIXES)
-        listing = [(str(file), file.stat().st_size) for file in data if file.is_file()]
+        reader, _ = sources.find_reader(_NAME, source)
+        inside = (f for f in sorted(reader.files(path.absolute())) if output not in f.parents)
+        listing = [(str(file), file.stat().st_size) for file in inside if file.is_file()]
         asked["sha256"] = hashlib.sha256(repr(listing).encode()).hexdigest()
     elif is_path:
         with contextlib.suppress(OSError), path.open("rb") as file:
@@ -223,7 +219,7 @@ def _prepared(source: str, folder: pathlib.Path, config: CleanConfig) -> Data:
     )
     data = Data(name, asked.train_folder, asked.test_folder)
     if not all(map(os.path.exists, (folder / _SETTINGS_FILE, data.train, data.test))):
-        prepare_command.report(prepare.prepare(asked))
+        prepared.report(prepare.prepare(asked))
     return data
 
 

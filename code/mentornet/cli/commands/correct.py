@@ -5,11 +5,9 @@
 `mentornet prepare` does the same with these flags.
 """
 
-from typing import Any
-
 from absl import flags
 
-from mentornet.cli import config_flags, script
+from mentornet.cli import config_flags, prepared, script
 from mentornet.core.errors import check
 from mentornet.datasets.corrected import FLAGS_GROUP, CorrectConfig
 
@@ -31,20 +29,9 @@ def main() -> None:
     from mentornet.datasets import corrected
 
     manifest = corrected.correct(config)
-    describe(config.output_dir, manifest)
+    prepared.describe(config.output_dir, manifest)
     facts = manifest["corrections"]
     counts = "{kept} kept, {replaced} replaced, {left_out} left out, {undecided} undecided"
     before = facts["share_of_wrong_labels_before"]
     share = "" if before is None else f"; {before:.2%} of the labels were wrong before"
     print(counts.format(**facts) + share)
-
-
-def describe(folder: str, manifest: dict[str, Any]) -> None:
-    """Prints what a folder holds, on one line."""
-    wrong, known = manifest["share_of_wrong_labels"], manifest.get("num_known_clean_labels")
-    kind = "rows" if len(manifest.get("image_shape", ())) == 1 else "images"
-    size = f"{manifest['num_examples']} {kind}, {manifest['num_classes']} classes"
-    share = "clean labels unknown" if wrong is None else f"{wrong:.2%} of the labels wrong"
-    if known and known < manifest["num_examples"]:
-        share += f" (of the {known} whose clean label is known)"
-    print(f"{folder}: {size}, {share}")

@@ -3,12 +3,9 @@
 With --records and --corrections it makes corrected records from existing ones.
 """
 
-import pathlib
-from typing import Any
-
 from absl import flags
 
-from mentornet.cli import config_flags, script
+from mentornet.cli import config_flags, prepared, script
 from mentornet.cli.commands import correct
 from mentornet.config import options
 from mentornet.core.errors import check
@@ -40,7 +37,7 @@ def main() -> None:
     script.load_tensorflow()
     from mentornet.datasets import prepare
 
-    report(prepare.prepare(config))
+    prepared.report(prepare.prepare(config))
 
 
 def _check_alone() -> None:
@@ -50,14 +47,3 @@ def _check_alone() -> None:
         rule = f"`{field.flag}` cannot be combined with `records`, which keep their settings."
         alien = FLAGS[field.flag].present and field.name not in values
         check(not alien, rule, **{field.flag: FLAGS[field.flag].value})
-
-
-def report(manifests: dict[str, dict[str, Any]]) -> None:
-    """Prints what the folders hold, and warnings about unreadable or conflicting files."""
-    for folder, manifest in manifests.items():
-        correct.describe(folder, manifest)
-        for name in ("unreadable.txt", "conflicts.txt"):
-            path = pathlib.Path(folder, name)
-            if path.exists():
-                lines = path.read_text().splitlines()
-                print(f"WARNING: {path} lists {len(lines)}, the first: {lines[0]}")

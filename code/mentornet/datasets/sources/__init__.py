@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -89,11 +89,14 @@ class Reader:
         of your own data, under a name of your own.
       takes: whether an existing path is of this kind, so that giving the path is enough; None for a
         source that is selected by its name.
+      files: the files of such a folder on which the data set depends, in any order; by default all
+        that are not hidden.
     """
 
     load: Callable[[str, str, Options], Source]
     provides: tuple[str, ...] = ()
     takes: Callable[[pathlib.Path], bool] | None = None
+    files: Callable[[pathlib.Path], Iterable[pathlib.Path]] = lambda path: path.rglob("[!.]*")
 
     def fits(self, dataset: str) -> bool:
         """Whether the source may hold this data set."""
@@ -115,6 +118,16 @@ def load(dataset: str, source: str | None, options: Options | None = None) -> So
     Raises:
       InputError: there is no such source, it does not hold the data set, or it cannot be read.
     """
+    reader, location = find_reader(dataset, source)
+    return reader.load(dataset, location, options or Options())
+
+
+def find_reader(dataset: str, source: str | None) -> tuple[Reader, str]:
+    """What reads a data set, and the location that it takes; the arguments are those of `load`.
+
+    Raises:
+      InputError: there is no such source, or it does not hold the data set.
+    """
     if source is None:
         source = dataset
         rule = f"`source` must name the archive or folder of {dataset}, or be 'keras'."
@@ -128,7 +141,7 @@ def load(dataset: str, source: str | None, options: Options | None = None) -> So
     check(reader.fits(dataset), rule, dataset_name=dataset, source=source)
     rule = f"`source` {name} needs what it reads: {name}:PATH."
     check(bool(location) or reader.takes is None, rule, source=source)
-    return reader.load(dataset, location, options or Options())
+    return reader, location
 
 
 def _recognize(dataset: str, path: str) -> str:

@@ -11,7 +11,7 @@ from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._listing import Listing, read_listing
 from mentornet.datasets.sources._own import TEST_NAMES, metadata_files
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
 def _folders(root: pathlib.Path) -> list[pathlib.Path]:
@@ -21,7 +21,7 @@ def _folders(root: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _images(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
 
 
 def _parts(root: pathlib.Path) -> list[tuple[pathlib.Path, bool]]:
@@ -56,7 +56,7 @@ def _list_folder(root: pathlib.Path) -> Listing:
                 listing.labels.append(folder.name)
                 listing.clean.append(None)
                 listing.is_test.append(is_test)
-    rule = f"`source` must hold class folders of images ({', '.join(SUFFIXES)})."
+    rule = f"`source` must hold class folders of images ({', '.join(_SUFFIXES)})."
     check(bool(listing.paths), rule, source=str(root))
     return listing
 
@@ -68,4 +68,8 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     return read_listing(_list_folder(root), root, options)
 
 
-reader = Reader(_load, takes=lambda path: path.is_dir() and not metadata_files(path))
+def _files(root: pathlib.Path) -> list[pathlib.Path]:
+    return [path for path in root.rglob("[!.]*") if path.suffix.lower() in _SUFFIXES]
+
+
+reader = Reader(_load, takes=lambda path: path.is_dir() and not metadata_files(path), files=_files)

@@ -64,7 +64,7 @@ def run_bash(script, cwd, *replacements):
 
 @pytest.mark.slow
 def test_own_data_commands(tmp_path):
-    """From a folder of pictures to a label report; fewer steps of a smaller network."""
+    """From a folder of pictures to a label report; fewer and smaller steps."""
     generator = np.random.default_rng(0)
     for name, level in (("cats", 60), ("dogs", 180)):
         folder = tmp_path / "pictures" / name
@@ -75,8 +75,8 @@ def test_own_data_commands(tmp_path):
     run_bash(
         blocks(ROOT / "docs" / "your_project.md", "bash")[0],
         tmp_path,
-        ("steps=20000", "steps=4"),
-        ("resnet32", "resnet8"),
+        ("steps=500", "steps=8"),
+        ("batch_size=128", "batch_size=64"),
     )
     assert (tmp_path / "runs/pets/labels.html").stat().st_size > 10_000
 

@@ -26,7 +26,7 @@ class MentoredModel(keras.Model):
     """Wraps a student so that fit() weights each sample's loss.
 
     ```
-    model = mentornet.MentoredModel(student, "mentornet_pd", loss_p_percentile=0.75)
+    model = mentornet.MentoredModel(student, "mentornet_pd", example_dropout_rates="0,100")
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
     model.fit(images, labels, batch_size=128, epochs=50)
     model.student.save("student.keras")  # An ordinary model.

@@ -16,6 +16,7 @@ from helpers import ROOT, run, warm_server
 from mentornet.core.files import read_json_lines
 
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("mentornet_models/*.md")])
+LINKING = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
 SOURCES = [path for part in ("code", "mentornet_learning") for path in (ROOT / part).rglob("*.py")]
 
 
@@ -42,9 +43,23 @@ def test_readme(tmp_path, monkeypatch):
     assert names["weights"].shape == (128, 1)
 
 
+def test_corrections(tmp_path, monkeypatch):
+    """Decisions as the page to review saves them, in a table of the user's own."""
+    table = "path,split,label\na.png,,cat\n=b.png,,dog\nc.png,,cat\nd.png,test,dog\n"
+    (tmp_path / "table.csv").write_text(table)
+    decisions = "1,'=b.png,dog,cat,0.9\n2,c.png,cat,,0.8\n"
+    (tmp_path / "corrections.csv").write_text(
+        f"id,path,given_label,corrected_label,score\n{decisions}"
+    )
+    run_python(ROOT / "docs" / "corrections.md", tmp_path, monkeypatch)
+    corrected = (tmp_path / "corrected.csv").read_text().splitlines()
+    assert corrected == ["path,split,label", "a.png,,cat", "=b.png,,cat", "d.png,test,dog"]
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
 def test_python_runs(page, tmp_path, monkeypatch):
-    if page.name not in ("README.md", "your_project.md", "export.md"):  # Have their own tests.
+    own = ("README.md", "your_project.md", "export.md", "corrections.md")  # Have their own tests.
+    if page.name not in own:
         run_python(page, tmp_path, monkeypatch)
 
 
@@ -112,7 +127,8 @@ def flags_of(script):
     script, *command = script.replace("mentornet ", "code/mentornet/__main__.py ").split()
     _, output = run(script, *command, "--help")
     names = re.findall(r"^  --(\[no\])?([A-Za-z_0-9]+):", output, re.MULTILINE)
-    return {name for _, name in names} | {f"no{name}" for no, name in names if no}
+    # absl has --flagfile everywhere.
+    return {"flagfile", *(name for _, name in names), *(f"no{name}" for no, name in names if no)}
 
 
 def test_commands_have_these_flags():
@@ -138,8 +154,8 @@ def test_flags_in_the_text_exist():
     """Each `--flag` outside the commands is one of some script's."""
     scripts = [*ROOT.glob("code/*.py"), *ROOT.glob("mentornet_learning/*.py")]
     scripts += [*ROOT.glob("commands/*.py"), *ROOT.glob("benchmarks/*.py")]
-    # `--no...` is the form of all that are true or false; absl has --flagfile.
-    known = {"help", "flagfile", "no"}
+    # `--no...` is the form of all that are true or false.
+    known = {"help", "no"}
     known |= flags_of("mentornet clean")
     for script in scripts:
         if "script.run" in script.read_text():
@@ -155,12 +171,23 @@ def test_flags_in_the_text_exist():
     assert len(seen) > 30
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def anchors(page):
+    """Those of a page's headings, as GitHub and mkdocs make them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
+    titles = re.findall(r"^#+ (.*)", text, re.M)
+    return [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links(page):
-    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)|src=\"([^\"]+)\"", page.read_text())
-    targets = [a or b for a, b in links]
-    missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
-    assert not missing
+    assert len(set(anchors(page))) == len(anchors(page))
+    links = re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", page.read_text())
+    for link in (a or b for a, b in links):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if "://" not in link:
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
 
 
 def test_messages_are_the_sources():

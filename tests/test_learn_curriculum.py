@@ -116,7 +116,7 @@ def test_from_the_history_at_several_epochs(tmp_path, monkeypatch, capsys):
 
 def test_stages_of_other_settings_are_not_used_again(tmp_path, monkeypatch):
     """Whatever dump and MentorNet depend on; how often is logged may change."""
-    monkeypatch.setattr(loop, "train", lambda config, relearn=None: 0)  # A signal stops it.
+    monkeypatch.setattr(loop, "train", lambda config: 0)  # A signal stops it.
     config, weighting = TrainConfig("data", str(tmp_path)), WeightingConfig(0.7, 18)
 
     def stop(error, match, config=config, weighting=weighting, sources=None):
@@ -159,7 +159,7 @@ def test_overwriting_starts_anew(tmp_path, monkeypatch, overwrite):
     for name in (*old, "notes.txt", "train/notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("old")
-    monkeypatch.setattr(loop, "train", lambda config, relearn=None: 0)  # A signal stops it.
+    monkeypatch.setattr(loop, "train", lambda config: 0)  # A signal stops it.
     monkeypatch.setattr(from_dump, "learn", lambda *args: {})
     config = TrainConfig("-", str(tmp_path), overwrite=overwrite)
     with pytest.raises(learn.StoppedError):

@@ -68,7 +68,9 @@ def config(data_dir, folder, **values):
 @pytest.fixture(scope="module")
 def whole(trusting, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    loop.train(config(trusting, folder), relearn)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(teaching.DEFAULTS, "num_steps", 50)
+        loop.train(config(trusting, folder))
     return folder
 
 

@@ -22,6 +22,7 @@ from mentornet.datasets.pipeline import (
     in_replicas,
     training_batches,
 )
+from mentornet.learning import teaching
 from mentornet.runs import run_folder, writers
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.students import registry
@@ -32,7 +33,7 @@ from mentornet.training.step import StepResult, Trainer
 from mentornet.training.updates import MentorUpdates, Relearn
 
 
-def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
+def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
     """Trains a student, resuming from the latest checkpoint in train_log_dir if there is one.
 
     With deterministic operations on a CPU, the parameters equal those of an uninterrupted run bit
@@ -71,7 +72,6 @@ def train(config: TrainConfig, relearn: Relearn | None = None) -> int:
         )
     updates = None
     if config.mentornet_update_epochs:
-        assert relearn is not None
         updates = MentorUpdates(config, trainer, examples, relearn)
     description = run_folder.describe(
         config,

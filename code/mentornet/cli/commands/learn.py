@@ -190,7 +190,6 @@ def run(
       InputError: as the stages do.
     """
     from mentornet.evaluation import job
-    from mentornet.learning import teaching
     from mentornet.training import loop
 
     root = pathlib.Path(config.train_log_dir)
@@ -211,7 +210,7 @@ def run(
         trained_mentornet_dir=str(root / _MENTORNET / from_dump.name(sources.mentornet_features)),
         weighting=weighting,
     )
-    if loop.train(mentored, teaching.relearn) < config.max_number_of_steps:
+    if loop.train(mentored) < config.max_number_of_steps:
         raise StoppedError
     eval_dir = root / _EVALUATION
     job.run(

@@ -16,7 +16,6 @@ def define_flags() -> None:
 def main() -> None:
     config = training_flags.train_config(mentored=True)
     script.load_tensorflow()
-    from mentornet.learning import teaching
     from mentornet.training import loop
 
-    loop.train(config, teaching.relearn if config.mentornet_update_epochs else None)
+    loop.train(config)

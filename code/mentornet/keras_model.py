@@ -114,8 +114,6 @@ class MentoredModel(keras.Model):
         # Keras variables, so that backups and saved models include them.
         context = Context(self.seed, self.num_examples, classes, self._make_variable)
         self.weighting = self._make_weighting(context)
-        rule = "`weighting` must not need per-sample history, which fit() does not keep."
-        check(not context.needs_history, rule, weighting=self._other)
         self._steps = self._make_variable("total_steps", (), "int64", False)
         self._steps.assign(self.total_steps or 0)
         self._needs_positions = context.needs_positions

@@ -54,9 +54,7 @@ def make_trainer(
         mixed = context.for_mixed(weighting)
         second = weightings.make(name, mixed, options), mixed
     history = context.sample_history
-    if history is None and (
-        config.record_sample_weights or config.keep_best or context.needs_history
-    ):
+    if history is None and (config.record_sample_weights or config.keep_best):
         history = SampleHistory(num_examples)
     student = registry.build_student(
         config.studentnet,

@@ -177,7 +177,6 @@ class Trainer:
         """
         step = self.global_step + 0
         self._reseed_dropout(step)
-        past = self._past(positions)
         # Divided by the global batch size: the optimizer sums the replicas' gradients.
         size = tf.size(labels) * replicas.number()
         size_float = tf.cast(size, tf.float32)
@@ -190,7 +189,6 @@ class Trainer:
                 step=step,
                 total_steps=self._max_number_of_steps,
                 positions=positions,
-                past=past,
             )
             sums = self._losses(learned, size_float)
             loss = self._update.scale_loss(sums["mentornet/total_loss"])
@@ -230,11 +228,6 @@ class Trainer:
             norm = tf.add_n([factor * tf.nn.l2_loss(v.value) for v, factor in self._decayed])
             total += self._weight_decay * norm * tf.reduce_sum(learned.weights) / size
         return sums | {"mentornet/total_loss": total}
-
-    def _past(self, positions: tf.Tensor | None) -> dict[str, tf.Tensor]:
-        if self.history is None or not self._contexts[0].needs_history:
-            return {}
-        return self.history.read(positions)
 
     def _gather(
         self,

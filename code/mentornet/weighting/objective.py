@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -94,7 +94,6 @@ class Objective:
         step: tf.Tensor,
         total_steps: tf.Tensor | int,
         positions: tf.Tensor | None = None,
-        past: Mapping[str, tf.Tensor] | None = None,
         given: tf.Tensor | None = None,
     ) -> Learned:
         """Computes the losses and weights of a batch.
@@ -106,7 +105,6 @@ class Objective:
           step: int64 scalar, the number of updates done.
           total_steps: of the whole training, to which the epoch percentage refers.
           positions: int64 [batch], the samples' positions in the training split.
-          past: see `Batch`.
           given: float32 [batch, 1], further weights to multiply by the weighting's.
 
         Raises:
@@ -121,7 +119,6 @@ class Objective:
             logits=self.logits_of(outputs),
             labels=self.labels_of(labels),
             positions=positions,
-            past=past or {},
         )
         weighed = as_weighed(self.weighting(batch), batch)
         minimised = self.learned_losses or self.sample_losses

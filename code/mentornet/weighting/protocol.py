@@ -39,8 +39,6 @@ class Batch(NamedTuple):
         model that is not a classifier.
       labels: int64 [batch], as given; None in fit() of a model that is not a classifier.
       positions: int64 [batch], the samples' positions in the training split; None if unknown.
-      past: float32 [batch] by name, each sample's history before this step
-        (`mentornet.weighting.history`); empty unless the weighting asked for it.
     """
 
     losses: tf.Tensor
@@ -49,7 +47,6 @@ class Batch(NamedTuple):
     logits: tf.Tensor | None = None
     labels: tf.Tensor | None = None
     positions: tf.Tensor | None = None
-    past: Mapping[str, tf.Tensor] = {}
 
 
 class Weighed(NamedTuple):
@@ -126,7 +123,6 @@ class Context:
     Attributes:
       state: every variable of the weighting by name, for checkpoints.
       needs_positions: whether it keeps per-sample state.
-      needs_history: whether it reads `Batch.past`.
       sample_history: the history of all samples, if the weighting reads it; the training keeps it
         up to date.
       remarks: functions that each return a message for the end of the training.
@@ -146,7 +142,7 @@ class Context:
         self.seed, self.num_examples, self.num_classes = seed, num_examples, num_classes
         self.first, self._outer = first, outer
         self.state: dict[str, tf.Variable] = {}
-        self.needs_positions = self.needs_history = False
+        self.needs_positions = False
         self.sample_history: SampleHistory | None = None
         self.remarks: list[Callable[[], str]] = []
         self.facts: dict[str, Any] = {}

@@ -20,13 +20,12 @@ from mentornet.weighting.mentor import MentorNet
 class WeightedBatch(NamedTuple):
     """The results of one step of the weighting: float32 [batch, 1] weights, and scalars.
 
-    `before_dropout` are the weights before example dropout; `global_size`, int32, is the number of
-    samples of all replicas. `rules` are the automatically determined settings, if there are any.
+    `before_dropout` are the weights before example dropout. `rules` are the automatically
+    determined settings, if there are any.
     """
 
     weights: tf.Tensor
     before_dropout: tf.Tensor
-    global_size: tf.Tensor
     percentile_loss: tf.Tensor
     moving_average: tf.Tensor
     dropout_rate: tf.Tensor
@@ -194,12 +193,10 @@ class SampleWeighting(tf.Module):
             rate = tf.where(is_burn_in, tf.zeros_like(rate), rate)  # No sample is dropped.
         weights = tf.where(is_burn_in, tf.ones_like(weights), weights)
         weights = tf.stop_gradient(weights)
-        size = tf.size(global_losses)
-        kept = replicas.own_rows(self._kept(size, rate, global_step), tf.size(losses))
+        kept = self._kept(tf.size(global_losses), rate, global_step)
+        kept = replicas.own_rows(kept, tf.size(losses))
         rate = tf.cast(rate, tf.float32)
-        return WeightedBatch(
-            weights * kept, weights, size, percentile_loss, moving, rate, epoch, rules
-        )
+        return WeightedBatch(weights * kept, weights, percentile_loss, moving, rate, epoch, rules)
 
     def _automatic_average(
         self, losses: tf.Tensor, given: tf.Tensor | None, percentile_loss: tf.Tensor, rules: Rules

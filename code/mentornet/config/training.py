@@ -18,6 +18,7 @@ from mentornet.config.options import (
     read_by,
 )
 from mentornet.config.weighting import (
+    AUTO,
     MENTORNET,
     UNIFORM,
     MixupConfig,
@@ -28,7 +29,7 @@ from mentornet.core import schedules
 from mentornet.core.errors import check
 
 # The student's compute types: flag -> Keras' dtype policy. Parameters and losses stay float32.
-AUTO = "auto"  # bfloat16 if the processor has instructions for it, else float32.
+AUTO_PRECISION = "auto"  # bfloat16 if the processor has instructions for it, else float32.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "mixed_float16": "mixed_float16"}
 
 
@@ -182,7 +183,7 @@ class TrainConfig:
         "Precision of the student's computations; its parameters stay float32. auto is bfloat16 if "
         "the processor has instructions for it, else float32. By default the student's: float32, "
         "or auto for the airbench students.",
-        choices=(*PRECISIONS, AUTO),
+        choices=(*PRECISIONS, AUTO_PRECISION),
     )
     jit_compile: bool = option(False, "Compile the step with XLA (slower on CPUs).")
     sync_batch_norm: bool = option(
@@ -271,8 +272,7 @@ class TrainConfig:
         fixed = getattr(self.weighting, "fixed_epoch_after_burn_in", False)
         rule = "`mentornet_update_epochs` needs fixed_epoch_after_burn_in."
         check(not updates or fixed, rule, mentornet_update_epochs=updates)
-        settings = self.named_weighting[1]
-        found = AUTO in (settings.get("loss_p_percentile"), settings.get("burn_in_epoch"))
+        found = AUTO in map(self.named_weighting[1].get, ("loss_p_percentile", "burn_in_epoch"))
         rule = "`mentornet_update_epochs` needs a fixed burn_in_epoch and loss_p_percentile."
         check(not (updates and found), rule, mentornet_update_epochs=updates)
         rule = "`jit_compile` needs a fixed burn_in_epoch and loss_p_percentile."

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
-from mentornet.config.training import AUTO, TrainConfig
+from mentornet.config.training import AUTO_PRECISION, TrainConfig
 from mentornet.config.weighting import UNIFORM
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
@@ -111,7 +111,7 @@ def _label_wave(config: TrainConfig, trainer: Trainer) -> LabelWave | None:
 
 def _say_precision(asked: str) -> None:
     """Prints what mixed_precision=auto resolves to, and why."""
-    if asked == AUTO:
+    if asked == AUTO_PRECISION:
         found = bfloat16_instructions()
         if found:
             said = f"bfloat16, which the processor supports in hardware ({', '.join(found)})"

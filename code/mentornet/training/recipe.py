@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from mentornet.config.training import AUTO, TrainConfig
+from mentornet.config.training import AUTO_PRECISION, TrainConfig
 from mentornet.core.processor import bfloat16_instructions
 from mentornet.datasets.augmentation import Augmentation
 from mentornet.students import registry
@@ -48,7 +48,7 @@ def resolve(config: TrainConfig, default: dict[str, Any]) -> TrainConfig:
     """The same configuration, with None replaced by the value in `default`."""
     unset = {name: value for name, value in default.items() if getattr(config, name) is None}
     config = dataclasses.replace(config, **unset)
-    if config.mixed_precision == AUTO:
+    if config.mixed_precision == AUTO_PRECISION:
         precision = "bfloat16" if bfloat16_instructions() else "float32"
         config = dataclasses.replace(config, mixed_precision=precision)
     return config

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import re
 import signal
 import time
@@ -112,6 +113,22 @@ def test_from_the_history_at_several_epochs(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert learn.run(config, weighting, str(prepared.test_folder), sources) == summary
     assert "Nothing to do: 50 steps" in capsys.readouterr().out
+
+
+def test_the_burn_in_ends_where_its_epoch_begins(tmp_path, monkeypatch):
+    """A folder that an earlier version dumped one step before is not trained further."""
+    config, stops = TrainConfig("data", str(tmp_path), max_number_of_steps=3001), []
+
+    def train(config):
+        stops.append(config.stop_after_step)
+        return config.stop_after_step
+
+    monkeypatch.setattr(loop, "train", train)
+    monkeypatch.setattr(dump, "write_losses", lambda csv, **_: pathlib.Path(csv).touch())
+    (tmp_path / "dump_9.csv").write_text("0 8 1 1 0.5\n")
+    learn.write_dump(config, learn.Sources(), (9, 18), tmp_path)
+    assert stops == [541]
+    assert (tmp_path / "dump.csv").read_text() == "0 8 1 1 0.5\n"
 
 
 def test_stages_of_other_settings_are_not_used_again(tmp_path, monkeypatch):

@@ -33,6 +33,16 @@ def test_mentored_resnet_changes_after_the_boundary_and_ignores_the_decay_flags(
         assert schedule(True, **values)(step) == pytest.approx(rate)
 
 
+@pytest.mark.parametrize(
+    ("epoch", "num_steps", "step"),
+    [(18, 39000, 7020), (18, 3001, 541), (1, 3, 1), (99, 3, 3), (0, 50, 0), (100, 7, 7)],
+)
+def test_the_first_step_of_an_epoch(epoch, num_steps, step):
+    assert schedules.first_step_of(epoch, num_steps) == step
+    assert schedules.epoch_percentage(step, num_steps) >= epoch
+    assert schedules.epoch_percentage(step - 1, num_steps) < epoch
+
+
 def test_flags_without_effect_are_named():
     assert ignored(num_epochs_per_decay=7) == ["num_epochs_per_decay"]
     assert ignored() == []

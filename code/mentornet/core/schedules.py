@@ -20,7 +20,12 @@ def epoch_percentage(global_step: Any, max_number_of_steps: Any) -> Any:
       global_step: int, or an integer tensor.
       max_number_of_steps: likewise, at least 1.
     """
-    return 100 * global_step // max_number_of_steps
+    return NUM_EPOCHS * global_step // max_number_of_steps
+
+
+def first_step_of(epoch: int, max_number_of_steps: int) -> int:
+    """The first step whose `epoch_percentage` is at least `epoch`."""
+    return -(-epoch * max_number_of_steps // NUM_EPOCHS)
 
 
 def dropout_rates(spec: str | Sequence[float]) -> list[float]:

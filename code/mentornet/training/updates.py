@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 
 from mentornet.config.training import TrainConfig
+from mentornet.core import schedules
 from mentornet.core.errors import check
 from mentornet.datasets.records import Examples
 from mentornet.evaluation import dump
@@ -57,7 +57,7 @@ class MentorUpdates:
         self._predictor = Predictor(trainer.student, standardization)
         self._relearn = relearn
         epochs, steps = config.mentornet_update_epochs, config.max_number_of_steps
-        self.steps = frozenset(math.ceil(epoch * steps / 100) for epoch in epochs)
+        self.steps = frozenset(schedules.first_step_of(epoch, steps) for epoch in epochs)
 
     def __call__(self, step: int, save: bool) -> None:
         """Updates the MentorNet after `step`; with `save`, writes mentornet/mentornet-<step>."""

@@ -32,7 +32,7 @@ from mentornet.config.options import (
 )
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
-from mentornet.core import files
+from mentornet.core import files, schedules
 from mentornet.core.errors import check
 from mentornet.learning import from_dump
 from mentornet.runs import layout
@@ -92,7 +92,7 @@ def burn_in(config: TrainConfig, epoch: int, folder: pathlib.Path) -> None:
     """Trains on the labels as given up to an epoch percentage of the whole training."""
     from mentornet.training import loop
 
-    stop = max(1, config.max_number_of_steps * epoch // 100)
+    stop = schedules.first_step_of(epoch, config.max_number_of_steps)
     stage = dataclasses.replace(config, train_log_dir=str(folder), stop_after_step=stop)
     if loop.train(stage) < stop:
         raise StoppedError

@@ -18,8 +18,6 @@ from mentornet.weighting.mentor_checkpoints import load_mentornet
 from mentornet.weighting.objective import Objective
 from mentornet.weighting.protocol import Context, Weighting
 
-_DEFAULTS = WeightingConfig()
-
 
 @keras.saving.register_keras_serializable("mentornet")
 class MentoredModel(keras.Model):
@@ -71,12 +69,12 @@ class MentoredModel(keras.Model):
         student: keras.Model,
         mentor: MentorNet | str = "mentornet_pd",
         *,
-        loss_p_percentile: float | str = _DEFAULTS.loss_p_percentile,
-        burn_in_epoch: int | str = _DEFAULTS.burn_in_epoch,
-        fixed_epoch_after_burn_in: bool = _DEFAULTS.fixed_epoch_after_burn_in,
-        loss_moving_average_decay: float = _DEFAULTS.loss_moving_average_decay,
-        example_dropout_rates: str | Sequence[float] = _DEFAULTS.example_dropout_rates,
-        class_balanced: bool = _DEFAULTS.class_balanced,
+        loss_p_percentile: float | str = WeightingConfig.loss_p_percentile,
+        burn_in_epoch: int | str = WeightingConfig.burn_in_epoch,
+        fixed_epoch_after_burn_in: bool = WeightingConfig.fixed_epoch_after_burn_in,
+        loss_moving_average_decay: float = WeightingConfig.loss_moving_average_decay,
+        example_dropout_rates: str | Sequence[float] = WeightingConfig.example_dropout_rates,
+        class_balanced: bool = WeightingConfig.class_balanced,
         total_steps: int | None = None,
         mixup_alpha: float | None = None,
         second_reweight: bool = False,
@@ -135,7 +133,7 @@ class MentoredModel(keras.Model):
 
     def _find_mentor(self, mentor: MentorNet | str) -> MentorNet | None:
         if self._other is not None:
-            changed = [k for k, v in self._settings.items() if v != getattr(_DEFAULTS, k)]
+            changed = [k for k, v in self._settings.items() if v != getattr(WeightingConfig, k)]
             rule = f"{', '.join(changed)}: for a MentorNet; `weighting` has `weighting_options`."
             check(not changed, rule, weighting=self._other)
             return None

@@ -63,16 +63,16 @@ class SampleWeighting(tf.Module):
     def __init__(
         self,
         mentor: MentorNet | Any,
-        loss_p_percentile: float | str = 0.7,
-        burn_in_epoch: int | str = 0,
-        fixed_epoch_after_burn_in: bool = False,
-        loss_moving_average_decay: float = 0.5,
-        example_dropout_rates: str | Sequence[float] = "0.5, 17, 0.05, 78, 1.0, 5",
+        loss_p_percentile: float | str = WeightingConfig.loss_p_percentile,
+        burn_in_epoch: int | str = WeightingConfig.burn_in_epoch,
+        fixed_epoch_after_burn_in: bool = WeightingConfig.fixed_epoch_after_burn_in,
+        loss_moving_average_decay: float = WeightingConfig.loss_moving_average_decay,
+        example_dropout_rates: str | Sequence[float] = WeightingConfig.example_dropout_rates,
         seed: int = 0,
         loss_moving_average: tf.Variable | None = None,
         dropout_stream: Stream = Stream.EXAMPLE_DROPOUT,
         automatic: Automatic | None = None,
-        class_balanced: bool = False,
+        class_balanced: bool = WeightingConfig.class_balanced,
     ) -> None:
         super().__init__("sample_weighting")
         self.config = WeightingConfig(

@@ -40,34 +40,10 @@ def variables_of(model: keras.Model) -> dict[str, tf.Variable]:
     return result
 
 
-def _averages(variables: dict[str, tf.Variable]) -> dict[str, tf.Variable]:
+def averaged_variables(model: keras.Model) -> dict[str, tf.Variable]:
+    """The variables that have a moving average, by the name of the average in checkpoints."""
+    variables = variables_of(model)
     return {f"average/{name}": v for name, v in variables.items() if v.dtype.is_floating}
-
-
-class MovingAverage:
-    """An exponential moving average of a network's parameters and moving statistics.
-
-    In the first steps the decay is (1 + step) / (10 + step), as in
-    tf.train.ExponentialMovingAverage, which this class wraps.
-
-    Args:
-      student: the network.
-      decay: in 0..1.
-      global_step: the number of updates so far.
-    """
-
-    def __init__(self, student: keras.Model, decay: float, global_step: tf.Variable) -> None:
-        self._variables = _averages(variables_of(student))
-        self._average = tf.train.ExponentialMovingAverage(decay, global_step)
-        self.update()
-
-    def update(self) -> None:
-        """Updates the averages after a step."""
-        self._average.apply(self._variables.values())
-
-    def state(self) -> dict[str, tf.Variable]:
-        """The averages, by the names that `restore_student` uses."""
-        return {name: self._average.average(v) for name, v in self._variables.items()}
 
 
 class Versioned(Protocol):
@@ -266,11 +242,10 @@ def restore_student(student: keras.Model, prefix: str) -> None:
     Raises:
       One of `READ_ERRORS`: the checkpoint is missing, damaged or of another network.
     """
-    variables = variables_of(student)
-    checkpoint = tf.train.Checkpoint(student=variables)
+    checkpoint = tf.train.Checkpoint(student=variables_of(student))
     checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
     if read_run_config(prefix).get("ema_decay"):
-        checkpoint = tf.train.Checkpoint(state=_averages(variables))
+        checkpoint = tf.train.Checkpoint(state=averaged_variables(student))
         checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
 
 

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from mentornet.core import replicas
-from mentornet.runs.checkpoints import MovingAverage
+from mentornet.runs.checkpoints import averaged_variables
 
 
 class StudentUpdate(Protocol):
@@ -100,6 +100,9 @@ class LossScaled:
 class Averaged:
     """Keeps an exponential moving average of the student, which is then evaluated.
 
+    It follows the parameters and the moving statistics. In the first steps the decay is
+    (1 + step) / (10 + step), as in tf.train.ExponentialMovingAverage.
+
     Args:
       inner: the update of the student.
       student: the network.
@@ -108,14 +111,18 @@ class Averaged:
 
     def __init__(self, inner: StudentUpdate, student: keras.Model, decay: float) -> None:
         self._inner, self.optimizer = inner, inner.optimizer
-        self._average = MovingAverage(student, decay, inner.optimizer.iterations.value)
+        self._variables = averaged_variables(student)
+        global_step = inner.optimizer.iterations.value
+        self._average = tf.train.ExponentialMovingAverage(decay, global_step)
+        self._average.apply(self._variables.values())
 
     def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
         return self._inner.scale_loss(loss)
 
     def apply(self, gradients: list[tf.Tensor]) -> None:
         self._inner.apply(gradients)
-        self._average.update()
+        self._average.apply(self._variables.values())
 
     def state(self) -> dict[str, tf.Variable]:
-        return self._inner.state() | self._average.state()
+        averages = {name: self._average.average(v) for name, v in self._variables.items()}
+        return self._inner.state() | averages

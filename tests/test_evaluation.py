@@ -202,7 +202,7 @@ def test_a_student_of_the_release(digits, tmp_path):
         tensors=[variable.value for variable in variables.values()],
     )
     tf.compat.v1.train.update_checkpoint_state(str(folder), "model.ckpt-120000")
-    with pytest.raises(InputError, match="give --studentnet and --dataset_name"):
+    with pytest.raises(InputError, match="`studentnet` and `dataset_name` must describe it"):
         job.run(config(folder, digits, tmp_path, run_once=True))
     names = {"studentnet": "inception", "dataset_name": "digits"}
     job.run(config(folder, digits, tmp_path, run_once=True, **names))

@@ -20,13 +20,13 @@ from mentornet.datasets.catalog import KNOWN, dataset_info
 from mentornet.runs import layout
 from mentornet.runs.checkpoints import (
     checkpoint_step,
+    describe_student,
     find_latest,
     load_student,
-    read_run_config,
 )
 from mentornet.students import registry
 from mentornet.students.stock import stock_model
-from mentornet.students.tf1_checkpoints import restore_tf1_student, save_tf1_student
+from mentornet.students.tf1_checkpoints import save_tf1_student
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,38 +74,16 @@ def load_trained(
     prefix = checkpoint if is_prefix(checkpoint) else find_latest(checkpoint)
     step = checkpoint_step(prefix)
     try:
-        run = read_run_config(prefix)
-    except KeyError:
-        names = {"studentnet": studentnet, "dataset_name": dataset_name}
-        rule = f"{prefix} holds no configuration: `studentnet` and `dataset_name` must describe it."
-        check(None not in names.values(), rule, **names)
-        return _load_of_release(prefix, step, str(studentnet), str(dataset_name), data_dir)
-    except READ_ERRORS as error:
-        raise _unreadable(prefix, error) from None
-    try:
-        model = load_student(prefix)
+        run = describe_student(prefix, studentnet, dataset_name, data_dir)
+        model = load_student(prefix, run)
     except InputError:
         raise
     except READ_ERRORS as error:
-        raise _unreadable(prefix, error) from None
+        reason = str(error).splitlines()[0]
+        raise InputError(f"Checkpoint {prefix} cannot be read: {reason}") from None
     shape = tuple(run["image_shape"])
     standardization = registry.find_student(run["studentnet"]).recipe.standardization
     return TrainedStudent(model, shape, _class_names(run, data_dir), step, standardization)
-
-
-def _unreadable(prefix: str, error: Exception) -> InputError:
-    return InputError(f"Checkpoint {prefix} cannot be read: {str(error).splitlines()[0]}")
-
-
-def _load_of_release(
-    prefix: str, step: int, studentnet: str, dataset_name: str, data_dir: str | None
-) -> TrainedStudent:
-    info = dataset_info(dataset_name, data_dir or "")
-    shape = (32, 32, 3)
-    model = registry.build_student(studentnet, info.num_classes, image_shape=shape)
-    restore_tf1_student(model, prefix)
-    names = info.class_names or tuple(map(str, range(info.num_classes)))
-    return TrainedStudent(model, shape, names, step)
 
 
 def _class_names(run: dict[str, Any], data_dir: str | None) -> tuple[str, ...]:

@@ -23,11 +23,11 @@ from mentornet.runs import layout, writers
 from mentornet.runs.checkpoints import (
     checkpoint_paths,
     checkpoint_step,
+    describe_student,
     read_run_config,
     restore_student,
 )
 from mentornet.students import registry
-from mentornet.students.tf1_checkpoints import restore_tf1_student
 
 
 class _Job:
@@ -124,40 +124,28 @@ class _Job:
         return True
 
     def _restore(self, prefix: str) -> None:
-        run = self._run_config(prefix)
+        config = self._config
+        run = describe_student(prefix, config.studentnet, config.dataset_name, config.data_dir)
         self._max_number_of_steps = run.get("max_number_of_steps")
         for name in ("studentnet", "dataset_name"):
-            asked = getattr(self._config, name)
+            asked = getattr(config, name)
             if asked is not None and asked != run[name]:
                 told = f"WARNING: --{name}={asked} is ignored: the checkpoint has {run[name]}."
                 self.say_once(told)
         if self._examples is None:
-            info = dataset_info(run["dataset_name"], self._config.data_dir)
-            examples = records.read_examples(self._config.data_dir, info, self._config.split_name)
+            info = dataset_info(run["dataset_name"], config.data_dir)
+            examples = records.read_examples(config.data_dir, info, config.split_name)
             self._examples = info, examples
-        info, examples = self._examples
-        built_from = run["studentnet"], run.get("num_classes", info.num_classes)
+        _, examples = self._examples
+        built_from = run["studentnet"], run["num_classes"]
         if self._predictor is None or self._built_from != built_from:
             student = registry.build_student(*built_from, image_shape=examples.image_shape)
             recipe = registry.find_student(run["studentnet"]).recipe
-            asked = self._config.test_time_augmentation
+            asked = config.test_time_augmentation
             self._augments = recipe.test_time_augmentation if asked is None else asked
             self._predictor = Predictor(student, recipe.standardization, self._augments)
             self._built_from = built_from
-        restore = restore_student if "num_classes" in run else restore_tf1_student
-        restore(self._predictor.student, prefix)
-
-    def _run_config(self, prefix: str) -> dict[str, Any]:
-        try:
-            return read_run_config(prefix)
-        except KeyError:
-            # A student of the release: its checkpoint does not describe it, so the flags must.
-            config = self._config
-            names = {"studentnet": config.studentnet, "dataset_name": config.dataset_name}
-            if None in names.values():
-                rule = "give --studentnet and --dataset_name."
-                raise InputError(f"{prefix} holds no configuration: {rule}") from None
-            return names
+        restore_student(self._predictor.student, prefix)
 
     def evaluate_kept(self) -> None:
         """Evaluates the checkpoint that the training set aside, unless that was done."""

@@ -15,8 +15,10 @@ import tensorflow as tf
 
 from mentornet.core.errors import InputError, check
 from mentornet.core.tf1_checkpoints import READ_ERRORS, is_prefix
+from mentornet.datasets.catalog import dataset_info
 from mentornet.runs import layout
 from mentornet.students import registry
+from mentornet.students.tf1_checkpoints import restore_tf1_student
 
 _CONFIG_KEY = "config/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -42,8 +44,7 @@ def variables_of(model: keras.Model) -> dict[str, tf.Variable]:
 
 def averaged_variables(model: keras.Model) -> dict[str, tf.Variable]:
     """The variables that have a moving average, by the name of the average in checkpoints."""
-    variables = variables_of(model)
-    return {f"average/{name}": v for name, v in variables.items() if v.dtype.is_floating}
+    return {f"average/{name}": v for name, v in variables_of(model).items() if v.dtype.is_floating}
 
 
 class Versioned(Protocol):
@@ -236,26 +237,63 @@ def read_run_config(prefix: str) -> dict[str, Any]:
     return json.loads(reader.get_tensor(_CONFIG_KEY))
 
 
-def restore_student(student: keras.Model, prefix: str) -> None:
-    """Restores only the student of a run's checkpoint; its moving average, if there is one.
+def describe_student(
+    prefix: str, studentnet: str | None, dataset_name: str | None, data_dir: str | None
+) -> dict[str, Any]:
+    """What describes the student of a checkpoint, ours or the release's.
+
+    Args:
+      prefix: the checkpoint.
+      studentnet, dataset_name, data_dir: of the release's, which records none of them.
+
+    Returns:
+      The run's configuration; of the release's, the fields that `load_student` reads, and these.
 
     Raises:
+      InputError: it is the release's, and `studentnet` or `dataset_name` is missing.
+      One of `READ_ERRORS`: it is missing or damaged.
+    """
+    try:
+        return read_run_config(prefix)
+    except KeyError:
+        names: dict[str, Any] = {"studentnet": studentnet, "dataset_name": dataset_name}
+        rule = f"{prefix} holds no configuration: `studentnet` and `dataset_name` must describe it."
+        check(None not in names.values(), rule, **names)
+        info = dataset_info(str(dataset_name), data_dir or "")
+        known = {"num_classes": info.num_classes, "image_shape": (32, 32, 3), "data_dir": ""}
+        return names | known
+
+
+def restore_student(student: keras.Model, prefix: str) -> None:
+    """Restores only the student of a checkpoint; its moving average, if there is one.
+
+    Raises:
+      InputError: it is the release's, and does not fit.
       One of `READ_ERRORS`: the checkpoint is missing, damaged or of another network.
     """
+    try:
+        run = read_run_config(prefix)
+    except KeyError:
+        restore_tf1_student(student, prefix)
+        return
     checkpoint = tf.train.Checkpoint(student=variables_of(student))
     checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
-    if read_run_config(prefix).get("ema_decay"):
+    if run.get("ema_decay"):
         checkpoint = tf.train.Checkpoint(state=averaged_variables(student))
         checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
 
 
-def load_student(prefix: str) -> keras.Model:
-    """Builds the student that a run's checkpoint describes, and restores it.
+def load_student(prefix: str, run: Mapping[str, Any] | None = None) -> keras.Model:
+    """Builds a checkpoint's student and restores it.
+
+    Args:
+      prefix: the checkpoint.
+      run: what `describe_student` returned; by default as the checkpoint records it.
 
     Raises:
-      KeyError, or one of `READ_ERRORS`: see `read_run_config` and `restore_student`.
+      InputError, KeyError, or one of `READ_ERRORS`: as `read_run_config` and `restore_student`.
     """
-    run = read_run_config(prefix)
+    run = run or read_run_config(prefix)
     shape = tuple(run["image_shape"])
     student = registry.build_student(run["studentnet"], run["num_classes"], image_shape=shape)
     restore_student(student, prefix)

@@ -34,7 +34,7 @@ def learn(
       percentile: 0..100, see `training_rows.data_driven`.
       seed: of the order of the rows, the initial weights and the batches.
       folder: where the training rows, the MentorNet and its quality are written.
-      epoch: the only one that the MentorNet will see, if there is but one.
+      epoch: the epoch percentage that the MentorNet will see, if it will always see the same.
 
     Returns:
       AUC and log loss on held-out rows, by method, see `quality.Quality`.

@@ -105,7 +105,7 @@ class RunCheckpoint:
         self._save(self._manager)
 
     def set_aside(self) -> None:
-        """Saves the state where `max_to_keep` does not reach, in place of what was there before.
+        """Saves the state in a folder of its own, in place of the previous one set aside.
 
         Raises:
           InputError: see `save`.

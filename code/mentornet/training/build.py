@@ -35,7 +35,16 @@ def make_trainer(
 ) -> Trainer:
     """Builds student, weighting and optimizer from a configuration.
 
-    `examples` are needed by a student whose recipe has `adapt`.
+    Args:
+      config: of the run; None stands for the student's default.
+      num_examples: size of the training split.
+      num_classes: of the labels.
+      image_shape: (height, width, channels), or (num_features,).
+      dropout_rate: replaces the student's own.
+      examples: the training split, for a student that has `adapt`; without it, it is not called.
+
+    Returns:
+      The trainer; in the scope of a tf.distribute strategy, it trains in all of its replicas.
 
     Raises:
       InputError: the student or weighting is unknown, the MentorNet cannot be read, labels,

@@ -147,12 +147,12 @@ class UpdateMentorNet:
 
 
 class KeepBest:
-    """Sets a checkpoint aside wherever it is the best so far, in place of the one before.
+    """Sets a checkpoint aside whenever it is the best so far, in place of the previous one.
 
     Args:
-      wave: tells which is.
-      checkpoint: what to save; None in workers other than the chief.
-      finite: asked before.
+      wave: decides whether it is.
+      checkpoint: what to save; None in workers other than the chief, which still check the losses.
+      finite: checks losses and parameters before each save.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class Save:
     Args:
       config: of the run.
       checkpoint: what to save; None in workers other than the chief, which still check the losses.
-      finite: checks the losses before each save.
+      finite: checks losses and parameters before each save.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from mentornet.weighting.history import SampleHistory
 class LabelWave:
     """The pass at which the fewest predictions change, see `mentornet.weighting.changes`.
 
-    What was counted is state, so that a run that goes on, and all workers, find the same pass.
+    The counts are saved as state, so that a resumed run, and all workers, find the same pass.
 
     Args:
       history: of the training samples.
@@ -33,11 +33,14 @@ class LabelWave:
         return {"label_wave": self._passes}
 
     def look(self, step: int, num_steps: int) -> bool:
-        """Counts, if a pass has just ended; whether the student is the one to keep so far.
+        """Records the changes if a pass has just ended.
 
         Args:
           step: the number of updates done.
-          num_steps: how many of them in the last call.
+          num_steps: how many of them were done in the last call.
+
+        Returns:
+          Whether a pass has ended, and its student is the best so far.
         """
         number = self._pass_of(step)
         if number == self._pass_of(step - num_steps) or changes.first_minimum(self._shares())[1]:
@@ -68,5 +71,5 @@ class LabelWave:
         return looks[looks[:, 0] > 0]  # One call of the step may end two passes.
 
     def _shares(self) -> np.ndarray:
-        """Of each pass but the first one, what share of its visits changed the prediction."""
+        """Of each pass but the first, the share of its visits that changed the prediction."""
         return changes.changed_shares(self._looks()[:, 1:])

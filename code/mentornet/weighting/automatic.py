@@ -219,10 +219,10 @@ def _wrong(visits: noise_rate.Visits) -> np.ndarray:
 
 
 def _lowered(share: np.ndarray, batch_size: np.ndarray) -> np.ndarray:
-    """A share of right labels less the standard deviation of that of a batch, above 0.
+    """A share of right labels less its standard deviation in a batch, above 0.
 
-    Those of the classes, float64 [classes], too: the moving average of a class's percentiles
-    remembers as many of its samples as one of all classes does samples.
+    The shares of classes, float64 [classes], are lowered by the same batch size, since the moving
+    average of a class's percentiles covers as many samples as that of all classes.
     """
     lowest = 1e-6  # 0 stands for "not estimated yet".
     return np.maximum(share - np.sqrt(share * (1 - share) / batch_size), lowest)

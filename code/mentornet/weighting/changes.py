@@ -16,7 +16,7 @@ _WINDOW = 2  # Passes over which shares are added.
 
 
 def totals(history: tf.Tensor | tf.Variable) -> tf.Tensor:
-    """How many predictions have changed, and of how many visits; int64 [2].
+    """The number of changed predictions, and that of the visits, so far; int64 [2].
 
     Args:
       history: float32 [samples, columns], the values of a `SampleHistory`.
@@ -26,7 +26,7 @@ def totals(history: tf.Tensor | tf.Variable) -> tf.Tensor:
 
 
 def changed_shares(looks: np.ndarray) -> np.ndarray:
-    """Between one look and the next, what share of the visits changed the prediction.
+    """The share of visits between two looks in which the prediction changed.
 
     Args:
       looks: int64 [n, 2], `totals` at the end of each pass.

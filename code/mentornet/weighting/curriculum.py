@@ -82,7 +82,7 @@ class CurriculumWeighting:
             batch.global_step,
             batch.labels if self._label_is_given else None,
             {name: features.FURTHER[name].compute(past) for name in names},
-            batch.labels,
+            given=batch.labels,
         )
         scalars = {
             "debug/percentile_loss": found.percentile_loss,

@@ -95,6 +95,9 @@ def save_mentornet(mentor: MentorNet, prefix: str) -> None:
       mentor: the MentorNet.
       prefix: files `<prefix>.index` and `<prefix>.data-00000-of-00001` are written, and a file
         `checkpoint` that names them as the latest.
+
+    Raises:
+      InputError: they cannot be written.
     """
     variables = mentor.tf1_variables
     tensors = {name: tf.convert_to_tensor(variables[name].value) for name in sorted(variables)}

@@ -102,7 +102,11 @@ class SampleWeighting(tf.Module):
         self.loss_moving_average = loss_moving_average
 
     def second(self, loss_moving_average: tf.Variable | None = None) -> SampleWeighting:
-        """A weighting of mixed samples: same settings and MentorNet, separate moving average."""
+        """A weighting of mixed samples: same settings and MentorNet, separate moving average.
+
+        Raises:
+          InputError: the MentorNet has additional features, which mixed samples do not have.
+        """
         further = self.mentor.further_features
         rule = "`second_reweight` needs a MentorNet without additional features."
         check(not further, rule, further_features=further)
@@ -153,7 +157,8 @@ class SampleWeighting(tf.Module):
     ) -> WeightedBatch:
         """Like a call, but also returns intermediate results.
 
-        `given`, int [batch], are the given labels, for percentiles of classes.
+        `given`, int [batch], are the samples' own labels, for the percentiles of their classes;
+        `labels` are only shown to the MentorNet.
 
         In a replica of tf.distribute, percentile, moving average and example dropout are those of
         the global batch, which is the replicas' samples in the order of the replicas.
@@ -201,18 +206,24 @@ class SampleWeighting(tf.Module):
     def _automatic_average(
         self, losses: tf.Tensor, given: tf.Tensor | None, percentile_loss: tf.Tensor, rules: Rules
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Moving averages of percentiles of the losses of all replicas.
+        """Updates the moving averages of the percentiles, of each class and of all samples.
+
+        Args:
+          losses: float32 [global batch, 1].
+          given: int [batch], the labels of the replica's samples.
+          percentile_loss: float32 scalar, the percentile of all `losses`.
+          rules: the settings of this step.
 
         Returns:
-          float32: that of each sample's class, of the replica's samples, [batch, 1], or, scalar,
-          that of all samples, whichever applies; and that of all samples.
+          The average that each of the replica's samples is compared with, its class's (float32
+          [batch, 1]) or that of all samples (scalar); and that of all samples.
         """
         percentiles, shares = percentile_loss[None], tf.ones([1])
         if num_classes := rules.by_class.shape[0]:
             check(given is not None, "`auto` needs labels that name classes.", labels=given)
-            labels = replicas.gather(tf.cast(given, tf.int32))
-            found, counts = class_percentiles(losses, labels, rules.by_class)
-            of_classes = tf.cast(counts, tf.float32) / tf.cast(tf.size(labels), tf.float32)
+            all_given = replicas.gather(tf.cast(given, tf.int32))
+            found, counts = class_percentiles(losses, all_given, rules.by_class)
+            of_classes = tf.cast(counts, tf.float32) / tf.cast(tf.size(all_given), tf.float32)
             percentiles = tf.concat([found, percentiles], axis=0)
             shares = tf.concat([of_classes, shares], axis=0)
         # A class's average forgets as much per sample as one of all classes does: of a class with a

@@ -101,7 +101,7 @@ def burn_in(config: TrainConfig, epoch: int, folder: pathlib.Path) -> None:
 def write_dump(
     config: TrainConfig, sources: Sources, epochs: tuple[int, ...], root: pathlib.Path
 ) -> None:
-    """Makes root/dump.csv: of each epoch a dump, `dump_<epoch>.csv`, one after the other."""
+    """Writes a dump for each epoch, `dump_<epoch>.csv`, and joins them in root/dump.csv."""
     from mentornet.evaluation import dump
 
     if (root / _DUMP).exists():
@@ -128,7 +128,7 @@ def write_dump(
 def _check_same(
     root: pathlib.Path, config: TrainConfig, weighting: WeightingConfig, sources: Sources
 ) -> None:
-    """Records what dump and MentorNet depend on; their earlier stages are used again.
+    """Records the settings of dump and MentorNet, which are reused when the command is repeated.
 
     Raises:
       InputError: the folder holds the stages of other settings.
@@ -268,7 +268,7 @@ def main() -> None:
     check(weighting.burn_in_epoch >= 1, rule, burn_in_epoch=weighting.burn_in_epoch)
     update_epochs = FLAGS.mentornet_update_epochs
     found = Sources(**config_flags.read_flags(Sources))
-    # What is learned at some epochs says nothing of the embeddings of others.
+    # What is learned at some epochs does not train the embeddings of the others.
     rule = "`dump_epochs` needs fixed_epoch_after_burn_in."
     fixed = weighting.fixed_epoch_after_burn_in
     check(fixed or not found.dump_epochs, rule, dump_epochs=found.dump_epochs)

@@ -1,5 +1,6 @@
 """The report's tables: only full runs are listed with published numbers."""
 
+import dataclasses
 import importlib
 import json
 
@@ -7,6 +8,9 @@ import pytest
 from helpers import ROOT
 
 from mentornet import InputError
+from mentornet.config import options
+from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import WeightingConfig
 from mentornet.runs.reader import Result, read_results
 
 
@@ -134,6 +138,32 @@ def test_what_differs_is_named(report, tmp_path):
     lines = report.full_table(runs)[1]
     shown = {(line[3], line[4]): line[7] for line in lines}
     assert shown["mentornet_pd, percentile 0.5", "0.700"] == 0.776
+
+
+def test_each_field_tells_runs_apart_or_makes_them_seeds(tmp_path):
+    """Only what changes random draws, rounding, speed or files makes no other variant."""
+    seeds = {
+        *("seed", "deterministic", "jit_compile", "record_sample_weights", "keep_best"),
+        *("num_devices", "cluster_timeout_secs", "recompute_gradients", "steps_per_loop"),
+        *("save_summaries_secs", "save_interval_secs", "save_interval_steps", "log_every_steps"),
+        *("max_to_keep", "stop_after_step", "overwrite", "train_log_dir"),
+        "trained_mentornet_dir",  # Another folder of the same name, as when each seed learns one.
+    }
+    pd = WeightingConfig(0.5)
+    config = TrainConfig("d/0.4", "t/train", weighting=pd, trained_mentornet_dir="a/pd")
+    usual = dataclasses.asdict(config) | {"num_examples": 1000}
+    other = {"trained_mentornet_dir": "b/pd"}
+    for field in options.fields(TrainConfig):
+        if field.is_nested:
+            continue
+        value = other.get(field.name, f"{usual[field.name]}x")
+        folders = [tmp_path / field.name / name for name in ("a", "b")]
+        for folder, values in zip(folders, (usual, usual | {field.name: value}), strict=True):
+            write_run(folder, 0, [0.5])
+            (folder / "train" / "config.json").write_text(json.dumps(values))
+        a, b = read_results(tmp_path / field.name)
+        same = (a.setting, a.method) == (b.setting, b.method)
+        assert same == (field.name in seeds), field.name
 
 
 def test_a_column_of_the_checkpoints_that_were_kept(report, tmp_path):

@@ -11,19 +11,28 @@ from typing import Any
 
 import numpy as np
 
+from mentornet.config import options
+from mentornet.config.training import TrainConfig
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.runs import layout
 
 Curve = tuple[np.ndarray, np.ndarray]
 
-# Settings that tell two runs of a method apart, beside those of the weighting and of mixup.
-_RECIPE = (
-    *("augment", "crop_padding", "crop_mode", "flip", "cutout", "label_smoothing", "ema_decay"),
-    *("batch_size", "momentum", "nesterov", "weight_decay", "shift_rate_factor", "lookahead_steps"),
-    *("learning_rate", "learning_rate_boundaries", "learning_rate_decay_factor"),
-    *("learning_rate_shape", "num_epochs_per_decay", "mentornet_update_epochs"),
-)
+# Settings that make no variant of a method: those by which runs are grouped and methods named, the
+# seed, what is only recorded, and what changes no more than rounding or the random draws.
+_SAME_VARIANT = {
+    *("data_dir", "dataset_name", "studentnet", "max_number_of_steps"),
+    *("trained_mentornet_dir", "mixed_precision", "seed", "record_sample_weights", "keep_best"),
+    *("deterministic", "jit_compile"),
+}
+# The other settings that must stay as they are when a run goes on, besides those of the weighting
+# and of mixup.
+_VARIANT = {
+    field.name
+    for field in options.fields(TrainConfig)
+    if not (field.is_nested or field.option.may_change or field.name in _SAME_VARIANT)
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,8 +140,8 @@ def read_results(folder: pathlib.Path) -> list[Result]:
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings of the weighting, and those that the student's recipe determines."""
-    found = {k: v for k, v in config.items() if k in _RECIPE}
+    """The settings that make variants of a method."""
+    found = {k: v for k, v in config.items() if k in _VARIANT}
     for name in ("weighting", "mixup"):
         found |= config.get(name) or {}
     return found

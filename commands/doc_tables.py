@@ -38,7 +38,7 @@ TABLES = {
 
 # Name of the table -> student whose runs in results/ it shows.
 RESULTS = {"fast_runs": "airbench93"}
-_METHODS = (
+_METHODS = (  # In this order; others follow by name.
     "baseline",
     "mixup",
     "self_paced",
@@ -52,7 +52,7 @@ _METHODS = (
 def _accuracies(student: str) -> str:
     """A row per setting, a cell per method that was run: last accuracy, number of seeds.
 
-    Percentiles, precision and other settings are left out; docs/results.md has them.
+    Options of weightings, precision and other settings are left out; docs/results.md has them.
     """
     results = read_results(ROOT / "results")
     results = [r for r in results if r.is_done and r.setting[2] == student]
@@ -61,15 +61,15 @@ def _accuracies(student: str) -> str:
         dataset, noise, _, images, steps = result.setting
         epochs = round(steps * result.config["batch_size"] / images)
         line = cells.setdefault((dataset, noise, str(epochs)), {})
-        method = result.plain_method.partition(", percentile")[0]
-        line.setdefault(method, []).append(result)
+        line.setdefault(result.method_without_options, []).append(result)
 
     def cell(found: list[Result]) -> str:
         last = [result.accuracies[-1] for result in found]
         seeds = len({result.config["seed"] for result in found})
         return f"{np.mean(last):.3f}" + (f" ({seeds} seeds)" if seeds > 1 else "")
 
-    methods = [name for name in _METHODS if any(name in line for line in cells.values())]
+    ran = set[str]().union(*cells.values())
+    methods = [*(name for name in _METHODS if name in ran), *sorted(ran - set(_METHODS))]
     head = ("data", "labels", "epochs", *methods)
     lines = ["", " | ".join(head), " | ".join(["---"] * len(head))]
     for setting, found in sorted(cells.items(), key=lambda item: (item[0][:2], int(item[0][2]))):

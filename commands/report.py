@@ -99,8 +99,8 @@ def group(results: Iterable[Result], key: Callable[[Result], tuple[Any, ...]]) -
     order = list(_COLORS)
 
     def rank(result: Result) -> int:
-        plain = result.plain_method
-        return order.index(plain) if plain in order else len(order)
+        name = result.method_without_options
+        return order.index(name) if name in order else len(order)
 
     results = sorted(results, key=rank)
     groups: Groups = collections.defaultdict(list)
@@ -178,7 +178,7 @@ def _draw(panels: Panels) -> bytes:
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
     handles, names = np.ravel(grid)[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=6, fontsize=8)
+    figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=8)
     file = io.BytesIO()
     figure.savefig(file, dpi=120, format="png")
     plt.close(figure)
@@ -203,7 +203,7 @@ def draw_curves(results: list[Result]) -> bytes:
         for (method,), runs in groups.items():
             curve = _mean_curve(runs, key)
             if curve is not None:
-                color = _COLORS.get(runs[0].plain_method, _OTHER)
+                color = _COLORS.get(runs[0].method_without_options, _OTHER)
                 axes.plot(*curve, next(lines[color]), color=color, label=method, linewidth=1.4)
 
     def accuracy(axes: Axes) -> None:
@@ -216,7 +216,8 @@ def draw_curves(results: list[Result]) -> bytes:
     panels: Panels = {"accuracy on clean test images": accuracy}
     panels["corrupted labels predicted as given"] = memorised
     for (method,), runs in groups.items():
-        if runs[0].plain_method in ("mentornet_pd", "mentornet_dd", "mentornet_dd_history"):
+        curve = _mean_curve(runs, "sample_weights/mean_corrupted")
+        if curve is not None and np.any(curve[1] != 1):
             panels[f"mean weight, {method}"] = functools.partial(_draw_weights, runs)
     return _draw(panels)
 

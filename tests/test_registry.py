@@ -9,6 +9,7 @@ from helpers import ROOT, run
 
 from mentornet import InputError
 from mentornet.core.registry import Registry, call_object, import_object
+from mentornet.runs.reader import Result
 
 ONE = '''"""Adds one,
 and no more.
@@ -102,6 +103,28 @@ def test_tables_of_the_documents():
     assert changed != texts[0] and module.with_tables(changed) == texts[0]
     changed = re.sub(r"(\| cifar10 \| 0.4 \| 8 \| 0.)\d+", r"\g<1>999", texts[0])
     assert changed != texts[0] and module.with_tables(changed) == texts[0]
+
+
+def test_every_method_of_the_runs_has_a_column(monkeypatch):
+    """Those that the script does not list come last, by name; options make no further columns."""
+    module = doc_tables()
+
+    def result(name, accuracy, **options):
+        config = {"dataset_name": "cifar10", "data_dir": "data/0.4", "studentnet": "airbench93"}
+        config |= {"num_examples": 100, "max_number_of_steps": 20, "batch_size": 10, "seed": 0}
+        config |= {"weighting": name and {"name": name, "options": options}}
+        return Result("run", config, [], [{"step": 20, "eval/accuracy": accuracy}])
+
+    runs = [
+        result("own:make", 0.5),
+        result("gce", 0.6, q=0.5),
+        result("self_paced", 0.7, loss_p_percentile=0.65),
+        result(None, 0.8),
+    ]
+    monkeypatch.setattr(module, "read_results", lambda folder: runs)
+    head, _, line = module._accuracies("airbench93").split("\n")[1:]
+    assert head == "| data | labels | epochs | baseline | self_paced | gce | own:make |"
+    assert line == "| cifar10 | 0.4 | 2 | 0.800 | 0.700 | 0.600 | 0.500 |"
 
 
 @pytest.mark.parametrize(

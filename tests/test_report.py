@@ -101,9 +101,30 @@ def test_the_kept_results_are_whole(report, monkeypatch):
 
 def test_names_of_other_weightings():
     config = {"weighting": {"name": "gce", "options": {"q": 0.5}}, "mixup": None}
-    assert Result("run", config, [], []).method == "gce, q 0.5"
+    result = Result("run", config, [], [])
+    assert (result.method, result.method_without_options) == ("gce, q 0.5", "gce")
     mixed = config | {"mixup": {"alpha": 2.0, "second_reweight": False}}
-    assert Result("run", mixed, [], []).method == "mixup, gce, q 0.5"
+    result = Result("run", mixed, [], [])
+    assert (result.method, result.method_without_options) == ("mixup, gce, q 0.5", "mixup, gce")
+
+
+def test_weights_are_drawn_for_every_method_that_has_any(report, monkeypatch):
+    """Whatever its name; but not those of a baseline, which are 1."""
+
+    def result(name, weights):
+        config = {"weighting": name and {"name": name, "options": {}}, "mixup": None}
+        key = "sample_weights/mean_corrupted"
+        rows = [{"step": step, key: weight} for step, weight in enumerate(weights)]
+        return Result("run", config, rows, [{"step": 3, "eval/accuracy": 0.5}])
+
+    drawn = []
+    monkeypatch.setattr(report, "_draw", lambda panels: drawn.extend(panels))
+    report.draw_curves([result(None, [1, 1]), result("gce", [1, 0.9]), result("own:make", [0.4])])
+    report.draw_curves([result("self_paced", [])])  # Its records hold no clean labels.
+    assert [title for title in drawn if "weight" in title] == [
+        "mean weight, gce",
+        "mean weight, own:make",
+    ]
 
 
 def test_what_differs_is_named(report, tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mentornet.config import options
+from mentornet.config.options import fields
 from mentornet.config.training import TrainConfig
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
@@ -30,7 +30,7 @@ _SAME_VARIANT = {
 # and of mixup.
 _VARIANT = {
     field.name
-    for field in options.fields(TrainConfig)
+    for field in fields(TrainConfig)
     if not (field.is_nested or field.option.may_change or field.name in _SAME_VARIANT)
 }
 
@@ -58,14 +58,22 @@ class Result:
     @property
     def plain_method(self) -> str:
         """Name of the method, as in the published tables."""
+        weighting = self.config["weighting"] or {}
+        options = weighting.get("options") or {}
+        if self.method_without_options == "mentormix":
+            options = {"percentile": weighting["loss_p_percentile"]}
+        return self.method_without_options + "".join(f", {k} {v}" for k, v in options.items())
+
+    @property
+    def method_without_options(self) -> str:
+        """Name of the method, whatever the options of its weighting."""
         weighting, is_mixed = self.config["weighting"], self.config.get("mixup") is not None
         if weighting is None:
             return "mixup" if is_mixed else "baseline"
         if "name" in weighting:
-            options = "".join(f", {k} {v}" for k, v in weighting["options"].items())
-            return ("mixup, " if is_mixed else "") + weighting["name"] + options
+            return ("mixup, " if is_mixed else "") + weighting["name"]
         if is_mixed:
-            return f"mentormix, percentile {weighting['loss_p_percentile']}"
+            return "mentormix"
         name = pathlib.PurePath(self.config["trained_mentornet_dir"]).name
         updated = ", updated" if self.config["mentornet_update_epochs"] else ""
         return name.removesuffix("_mentornet") + updated

@@ -53,6 +53,7 @@ def test_what_ran_is_written_down(whole):
     assert ran["learning_rate"] == pytest.approx(1.5 * 48 / 1024)
     assert ran["learning_rate_schedule"]["steps"] == [0, 2, 9]
     assert (ran["label_smoothing"], ran["lookahead_steps"], ran["nesterov"]) == (0.2, 5, True)
+    assert ran["batch_norm_decays"] == [0.6]
     rates = [row["learning_rate"] for row in read_json_lines(whole / "metrics.jsonl")]
     assert rates[:3] == pytest.approx([0.2 * ran["learning_rate"] * f for f in (1, 3, 5)])
 
@@ -102,7 +103,7 @@ def test_test_time_augmentation_is_the_students_and_can_be_turned_off(digits, tm
 def test_the_third_convolution_and_cutout_are_trained(digits, tmp_path):
     loop.train(fast(digits, tmp_path, "airbench96", max_number_of_steps=2))
     ran = json.loads((tmp_path / "config.json").read_text())
-    assert (ran["cutout"], ran["crop_padding"]) == (12, 4)
+    assert (ran["cutout"], ran["crop_padding"], ran["batch_norm_decays"]) == (12, 4, [0.9])
     assert ran["learning_rate"] == pytest.approx(9 / 11.5 * 1.5 * 48 / 1024)
     assert any("group_2..3..conv" in name for name in latest_state(tmp_path))
 
@@ -171,6 +172,7 @@ def test_what_is_for_airbench_serves_every_student(digits, tmp_path):
     loop.train(config(digits, tmp_path, studentnet="resnet8", augment=True, **parts))
     ran = json.loads((tmp_path / "config.json").read_text())
     assert {name: ran[name] for name in parts} == parts
+    assert ran["batch_norm_decays"] == [0.5]
     rates = [row["learning_rate"] for row in read_json_lines(tmp_path / "metrics.jsonl")]
     assert rates == pytest.approx([0.05, 0.075, 0.1, 0.05])
 

@@ -19,7 +19,7 @@ SCHEDULE = "learning_rate_schedule"  # Its key in config.json.
 
 
 def describe(config: TrainConfig, schedule: RateSchedule, **facts: Any) -> dict[str, Any]:
-    """The configuration, learning rates, and facts about data and MentorNet, as JSON values."""
+    """The configuration, learning rates, and facts about data and networks, as JSON values."""
     values = dataclasses.asdict(config) | {SCHEDULE: dataclasses.asdict(schedule)} | facts
     return json.loads(json.dumps(values))
 
@@ -70,7 +70,8 @@ def _check_same(
 ) -> None:
     old = options.filled(TrainConfig, old)
     old |= {name: value for name, value in defaults.items() if old[name] is None}
-    old.setdefault(SCHEDULE, new.get(SCHEDULE))  # Older versions did not record it.
+    for name in (SCHEDULE, "batch_norm_decays"):  # Older versions did not record them.
+        old.setdefault(name, new.get(name))
     different = options.differences(old, new, options.may_change(TrainConfig))
     if different:
         raise InputError(

@@ -96,17 +96,23 @@ def synchronize_batch_norm(student: keras.Model) -> None:
         layer.synchronized = True
 
 
+def _batch_norms(student: keras.Model) -> list[batch_normalization.BatchNormalization]:
+    kind = batch_normalization.BatchNormalization
+    return [layer for layer in _layers(student) if isinstance(layer, kind)]
+
+
+def batch_norm_decays(student: keras.Model) -> list[float]:
+    """The decays of this package's batch normalisations in a student, each once, ascending."""
+    return sorted({layer.decay for layer in _batch_norms(student)})
+
+
 def set_batch_norm_decay(student: keras.Model, decay: float) -> None:
     """Sets the decay of the moving averages of batch normalisation.
 
     Raises:
       InputError: the student has no batch normalisation of this package.
     """
-    layers = [
-        layer
-        for layer in _layers(student)
-        if isinstance(layer, batch_normalization.BatchNormalization)
-    ]
+    layers = _batch_norms(student)
     rule = "`batch_norm_decay` needs a student with batch normalisation of this package."
     check(bool(layers), rule, studentnet=student.name)
     for layer in layers:

@@ -79,6 +79,7 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
         num_examples=len(examples),
         num_classes=info.num_classes,
         image_shape=list(examples.image_shape),
+        batch_norm_decays=registry.batch_norm_decays(trainer.student),
         data_sha256=examples.fingerprint(),
         **trainer.facts,
     )

@@ -78,6 +78,24 @@ def test_confusion(scores):
     assert matrix[3, 5] == pytest.approx(expected)
 
 
+def test_many_classes_have_no_matrix(scores, tmp_path, monkeypatch):
+    """Its size is the square of theirs; the pairs are counted instead."""
+    monkeypatch.setattr(label_files, "_LARGEST_MATRIX", 9)
+    label_files.write(scores, tmp_path, 5)
+    page = (tmp_path / "labels.html").read_text()
+    header = '<th scope="col">given</th><th scope="col">suggested</th><th scope="col">suspects</th>'
+    assert page.count(header) == 1 and page.count("<table>") == 2  # The other: how well it finds.
+    pairs = label_errors.confused_pairs(scores)
+    given, suggested = scores.examples.labels, scores.suggested
+    chosen = scores.suspects
+    for label, other, count in pairs:
+        assert count == sum((given[chosen] == label) & (suggested[chosen] == other)) > 0
+    counts = [count for _, _, count in pairs]
+    assert sum(counts) == len(chosen) and counts == sorted(counts, reverse=True)
+    label, other, count = pairs[0]
+    assert f"<td>{label}</td><td>{other}</td><td>{count}</td>" in page
+
+
 def test_what_is_refused(tmp_path, train_flags):
     with pytest.raises(InputError, match="`RUN_DIR` must hold a training run"):
         label_errors.score_labels([str(tmp_path)])

@@ -23,6 +23,7 @@ from mentornet.runs import layout
 
 CHUNK = 200  # Images in one of the page's blocks, which are decoded one at a time.
 _LARGEST = 256  # Pixels per side of the images in the page.
+_LARGEST_MATRIX, _NUM_PAIRS = 50, 200  # Classes of the confusion matrix; above, these many pairs.
 _LARGEST_PNG = 64  # Larger images are only for people to look at, for which JPEG suffices.
 
 
@@ -166,17 +167,28 @@ def _tables(scores: LabelScores) -> str:
         )
         header = [key.replace("_", " ") for key in rows[0]]
         body += pages.html_table(header, [list(row.values()) for row in rows])
-    names = [scores.info.class_name(c) for c in range(scores.info.num_classes)]
-    body += "<h2>Estimated confusion</h2>\n<p>Of each given class, the share that seems to be of "
-    body += (
-        "another; samples that are not suspects count as right. Wrong: the share of the class's "
-    )
-    body += "labels that is estimated to be wrong.</p>\n"
+    return body + "<h2>Estimated confusion</h2>\n" + _confusion(scores)
+
+
+def _confusion(scores: LabelScores) -> str:
+    """A matrix or, of many classes, a list of the pairs that are confused most often."""
+    name, number = scores.info.class_name, scores.info.num_classes
+    if number > _LARGEST_MATRIX:
+        pairs = label_errors.confused_pairs(scores)[:_NUM_PAIRS]
+        rows = [[name(given), name(other), count] for given, other, count in pairs]
+        return (
+            "<p>The classes that the suspects were given and seem to be of, the most frequent "
+            f"{len(rows)} pairs.</p>\n" + pages.html_table(("given", "suggested", "suspects"), rows)
+        )
     matrix = [
-        [name, scores.noise.of_class(label), *map(float, row)]
-        for label, (name, row) in enumerate(zip(names, label_errors.confusion(scores), strict=True))
+        [name(label), scores.noise.of_class(label), *map(float, row)]
+        for label, row in enumerate(label_errors.confusion(scores))
     ]
-    return body + pages.html_table(("given", "wrong", *names), matrix)
+    return (
+        "<p>Of each given class, the share that seems to be of another; samples that are not "
+        "suspects count as right. Wrong: the share of the class's labels that is estimated to be "
+        "wrong.</p>\n" + pages.html_table(("given", "wrong", *map(name, range(number))), matrix)
+    )
 
 
 def worst_classes(scores: LabelScores) -> str:

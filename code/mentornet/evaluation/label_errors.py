@@ -248,3 +248,12 @@ def confusion(scores: LabelScores) -> np.ndarray:
     suggested[scores.suspects] = scores.suggested[scores.suspects]
     np.add.at(counts, (scores.examples.labels, suggested), 1)
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+def confused_pairs(scores: LabelScores) -> list[tuple[int, int, int]]:
+    """Given class, suggested class, and number of the suspects, the most frequent pair first."""
+    chosen = scores.suspects
+    pairs = np.stack([scores.examples.labels[chosen], scores.suggested[chosen]])
+    classes, counts = np.unique(pairs, axis=1, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return [(*map(int, classes[:, place]), int(counts[place])) for place in order]

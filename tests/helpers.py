@@ -55,7 +55,7 @@ class Program:
         self.args = arguments
         self.returncode: int | None = None
         self.memory = 0  # Bytes at the peak, known at the end.
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115
+        self._output, self._text = tempfile.TemporaryFile(), ""  # noqa: SIM115
         output = self._output.fileno()
         with open(os.devnull) as nothing:
             self._connection, self.pid = warm_client.ask(
@@ -73,6 +73,9 @@ class Program:
             with contextlib.suppress(TimeoutError, BlockingIOError):
                 self.returncode, self.memory = json.loads(self._connection.recv(100))
                 self._connection.close()
+                with self._output as output:
+                    output.seek(0)
+                    self._text = output.read().decode(errors="replace")
         return self.returncode
 
     def poll(self) -> int | None:
@@ -93,8 +96,7 @@ class Program:
     def communicate(self, timeout: float | None = None) -> tuple[str, None]:
         """Output (standard error included) once it has ended."""
         self.wait(timeout)
-        self._output.seek(0)
-        return self._output.read().decode(errors="replace"), None
+        return self._text, None
 
 
 class WarmServer:

@@ -36,8 +36,9 @@ def _read(path: str, key: str | None) -> np.ndarray:
         raise InputError(f"`noise_file` {path} cannot be read as .npy or .npz: {error}") from None
     if isinstance(loaded, np.ndarray):
         return loaded
-    if key is None and len(loaded.files) == 1:
-        key = loaded.files[0]
-    rule = f"`noise_key` must name an array of {path}, one of {', '.join(loaded.files)}."
-    check(key in loaded.files, rule, noise_key=key)
-    return loaded[key]
+    with loaded:
+        if key is None and len(loaded.files) == 1:
+            key = loaded.files[0]
+        rule = f"`noise_key` must name an array of {path}, one of {', '.join(loaded.files)}."
+        check(key in loaded.files, rule, noise_key=key)
+        return loaded[key]

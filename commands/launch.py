@@ -8,8 +8,9 @@ running jobs save and end. Output goes to train.log and eval.log next to each ru
 
 A column is a flag of the training script, and an empty cell means the flag's default. Exceptions
 are `method` and `noise_fraction`, which name the run (and its data, unless `data` does), `flags`
-for further flags, `script` for another training script, and `loss_p_percentile_as_written` for the
-published spelling.
+for further flags, `script` for another training script than cifar_train_mentornet.py (or, for the
+method baseline, cifar_train_baseline.py), and `loss_p_percentile_as_written` for the published
+spelling.
 """
 
 from __future__ import annotations
@@ -24,14 +25,12 @@ import signal
 import subprocess
 import sys
 import time
-from types import FrameType
 
 from absl import flags
 
 from mentornet.cli import script
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
-from mentornet.core.schedules import RESNET_BOUNDARIES
 from mentornet.runs import layout
 
 FLAGS = flags.FLAGS
@@ -88,20 +87,22 @@ def read_table(path: str) -> list[dict[str, str]]:
     return rows
 
 
-def _scaled(row: dict[str, str], scale: float) -> dict[str, str]:
-    """The row with steps and schedule scaled in proportion."""
-    if scale == 1:
-        return row
+def _scaled(row: dict[str, str], script: str, scale: float) -> dict[str, str]:
+    """The row with steps and schedule scaled in proportion; imports TensorFlow."""
+    from mentornet.students import recipes, registry
+
+    recipe = registry.find_student(row["studentnet"]).recipe
     steps = max(1, round(int(row["max_number_of_steps"]) * scale))
     row = row | {"max_number_of_steps": str(steps)}
     epochs = row.get("num_epochs_per_decay")
     # Weightings other than a MentorNet have the baseline's schedule.
-    mentored = row["method"] != "baseline" and row.get("weighting", "") in ("", "mentornet")
-    if row["studentnet"] == "resnet101" and mentored:
-        boundaries = sorted({max(1, round(step * scale)) for step in RESNET_BOUNDARIES})
+    plain = script.endswith("cifar_train_baseline.py")
+    mentored = not plain and row.get("weighting") in (None, "", "mentornet")
+    if mentored and recipe.mentored_boundaries:
+        boundaries = sorted({max(1, round(step * scale)) for step in recipe.mentored_boundaries})
         row["learning_rate_boundaries"] = ",".join(map(str, boundaries))
-    elif epochs or row["studentnet"] in ("resnet101", "inception"):
-        row["num_epochs_per_decay"] = f"{float(epochs or 50) * scale:g}"
+    elif epochs or recipe.schedule is recipes.staircase:
+        row["num_epochs_per_decay"] = f"{float(epochs or recipes.EPOCHS_PER_DECAY) * scale:g}"
     return row
 
 
@@ -122,11 +123,11 @@ def make_run(
       scale: factor of steps and schedule.
       percentile: "as_written", or "release" for the value that the release actually used.
     """
-    row = _scaled(row, scale)
+    kind = "baseline" if row["method"] == "baseline" else "mentornet"
+    script = row.get("script") or f"code/cifar_train_{kind}.py"
+    row = row if scale == 1 else _scaled(row, script, scale)
     folder = pathlib.Path(runs, *pathlib.Path(row["train_log_dir"]).parts[1:]).parent
     records = row.get("data") or f"{row['dataset_name']}/{row['noise_fraction']}"
-    baseline = row["method"] == "baseline"
-    script = row.get("script") or f"code/cifar_train_{'baseline' if baseline else 'mentornet'}.py"
     values = {name: value for name, value in row.items() if value and name not in _FACTS}
     if written := row.get("loss_p_percentile_as_written"):
         if percentile == "release":
@@ -270,16 +271,14 @@ def define_flags() -> None:
     flags.DEFINE_boolean("dry_run", False, "Print the commands without running them.")
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     check(FLAGS.scale > 0, "`scale` must be positive.", scale=FLAGS.scale)
     check(bool(FLAGS.gpus), "`gpus` must name at least one.", gpus=FLAGS.gpus)
     # Scripts and shipped MentorNets are named from the top of the repository.
     os.chdir(pathlib.Path(__file__).resolve().parents[1])
     rows, folders = read_table(FLAGS.table), {"data": FLAGS.data_dir, "runs": FLAGS.runs_dir}
+    if FLAGS.scale != 1:
+        script.load_tensorflow()
     how = {"scale": FLAGS.scale, "percentile": FLAGS.percentile}
     runs = [make_run(row, **folders, **how) for row in rows]
     runs = [run for run in runs if all(re.search(part, run.name) for part in FLAGS.filter)]
@@ -289,7 +288,7 @@ def main() -> None:
             for command in (run.train, run.evaluate):
                 print(shlex.join(("python", *command)))
         return
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     failed = Launcher(runs, list(dict.fromkeys(FLAGS.gpus))).work()
     check(failed == 0, f"{failed} of {len(runs)} runs failed.", runs_dir=FLAGS.runs_dir)
 

@@ -20,6 +20,8 @@ from helpers import ROOT, look_at, run, warm_server
 from mentornet.core.errors import InputError
 from mentornet.core.files import holder, read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
+from mentornet.students import registry
+from mentornet.students.recipes import Recipe, Student, staircase
 
 SCRIPT = "commands/launch.py"
 PUBLISHED = ROOT / "commands" / "published_runs.csv"
@@ -97,21 +99,56 @@ def test_scale_and_percentile():
         assert "loss_p_precentile" not in flags
 
 
-def test_a_weighting_is_a_column(tmp_path):
-    """It becomes the flag, and resnet101 then has the baseline's schedule to scale."""
-    row = {"dataset_name": "cifar10", "studentnet": "resnet101", "noise_fraction": "0.4"}
-    row |= {"max_number_of_steps": "39000", "train_log_dir": "runs/a/train", "method": "elr"}
-    row |= {"weighting": "elr", "weighting_options": "beta=0.9,lambda=1"}
-    with (tmp_path / "runs.csv").open("w", newline="") as file:
-        table = csv.DictWriter(file, row)
-        table.writeheader()
-        table.writerow(row)
-    status, output = run(SCRIPT, f"--table={tmp_path / 'runs.csv'}", "--dry_run", "--scale=0.1")
-    assert status == 0, output
-    script, flags = parse(output.splitlines()[0])
-    assert script == "code/cifar_train_mentornet.py"
-    assert flags["weighting"] == "elr" and flags["weighting_options"] == "beta=0.9,lambda=1"
-    assert flags["num_epochs_per_decay"] == "5" and "learning_rate_boundaries" not in flags
+ROW = {
+    "dataset_name": "cifar10",
+    "studentnet": "resnet101",
+    "noise_fraction": "0.4",
+    "max_number_of_steps": "39000",
+    "train_log_dir": "runs/a/train",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "cells"),
+    [
+        ("mentornet", {"method": "elr", "weighting": "elr", "weighting_options": "beta=1,q=2"}),
+        ("mentornet", {"method": "own", "weighting": "my_module:make"}),
+        ("baseline", {"method": "mixup", "script": "code/cifar_train_baseline.py"}),
+        ("baseline", {"method": "baseline", "weighting": "gce"}),
+        ("mentornet", {"method": "pd", "trained_mentornet_dir": "mentornet_pd"}),
+        ("mentornet", {"method": "pd", "weighting": "mentornet"}),
+    ],
+)
+def test_a_weighting_is_a_column(launch, kind, cells):
+    """It becomes the flag; resnet101 has the baseline's schedule to scale without a MentorNet."""
+    made = launch.make_run(ROW | cells, data="data", runs="runs", scale=0.1)
+    script, flags = parse(shlex.join(("python", *made.train)))
+    assert script == f"code/cifar_train_{kind}.py"
+    given = cells.keys() - {"method", "script"}
+    assert {name: flags[name] for name in given} == {name: cells[name] for name in given}
+    has_mentornet = cells["method"] == "pd"
+    assert flags.get("num_epochs_per_decay") == (None if has_mentornet else "5")
+    boundaries = "1953,2500,3000" if has_mentornet else None
+    assert flags.get("learning_rate_boundaries") == boundaries
+
+
+@pytest.mark.parametrize(
+    ("recipe", "scaled"),
+    [
+        (Recipe(), {}),
+        (Recipe(schedule=staircase), {"num_epochs_per_decay": "25"}),
+        (Recipe(mentored_boundaries=(10, 30)), {"learning_rate_boundaries": "5,15"}),
+    ],
+)
+def test_what_is_scaled_is_the_students_schedule(launch, monkeypatch, recipe, scaled):
+    """Other schedules than these follow the number of steps by themselves."""
+    students = {"new": Student(lambda *_: None, recipe)}
+    monkeypatch.setattr(registry, "find_student", students.__getitem__)
+    row = ROW | {"studentnet": "new", "method": "pd"}
+    made = launch.make_run(row, data="data", runs="runs", scale=0.5)
+    names = ("num_epochs_per_decay", "learning_rate_boundaries")
+    flags = parse(shlex.join(("python", *made.train)))[1]
+    assert {name: flags[name] for name in names if name in flags} == scaled
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # The configuration's learning rate and batch size are already resolved, see `training.recipe`.
 Schedule = Callable[[TrainConfig, int], PiecewiseConstant]
 
+EPOCHS_PER_DECAY = 50.0  # The release's.
+
 
 def half_and_three_quarters(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
     """Decays as at 32,000 and 48,000 of 64,000 steps in He et al. (2015), unless flags set them."""
@@ -29,9 +31,9 @@ def half_and_three_quarters(config: TrainConfig, num_examples: int) -> Piecewise
 
 
 def staircase(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
-    """A decay every `num_epochs_per_decay` epochs, 50 by default, as in the release."""
+    """A decay every `num_epochs_per_decay` epochs, as in the release."""
     assert config.learning_rate is not None and config.batch_size is not None
-    epochs = 50.0 if config.num_epochs_per_decay is None else config.num_epochs_per_decay
+    epochs = config.num_epochs_per_decay or EPOCHS_PER_DECAY
     decay_steps = schedules.steps_per_decay(num_examples, config.batch_size, epochs)
     return schedules.staircase(
         config.learning_rate,

@@ -189,6 +189,39 @@ def test_bad_rows(tmp_path, launch, cells, message):
         launch.read_table(str(table))
 
 
+def test_the_time_left(tmp_path, launch, monkeypatch, capsys):
+    """From the steps that were trained here: 30 of 40 took an hour, and 70 are left."""
+    trains = (
+        "-c",
+        "import json, pathlib, sys, time\n"
+        "folder, steps = pathlib.Path(sys.argv[1]), int(sys.argv[2])\n"
+        "for name, row in (('train/metrics', {'step': steps}), ('eval_val/eval', {'step': steps, "
+        "'eval/accuracy': 0.5})):\n"
+        "    path = folder / f'{name}.jsonl'\n"
+        "    path.parent.mkdir(exist_ok=True, parents=True)\n"
+        "    with path.open('a') as file:\n"
+        "        print(json.dumps(row), file=file)\n",
+    )
+    steps = {"first": 40, "second": 50, "third": 20}
+    runs = []
+    for name, number in steps.items():
+        command = (*trains, str(tmp_path / name), str(number))
+        runs.append(launch.Run(name, tmp_path / name, number, command, ("-c", "pass")))
+    (tmp_path / "first" / "train").mkdir(parents=True)
+    (tmp_path / "first" / "train" / "metrics.jsonl").write_text('{"step": 10}\n')
+    assert [run.steps_left() for run in runs] == [30, 50, 20]
+    hours = iter((0, 1, 1, 2, 2, 3))  # Each run begins and ends.
+    monkeypatch.setattr(launch.time, "monotonic", lambda: 3600 * next(hours))
+    assert launch.Launcher(runs, ["0"]).work() == 0
+    assert [run.steps_left() for run in runs] == [0, 0, 0]
+    told = [line for line in capsys.readouterr().out.splitlines() if "minutes" in line]
+    assert told == [
+        "[1/3] first: last accuracy 0.5000, best 0.5000, 60.0 minutes, about 2.3 hours left",
+        "[2/3] second: last accuracy 0.5000, best 0.5000, 60.0 minutes, about 0.5 hours left",
+        "[3/3] third: last accuracy 0.5000, best 0.5000, 60.0 minutes",
+    ]
+
+
 def test_an_evaluation_does_not_wait_for_ever(tmp_path, launch):
     """A training job stopped from outside ends with status 0, but before its last step."""
     wait = ("-c", "import time; time.sleep(600)")

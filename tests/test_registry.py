@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import sys
+from typing import Any
 
 import pytest
 from helpers import ROOT, run
@@ -110,7 +111,8 @@ def test_every_method_of_the_runs_has_a_column(monkeypatch):
     module = doc_tables()
 
     def result(name, accuracy, **options):
-        config = {"dataset_name": "cifar10", "data_dir": "data/0.4", "studentnet": "airbench93"}
+        config: dict[str, Any] = {"data_dir": "data/0.4", "studentnet": "airbench93"}
+        config |= {"dataset_name": "cifar10"}
         config |= {"num_examples": 100, "max_number_of_steps": 20, "batch_size": 10, "seed": 0}
         config |= {"weighting": name and {"name": name, "options": options}}
         return Result("run", config, [], [{"step": 20, "eval/accuracy": accuracy}])

@@ -1,0 +1,142 @@
+"""The tables of runs that launch.py works through, and what is known of each run."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import pathlib
+import shlex
+
+from mentornet.core import files
+from mentornet.core.errors import InputError, check
+from mentornet.runs import layout
+
+_FACTS = {"method", "noise_fraction", "data", "script", "flags", "train_log_dir"}
+_FACTS |= {"loss_p_percentile_as_written"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A row of the table: the run's folder, its steps, and the two commands without a device."""
+
+    name: str
+    folder: pathlib.Path
+    steps: int
+    train: tuple[str, ...]
+    evaluate: tuple[str, ...]
+
+    def result(self) -> dict[str, float] | None:
+        """Last and best accuracy, once the last step has been evaluated."""
+        rows = files.read_json_lines(self.folder / layout.EVAL_FOLDER / layout.EVALUATIONS_FILE)
+        accuracy = {row["step"]: row["eval/accuracy"] for row in rows}
+        if self.steps not in accuracy:
+            return None
+        return {"last_accuracy": accuracy[self.steps], "best_accuracy": max(accuracy.values())}
+
+    def last_step(self) -> int:
+        """The last step that the training has logged; 0 before the first."""
+        rows = files.read_json_lines(self.folder / layout.TRAIN_FOLDER / layout.METRICS_FILE)
+        return rows[-1]["step"] if rows else 0
+
+    def steps_left(self) -> int:
+        """Those that are still to be trained."""
+        return 0 if self.result() else max(0, self.steps - self.last_step())
+
+
+def read_table(path: str) -> list[dict[str, str]]:
+    """The rows of a csv file, as text.
+
+    Raises:
+      InputError: it cannot be read, or lacks what every run needs.
+    """
+    try:
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"`table` {path} cannot be read: {error}") from None
+    needed = {"dataset_name", "studentnet", "method", "train_log_dir", "max_number_of_steps"}
+    missing = sorted(needed - rows[0].keys()) if rows else sorted(needed)
+    check(not missing, f"`table` {path} must have rows and these columns.", missing=missing)
+    for number, row in enumerate(rows, start=1):
+        where, steps = f"`table` {path}, row {number}:", row["max_number_of_steps"] or ""
+        check(None not in row, f"{where} must not have more cells than the header.", row=row)
+        missing = sorted(name for name in needed if not row[name])
+        check(not missing, f"{where} must have these cells.", missing=missing)
+        train_log_dir = row["train_log_dir"]
+        rule = f"{where} `train_log_dir` must look like runs/NAME/train."
+        check(len(pathlib.Path(train_log_dir).parts) > 2, rule, train_log_dir=train_log_dir)
+        rule = f"{where} `max_number_of_steps` must be a positive whole number."
+        check(steps.isdecimal() and int(steps) > 0, rule, max_number_of_steps=steps)
+        named = bool(row.get("data") or row.get("noise_fraction"))
+        check(named, f"{where} must have `data` or `noise_fraction`.", row=row)
+    return rows
+
+
+def _scaled(row: dict[str, str], script: str, scale: float) -> dict[str, str]:
+    """The row with steps and schedule scaled in proportion; imports TensorFlow."""
+    from mentornet.students import recipes, registry
+
+    recipe = registry.find_student(row["studentnet"]).recipe
+    steps = max(1, round(int(row["max_number_of_steps"]) * scale))
+    row = row | {"max_number_of_steps": str(steps)}
+    epochs = row.get("num_epochs_per_decay")
+    # Weightings other than a MentorNet have the baseline's schedule.
+    plain = script.endswith("cifar_train_baseline.py")
+    mentored = not plain and row.get("weighting") in (None, "", "mentornet")
+    if mentored and recipe.mentored_boundaries:
+        boundaries = sorted({max(1, round(step * scale)) for step in recipe.mentored_boundaries})
+        row["learning_rate_boundaries"] = ",".join(map(str, boundaries))
+    elif epochs or recipe.schedule is recipes.staircase:
+        row["num_epochs_per_decay"] = f"{float(epochs or recipes.EPOCHS_PER_DECAY) * scale:g}"
+    return row
+
+
+def _flag(name: str, value: str) -> str:
+    words = {"True": f"--{name}", "False": f"--no{name}"}
+    return words.get(value, f"--{name}={value}")
+
+
+def make_run(
+    row: dict[str, str], *, data: str, runs: str, scale: float = 1, percentile: str = "as_written"
+) -> Run:
+    """The commands of a row.
+
+    Args:
+      row: of `read_table`.
+      data: folder that holds <dataset>/<noise>, or the folder that the column `data` names.
+      runs: replaces the first component of train_log_dir.
+      scale: factor of steps and schedule.
+      percentile: "as_written", or "release" for the value that the release actually used.
+    """
+    kind = "baseline" if row["method"] == "baseline" else "mentornet"
+    script = row.get("script") or f"code/cifar_train_{kind}.py"
+    row = row if scale == 1 else _scaled(row, script, scale)
+    folder = pathlib.Path(runs, *pathlib.Path(row["train_log_dir"]).parts[1:]).parent
+    records = row.get("data") or f"{row['dataset_name']}/{row['noise_fraction']}"
+    values = {name: value for name, value in row.items() if value and name not in _FACTS}
+    if written := row.get("loss_p_percentile_as_written"):
+        if percentile == "release":
+            values["loss_p_percentile"] = "0.7"  # Whatever its commands say.
+        else:
+            values["loss_p_precentile"] = written
+    test = str(pathlib.Path(data, records).with_name("val"))
+    # learn_curriculum.py makes the folder `train` itself.
+    own_folders = script.endswith("learn_curriculum.py")
+    values["data_dir"] = f"{data}/{records}"
+    values["train_log_dir"] = str(folder if own_folders else folder / layout.TRAIN_FOLDER)
+    if own_folders:
+        values["eval_data_dir"] = test
+    evaluate = {
+        "dataset_name": row["dataset_name"],
+        "studentnet": row["studentnet"],
+        "data_dir": test,
+        "checkpoint_dir": f"{folder / layout.TRAIN_FOLDER}",
+        "eval_dir": f"{folder / layout.EVAL_FOLDER}",
+    }
+    return Run(
+        str(folder.relative_to(runs)),
+        folder,
+        int(row["max_number_of_steps"]),
+        (script, *(_flag(*item) for item in values.items()), *shlex.split(row.get("flags") or "")),
+        ("code/cifar_eval.py", *(_flag(*item) for item in evaluate.items())),
+    )

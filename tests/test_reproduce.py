@@ -1,0 +1,105 @@
+"""What commands/reproduce.sh starts, with a fake python."""
+
+import os
+import shlex
+import shutil
+import subprocess
+
+import pytest
+from helpers import ROOT
+
+# Writes its arguments, and the table of runs that it is given; fails if they match a pattern.
+PYTHON = """#!/usr/bin/env bash
+printf '%q ' "$@" >> "$LOG"; echo >> "$LOG"
+for argument; do
+  [[ $argument != --table=* ]] || cp "${argument#--table=}" "$LOG.csv"
+done
+steps="--max_number_of_steps"
+[[ $* != *launch.py*--dry_run* ]] || printf "train $steps=%s --x\\neval\\n" 5800 60000
+[[ $* != $FAILS ]]
+"""
+
+
+@pytest.fixture
+def reproduce(tmp_path):
+    """Runs it: exit status, output, the programs' arguments, and the chosen rows."""
+    (tmp_path / "commands").mkdir()
+    for name in ("reproduce.sh", "fast_runs.csv", "reduced_runs.csv"):
+        shutil.copy(ROOT / "commands" / name, tmp_path / "commands")
+    (tmp_path / "commands" / "environment.sh").write_text("")
+    (tmp_path / "python").write_text(PYTHON)
+    (tmp_path / "python").chmod(0o755)
+    log = tmp_path / "log"
+
+    def run(*arguments, fails="never"):
+        log.unlink(missing_ok=True)
+        environment = os.environ | {"LOG": str(log), "FAILS": fails}
+        environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+        done = subprocess.run(
+            ["bash", "commands/reproduce.sh", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started = [shlex.split(line) for line in log.read_text().splitlines()]
+        return done.returncode, done.stdout, started, (tmp_path / "log.csv").read_text()
+
+    return run
+
+
+def prepared(started):
+    return [arguments[2:] for arguments in started if "prepare" in arguments[0]]
+
+
+def test_everything(reproduce):
+    status, output, started, chosen = reproduce("cifar 10.tar", "n.npz", "cifar100", "--filter=a b")
+    assert status == 0
+    assert chosen == (ROOT / "commands" / "fast_runs.csv").read_text()
+    first, *preparations, launch, report = started
+    assert first[-2:] == ["--dry_run", "--filter=a b"] and launch[-1] == "--filter=a b"
+    assert report == ["commands/report.py", "cifar_models"]
+    assert len(preparations) == len(prepared(started)) == 8
+    assert sum("--source=cifar 10.tar" in flags for flags in preparations) == 5
+    assert sum("--noise_file=n.npz" in flags for flags in preparations) == 2
+    assert sum("--dataset_name=cifar100" in flags for flags in preparations) == 3
+    assert output.startswith("2 runs of 65800 steps in all, less what is done: 22 to 45 hours")
+    assert "else\n57 to 146, and 3.5 GB of memory.\n" in output
+
+
+def test_what_is_not_given_is_left_out(reproduce):
+    _, _, started, chosen = reproduce("cifar10.tar", "--gpus=0,1")
+    assert len(prepared(started)) == 3
+    assert "cifar100" not in chosen and "_label" not in chosen and "/0.4/" in chosen
+    _, _, started, chosen = reproduce("cifar10.tar", "n.npz")
+    assert len(prepared(started)) == 5
+    assert "cifar100" not in chosen and "/worse_label/" in chosen
+    _, _, started, chosen = reproduce("cifar10.tar", "c100")
+    assert len(prepared(started)) == 6
+    assert "/cifar100/" in chosen and "_label" not in chosen
+
+
+def test_the_reduced_runs(reproduce):
+    _, output, started, chosen = reproduce("--reduced", "cifar10.tar", "n.npz")
+    assert chosen == (ROOT / "commands" / "reduced_runs.csv").read_text()
+    assert len(prepared(started)) == 6
+    assert sum("--num_train=10000" in flags for flags in prepared(started)) == 5
+    assert "65800 steps in all, less what is done: 2 to 5 hours on two CPU cores.\n" in output
+
+
+def test_a_dry_run_does_nothing(reproduce):
+    status, output, started, _ = reproduce("cifar10.tar", "--dry_run")
+    assert status == 0 and output.count("train --max_number_of_steps") == output.count("\n") / 2
+    assert [arguments[0] for arguments in started] == ["commands/launch.py"]
+
+
+def test_a_report_is_made_where_a_run_failed(reproduce):
+    status, _, started, _ = reproduce("cifar10.tar", "--gpus=7", fails="*--table=+([^ ]) --gpus=7")
+    assert status == 1
+    assert started[-1][0] == "commands/report.py"
+
+
+def test_a_table_that_cannot_be_read_ends_it_at_once(reproduce):
+    status, _, started, _ = reproduce("cifar10.tar", fails="*launch.py*")
+    assert status == 1 and len(started) == 1

@@ -111,6 +111,11 @@ def group(results: Iterable[Result], key: Callable[[Result], tuple[Any, ...]]) -
 
 _ACCURACY = ("last", "best", "mean of last 5")
 _COST = ("seeds", "minutes", "images/s")
+_SAMPLES = {  # Column -> entry of the rows, as it was at the end.
+    "corrupted labels memorised": "predictions/corrupted_as_given",
+    "mean weight, clean": "sample_weights/mean_clean",
+    "mean weight, corrupted": "sample_weights/mean_corrupted",
+}
 
 
 def full_table(results: list[Result]) -> Table:
@@ -131,19 +136,19 @@ def full_table(results: list[Result]) -> Table:
 
 def reduced_table(results: list[Result]) -> Table:
     """Runs of one reduced setting, one row per method; no published number is comparable."""
-    header = ["method", *_ACCURACY, "corrupted labels memorised", *_COST]
+    header = ["method", *_ACCURACY, *_SAMPLES, *_COST]
     has_kept = any(result.kept_accuracy is not None for result in results)
     if has_kept:
         header.insert(1 + len(_ACCURACY), "label wave")
     lines = []
     for (method,), runs in group(results, lambda r: (r.method,)).items():
-        key = "predictions/corrupted_as_given"
-        memorised = [run.curve(key)[1][-1] for run in runs if len(run.curve(key)[1])]
         line = [method, *_accuracy_cells(runs)]
         if has_kept:
             kept = [run.kept_accuracy for run in runs if run.kept_accuracy is not None]
             line.append(_mean(kept) if kept else None)
-        line.append(_mean(memorised) if memorised else None)
+        for key in _SAMPLES.values():
+            last = [run.curve(key)[1][-1] for run in runs if len(run.curve(key)[1])]
+            line.append(_mean(last) if last else None)
         lines.append([*line, *_cost_cells(runs)])
     return header, lines
 

@@ -194,8 +194,14 @@ def test_a_column_of_the_checkpoints_that_were_kept(report, tmp_path):
     with (tmp_path / "b" / "train" / "metrics.jsonl").open("a") as file:
         row = {"step": 39000, "images_per_second": 1.0, "label_wave/kept_step": 38990.0}
         file.write(json.dumps(row) + "\n")
+        weights = {"sample_weights/mean_clean": 0.9, "sample_weights/mean_corrupted": 0.2}
+        for step, changed in ((39000, {"sample_weights/mean_clean": 0.8}), (39001, {})):
+            row = {"step": step, "images_per_second": 1.0, **weights, **changed}
+            file.write(json.dumps(row) + "\n")
     a, b = read_results(tmp_path)
     assert "label wave" not in report.reduced_table([a])[0]
     header, lines = report.reduced_table([a, b])
     row = dict(zip(header, lines[0], strict=True))
     assert (row["label wave"], row["last"]) == ("0.900", "0.700 ± 0.000")
+    assert (row["mean weight, clean"], row["mean weight, corrupted"]) == ("0.900", "0.200")
+    assert row["corrupted labels memorised"] is None

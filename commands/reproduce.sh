@@ -54,7 +54,8 @@ echo "$runs runs of $steps steps in all, less what is done: $hours."
 prepare() {
   python code/cifar_prepare_data.py --seed=0 "$@"
 }
-for noise in 0.2 0.4 0.8; do
+for noise in 0 0.2 0.4 0.8; do
+  [[ $noise != 0 ]] || grep -q /cifar10/0, "$chosen" || continue
   prepare --dataset_name=cifar10 --source="$cifar10" --noise_fraction=$noise "${options[@]}"
 done
 for key in ${human:+worse_label aggre_label}; do

@@ -179,6 +179,49 @@ def test_callbacks(data, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_callback_list(data):
+    """Keras takes its own container of callbacks, too, which may serve several calls of fit()."""
+    model = small_model()
+    inside: list[Any] = [keras.callbacks.History()]
+    params = {"epochs": 2, "steps": STEPS, "verbose": 0}
+    callbacks = keras.callbacks.CallbackList(inside, model=model, **params)
+    for _ in range(2):
+        history = model.fit(*data, BATCH, epochs=2, verbose=0, callbacks=callbacks)
+    assert int(model._steps) == 2 * STEPS
+    assert len(callbacks.callbacks) == 2
+    assert len(history.history["loss"]) == 4  # The same History in both.
+
+
+def test_inputs_are_the_students_in_mixed_precision(tmp_path):
+    """A float32 layer of the student sees inputs that are not rounded to bfloat16."""
+    x = (1000 + np.random.default_rng(0).normal(size=(20, 4))).astype(np.float32)
+    keras.utils.set_random_seed(0)
+    normalization = keras.layers.Normalization()
+    normalization.adapt(x)
+    student = keras.Sequential([keras.Input((4,)), normalization, keras.layers.Dense(3)])
+    model = MentoredModel(student, MENTORNET, dtype="mixed_bfloat16")
+    model.compile("sgd", LOGITS)
+    expected = student.predict(x, verbose=0)
+    assert expected.std() > 0.1
+    np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
+    model.save(tmp_path / "whole.keras")
+    loaded = keras.models.load_model(tmp_path / "whole.keras")
+    assert loaded.dtype_policy.name == "mixed_bfloat16"
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
+
+
+def test_fit_says_what_auto_did(capsys):
+    x, y = np.random.default_rng(0).random((40, 4), np.float32), np.arange(40) % 3
+    inputs = {"inputs": x, "positions": np.arange(40)}
+    student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model = MentoredModel(student, MENTORNET, loss_p_percentile="auto", num_examples=40)
+    model.compile("sgd", LOGITS)
+    model.fit(inputs, y, batch_size=10, epochs=4, verbose=0)
+    assert "automatic" not in capsys.readouterr().out
+    model.fit(inputs, y, batch_size=10, epochs=4, verbose=2)
+    assert "automatic: weighted from" in capsys.readouterr().out
+
+
 def test_other_losses_and_sample_weights(data):
     """A Keras name or a function works, too; sample weights multiply the MentorNet's."""
     images, labels = data

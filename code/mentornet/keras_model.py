@@ -84,7 +84,8 @@ class MentoredModel(keras.Model):
         num_examples: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # Like a functional student, it does not round inputs to the compute type.
+        super().__init__(**({"autocast": False} | kwargs))
         rule = "`total_steps` must be at least 1."
         check(total_steps is None or total_steps >= 1, rule, total_steps=total_steps)
         self.student = student
@@ -114,7 +115,7 @@ class MentoredModel(keras.Model):
         self.weighting = self._make_weighting(context)
         self._steps = self._make_variable("total_steps", (), "int64", False)
         self._steps.assign(self.total_steps or 0)
-        self._needs_positions = context.needs_positions
+        self._needs_positions, self._remarks = context.needs_positions, tuple(context.remarks)
         self._history = context.sample_history
         second = None
         if self.mixup is not None and self.mixup.second_reweight:
@@ -200,10 +201,13 @@ class MentoredModel(keras.Model):
         super().compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """As keras.Model's."""
+        """As keras.Model's; at the end, unless `verbose` is 0, prints what "auto" determined."""
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
-        given["callbacks"] = keras_adapters.with_total_steps(given.get("callbacks"))
-        return super().fit(**given)
+        given["callbacks"] = keras_adapters.with_total_steps(given.get("callbacks"), self)
+        history = super().fit(**given)
+        for remark in self._remarks if given.get("verbose", "auto") else ():
+            print(remark(), flush=True)
+        return history
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """As keras.Model's.

@@ -83,11 +83,15 @@ class _TotalSteps(keras.callbacks.Callback):
         self.model.set_total_steps(steps * self.params["epochs"] if steps else None)
 
 
-def with_total_steps(callbacks: Any) -> Any:
-    """The callbacks of fit(), with one that sets the number of training steps."""
+def with_total_steps(callbacks: Any, model: keras.Model) -> Any:
+    """The callbacks of a model's fit(), with one that sets the number of training steps."""
     own = _TotalSteps()
     if isinstance(callbacks, keras.callbacks.CallbackList):
-        callbacks.append(own)
+        # fit() leaves such a list as it is; its own may be there from an earlier call.
+        own.set_model(model)
+        own.set_params(callbacks.params)
+        others = [each for each in callbacks.callbacks if not isinstance(each, _TotalSteps)]
+        callbacks.callbacks = [own, *others]
         return callbacks
     each = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
     return [own, *(callback for callback in each if callback is not None)]

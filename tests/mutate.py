@@ -35,7 +35,7 @@ TARGETS = {
     "core.seeds": ["test_seeds.py"],
     "datasets.augmentation": ["test_augmentation.py"],
     "training.lookahead": ["test_lookahead.py"],
-    "training.losses": ["test_lookahead.py"],
+    "training.losses": ["test_lookahead.py", "test_layer_losses.py"],
     "training.optimizers": ["test_optimizers.py"],
     "training.wrappers": [
         "test_optimizers.py",

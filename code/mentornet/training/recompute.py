@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from mentornet.core.errors import check
+from mentornet.training.losses import adds_losses
 
 
 class Recomputed:
@@ -21,7 +22,7 @@ class Recomputed:
       student: a functional model with one input and one output that uses each layer once.
 
     Raises:
-      InputError: the student is of another kind.
+      InputError: the student is of another kind, or, when it is called, its layers add losses.
     """
 
     def __init__(self, student: keras.Model) -> None:
@@ -42,7 +43,12 @@ def _call(part: keras.Model, inputs: tf.Tensor, training: bool) -> tf.Tensor:
 
     @tf.recompute_grad
     def pure(x: tf.Tensor, *parameters: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        return part.stateless_call(parameters, before, x, training=training)
+        outputs, after, losses = part.stateless_call(
+            parameters, before, x, training=training, return_losses=True
+        )
+        rule = "`recompute_gradients` needs a network whose layers add no losses."
+        check(not adds_losses(part, losses), rule, layers=len(part.layers))
+        return outputs, after
 
     outputs, after = pure(inputs, *map(tf.convert_to_tensor, part.trainable_variables))
     for state, value in zip(states, after, strict=True):

@@ -13,7 +13,7 @@ import tensorflow as tf
 from mentornet.config.weighting import MixupConfig
 from mentornet.core import replicas
 from mentornet.core.seeds import Stream, seed_for
-from mentornet.training.losses import cross_entropy
+from mentornet.training.losses import cross_entropy, layer_loss
 from mentornet.training.recompute import Recomputed
 from mentornet.training.wrappers import StudentUpdate
 from mentornet.weighting.history import SampleHistory
@@ -224,6 +224,10 @@ class Trainer:
         if added is not None:
             total += added
             sums["mentornet/added_loss"] = added
+        own = layer_loss(self.student)
+        if own is not None:
+            total += own
+            sums["mentornet/layer_loss"] = own
         if self._weight_decay:
             norm = tf.add_n([factor * tf.nn.l2_loss(v.value) for v, factor in self._decayed])
             total += self._weight_decay * norm * tf.reduce_sum(learned.weights) / size

@@ -1,0 +1,124 @@
+"""A network's regularisers, and losses that its layers add, in the scripts' step."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import warm_server
+
+from mentornet import InputError
+from mentornet.config.weighting import MixupConfig
+from mentornet.training.optimizers import TF1Momentum
+from mentornet.training.step import Trainer
+from mentornet.training.wrappers import OptimizerUpdate
+from mentornet.weighting import registry
+from mentornet.weighting.protocol import Context
+
+RATE, SIZE = 0.1, 12
+X = np.random.default_rng(0).normal(size=(SIZE, 4)).astype(np.float32)
+Y = np.arange(SIZE) % 3
+
+
+def network(**dense):
+    """Six dense layers, the last with these arguments; a regulariser of the first kernel."""
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((4,))
+    for regularizer in (keras.regularizers.L2(0.5), *4 * [None]):
+        x = keras.layers.Dense(4, kernel_regularizer=regularizer)(x)
+    return keras.Model(inputs, keras.layers.Dense(3, **dense)(x))
+
+
+def trainer(student, **values):
+    context, update = Context(0, SIZE, 3), OptimizerUpdate(TF1Momentum(RATE, 0.0), student)
+    values |= {"weight_decay": 0.0, "max_number_of_steps": 10}
+    return Trainer(
+        student, update, weighting=registry.make("uniform", context, {}), context=context, **values
+    )
+
+
+def batch():
+    return tf.constant(X), tf.constant(Y), tf.range(SIZE, dtype=tf.int64)
+
+
+ACTIVITY: dict[str, Any] = {"activity_regularizer": keras.regularizers.L2(0.3)}
+
+
+@pytest.mark.parametrize("dense", [{}, ACTIVITY], ids=["kernel", "activity"])
+@pytest.mark.parametrize("per_loop", [1, 2])
+def test_as_in_keras_own_fit(dense, per_loop):
+    reference = network(**dense)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    reference.compile(keras.optimizers.SGD(RATE), loss)
+    losses = reference.fit(X, Y, SIZE, epochs=2, shuffle=False, verbose=0).history["loss"]
+    ours = trainer(network(**dense))
+    if per_loop == 1:
+        results = [ours.step(*batch()) for _ in range(2)]
+    else:
+        both = dict(zip(("images", "labels", "positions"), batch(), strict=True))
+        results = [ours.steps({name: tf.stack([v, v]) for name, v in both.items()})]
+    found = np.concatenate([np.ravel(result.total_loss) for result in results])
+    np.testing.assert_allclose(found, losses, rtol=1e-5)
+    added = results[0].scalars["mentornet/layer_loss"]
+    assert np.ravel(added)[0] > 0.1
+    for a, b in zip(ours.student.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_with_mixup_those_of_the_mixed_batch():
+    """Doubled activities would mean that both passes count."""
+    student = network(**ACTIVITY)
+    half_norm = 0.5 * float(tf.reduce_sum(student.layers[1].kernel ** 2))
+    # With a huge alpha each share is a half; equal rows are their own mixture.
+    rows = tf.constant(np.tile(X[:1], (SIZE, 1)))
+    scalars = trainer(student, mixup=MixupConfig(1e6)).step(rows, *batch()[1:]).scalars
+    expected = half_norm + 0.3 * float(np.square(network(**ACTIVITY)(X[:1])).sum())
+    assert float(scalars["mentornet/layer_loss"]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_recomputed_gradients_of_regularisers():
+    results = []
+    for recompute in (False, True):
+        ours = trainer(network(), recompute_gradients=recompute)
+        total = ours.step(*batch()).total_loss
+        results.append([total, *ours.student.weights])
+    for plain, recomputed in zip(*results, strict=True):
+        np.testing.assert_allclose(recomputed, plain, rtol=1e-5, atol=1e-6)
+    with pytest.raises(InputError, match="`recompute_gradients` needs a network whose layers add"):
+        trainer(network(**ACTIVITY), recompute_gradients=True).step(*batch())
+
+
+REPLICAS = """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import pytest
+import test_layer_losses as own
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+def halves(value):
+    parts = tf.split(value, 2)
+    return strategy.experimental_distribute_values_from_function(
+        lambda context: parts[context.replica_id_in_sync_group]
+    )
+
+def step(**dense):
+    with strategy.scope():
+        ours = own.trainer(own.network(**dense))
+    return ours.step(*map(halves, own.batch())), ours.student.get_weights()
+
+result, weights = step()
+alone = own.trainer(own.network())
+own.np.testing.assert_allclose(result.total_loss, alone.step(*own.batch()).total_loss, rtol=1e-5)
+for a, b in zip(weights, alone.student.get_weights(), strict=True):
+    own.np.testing.assert_allclose(a, b, atol=1e-6)
+with pytest.raises(own.InputError, match="`num_devices` must be 1"):
+    step(**own.ACTIVITY)
+"""
+
+
+def test_replicas():
+    status, _, output = warm_server().run("-c", REPLICAS)
+    assert status == 0, output[-2000:]

@@ -100,6 +100,18 @@ def test_test_time_augmentation_is_the_students_and_can_be_turned_off(digits, tm
     assert rows[False]["total_loss"] != rows[True]["total_loss"]
 
 
+def test_a_training_too_short_for_lookahead_has_none(digits, tmp_path, capsys):
+    """It would end with the initial parameters."""
+    loop.train(fast(digits, tmp_path, max_number_of_steps=2))
+    assert "Lookahead is off, since it needs more than 5 steps." in capsys.readouterr().out
+    assert json.loads((tmp_path / "config.json").read_text())["lookahead_steps"] == 0
+    assert not [name for name in latest_state(tmp_path) if "slow.S" in name]
+    for steps in (2, 3):
+        with pytest.raises(InputError, match="`lookahead_steps` must be below max_number_of_steps"):
+            fast(digits, tmp_path, max_number_of_steps=2, lookahead_steps=steps)
+    assert fast(digits, tmp_path, max_number_of_steps=3, lookahead_steps=2).lookahead_steps == 2
+
+
 def test_the_third_convolution_and_cutout_are_trained(digits, tmp_path):
     loop.train(fast(digits, tmp_path, "airbench96", max_number_of_steps=2))
     ran = json.loads((tmp_path / "config.json").read_text())

@@ -35,8 +35,8 @@ class Counter:
         return {}
 
 
-def make(model, step):
-    return Lookahead(Counter(step), model, EVERY, T)
+def make(model, step, num_steps=T):
+    return Lookahead(Counter(step), model, EVERY, num_steps)
 
 
 def run(model, lookahead, step, first, last, gradients):
@@ -56,20 +56,22 @@ def case():
     return model, [[random.normal(size=shape) for shape in shapes] for _ in range(T)]
 
 
-def test_against_numpy(case):
+@pytest.mark.parametrize("num_steps", [6, 10, 12])
+def test_against_numpy(case, num_steps):
+    """The number of steps is a multiple of 5, or not: an update due at the end counts."""
     model, gradients = case
     step = tf.Variable(0, dtype=tf.int64)
-    lookahead = make(model, step)
+    lookahead = make(model, step, num_steps)
     assert len(lookahead.state()) == len(model.variables) == 5  # Moving statistics included.
     fast = [v.numpy().astype(np.float64) for v in model.variables]
     slow = [v.copy() for v in fast]
-    for t in range(1, T + 1):
+    for t in range(1, num_steps + 1):
         fast = [v - g for v, g in zip(fast, gradients[t - 1], strict=True)]
         if t % EVERY == 0:
-            d = 0.95**5 * (t / T) ** 3
+            d = 0.95**5 * (t / num_steps) ** 3
             slow = [d * s + (1 - d) * f for s, f in zip(slow, fast, strict=True)]
             fast = [s.copy() for s in slow]
-        if t == T:
+        if t == num_steps:
             fast = slow
         run(model, lookahead, step, t - 1, t, gradients)
         for variable, expected in zip(model.variables, fast, strict=True):

@@ -166,6 +166,7 @@ def test_settings_are_checked():
         ({"mentornet_update_epochs": (75, 21)}, "increasing whole numbers in 1..99"),
         ({"mentornet_update_epochs": (0,)}, "increasing whole numbers in 1..99"),
         ({"weighting": WeightingConfig()}, "needs fixed_epoch_after_burn_in"),
+        ({"mentornet_label": "given"}, "needs mentornet_label=zero"),
     ):
         with pytest.raises(InputError, match=part):
             config("d", "t", **values)

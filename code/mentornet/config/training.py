@@ -199,10 +199,7 @@ class TrainConfig:
         may_change=True,
     )
     cluster_timeout_secs: int = option(
-        300,
-        "Seconds to wait for the other machines of TF_CONFIG.",
-        check=at_least(1),
-        may_change=True,
+        300, "Seconds to wait for other machines of TF_CONFIG.", check=at_least(1), may_change=True
     )
     recompute_gradients: bool = option(
         False,
@@ -273,11 +270,14 @@ class TrainConfig:
         rule = "`mentornet_update_epochs` needs fixed_epoch_after_burn_in."
         check(not updates or fixed, rule, mentornet_update_epochs=updates)
         found = AUTO in map(self.named_weighting[1].get, ("loss_p_percentile", "burn_in_epoch"))
-        rule = "`mentornet_update_epochs` needs a fixed burn_in_epoch and loss_p_percentile."
-        check(not (updates and found), rule, mentornet_update_epochs=updates)
-        rule = "`jit_compile` needs a fixed burn_in_epoch and loss_p_percentile."
-        check(not (self.jit_compile and found), rule, jit_compile=True)
-        mentor = self.trained_mentornet_dir
+        for name in ("mentornet_update_epochs", "jit_compile"):
+            rule = f"`{name}` needs a fixed burn_in_epoch and loss_p_percentile."
+            check(not (found and getattr(self, name)), rule, **{name: getattr(self, name)})
+        rule = "`mentornet_update_epochs` needs mentornet_label=zero: updates show it no other."
+        check(not updates or self.mentornet_label == "zero", rule, mentornet_label="given")
+        mentor, lookahead = self.trained_mentornet_dir, self.lookahead_steps or 0
+        rule = "`lookahead_steps` must be below max_number_of_steps."
+        check(lookahead < self.max_number_of_steps, rule, lookahead_steps=lookahead)
         rule = "`trained_mentornet_dir` must name a MentorNet checkpoint."
         check(not self.is_mentored or bool(mentor), rule, trained_mentornet_dir=mentor)
         second = self.mixup is not None and self.mixup.second_reweight

@@ -18,13 +18,14 @@ class Lookahead:
 
         slow = d * slow + (1 - d) * fast;  fast = slow,  d = 0.95**k * (t / T)**3,
 
-    and after step T the student has the slow parameters. This applies to all floating-point
-    variables, including the moving statistics of batch normalisation, but not to the optimizer's.
+    and after step T, and the update that may be due then, the student has the slow parameters. This
+    applies to all floating-point variables, including the moving statistics of batch normalisation,
+    but not to the optimizer's.
 
     Args:
       inner: the update of the fast parameters.
       student: the network.
-      every: k, at least 1.
+      every: k, at least 1 and below T: otherwise the student would end as it began, or nearly.
       num_steps: T.
     """
 
@@ -55,12 +56,12 @@ class Lookahead:
     def _update(self, strategy: tf.distribute.Strategy) -> None:
         del strategy
         step = tf.identity(self.optimizer.iterations.value)
-        is_last = step >= self._num_steps
-        tf.cond(is_last | (step % self._every == 0), lambda: self._blend(step, is_last), tf.no_op)
+        is_due, is_last = step % self._every == 0, step >= self._num_steps
+        tf.cond(is_due | is_last, lambda: self._blend(step, is_due), tf.no_op)
 
-    def _blend(self, step: tf.Tensor, is_last: tf.Tensor) -> tf.Operation:
+    def _blend(self, step: tf.Tensor, is_due: tf.Tensor) -> tf.Operation:
         share = tf.cast(step / self._num_steps, tf.float32)
-        decay = tf.where(is_last, 1.0, _DECAY**self._every * share**3)
+        decay = tf.where(is_due, _DECAY**self._every * share**3, 1.0)
         for name, slow in self._slow.items():
             fast = self._fast[name]
             # In this form, a variable that never changes (the whitening kernel) stays exact.

@@ -63,6 +63,9 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
     defaults = recipe.defaults(config, info.augment)
     asked, config = config, recipe.resolve(config, defaults)
     _say_precision(asked.mixed_precision or defaults["mixed_precision"])
+    usual = registry.find_student(config.studentnet).recipe.lookahead_steps
+    if asked.lookahead_steps is None and config.lookahead_steps != usual:
+        print(f"Lookahead is off, since it needs more than {usual} steps.", flush=True)
     assert config.batch_size is not None
     examples = records.read_examples(config.data_dir, info, "train")
     check_batch_size(config.batch_size, len(examples), strategy.num_replicas_in_sync)

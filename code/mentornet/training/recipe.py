@@ -22,6 +22,8 @@ def defaults(config: TrainConfig, augment: bool) -> dict[str, Any]:
       InputError: there is no such student.
     """
     recipe = registry.find_student(config.studentnet).recipe
+    # In a training of at most that many steps, the slow parameters would hardly be trained.
+    has_lookahead = recipe.lookahead_steps < config.max_number_of_steps
     rate, batch_size = recipe.learning_rate, recipe.batch_size
     if recipe.rate_follows_batch and config.batch_size is not None:
         rate *= config.batch_size / batch_size
@@ -34,7 +36,7 @@ def defaults(config: TrainConfig, augment: bool) -> dict[str, Any]:
         "weight_decay": recipe.weight_decay,
         "shift_rate_factor": recipe.shift_rate_factor,
         "label_smoothing": recipe.label_smoothing,
-        "lookahead_steps": recipe.lookahead_steps,
+        "lookahead_steps": recipe.lookahead_steps if has_lookahead else 0,
         "augment": augment,
         "crop_padding": recipe.padding,
         "crop_mode": recipe.crop_mode,

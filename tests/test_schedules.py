@@ -48,7 +48,10 @@ def test_flags_without_effect_are_named():
     assert ignored() == []
     assert ignored(mentored=False, num_epochs_per_decay=7) == []
     assert ignored(num_epochs_per_decay=7, studentnet="inception") == []
-    assert ignored(num_epochs_per_decay=7, learning_rate_boundaries=(9,)) == []
+    given = {"num_epochs_per_decay": 7, "learning_rate_decay_factor": 0.5}
+    for mentored in (False, True):
+        found = ignored(mentored, **given, learning_rate_boundaries=(9,))
+        assert found == ["num_epochs_per_decay"]
 
 
 def test_only_a_mentornet_changes_the_schedule():

@@ -135,10 +135,11 @@ def ignored_flags(config: TrainConfig, *, mentored: bool) -> list[str]:
       mentored: whether a MentorNet weighs the samples; other weightings do not count.
     """
     shape = config.learning_rate_shape or find_student(config.studentnet).recipe.rate_shape
-    has_shape = shape is not None and not config.learning_rate_boundaries
-    if not has_shape and _mentored_boundaries(config, mentored) is None:
-        return []
-    names = ("learning_rate_decay_factor", "num_epochs_per_decay")
+    names = ["num_epochs_per_decay"]
+    if not config.learning_rate_boundaries:
+        if shape is None and _mentored_boundaries(config, mentored) is None:
+            return []
+        names = ["learning_rate_decay_factor", *names]
     default = {field.name: field.default for field in dataclasses.fields(config)}
     return [name for name in names if getattr(config, name) != default[name]]
 

@@ -181,6 +181,9 @@ class Automatic:
     def _remark(self) -> str:
         percentile, end, memorised, is_by_class, *percentiles = self._state.numpy()
         suspects = f"{memorised:.1%} of the suspicious labels were predicted in the end"
+        if end == 0 and self._burn_in != AUTO:
+            reason = f"the percentile is estimated after {_FIRST_PASS} passes over the data"
+            return f"automatic: every weight was 1, as {reason}, and there were fewer."
         if end == 0:
             return f"automatic: every weight was 1, as memorising did not begin; {suspects}."
         # A fixed burn-in may be longer than the first pass, at whose end the history is looked at.

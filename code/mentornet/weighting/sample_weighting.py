@@ -37,7 +37,7 @@ class SampleWeighting(tf.Module):
     """Turns a batch's losses into sample weights ("v" in the paper, Algorithm 1).
 
     ```
-    weighting = SampleWeighting(load_mentornet("mentornet_pd"), loss_p_percentile=0.75)
+    weighting = SampleWeighting(load_mentornet("mentornet_pd"), example_dropout_rates="0,100")
     weights = weighting(losses, epoch_percentage=17, global_step=step)  # [batch, 1]
     loss = tf.reduce_mean(weights * losses)
     ```

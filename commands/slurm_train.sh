@@ -5,8 +5,8 @@
 #     --data_dir=... --train_log_dir=... [FLAG ...]
 # The flags are those of cifar_train_mentornet.py; train_log_dir must be visible to all nodes.
 # Two minutes before its time limit the job saves and requeues itself, and then resumes
-# from that checkpoint. After a preemption or a failed node SLURM does the same. The evaluation is a
-# separate job, see docs/scaling.md.
+# from that checkpoint, even with --overwrite. After a preemption or a failed node SLURM does the
+# same. The evaluation is a separate job, see docs/scaling.md.
 #SBATCH --job-name=mentornet
 #SBATCH --ntasks-per-node=1
 #SBATCH --requeue
@@ -19,6 +19,9 @@ source commands/environment.sh
 # Jobs that share a node need different ports; Linux assigns other ports from 32768 on.
 port=$((20000 + SLURM_JOB_ID % 10000))
 workers=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed "s/$/:$port/" | paste -sd, -)
+
+# --overwrite is for the first start; later it would delete what was saved.
+[ "${SLURM_RESTART_COUNT:-0}" -eq 0 ] || set -- "$@" --nooverwrite
 
 stopped=
 srun --ntasks-per-node=1 --distribution=block --kill-on-bad-exit=1 bash -c \

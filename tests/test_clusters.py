@@ -108,6 +108,12 @@ def test_slurm_time_limit(sandbox):
     assert (log / "scontrol").read_text().endswith("requeue 1234567\n")
 
 
+def test_slurm_requeued(sandbox):
+    """A job that is started again resumes, although it overwrote an earlier run at first."""
+    assert start_slurm(sandbox, SLURM_RESTART_COUNT="1").wait(60) == 0
+    assert (sandbox[1] / "arguments").read_text().splitlines()[-1] == "--nooverwrite"
+
+
 def test_slurm_failure(sandbox):
     """It is reported, and the job is not requeued."""
     job = start_slurm(sandbox, STATUS="2")

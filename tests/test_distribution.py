@@ -161,9 +161,14 @@ def undisturbed(tmp_path_factory, train_flags):
 
 @pytest.mark.parametrize("victim", [0, 1], ids=["chief", "other"])
 def test_a_killed_worker_comes_back(undisturbed, train_flags, tmp_path, victim):
-    """The other restarts and waits; parameters and log equal those of an undisturbed job."""
-    workers = Workers(train_flags(train_log_dir=tmp_path, **LONG))
+    """The other restarts and waits; parameters and log equal those of an undisturbed job.
+
+    What was saved is not overwritten, although the job was told to overwrite an earlier run.
+    """
+    flags = train_flags(train_log_dir=tmp_path, **LONG)
+    workers = Workers([*flags, "--overwrite"])
     workers.wait_for(tmp_path / "model.ckpt-20.index")
+    workers.flags = flags
     workers.processes[victim].kill()
     workers.processes[victim].communicate()
     workers.processes[victim] = workers.start(victim)

@@ -82,9 +82,11 @@ def _gpus() -> str:
 
 
 def _start_anew(error: WorkerLostError) -> None:
-    """Replaces the process by one that runs the same command, and waits for the lost worker."""
+    """Replaces the process by one that goes on with the same run, and waits for the lost worker."""
     warn(f"Lost contact with another worker ({error}). Restarting from the latest checkpoint.")
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    # The last of several values counts, and --overwrite would delete the checkpoint.
+    last = ["--nooverwrite"] if "overwrite" in FLAGS else []
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], *last])
 
 
 def run(main: Callable[..., Any], *arguments: str) -> None:

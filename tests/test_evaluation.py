@@ -11,10 +11,13 @@ from helpers import run, start
 
 from mentornet import InputError
 from mentornet.config.evaluation import EvalConfig
+from mentornet.config.training import TrainConfig
 from mentornet.core.files import read_json_lines
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
+from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.evaluation import job, predictor
+from mentornet.runs.checkpoints import find_latest, read_run_config
 from mentornet.training import loop
 
 
@@ -184,6 +187,52 @@ def test_a_flag_that_disagrees_is_named(trained, digits, tmp_path, capsys):
     output = capsys.readouterr().out
     assert output.count("--studentnet=resnet101 is ignored: the checkpoint has inception") == 1
     assert len(rows(tmp_path)) == 3
+
+
+def zoo(folder, classes, width=4):
+    """Records of features of some classes: the folders of both splits."""
+    labels = np.array(classes)[np.arange(40) % len(classes)]
+    features = np.random.default_rng(0).normal(size=(40, width))
+    folder.mkdir()
+    np.savez(folder / "zoo.npz", features=features, labels=labels)
+    asked = PrepareConfig("zoo", str(folder), str(folder / "zoo.npz"))
+    prepare(asked)
+    return asked.train_folder, asked.test_folder
+
+
+@pytest.fixture(scope="module")
+def zoo_run(tmp_path_factory):
+    """A run of one step on three classes."""
+    folder = tmp_path_factory.mktemp("zoo")
+    train, _ = zoo(folder / "data", ["bee", "cat", "dog"])
+    names = {"dataset_name": "zoo", "studentnet": "mlp", "batch_size": 8}
+    loop.train(TrainConfig(str(train), str(folder / "run"), max_number_of_steps=1, **names))
+    return folder / "run"
+
+
+@pytest.mark.parametrize(
+    ("classes", "width", "message"),
+    [
+        (["cat", "dog"], 4, "it has 2 instead of 3"),
+        (["ant", "bee", "cat", "dog"], 4, "it has 4 instead of 3"),
+        (["ant", "cat", "dog"], 4, "it has 'ant' in the place of 'bee'"),
+        (["bee", "cat", "dog"], 5, r"image_shape=\[5\], trained_on=\[4\]"),
+    ],
+)
+def test_records_that_do_not_fit_the_student(zoo_run, tmp_path, classes, width, message):
+    _, test = zoo(tmp_path / "data", classes, width)
+    with pytest.raises(InputError, match=message):
+        job.run(EvalConfig(str(zoo_run), str(tmp_path / "eval"), str(test), run_once=True))
+
+
+def test_a_run_that_did_not_record_its_classes(zoo_run, tmp_path, monkeypatch):
+    """Those of earlier versions are evaluated as before."""
+    _, test = zoo(tmp_path / "data", ["ant", "cat", "dog"])
+    run = read_run_config(find_latest(str(zoo_run)))
+    assert run.pop("class_names") == ["bee", "cat", "dog"]
+    monkeypatch.setattr(job, "describe_student", lambda *_: run)
+    job.run(EvalConfig(str(zoo_run), str(tmp_path / "eval"), str(test)))
+    assert len(rows(tmp_path)) == 1
 
 
 def test_a_student_of_the_release(digits, tmp_path):

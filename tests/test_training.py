@@ -351,7 +351,7 @@ def test_a_run_of_an_earlier_version_goes_on(digits, tmp_path):
     saved = json.loads((tmp_path / "config.json").read_text())
     for name in ("mixup", "ema_decay", "mixed_precision", "jit_compile"):
         del saved[name]
-    del saved["learning_rate_schedule"], saved["batch_norm_decays"]
+    del saved["learning_rate_schedule"], saved["batch_norm_decays"], saved["class_names"]
     saved |= {"momentum": None, "weight_decay": None, "augment": None}
     (tmp_path / "config.json").write_text(json.dumps(saved))
     assert loop.train(config(digits, tmp_path)) == 4

@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mentornet.config.evaluation import EvalConfig
@@ -17,7 +17,7 @@ from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.core.tf1_checkpoints import READ_ERRORS
 from mentornet.datasets import records
-from mentornet.datasets.catalog import DatasetInfo, dataset_info
+from mentornet.datasets.catalog import KNOWN, DatasetInfo, dataset_info
 from mentornet.evaluation.predictor import Predictor, accuracies
 from mentornet.runs import layout, writers
 from mentornet.runs.checkpoints import (
@@ -136,7 +136,8 @@ class _Job:
             info = dataset_info(run["dataset_name"], config.data_dir)
             examples = records.read_examples(config.data_dir, info, config.split_name)
             self._examples = info, examples
-        _, examples = self._examples
+        info, examples = self._examples
+        _check_fits(run, info, examples, config.data_dir)
         built_from = run["studentnet"], run["num_classes"]
         if self._predictor is None or self._built_from != built_from:
             student = registry.build_student(*built_from, image_shape=examples.image_shape)
@@ -196,6 +197,24 @@ class _Job:
             print(f"{name:<{width}}  {value:.4f}")
 
 
+def _check_fits(
+    run: Mapping[str, Any], info: DatasetInfo, examples: records.Examples, data_dir: str
+) -> None:
+    """Raises InputError unless the records are of the shape and classes of a run's student."""
+    shapes = {"image_shape": list(examples.image_shape), "trained_on": list(run["image_shape"])}
+    rule = "`data_dir` must hold samples of the shape that the student was trained on."
+    check(shapes["image_shape"] == shapes["trained_on"], rule, data_dir=data_dir, **shapes)
+    rule = "`data_dir` must hold the classes that the student was trained on, in the same order"
+    numbers = info.num_classes, run["num_classes"]
+    check(numbers[0] == numbers[1], f"{rule}: it has {numbers[0]} instead of {numbers[1]}.")
+    if info.name in KNOWN:  # Its classes are the same, whatever a source calls them.
+        return
+    # Earlier versions did not record their names.
+    trained = run.get("class_names", info.class_names)
+    for name, expected in zip(info.class_names, trained, strict=True):
+        check(name == expected, f"{rule}: it has {name!r} in the place of {expected!r}.")
+
+
 def _identity(prefix: str) -> str | None:
     """The start of the SHA-256 of a checkpoint's index, which has checksums of all that it holds.
 
@@ -227,8 +246,9 @@ def run(
       sleep: likewise.
 
     Raises:
-      InputError: the data cannot be read, or eval_dir cannot be written; with `run_once`, there
-        is no checkpoint; another process evaluates into eval_dir.
+      InputError: the data cannot be read, or have other classes or another shape than those of the
+        training; eval_dir cannot be written; with `run_once`, there is no checkpoint; another
+        process evaluates into eval_dir.
     """
     rule = "`data_dir` must be an existing folder."
     check(os.path.isdir(config.data_dir), rule, data_dir=config.data_dir)

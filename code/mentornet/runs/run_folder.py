@@ -72,7 +72,8 @@ def _check_same(
     old |= {name: value for name, value in defaults.items() if old[name] is None}
     for name in (SCHEDULE, "batch_norm_decays"):  # Older versions did not record them.
         old.setdefault(name, new.get(name))
-    different = options.differences(old, new, options.may_change(TrainConfig))
+    ignored = options.may_change(TrainConfig) | {"class_names"}  # They may have been unknown.
+    different = options.differences(old, new, ignored)
     if different:
         raise InputError(
             f"`train_log_dir` {folder} holds a run with another configuration: "

@@ -81,6 +81,7 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
         registry.learning_rate_schedule(config, len(examples), mentored=config.is_mentored),
         num_examples=len(examples),
         num_classes=info.num_classes,
+        class_names=list(info.class_names),
         image_shape=list(examples.image_shape),
         batch_norm_decays=registry.batch_norm_decays(trainer.student),
         data_sha256=examples.fingerprint(),

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -25,6 +26,8 @@ from mentornet.config.evaluation import EvalConfig
 from mentornet.config.weighting import WeightingConfig
 from mentornet.core import files
 from mentornet.core.files import read_json_lines
+from mentornet.datasets import records
+from mentornet.datasets.catalog import dataset_info
 from mentornet.evaluation import job
 from mentornet.runs.statistics import prediction_statistics, weight_statistics
 from mentornet.students.networks import resnet101
@@ -108,6 +111,28 @@ def test_another_configuration_in_the_folder_is_refused(digits, tmp_path):
     loop.train(config(digits, tmp_path, learning_rate=0.2, overwrite=True))
     assert json.loads((tmp_path / "config.json").read_text())["learning_rate"] == 0.2
     assert [row["step"] for row in read_json_lines(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4]
+
+
+def test_other_images_of_the_same_labels_are_refused(digits, tmp_path):
+    """Also where only the last image differs."""
+    data, folder = tmp_path / "data", tmp_path / "train"
+    shutil.copytree(digits / "0.4", data)
+    (file,) = data.glob("digits_train-*")
+    examples = records.read_examples(str(data), dataset_info("digits", data), "train")
+    pixels = np.array(examples.images)
+    columns = {"image/class/label": examples.labels, "image/id": examples.ids}
+    records.write_records(file, pixels, columns)
+    asked = dataclasses.replace(config(digits, folder, stop_after_step=2), data_dir=str(data))
+    loop.train(asked)
+    pixels[-1, 5, 5, 0] ^= 1
+    records.write_records(file, pixels, columns)
+    with pytest.raises(InputError, match="images_sha256 was") as caught:
+        loop.train(asked)
+    assert "data_sha256" not in str(caught.value)
+    pixels[-1, 5, 5, 0] ^= 1
+    records.write_records(file, pixels, columns)
+    loop.train(dataclasses.replace(asked, stop_after_step=3))
+    assert tf.train.latest_checkpoint(str(folder)).endswith("-3")
 
 
 def test_a_foreign_config_file_is_left_alone(digits, tmp_path):
@@ -351,7 +376,8 @@ def test_a_run_of_an_earlier_version_goes_on(digits, tmp_path):
     saved = json.loads((tmp_path / "config.json").read_text())
     for name in ("mixup", "ema_decay", "mixed_precision", "jit_compile"):
         del saved[name]
-    del saved["learning_rate_schedule"], saved["batch_norm_decays"], saved["class_names"]
+    for name in ("learning_rate_schedule", "batch_norm_decays", "class_names", "images_sha256"):
+        del saved[name]
     saved |= {"momentum": None, "weight_decay": None, "augment": None}
     (tmp_path / "config.json").write_text(json.dumps(saved))
     assert loop.train(config(digits, tmp_path)) == 4

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -36,6 +37,7 @@ class Examples:
       clean_labels: int64 [n], -1 where not recorded.
       ids: int64 [n], stable across noise settings; the position in the split where not recorded.
       trusted: bool [n], whether the sample is marked as one whose clean label may be used.
+      images_sha256: over checksums of the encoded images; None for a part of a split.
     """
 
     images: tf.Tensor | EncodedImages
@@ -44,6 +46,7 @@ class Examples:
     clean_labels: np.ndarray
     ids: np.ndarray
     trusted: np.ndarray
+    images_sha256: str | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -183,7 +186,8 @@ def read_examples(data_dir: str, info: DatasetInfo, split: str) -> Examples:
             pixels = images.decode_all(encoded, image_shape, where)
     clean_labels = columns["image/class/clean_label"]
     trusted = columns["image/trusted"] == 1
-    return Examples(pixels, image_shape, labels, clean_labels, ids, trusted)
+    digest = hashlib.sha256(columns["checksum"].tobytes()).hexdigest()
+    return Examples(pixels, image_shape, labels, clean_labels, ids, trusted, digest)
 
 
 class _Locator:
@@ -208,7 +212,7 @@ def _read_file(file: str, info: DatasetInfo) -> dict[str, np.ndarray]:
         "image/id": integer,
         "image/trusted": integer,
     }
-    names = [*list(features)[1:], "start", "size", "claimed_size"]
+    names = [*list(features)[1:], "start", "size", "checksum", "claimed_size"]
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
     record = end = 0
     chunks = iter(tf.data.TFRecordDataset(file, buffer_size=1 << 20).batch(_CHUNK))
@@ -231,6 +235,7 @@ def _read_file(file: str, info: DatasetInfo) -> dict[str, np.ndarray]:
         before_end = [len(example) - example.find(data) for example, data in pairs]
         columns["start"] = ends - _CHECKSUM - before_end
         columns["size"] = np.array([len(data) for data in encoded])
+        columns["checksum"] = np.array([zlib.crc32(data) for data in encoded])
         columns["claimed_size"] = np.zeros((len(encoded), 2), int)
         if info.num_features is None:
             columns["claimed_size"][:] = [images.claimed_size(data) for data in encoded]

@@ -85,6 +85,7 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
         image_shape=list(examples.image_shape),
         batch_norm_decays=registry.batch_norm_decays(trainer.student),
         data_sha256=examples.fingerprint(),
+        images_sha256=examples.images_sha256,
         **trainer.facts,
     )
     with contextlib.ExitStack() as stack:

@@ -1,5 +1,6 @@
 """The evaluation job evaluates every checkpoint and every image once, whatever happens."""
 
+import dataclasses
 import json
 import shutil
 
@@ -111,6 +112,44 @@ def test_rows_of_another_run_are_set_aside(trained, digits, tmp_path, capsys):
     losses = {row["total_loss"] for row in (first, second, old[-1])}
     assert len(losses) == 3
     assert json.loads((tmp_path / "eval" / "summary.json").read_text())["best_step"] == 3
+
+
+@pytest.mark.parametrize("what", ["data", "split", "views"])
+def test_rows_of_other_data_are_set_aside(trained, digits, tmp_path, capsys, what):
+    """What is asked for is evaluated, although every step was evaluated on something else."""
+    asked = config(trained, digits, tmp_path, run_once=True)
+    job.run(asked)
+    old = rows(tmp_path)
+    if what == "views":
+        other = dataclasses.replace(asked, test_time_augmentation=True)
+    else:
+        data, split = tmp_path / "data", "test" if what == "data" else "train"
+        data.mkdir()
+        for path in (digits / "0.4").glob("digits_train-*"):
+            shutil.copy(path, data / path.name.replace("train", split))
+        other = dataclasses.replace(asked, data_dir=str(data), split_name=split)
+    capsys.readouterr()
+    for _ in range(2):
+        job.run(other)
+    assert capsys.readouterr().out.count("they are in eval-1.jsonl") == 1
+    assert read_json_lines(tmp_path / "eval" / "eval-1.jsonl") == old
+    new = rows(tmp_path)
+    assert [row["step"] for row in new] == [1, 2, 3]
+    assert all(a["total_loss"] != b["total_loss"] for a, b in zip(old, new, strict=True))
+
+
+def test_rows_without_data_stay(trained, digits, tmp_path):
+    """Earlier versions did not record which data a row is of."""
+    asked = config(trained, digits, tmp_path, run_once=True)
+    job.run(asked)
+    file = tmp_path / "eval" / "eval.jsonl"
+    old = rows(tmp_path)
+    for row in old:
+        assert len(row.pop("data")) == 16
+    file.write_text("".join(json.dumps(row) + "\n" for row in old[:2]))
+    job.run(asked)
+    assert rows(tmp_path)[:2] == old[:2] and len(rows(tmp_path)) == 3
+    assert not (tmp_path / "eval" / "eval-1.jsonl").exists()
 
 
 def test_waits_for_the_first_checkpoint_and_for_the_last(trained, digits, tmp_path):

@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from mentornet.config.evaluation import EvalConfig
@@ -17,8 +17,8 @@ from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.core.tf1_checkpoints import READ_ERRORS
 from mentornet.datasets import records
-from mentornet.datasets.catalog import KNOWN, DatasetInfo, dataset_info
-from mentornet.evaluation.predictor import Predictor, accuracies
+from mentornet.datasets.catalog import DatasetInfo, dataset_info
+from mentornet.evaluation.predictor import Predictor, accuracies, check_fits
 from mentornet.runs import layout, writers
 from mentornet.runs.checkpoints import (
     checkpoint_paths,
@@ -28,6 +28,8 @@ from mentornet.runs.checkpoints import (
     restore_student,
 )
 from mentornet.students import registry
+
+_VIEWS = "test_time_augmentation"  # Its key in a row.
 
 
 class _Job:
@@ -39,8 +41,8 @@ class _Job:
         self._gone: set[int] = set()
         self._predictor: Predictor | None = None
         self._built_from: tuple[str, int] | None = None
-        self._augments = False
         self._examples: tuple[DatasetInfo, records.Examples] | None = None
+        self._facts: dict[str, Any] = {}  # What a row depends on besides the checkpoint.
         self._max_number_of_steps: int | None = None
         self._kept_step: int | None = None
         folder = pathlib.Path(config.eval_dir)
@@ -70,20 +72,39 @@ class _Job:
             # Earlier versions did not record it.
             recorded = by_step.get(checkpoint_step(path), {}).get("checkpoint")
             if recorded is not None and _identity(path) not in (None, recorded):
-                self._set_rows_aside()
+                self._set_rows_aside("checkpoints")
                 break
+        if self._differ_in_data(paths):
+            self._set_rows_aside("data, or with other views of them")
         done = {row["step"] for row in self.rows} | self._gone
         return [path for path in paths if checkpoint_step(path) not in done]
 
-    def _set_rows_aside(self) -> None:
-        """Begins anew, as the rows are those of another run; they are kept under another name."""
+    def _differ_in_data(self, paths: list[str]) -> bool:
+        """Whether a row of an earlier process is not of the data and views that are asked for."""
+        for path in paths[::-1]:
+            if not self.rows or self._facts:
+                break
+            try:
+                self._open(path)
+            except READ_ERRORS as error:  # Another one may be whole.
+                if isinstance(error, InputError):
+                    raise
+        # Earlier versions recorded no data; without averaging, no version records the views.
+        return bool(self._facts) and any(
+            row.get("data", self._facts["data"]) != self._facts["data"]
+            or row.get(_VIEWS) != self._facts.get(_VIEWS)
+            for row in self.rows
+        )
+
+    def _set_rows_aside(self, others: str) -> None:
+        """Begins anew, as the rows are of others; they are kept under another name."""
         names = (self._file.with_stem(f"{self._file.stem}-{n}") for n in itertools.count(1))
         aside = next(name for name in names if not name.exists())
         self._rows_writer.close()
         self._file.rename(aside)
         self._rows_writer = writers.JsonLinesWriter(self._file)
         self.rows, self._gone, self._max_number_of_steps = [], set(), None
-        told = f"The rows of {self._file} were of other checkpoints; they are in {aside.name}."
+        told = f"The rows of {self._file} were of other {others}; they are in {aside.name}."
         print(told, flush=True)
 
     def say_once(self, message: str) -> None:
@@ -113,9 +134,7 @@ class _Job:
         assert self._predictor and self._examples
         info, examples = self._examples
         row = accuracies(self._predictor(examples, self._config.batch_size), examples, info)
-        if self._augments:
-            row["test_time_augmentation"] = True
-        row["checkpoint"] = identity
+        row |= self._facts | {"checkpoint": identity}
         self._rows_writer.write_scalars(step, row)
         self.rows = self._by_step([*self.rows, {"step": step, **row}])
         self._board.write_scalars(step, {k: row[k] for k in ("eval/accuracy", "total_loss")})
@@ -123,7 +142,8 @@ class _Job:
         print(f"eval step {step}: {shown} ({row['num_examples']} images)", flush=True)
         return True
 
-    def _restore(self, prefix: str) -> None:
+    def _open(self, prefix: str) -> dict[str, Any]:
+        """The run that wrote a checkpoint; reads the data with which it is to be evaluated."""
         config = self._config
         run = describe_student(prefix, config.studentnet, config.dataset_name, config.data_dir)
         self._max_number_of_steps = run.get("max_number_of_steps")
@@ -137,14 +157,23 @@ class _Job:
             examples = records.read_examples(config.data_dir, info, config.split_name)
             self._examples = info, examples
         info, examples = self._examples
-        _check_fits(run, info, examples, config.data_dir)
+        check_fits(run, info, examples, config.data_dir)
+        asked = config.test_time_augmentation
+        default = registry.find_student(run["studentnet"]).recipe.test_time_augmentation
+        augments = default if asked is None else asked
+        self._facts = {"data": _data_identity(examples), **({_VIEWS: True} if augments else {})}
+        return run
+
+    def _restore(self, prefix: str) -> None:
+        run = self._open(prefix)
+        assert self._examples
+        _, examples = self._examples
         built_from = run["studentnet"], run["num_classes"]
         if self._predictor is None or self._built_from != built_from:
             student = registry.build_student(*built_from, image_shape=examples.image_shape)
             recipe = registry.find_student(run["studentnet"]).recipe
-            asked = config.test_time_augmentation
-            self._augments = recipe.test_time_augmentation if asked is None else asked
-            self._predictor = Predictor(student, recipe.standardization, self._augments)
+            augments = _VIEWS in self._facts
+            self._predictor = Predictor(student, recipe.standardization, augments)
             self._built_from = built_from
         restore_student(self._predictor.student, prefix)
 
@@ -197,24 +226,6 @@ class _Job:
             print(f"{name:<{width}}  {value:.4f}")
 
 
-def _check_fits(
-    run: Mapping[str, Any], info: DatasetInfo, examples: records.Examples, data_dir: str
-) -> None:
-    """Raises InputError unless the records are of the shape and classes of a run's student."""
-    shapes = {"image_shape": list(examples.image_shape), "trained_on": list(run["image_shape"])}
-    rule = "`data_dir` must hold samples of the shape that the student was trained on."
-    check(shapes["image_shape"] == shapes["trained_on"], rule, data_dir=data_dir, **shapes)
-    rule = "`data_dir` must hold the classes that the student was trained on, in the same order"
-    numbers = info.num_classes, run["num_classes"]
-    check(numbers[0] == numbers[1], f"{rule}: it has {numbers[0]} instead of {numbers[1]}.")
-    if info.name in KNOWN:  # Its classes are the same, whatever a source calls them.
-        return
-    # Earlier versions did not record their names.
-    trained = run.get("class_names", info.class_names)
-    for name, expected in zip(info.class_names, trained, strict=True):
-        check(name == expected, f"{rule}: it has {name!r} in the place of {expected!r}.")
-
-
 def _identity(prefix: str) -> str | None:
     """The start of the SHA-256 of a checkpoint's index, which has checksums of all that it holds.
 
@@ -224,6 +235,12 @@ def _identity(prefix: str) -> str | None:
         return hashlib.sha256(pathlib.Path(f"{prefix}.index").read_bytes()).hexdigest()[:16]
     except OSError:
         return None
+
+
+def _data_identity(examples: records.Examples) -> str:
+    """The start of a SHA-256 of ids, labels and images."""
+    both = f"{examples.fingerprint()} {examples.images_sha256}"
+    return hashlib.sha256(both.encode()).hexdigest()[:16]
 
 
 def run(
@@ -238,7 +255,8 @@ def run(
     with `run_once`, after the existing checkpoints. Steps in eval.jsonl are not evaluated again.
 
     If a checkpoint is not the one of its step that was evaluated, the rows are those of another
-    run, which has been overwritten since: the file is renamed, and a new one is begun.
+    run, which has been overwritten since: the file is renamed, and a new one is begun. Likewise if
+    rows are of other data, or with another `test_time_augmentation`.
 
     Args:
       config: the job.

@@ -1,8 +1,9 @@
-"""Forward passes in evaluation mode, and accuracies."""
+"""Forward passes in evaluation mode, and accuracies; which records a student can predict."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ import tensorflow as tf
 from mentornet.core.errors import check
 from mentornet.datasets import pipeline, records
 from mentornet.datasets.augmentation import views
-from mentornet.datasets.catalog import DatasetInfo
+from mentornet.datasets.catalog import KNOWN, DatasetInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,3 +80,30 @@ def accuracies(
             info.class_name(c): float(correct[examples.labels == c].mean()) for c in classes
         },
     }
+
+
+def check_fits(
+    run: Mapping[str, Any], info: DatasetInfo, examples: records.Examples, data_dir: str
+) -> None:
+    """Checks that records are of the shape and the classes of a run's student.
+
+    Args:
+      run: its configuration, see `runs.checkpoints.describe_student`.
+      info, examples: the records.
+      data_dir: their folder, for the message.
+
+    Raises:
+      InputError: they are not.
+    """
+    shapes = {"image_shape": list(examples.image_shape), "trained_on": list(run["image_shape"])}
+    rule = "`data_dir` must hold samples of the shape that the student was trained on."
+    check(shapes["image_shape"] == shapes["trained_on"], rule, data_dir=data_dir, **shapes)
+    rule = "`data_dir` must hold the classes that the student was trained on, in the same order"
+    numbers = info.num_classes, run["num_classes"]
+    check(numbers[0] == numbers[1], f"{rule}: it has {numbers[0]} instead of {numbers[1]}.")
+    if info.name in KNOWN:  # Its classes are the same, whatever a source calls them.
+        return
+    # Earlier versions did not record their names.
+    trained = run.get("class_names", info.class_names)
+    for name, expected in zip(info.class_names, trained, strict=True):
+        check(name == expected, f"{rule}: it has {name!r} in the place of {expected!r}.")

@@ -133,6 +133,17 @@ def test_images_that_are_too_small(cutout, padding, mode):
                 augmentation.Augmenter(asked, 10, (12, 8, 3), 4, 0)
 
 
+def test_standardisation_of_each_image_and_of_features():
+    images = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), np.uint8)
+    images[1] = 7
+    found = augmentation.standardize(tf.constant(images)).numpy()
+    first = images[0].astype(np.float64)
+    np.testing.assert_allclose(found[0], (first - first.mean()) / first.std(), atol=1e-5)
+    np.testing.assert_array_equal(found[1], 0)
+    rows = tf.constant([[1.0, 2.0], [3.0, 5.0]])  # The student standardises them.
+    assert augmentation.standardize(rows) is rows
+
+
 def test_channel_standardisation():
     image = tf.constant([[[[0, 128, 255]]]], tf.uint8)
     expected = [-0.4914 / 0.2470, (128 / 255 - 0.4822) / 0.2435, (1 - 0.4465) / 0.2616]

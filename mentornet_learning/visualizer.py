@@ -9,7 +9,8 @@ which shows all epochs; with --vstar_fn the target is shown below the learned we
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from mentornet.cli import script
 from mentornet.core.errors import InputError, check
 from mentornet.core.schedules import NUM_EPOCHS
 from mentornet.learning import curricula
+from mentornet.weighting.features import RELEASE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,10 +58,19 @@ def target_weights(
     gamma: float | None,
     epoch: int,
     loss_bound: float,
-    further: Sequence[float] = (),
+    further: Mapping[str, float] = MappingProxyType({}),
 ) -> np.ndarray:
-    """The curriculum's target weights on the same points."""
-    target = curricula.targets(vstar_fn, feature_grid(epoch, loss_bound, further), gamma)
+    """The curriculum's target weights on the same points.
+
+    Raises:
+      InputError: it needs features beyond the release's four that `further` does not have.
+    """
+    names = curricula.feature_names(vstar_fn)[len(RELEASE) :]
+    missing = [name for name in names if name not in further]
+    rule = f"`vstar_fn` {vstar_fn} needs a MentorNet with its features."
+    check(not missing, rule, missing=missing)
+    grid = feature_grid(epoch, loss_bound, [further[name] for name in names])
+    target = curricula.targets(vstar_fn, grid, gamma)
     return target.reshape(_RESOLUTION, _RESOLUTION)
 
 
@@ -190,15 +201,15 @@ def main() -> None:
     mentor = load_mentornet(FLAGS.model_dir)
     folder.mkdir(parents=True, exist_ok=True)
     further = further_values(mentor.further_features, FLAGS.further_features)
+    held = dict(zip(mentor.further_features, further, strict=True))
     weights = {epoch: learned_weights(mentor, epoch, bound, further) for epoch in epochs}
     targets = {}
     if vstar_fn:
         gamma = FLAGS.vstar_gamma
-        given = (bound, further)
+        given = (bound, held)
         targets = {epoch: target_weights(vstar_fn, gamma, epoch, *given) for epoch in epochs}
     plot_epochs(weights, bound, folder)
-    held = zip(mentor.further_features, further, strict=True)
-    caption = "\n".join(f"{name} = {value:g}" for name, value in held)
+    caption = "\n".join(f"{name} = {value:g}" for name, value in held.items())
     plot_still(weights, targets, bound, folder / "curriculum.png", caption)
     print(f"{len(epochs)} pictures, plot.gif and curriculum.png in {folder}")
 

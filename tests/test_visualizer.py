@@ -24,6 +24,19 @@ def test_what_is_drawn_is_what_was_learned():
     assert (focal[:, -1] > 0.9).all()
 
 
+def test_a_target_of_other_features_than_the_model():
+    """It gets its own columns, whatever else the model sees."""
+    plain = visualizer.target_weights("spcl_linear", None, 0, 5.0)
+    further = {"wrong_share": 0.3, "loss_variance": 0.25}
+    np.testing.assert_array_equal(
+        visualizer.target_weights("spcl_linear", None, 0, 5.0, further), plain
+    )
+    active = visualizer.target_weights("active_bias", None, 0, 5.0, further)
+    np.testing.assert_allclose(active, (1 + 0.5) / 2)
+    with pytest.raises(InputError, match="needs a MentorNet with its features.*loss_variance"):
+        visualizer.target_weights("active_bias", None, 0, 5.0)
+
+
 def test_the_released_command(tmp_path):
     status, output = run(
         "mentornet_learning/visualizer.py",

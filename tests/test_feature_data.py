@@ -14,14 +14,18 @@ from helpers import run
 from PIL import Image
 
 from mentornet import InputError, build_student
+from mentornet.config.training import TrainConfig
 from mentornet.core import files
 from mentornet.core.safe_csv import to_csv
 from mentornet.datasets import records, sources
 from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.corrected import CorrectConfig, correct
+from mentornet.datasets.images import EncodedImages
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.datasets.sources import _own
 from mentornet.students import registry
+from mentornet.students.networks import mlp
+from mentornet.training.build import make_trainer
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -339,6 +343,30 @@ def test_mlp_standardizes_by_the_training_rows():
         build_student("resnet8", 2, image_shape=(5,))
     images = build_student("mlp", 3, image_shape=(4, 4, 3))
     assert images.output_shape == (None, 3)
+
+
+def test_mlp_reads_its_training_rows_in_parts(tmp_path, monkeypatch):
+    """Never all of them at once, if they are larger than memory."""
+    monkeypatch.setattr(records, "MAX_IN_MEMORY", 100)
+    monkeypatch.setattr(mlp, "_AT_ONCE", 7)
+    features, labels = rows()
+    np.savez(tmp_path / "a.npz", features=features, labels=labels)
+    config, _, _, examples = prepared(tmp_path, tmp_path / "a.npz")
+    places = [int(path.removeprefix("row ")) for path in paths_of(config.train_folder)]
+    read, sizes = EncodedImages.read, []
+
+    def spy(self, indices):
+        sizes.append(len(indices))
+        return read(self, indices)
+
+    monkeypatch.setattr(EncodedImages, "read", spy)
+    settings = TrainConfig("-", "-", studentnet="mlp", batch_size=8)
+    trainer = make_trainer(settings, len(examples), 2, (5,), examples=examples)
+    assert max(sizes) == 7
+    layer, expected = trainer.student.get_layer("standardization"), features[places]
+    np.testing.assert_allclose(layer.moving_mean, expected.mean(0), rtol=1e-5)
+    variance = np.append(expected.var(0)[:4], 1)
+    np.testing.assert_allclose(layer.moving_variance, variance, rtol=1e-5)
 
 
 def test_from_rows_to_corrected_rows(tmp_path, train_flags):

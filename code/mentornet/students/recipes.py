@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mentornet.config.training import TrainConfig
 from mentornet.core import schedules
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 Schedule = Callable[[TrainConfig, int], PiecewiseConstant]
 
 EPOCHS_PER_DECAY = 50.0  # The release's.
+
+
+class Rows(Protocol):
+    """Samples of which slices can be read: an array, or rows in files."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> np.ndarray: ...
 
 
 def half_and_three_quarters(config: TrainConfig, num_examples: int) -> PiecewiseConstant:
@@ -105,7 +113,8 @@ class Student:
       recipe: how it is trained.
       adapt: (model, the first training images, standardised, float32 [n, height, width, channels])
         -> None; sets variables that are computed from images before the training. As checkpoints
-        hold them, this is done only once. For features, all training rows are given.
+        hold them, this is done only once. For features, all training rows, which may be more than
+        fit into memory, are given as `Rows`.
       tf1_name: a variable of the model -> its name in the release, None if the release has none;
         None instead of a function if the release does not have the network.
       takes_features: whether samples may be rows of features, float32 [n, num_features].
@@ -114,5 +123,5 @@ class Student:
     build: Callable[[int, int, Any, float | None], keras.Model]
     recipe: Recipe = Recipe()
     tf1_name: Callable[[keras.Variable], str | None] | None = None
-    adapt: Callable[[keras.Model, np.ndarray], None] | None = None
+    adapt: Callable[[keras.Model, Any], None] | None = None
     takes_features: bool = False

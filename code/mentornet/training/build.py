@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from mentornet.config.training import PRECISIONS, TrainConfig
@@ -97,6 +99,21 @@ def make_trainer(
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Standardised:
+    """The standardised training samples, read when a slice is asked for."""
+
+    examples: Examples
+    standardization: str
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, part: slice, /) -> np.ndarray:
+        indices = tf.range(len(self), dtype=tf.int64)[part]
+        return standardize(reader(self.examples.images)(indices), self.standardization).numpy()
+
+
 def _adapt(student: keras.Model, name: str, examples: Examples) -> None:
     """Calls the student's `adapt`, if it has one, with the first training images.
 
@@ -105,10 +122,9 @@ def _adapt(student: keras.Model, name: str, examples: Examples) -> None:
     entry = registry.find_student(name)
     if entry.adapt is None:
         return
-    most = _NUM_ADAPTED if len(examples.image_shape) == 3 else len(examples)
-    indices = tf.range(min(len(examples), most), dtype=tf.int64)
-    images = standardize(reader(examples.images)(indices), entry.recipe.standardization)
-    entry.adapt(student, images.numpy())
+    samples = _Standardised(examples, entry.recipe.standardization)
+    is_rows = len(examples.image_shape) == 1
+    entry.adapt(student, samples if is_rows else samples[:_NUM_ADAPTED])
 
 
 def _make_optimizer(config: TrainConfig, num_examples: int) -> keras.optimizers.Optimizer:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 from keras import initializers, layers
 
-from mentornet.students.recipes import Recipe, Student
+from mentornet.students.recipes import Recipe, Rows, Student
 
 _WIDTH = 256
 _STANDARDIZATION = "standardization"
+_AT_ONCE = 1000
 
 
 def _build(
@@ -37,22 +40,30 @@ def _build(
     return keras.Model(inputs, outputs, name="mlp")
 
 
-def statistics(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of each column of [n, d], float32; the variance of a constant one is 1."""
-    mean = rows.mean(axis=0, dtype=np.float64)
-    # In parts, to use less memory.
-    parts = np.array_split(rows, max(1, len(rows) // 1000))
-    squares = sum(((part - mean) ** 2).sum(axis=0) for part in parts)
+def statistics(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of each column of [n, d], float32; the variance of a constant one is 1.
+
+    Samples of more axes are flattened. They are read in parts, and twice, since there may be more
+    than fit into memory.
+    """
+
+    def parts() -> Iterator[np.ndarray]:
+        for start in range(0, len(rows), _AT_ONCE):
+            part = rows[start : start + _AT_ONCE]
+            yield part.reshape(len(part), -1).astype(np.float64)
+
+    mean = np.asarray(sum(part.sum(axis=0) for part in parts())) / len(rows)
+    squares = sum(((part - mean) ** 2).sum(axis=0) for part in parts())
     variance = np.asarray(squares) / len(rows)
     # Rounding to float32 may give a constant column a tiny variance.
     constant = variance <= (np.finfo(np.float32).eps * mean) ** 2
     return mean.astype(np.float32), np.where(constant, 1, variance).astype(np.float32)
 
 
-def adapt(model: keras.Model, samples: np.ndarray) -> None:
+def adapt(model: keras.Model, samples: Rows) -> None:
     """Sets the model to standardise columns by their mean and deviation in these samples."""
     layer = model.get_layer(_STANDARDIZATION)
-    mean, variance = statistics(samples.reshape(len(samples), -1))
+    mean, variance = statistics(samples)
     layer.moving_mean.assign(mean)
     layer.moving_variance.assign(variance)
 

@@ -185,6 +185,28 @@ def test_overwriting_starts_anew(tmp_path, monkeypatch, overwrite):
     assert (tmp_path / "notes.txt").exists() and (tmp_path / "train/notes.txt").exists()
 
 
+def test_overwriting_goes_on_from_dump_to_dump(tmp_path, monkeypatch):
+    """What is new is not overwritten: the second dump's burn-in resumes after the first."""
+    stages = []
+
+    def train(config):
+        stages.append(config)
+        return config.stop_after_step or 0
+
+    monkeypatch.setattr(loop, "train", train)
+    monkeypatch.setattr(dump, "write_losses", lambda csv, **_: pathlib.Path(csv).touch())
+    monkeypatch.setattr(from_dump, "learn", lambda *args: {})
+    config = TrainConfig("-", str(tmp_path), overwrite=True, max_number_of_steps=100)
+    weighting = WeightingConfig(0.7, 18, True, example_dropout_rates="0,100")
+    with pytest.raises(learn.StoppedError):  # The training under the MentorNet.
+        learn.run(config, weighting, "-", learn.Sources(None, ("mean_loss",), (20, 60)))
+    assert [(stage.stop_after_step, stage.overwrite) for stage in stages] == [
+        (20, False),
+        (60, False),
+        (None, False),
+    ]
+
+
 def test_test_records_by_default(tmp_path):
     """`val` next to the training's folder, unless another is given."""
     train, val = tmp_path / "0.4", tmp_path / "val"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import tensorflow as tf
 
@@ -14,7 +15,7 @@ from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.core.processor import bfloat16_instructions
 from mentornet.datasets import records
-from mentornet.datasets.catalog import dataset_info
+from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.pipeline import (
     Batch,
     Share,
@@ -79,13 +80,8 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
     description = run_folder.describe(
         config,
         registry.learning_rate_schedule(config, len(examples), mentored=config.is_mentored),
-        num_examples=len(examples),
-        num_classes=info.num_classes,
-        class_names=list(info.class_names),
-        image_shape=list(examples.image_shape),
         batch_norm_decays=registry.batch_norm_decays(trainer.student),
-        data_sha256=examples.fingerprint(),
-        images_sha256=examples.images_sha256,
+        **_describe_data(info, examples),
         **trainer.facts,
     )
     with contextlib.ExitStack() as stack:
@@ -105,6 +101,18 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
         )
         run = _Run(config, cluster, strategy, examples, trainer, checkpoint, updates, wave)
         return run.go_on()
+
+
+def _describe_data(info: DatasetInfo, examples: records.Examples) -> dict[str, Any]:
+    """Facts about the training split for config.json."""
+    return {
+        "num_examples": len(examples),
+        "num_classes": info.num_classes,
+        "class_names": info.class_names,
+        "image_shape": examples.image_shape,
+        "data_sha256": examples.fingerprint(),
+        "images_sha256": examples.images_sha256,
+    }
 
 
 def _label_wave(config: TrainConfig, trainer: Trainer) -> LabelWave | None:

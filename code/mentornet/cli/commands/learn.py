@@ -196,6 +196,7 @@ def run(
     csv = root / _DUMP
     if config.overwrite:
         start_anew(root)
+        config = dataclasses.replace(config, overwrite=False)  # Stages go on with what is new.
     _check_same(root, config, weighting, sources)
     assert not isinstance(weighting.loss_p_percentile, str)
     assert not isinstance(weighting.burn_in_epoch, str)  # As `main` checks.

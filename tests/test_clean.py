@@ -237,6 +237,20 @@ def test_a_folder_whose_files_changed_is_other_data(tmp_path, monkeypatch):
     assert cleaning._asked("digits", CleanConfig("digits")) == before
 
 
+def test_settings_may_change_until_a_training_saved_something(tmp_path):
+    """As after a training that failed at once, of which only config.json is left."""
+    source = str(tmp_path / "a.npz")
+    settings, train = tmp_path / cleaning._SETTINGS_FILE, tmp_path / "train"
+    settings.write_text(json.dumps(cleaning._asked(source, CleanConfig(str(tmp_path)))))
+    train.mkdir()
+    (train / "config.json").write_text("{}")
+    other = cleaning._asked(source, CleanConfig(str(tmp_path), studentnet="mlp"))
+    cleaning._check_same(tmp_path, other)
+    (train / "checkpoint").touch()
+    with pytest.raises(InputError, match="studentnet was None, is 'mlp'"):
+        cleaning._check_same(tmp_path, other)
+
+
 def test_find_label_issues_of_bad_arrays():
     for samples, labels, part in (
         (np.zeros((4, 3)), [0, 1], "one per sample"),

@@ -172,6 +172,23 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(digit
     assert values["state/global_step/.ATTRIBUTES/VARIABLE_VALUE"] == step - 1
 
 
+def test_a_run_without_a_checkpoint_is_replaced(digits, tmp_path):
+    """As after a loss that is not finite, with the lower rate that the message advises."""
+    with pytest.raises(InputError, match="A lower `learning_rate` may help"):
+        loop.train(config(digits, tmp_path, learning_rate=1e35))
+    assert not list(tmp_path.glob("model.ckpt*"))
+    assert (tmp_path / "config.json").exists()
+    loop.train(config(digits, tmp_path, learning_rate=0.05))
+    assert json.loads((tmp_path / "config.json").read_text())["learning_rate"] == 0.05
+    assert [row["step"] for row in read_json_lines(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4]
+    assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 1
+    # A whole run is kept, although its checkpoints were deleted to save space.
+    for path in (*tmp_path.glob("model.ckpt*"), tmp_path / "checkpoint"):
+        path.unlink()
+    with pytest.raises(InputError, match="learning_rate was 0.05, is 0.1"):
+        loop.train(config(digits, tmp_path))
+
+
 def test_a_step_that_leads_to_parameters_that_are_not_finite_is_not_saved(digits, tmp_path):
     """Its own loss, which was computed before, is finite."""
     values = {"studentnet": "helpers:small_student", "weight_decay": 1e6}

@@ -27,7 +27,7 @@ from mentornet.datasets.catalog import read_manifest
 from mentornet.datasets.prepare_config import PrepareConfig
 from mentornet.evaluation import export, job, label_errors
 from mentornet.evaluation.label_errors import LabelScores
-from mentornet.runs import layout
+from mentornet.runs import layout, run_folder
 from mentornet.students import registry
 from mentornet.students.networks.airbench import SMALLEST_IMAGE
 from mentornet.training import loop
@@ -193,7 +193,7 @@ def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
     except (OSError, ValueError, AssertionError):
         old = {}
     # Before a training began, another one may be asked for.
-    began = (folder / layout.TRAIN_FOLDER / layout.CONFIG_FILE).exists()
+    began = run_folder.began(folder / layout.TRAIN_FOLDER)
     ignored = {"sha256"} if began else {"sha256", "studentnet", "num_epochs"}
     different = options.differences(options.filled(CleanConfig, old), asked, frozenset(ignored))
     # Of a folder, earlier versions recorded none.

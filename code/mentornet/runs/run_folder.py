@@ -29,6 +29,8 @@ def open_folder(
 ) -> None:
     """Creates train_log_dir and its config.json, or checks that it holds the same run.
 
+    A run that did not begin (see `began`) is replaced.
+
     Args:
       config: the run.
       description: of the run, see `describe`.
@@ -43,13 +45,35 @@ def open_folder(
     path = folder / layout.CONFIG_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if config.overwrite:
+        if config.overwrite or (path.exists() and not began(folder)):
             layout.remove(folder)
         elif path.exists():
             _check_same(_read_config(path), description, defaults, folder)
         files.write_text(path, json.dumps(description, indent=1) + "\n")
     except OSError as error:
         raise InputError(f"`train_log_dir` {folder} cannot be written: {error}") from None
+
+
+def began(folder: str | pathlib.Path) -> bool:
+    """Whether a run in a folder got so far that another one must not replace it.
+
+    It did if it saved a checkpoint, or logged its last step: then the checkpoints were deleted
+    later. A run that ended before, such as by a loss that is not finite, has nothing to resume.
+
+    Raises:
+      InputError: its config.json is not a run's.
+    """
+    folder = pathlib.Path(folder)
+    path = folder / layout.CONFIG_FILE
+    if not path.exists():
+        return False
+    last_step = _read_config(path).get("max_number_of_steps")
+    rows = files.read_json_lines(folder / layout.METRICS_FILE)
+    return bool(rows and rows[-1]["step"] == last_step) or any(
+        any(each.glob(pattern))
+        for each in (folder, folder / layout.KEPT_FOLDER)
+        for pattern in (layout.CHECKPOINT_LIST, f"{layout.CHECKPOINT_NAME}-*")
+    )
 
 
 def _read_config(path: pathlib.Path) -> dict[str, Any]:

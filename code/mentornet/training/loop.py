@@ -59,7 +59,7 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
         tf.config.experimental.enable_op_determinism()
     info = dataset_info(config.dataset_name, config.data_dir)
     for name in registry.ignored_flags(config, mentored=config.is_mentored):
-        reason = f"{config.studentnet} has its own schedule with these settings."
+        reason = f"{config.studentnet} has another schedule with these settings."
         print(f"WARNING: --{name} has no effect: {reason}", flush=True)
     defaults = recipe.defaults(config, info.augment)
     asked, config = config, recipe.resolve(config, defaults)

@@ -64,9 +64,7 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
     defaults = recipe.defaults(config, info.augment)
     asked, config = config, recipe.resolve(config, defaults)
     _say_precision(asked.mixed_precision or defaults["mixed_precision"])
-    usual = registry.find_student(config.studentnet).recipe.lookahead_steps
-    if asked.lookahead_steps is None and config.lookahead_steps != usual:
-        print(f"Lookahead is off, since it needs more than {usual} steps.", flush=True)
+    _say_lookahead(asked, config)
     assert config.batch_size is not None
     examples = records.read_examples(config.data_dir, info, "train")
     check_batch_size(config.batch_size, len(examples), strategy.num_replicas_in_sync)
@@ -132,6 +130,13 @@ def _say_precision(asked: str) -> None:
         else:
             said = "float32, since the processor does not support bfloat16 in hardware"
         print(f"mixed_precision=auto: {said}.", flush=True)
+
+
+def _say_lookahead(asked: TrainConfig, config: TrainConfig) -> None:
+    """Prints that the student's lookahead is off in a short training, if it is."""
+    usual = registry.find_student(config.studentnet).recipe.lookahead_steps
+    if asked.lookahead_steps is None and config.lookahead_steps != usual:
+        print(f"Lookahead is off, since it needs more than {usual} steps.", flush=True)
 
 
 @dataclasses.dataclass(frozen=True)

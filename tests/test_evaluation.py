@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from typing import Any
 
 import helpers
 import numpy as np
@@ -244,7 +245,7 @@ def zoo_run(tmp_path_factory):
     """A run of one step on three classes."""
     folder = tmp_path_factory.mktemp("zoo")
     train, _ = zoo(folder / "data", ["bee", "cat", "dog"])
-    names = {"dataset_name": "zoo", "studentnet": "mlp", "batch_size": 8}
+    names: dict[str, Any] = {"dataset_name": "zoo", "studentnet": "mlp", "batch_size": 8}
     loop.train(TrainConfig(str(train), str(folder / "run"), max_number_of_steps=1, **names))
     return folder / "run"
 

@@ -254,6 +254,6 @@ def confused_pairs(scores: LabelScores) -> list[tuple[int, int, int]]:
     """Given class, suggested class, and number of the suspects, the most frequent pair first."""
     chosen = scores.suspects
     pairs = np.stack([scores.examples.labels[chosen], scores.suggested[chosen]])
-    classes, counts = np.unique(pairs, axis=1, return_counts=True)
+    (given, suggested), counts = np.unique(pairs, axis=1, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    return [(*map(int, classes[:, place]), int(counts[place])) for place in order]
+    return [(int(given[i]), int(suggested[i]), int(counts[i])) for i in order]

@@ -4,14 +4,19 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import run
 
 from mentornet import InputError, load_mentornet
+from mentornet.config.training import TrainConfig
+from mentornet.core.tf1_checkpoints import write_checkpoint
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.evaluation import dump
+from mentornet.evaluation.label_errors import score_labels
 from mentornet.learning import quality, training_rows
+from mentornet.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +107,39 @@ def test_from_dump_to_training(trusting, tmp_path):
     load_mentornet(f"{tmp_path}/dd")
     mentored = [f"--trained_mentornet_dir={tmp_path}/dd", f"--train_log_dir={tmp_path}/train"]
     call("code/cifar_train_mentornet.py", *data, *steps, *mentored)
+
+
+@pytest.mark.parametrize("part", ["index", "data-00000-of-00001"])
+def test_damaged_checkpoints_end_in_one_line(trusting, tmp_path, part):
+    """The dump and the ranking of labels name the checkpoint."""
+    folder = tmp_path / "run"
+    config = TrainConfig(
+        str(trusting),
+        str(folder),
+        dataset_name="digits",
+        studentnet="helpers:small_student",
+        batch_size=20,
+        max_number_of_steps=1,
+        record_sample_weights=True,
+    )
+    loop.train(config)
+    file = folder / f"model.ckpt-1.{part}"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    written = {"checkpoint_dir": str(folder), "data_dir": str(trusting)}
+    for features in ([], ["mean_loss"]):
+        with pytest.raises(InputError, match=r"Checkpoint .*/model.ckpt-1 cannot be read: "):
+            dump.write_losses(str(tmp_path / "dump.csv"), features=features, **written)
+    with pytest.raises(InputError, match=r"Checkpoint .*/model.ckpt-1 cannot be read: "):
+        score_labels([str(folder)])
+    assert not (tmp_path / "dump.csv").exists()
+
+
+def test_a_dump_of_the_release_is_refused(trusting, tmp_path):
+    write_checkpoint(tmp_path / "model.ckpt-10", {"global_step": tf.constant(10)})
+    with pytest.raises(InputError, match="model.ckpt-10 holds no configuration"):
+        dump.write_losses(
+            str(tmp_path / "dump.csv"), checkpoint_dir=str(tmp_path), data_dir=str(trusting)
+        )
 
 
 def test_data_driven_rows_against_numpy():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,13 +26,22 @@ READ_ERRORS = (
 )
 
 
-def open_checkpoint(prefix: str) -> Any:
-    """A reader of a checkpoint; raises InputError if it cannot be read."""
+@contextlib.contextmanager
+def reading(prefix: str) -> Iterator[None]:
+    """Raises InputError, which names the checkpoint, for one of `READ_ERRORS`."""
     try:
-        return tf.train.load_checkpoint(prefix)
+        yield
+    except InputError:
+        raise
     except READ_ERRORS as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"Checkpoint {prefix} cannot be read: {reason}") from None
+
+
+def open_checkpoint(prefix: str) -> Any:
+    """A reader of a checkpoint; raises InputError if it cannot be read."""
+    with reading(prefix):
+        return tf.train.load_checkpoint(prefix)
 
 
 def read_tensor(reader: Any, prefix: str, name: str) -> np.ndarray:

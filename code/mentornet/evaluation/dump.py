@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from mentornet.core import files, schedules
 from mentornet.core.errors import InputError, check
+from mentornet.core.tf1_checkpoints import reading
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
 from mentornet.evaluation.predictor import Predictor
@@ -84,13 +86,14 @@ def write_losses(
         recorded its samples.
 
     Raises:
-      InputError: there is no checkpoint, it lacks the history that the features need, which is of
-        other samples, no sample has a clean label, or the file cannot be written.
+      InputError: there is no checkpoint, it is damaged or the release's, it lacks the history that
+        the features need, which is of other samples, no sample has a clean label, or the file
+        cannot be written.
     """
     check(batch_size >= 1, "`batch_size` must be at least 1.", batch_size=batch_size)
     check_further("dump_features", features)
     prefix = find_latest(checkpoint_dir)
-    run = read_run_config(prefix)
+    run = _read_run(prefix)
     info = dataset_info(run["dataset_name"], data_dir)
     examples = records.read_examples(data_dir, info, split_name)
     # The history is of the samples that were trained on.
@@ -100,7 +103,9 @@ def write_losses(
     positions = choose(examples, num_samples, seed)
     chosen = examples.take(positions)
     standardization = registry.find_student(run["studentnet"]).recipe.standardization
-    losses = Predictor(load_student(prefix), standardization)(chosen, batch_size).losses
+    with reading(prefix):
+        student = load_student(prefix)
+    losses = Predictor(student, standardization)(chosen, batch_size).losses
     values = np.stack([losses, *_further(prefix, positions, features)], axis=1)
     step = checkpoint_step(prefix)
     epoch = min(schedules.epoch_percentage(step, run["max_number_of_steps"]), 99)
@@ -120,6 +125,20 @@ def write_losses(
     print(f"{path}: losses of {len(rows)} samples at step {step}, {wrong:.1%} of the labels wrong")
 
 
+def _read_run(prefix: str) -> dict[str, Any]:
+    """The configuration of the run that wrote a checkpoint.
+
+    Raises:
+      InputError: it cannot be read, or holds none, as the release's.
+    """
+    with reading(prefix):
+        try:
+            return read_run_config(prefix)
+        except KeyError:
+            rule = "`checkpoint_dir` must hold a run of this project"
+            raise InputError(f"{rule}: {prefix} holds no configuration.") from None
+
+
 def _further(prefix: str, positions: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
     """Further features of some samples from a checkpoint, float32 [m] each.
 
@@ -128,7 +147,8 @@ def _further(prefix: str, positions: np.ndarray, names: Sequence[str]) -> list[n
     """
     if not names:
         return []
-    saved = read_state(prefix, (VALUES, NAMES))
+    with reading(prefix):
+        saved = read_state(prefix, (VALUES, NAMES))
     rule = "`checkpoint_dir` must hold a run that was trained with --record_sample_weights."
     check(VALUES in saved, rule, checkpoint=prefix)
     past = {name: column[positions] for name, column in saved_columns(saved).items()}

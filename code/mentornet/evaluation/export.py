@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
-from mentornet.core.tf1_checkpoints import READ_ERRORS, is_prefix
+from mentornet.core.tf1_checkpoints import is_prefix, reading
 from mentornet.datasets.augmentation import standardize
 from mentornet.datasets.catalog import KNOWN, dataset_info
 from mentornet.runs import layout
@@ -73,14 +73,9 @@ def load_trained(
     """
     prefix = checkpoint if is_prefix(checkpoint) else find_latest(checkpoint)
     step = checkpoint_step(prefix)
-    try:
+    with reading(prefix):
         run = describe_student(prefix, studentnet, dataset_name, data_dir)
         model = load_student(prefix, run)
-    except InputError:
-        raise
-    except READ_ERRORS as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"Checkpoint {prefix} cannot be read: {reason}") from None
     shape = tuple(run["image_shape"])
     standardization = registry.find_student(run["studentnet"]).recipe.standardization
     return TrainedStudent(model, shape, _class_names(run, data_dir), step, standardization)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mentornet.core.errors import check
+from mentornet.core.tf1_checkpoints import reading
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.corrections import read_paths
@@ -83,11 +84,14 @@ def read_run(run_dir: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The configuration of a run, and its history's columns by name, float64 [n].
 
     Raises:
-      InputError: the folder holds no run with a history, or a required column is missing.
+      InputError: the folder holds no run with a history, its checkpoint is damaged, or a required
+        column is missing.
     """
     folder = train_folder(run_dir)
     config = json.loads((folder / CONFIG_FILE).read_text())
-    saved = read_state(find_latest(str(folder)), (history.VALUES, history.NAMES))
+    prefix = find_latest(str(folder))
+    with reading(prefix):
+        saved = read_state(prefix, (history.VALUES, history.NAMES))
     rule = "The run must have been trained with --record_sample_weights."
     check(history.VALUES in saved, rule, RUN_DIR=run_dir)
     columns = {name: v.astype(np.float64) for name, v in history.saved_columns(saved).items()}

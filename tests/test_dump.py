@@ -125,10 +125,12 @@ def test_damaged_checkpoints_end_in_one_line(trusting, tmp_path, part):
     loop.train(config)
     file = folder / f"model.ckpt-1.{part}"
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    written = {"checkpoint_dir": str(folder), "data_dir": str(trusting)}
-    for features in ([], ["mean_loss"]):
+    csv = str(tmp_path / "dump.csv")
+    for names in ((), ("mean_loss",)):
         with pytest.raises(InputError, match=r"Checkpoint .*/model.ckpt-1 cannot be read: "):
-            dump.write_losses(str(tmp_path / "dump.csv"), features=features, **written)
+            dump.write_losses(
+                csv, checkpoint_dir=str(folder), data_dir=str(trusting), features=names
+            )
     with pytest.raises(InputError, match=r"Checkpoint .*/model.ckpt-1 cannot be read: "):
         score_labels([str(folder)])
     assert not (tmp_path / "dump.csv").exists()

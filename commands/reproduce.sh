@@ -17,7 +17,7 @@ if [[ ${1:-} == --reduced ]]; then
 fi
 cifar10=${1:?usage: reproduce.sh CIFAR10 [CIFAR10N.npz] [CIFAR100] [FLAGS], or --reduced CIFAR10 [CIFAR10N.npz] [FLAGS]}
 shift
-human='' cifar100='' left_out=(-e 'nothing')
+human='' cifar100='' left_out=(-e /nothing/)
 if [[ ${1:-} == *.npz ]]; then
   human=$1
   shift

@@ -171,7 +171,7 @@ def test_one_of_the_two():
     automatic, state, context = made(loss_p_percentile="auto", burn_in_epoch=30)
     assert automatic.rules(tf.constant(50)).is_burn_in  # No estimate yet.
     remark = context.remarks[0]()
-    assert "is estimated after 2 passes over the data, and there were fewer." in remark
+    assert "as an estimate takes more than 2 passes over the data." in remark
     assert "memorising" not in remark
     for passes, epoch, wrong in ((1, 5, 0.5), (2, 10, 0.5), (3, 28, 0.3), (4, 29, 0.6)):
         context.history().values.assign(history_values(wrong, 0.0))

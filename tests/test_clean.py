@@ -243,12 +243,22 @@ def test_settings_may_change_until_a_training_saved_something(tmp_path):
     settings, train = tmp_path / cleaning._SETTINGS_FILE, tmp_path / "train"
     settings.write_text(json.dumps(cleaning._asked(source, CleanConfig(str(tmp_path)))))
     train.mkdir()
-    (train / "config.json").write_text("{}")
+    (train / "config.json").write_text('{"max_number_of_steps": 9}')
     other = cleaning._asked(source, CleanConfig(str(tmp_path), studentnet="mlp"))
     cleaning._check_same(tmp_path, other)
     (train / "checkpoint").touch()
     with pytest.raises(InputError, match="studentnet was None, is 'mlp'"):
         cleaning._check_same(tmp_path, other)
+
+
+class Missing:
+    """Compares and is converted as pandas.NA."""
+
+    def __ne__(self, other):
+        return self
+
+    def __bool__(self):
+        raise TypeError("boolean value of NA is ambiguous")
 
 
 def test_find_label_issues_of_bad_arrays():
@@ -259,6 +269,7 @@ def test_find_label_issues_of_bad_arrays():
         (np.zeros((4, 8, 8)), [0, 1, 0, 1], "uint8"),
         (np.zeros((4, 3)), ["a", None, "b", "b"], "`labels` must be a text or.*labels=None"),
         (np.zeros((4, 3)), [1, 0, np.nan, 1], "`labels` must be a text or.*labels=nan"),
+        (np.zeros((4, 3)), np.array(["a", Missing(), "b", "b"], object), "must be a text or"),
         (np.array([["x", 1.0]] * 4, object), [0, 1, 0, 1], "features.* of numbers.*'object'"),
     ):
         with pytest.raises(InputError, match=part):

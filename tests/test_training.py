@@ -141,6 +141,11 @@ def test_a_foreign_config_file_is_left_alone(digits, tmp_path):
         with pytest.raises(InputError, match="not a run's configuration"):
             loop.train(config(digits, tmp_path))
         assert (tmp_path / "config.json").read_text() == text
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "metrics.jsonl").write_text('{"loss": 1}\n')
+    with pytest.raises(InputError, match="holds a run with another configuration"):
+        loop.train(config(digits, tmp_path))
+    assert (tmp_path / "metrics.jsonl").exists()
 
 
 def test_a_finished_run_is_left_alone(digits, tmp_path, capsys):
@@ -172,7 +177,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(digit
     assert values["state/global_step/.ATTRIBUTES/VARIABLE_VALUE"] == step - 1
 
 
-def test_a_run_without_a_checkpoint_is_replaced(digits, tmp_path):
+def test_a_run_without_a_checkpoint_is_replaced(digits, tmp_path, capsys):
     """As after a loss that is not finite, with the lower rate that the message advises."""
     with pytest.raises(InputError, match="A lower `learning_rate` may help"):
         loop.train(config(digits, tmp_path, learning_rate=1e35))
@@ -187,6 +192,15 @@ def test_a_run_without_a_checkpoint_is_replaced(digits, tmp_path):
         path.unlink()
     with pytest.raises(InputError, match="learning_rate was 0.05, is 0.1"):
         loop.train(config(digits, tmp_path))
+    # So is one that was reported on.
+    rows = (tmp_path / "metrics.jsonl").read_text().splitlines()[:2]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(rows) + "\n")
+    (tmp_path / "labels.csv").touch()
+    with pytest.raises(InputError, match="learning_rate was 0.05, is 0.1"):
+        loop.train(config(digits, tmp_path))
+    (tmp_path / "labels.csv").unlink()
+    loop.train(config(digits, tmp_path, stop_after_step=1))
+    assert "holds a run that saved nothing; it is replaced." in capsys.readouterr().out
 
 
 def test_a_step_that_leads_to_parameters_that_are_not_finite_is_not_saved(digits, tmp_path):

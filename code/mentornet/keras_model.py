@@ -203,11 +203,9 @@ class MentoredModel(keras.Model):
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """As keras.Model's; at the end, unless `verbose` is 0, prints what "auto" determined."""
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
-        given["callbacks"] = keras_adapters.with_total_steps(given.get("callbacks"), self)
-        history = super().fit(**given)
-        for remark in self._remarks if given.get("verbose", "auto") else ():
-            print(remark(), flush=True)
-        return history
+        own = keras_adapters.TotalSteps(self._remarks)
+        given["callbacks"] = own.added_to(given.get("callbacks"), self)
+        return super().fit(**given)
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """As keras.Model's.
@@ -218,8 +216,8 @@ class MentoredModel(keras.Model):
         self.set_total_steps(int(self._steps.numpy()))
         return super().train_on_batch(*args, **kwargs)
 
-    def set_total_steps(self, steps: int | None) -> None:
-        """Sets the number of steps to which epochs refer, unless `total_steps` was given.
+    def set_total_steps(self, steps: int | None) -> int:
+        """Sets and returns the number of steps to which epochs refer; `total_steps` comes first.
 
         Raises:
           InputError: neither `steps` nor `total_steps` is known.
@@ -228,6 +226,7 @@ class MentoredModel(keras.Model):
         rule = "`total_steps` must be given: the number of batches in the data is unknown."
         check(bool(steps), rule, total_steps=self.total_steps)
         self._steps.assign(steps)
+        return steps or 0
 
     def compute_loss(
         self,
@@ -262,8 +261,8 @@ class MentoredModel(keras.Model):
         # Divided by the size of the global batch: replicas' gradients are summed.
         size = replicas.total(tf.cast(tf.size(learned.losses), tf.float32))
         parts = [learned.weighted_loss(size), learned.added_loss(size)]
-        extra = (tf.cast(loss, tf.float32) / replicas.number() for loss in self.losses)
-        return tf.add_n([*(part for part in parts if part is not None), *extra])
+        parts += [tf.reduce_sum(tf.cast(x, tf.float32)) / replicas.number() for x in self.losses]
+        return tf.add_n([part for part in parts if part is not None])
 
     def _sample_loss(self, y: Any, y_pred: Any) -> tf.Tensor:
         """The loss of each sample. float32 [batch, 1]."""

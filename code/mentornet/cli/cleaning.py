@@ -192,9 +192,9 @@ def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
         assert isinstance(old, dict)
     except (OSError, ValueError, AssertionError):
         old = {}
-    # Before a training began, another one may be asked for.
-    began = run_folder.began(folder / layout.TRAIN_FOLDER)
-    ignored = {"sha256"} if began else {"sha256", "studentnet", "num_epochs"}
+    # Before a training saved anything, another one may be asked for.
+    is_free = run_folder.saved_nothing(folder / layout.TRAIN_FOLDER)
+    ignored = {"sha256", "studentnet", "num_epochs"} if is_free else {"sha256"}
     different = options.differences(options.filled(CleanConfig, old), asked, frozenset(ignored))
     # Of a folder, earlier versions recorded none.
     if "sha256" in old and old["sha256"] != asked.get("sha256"):

@@ -23,7 +23,7 @@ from mentornet.runs import layout
 
 CHUNK = 200  # Images in one of the page's blocks, which are decoded one at a time.
 _LARGEST = 256  # Pixels per side of the images in the page.
-_LARGEST_MATRIX, _NUM_PAIRS = 50, 200  # Classes of the confusion matrix; above, these many pairs.
+_LARGEST_MATRIX, _NUM_PAIRS = 50, 200  # Classes of the confusion matrix; above, this many pairs.
 _LARGEST_PNG = 64  # Larger images are only for people to look at, for which JPEG suffices.
 
 

@@ -12,7 +12,16 @@ class InputError(ValueError):
 
 
 class WorkerLostError(RuntimeError):
-    """Lost contact with another worker; scripts restart and wait for it."""
+    """Lost contact with another worker; scripts restart and wait for it.
+
+    Args:
+      reason: TensorFlow's error.
+      has_opened: whether train_log_dir was opened, so that an overwriting is done.
+    """
+
+    def __init__(self, reason: str, has_opened: bool) -> None:
+        super().__init__(reason)
+        self.has_opened = has_opened
 
 
 def check(condition: bool, rule: str, /, **received: Any) -> None:

@@ -1,8 +1,8 @@
 """What counts as a label in data of your own, whatever kind of source it stands in.
 
 Labels are texts, without blanks around them, or whole numbers from 0 on, also as fractions: columns
-of numbers with gaps are often written so, and 2.0 is 2. An empty cell and NaN are no label, nor is
--1, which marks unknown labels in many data sets; in csv, it is a text.
+of numbers with gaps are often written so, and 2.0 is 2. An empty cell and NaN (as a number, not as
+a text) are no label, nor is -1, which marks unknown labels in many data sets; in csv, it is a text.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def _plain(cells: Sequence[Any] | np.ndarray) -> Sequence[Any]:
 
 
 def _is_unknown(cell: Any) -> bool:
-    return cell is None or cell != cell or str(cell).strip() in _UNKNOWN
+    is_nan = isinstance(cell, float) and cell != cell
+    return cell is None or is_nan or str(cell).strip() in _UNKNOWN
 
 
 def _text(cell: Any) -> str | None:

@@ -22,7 +22,7 @@ def _plain_name(name: str, value: str) -> None:
     check(plain is not None, rule, **{name: value})
 
 
-def _part(name: str, value: float) -> None:
+def _between_0_and_1(name: str, value: float) -> None:
     check(0 < value < 1, f"`{name}` must lie between 0 and 1.", **{name: value})
 
 
@@ -69,7 +69,7 @@ class PrepareConfig:
     test_share: float = option(
         sources.Options.test_share,
         "Your own data: share held out as the test split if there is none.",
-        check=_part,
+        check=_between_0_and_1,
     )
     skip_bad: bool = option(False, "Your own images: skip (and list) unreadable ones.")
     label_column: str | None = option(

@@ -76,21 +76,22 @@ def load_trained(
     with reading(prefix):
         run = describe_student(prefix, studentnet, dataset_name, data_dir)
         model = load_student(prefix, run)
-    shape = tuple(run["image_shape"])
+    shape = tuple(run.get("image_shape", registry.IMAGE_SHAPE))
     standardization = registry.find_student(run["studentnet"]).recipe.standardization
     return TrainedStudent(model, shape, _class_names(run, data_dir), step, standardization)
 
 
 def _class_names(run: dict[str, Any], data_dir: str | None) -> tuple[str, ...]:
-    """Class names from the manifest, else those of a known data set, else class numbers."""
+    """Class names from the manifest, else those that the run recorded, else class numbers."""
     name, num_classes = run["dataset_name"], run["num_classes"]
+    recorded = tuple(run.get("class_names") or ())  # Of earlier versions' runs, none.
     try:
         names = dataset_info(name, data_dir or run["data_dir"]).class_names
     except InputError:
         if data_dir is not None:
             raise
         # The run's records were removed, or are on another machine.
-        names = KNOWN[name].class_names if name in KNOWN else ()
+        names = recorded or (KNOWN[name].class_names if name in KNOWN else ())
     if not names:
         print("WARNING: class names are unknown; class numbers are used instead.", flush=True)
         return tuple(map(str, range(num_classes)))

@@ -89,6 +89,8 @@ class _Job:
             except READ_ERRORS as error:  # Another one may be whole.
                 if isinstance(error, InputError):
                     raise
+        if self.rows and not self._facts:
+            self.say_once(f"WARNING: no checkpoint can be read: {self._file} may be of other data.")
         # Earlier versions recorded no data; without averaging, no version records the views.
         return bool(self._facts) and any(
             row.get("data", self._facts["data"]) != self._facts["data"]

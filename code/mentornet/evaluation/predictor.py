@@ -95,9 +95,10 @@ def check_fits(
     Raises:
       InputError: they are not.
     """
-    shapes = {"image_shape": list(examples.image_shape), "trained_on": list(run["image_shape"])}
+    shape = list(examples.image_shape)
+    trained_on = list(run.get("image_shape", shape))  # The release recorded none.
     rule = "`data_dir` must hold samples of the shape that the student was trained on."
-    check(shapes["image_shape"] == shapes["trained_on"], rule, data_dir=data_dir, **shapes)
+    check(shape == trained_on, rule, data_dir=data_dir, image_shape=shape, trained_on=trained_on)
     rule = "`data_dir` must hold the classes that the student was trained on, in the same order"
     numbers = info.num_classes, run["num_classes"]
     check(numbers[0] == numbers[1], f"{rule}: it has {numbers[0]} instead of {numbers[1]}.")

@@ -260,8 +260,7 @@ def describe_student(
         rule = f"{prefix} holds no configuration: `studentnet` and `dataset_name` must describe it."
         check(None not in names.values(), rule, **names)
         info = dataset_info(str(dataset_name), data_dir or "")
-        known = {"num_classes": info.num_classes, "image_shape": (32, 32, 3), "data_dir": ""}
-        return names | known
+        return names | {"num_classes": info.num_classes, "data_dir": ""}
 
 
 def restore_student(student: keras.Model, prefix: str) -> None:
@@ -294,7 +293,7 @@ def load_student(prefix: str, run: Mapping[str, Any] | None = None) -> keras.Mod
       InputError, KeyError, or one of `READ_ERRORS`: as `read_run_config` and `restore_student`.
     """
     run = run or read_run_config(prefix)
-    shape = tuple(run["image_shape"])
+    shape = tuple(run.get("image_shape", registry.IMAGE_SHAPE))
     student = registry.build_student(run["studentnet"], run["num_classes"], image_shape=shape)
     restore_student(student, prefix)
     return student

@@ -54,6 +54,13 @@ _WRITTEN = (
 )
 
 
+def holds_more_than_a_start(folder: str | pathlib.Path) -> bool:
+    """Whether a folder holds a run's files other than those from before its first checkpoint."""
+    first = (CONFIG_FILE, METRICS_FILE, _EVENTS)
+    folder = pathlib.Path(folder)
+    return any(any(folder.glob(pattern)) for pattern in _WRITTEN if pattern not in first)
+
+
 def remove(folder: str | pathlib.Path) -> None:
     """Deletes a run from its train_log_dir; files with other names are kept.
 

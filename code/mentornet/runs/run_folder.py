@@ -29,7 +29,7 @@ def open_folder(
 ) -> None:
     """Creates train_log_dir and its config.json, or checks that it holds the same run.
 
-    A run that did not begin (see `began`) is replaced.
+    A run that saved nothing is replaced.
 
     Args:
       config: the run.
@@ -45,7 +45,10 @@ def open_folder(
     path = folder / layout.CONFIG_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if config.overwrite or (path.exists() and not began(folder)):
+        if config.overwrite:
+            layout.remove(folder)
+        elif path.exists() and saved_nothing(folder):
+            print(f"{folder} holds a run that saved nothing; it is replaced.", flush=True)
             layout.remove(folder)
         elif path.exists():
             _check_same(_read_config(path), description, defaults, folder)
@@ -54,11 +57,11 @@ def open_folder(
         raise InputError(f"`train_log_dir` {folder} cannot be written: {error}") from None
 
 
-def began(folder: str | pathlib.Path) -> bool:
-    """Whether a run in a folder got so far that another one must not replace it.
+def saved_nothing(folder: str | pathlib.Path) -> bool:
+    """Whether a folder holds no run, or one that another may replace.
 
-    It did if it saved a checkpoint, or logged its last step: then the checkpoints were deleted
-    later. A run that ended before, such as by a loss that is not finite, has nothing to resume.
+    That one ended before its first checkpoint, such as by a loss that is not finite. A run that
+    logged its last step saved a checkpoint, which was deleted later.
 
     Raises:
       InputError: its config.json is not a run's.
@@ -66,14 +69,13 @@ def began(folder: str | pathlib.Path) -> bool:
     folder = pathlib.Path(folder)
     path = folder / layout.CONFIG_FILE
     if not path.exists():
+        return True
+    if layout.holds_more_than_a_start(folder):
         return False
     last_step = _read_config(path).get("max_number_of_steps")
     rows = files.read_json_lines(folder / layout.METRICS_FILE)
-    return bool(rows and rows[-1]["step"] == last_step) or any(
-        any(each.glob(pattern))
-        for each in (folder, folder / layout.KEPT_FOLDER)
-        for pattern in (layout.CHECKPOINT_LIST, f"{layout.CHECKPOINT_NAME}-*")
-    )
+    logged = rows[-1].get("step") if rows else None
+    return last_step is not None and logged != last_step
 
 
 def _read_config(path: pathlib.Path) -> dict[str, Any]:

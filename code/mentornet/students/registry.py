@@ -23,6 +23,8 @@ from mentornet.students.networks import STUDENTS
 from mentornet.students.own import own_student
 from mentornet.students.recipes import Student
 
+IMAGE_SHAPE = (32, 32, 3)  # Of CIFAR, and of all of the release's students.
+
 
 def find_student(name: str) -> Student:
     """The student of this name, or your own network as "module:function".
@@ -40,7 +42,7 @@ def build_student(
     name: str,
     num_classes: int,
     seed: int = 0,
-    image_shape: tuple[int, ...] = (32, 32, 3),
+    image_shape: tuple[int, ...] = IMAGE_SHAPE,
     dropout_rate: float | None = None,
     dtype_policy: str = "float32",
 ) -> keras.Model:

@@ -61,8 +61,11 @@ class Cluster:
         return self.index == 0
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
+    def watched(self, has_opened: bool = False) -> Iterator[None]:
         """Converts TensorFlow's errors for a lost worker to WorkerLostError.
+
+        Args:
+          has_opened: see WorkerLostError.
 
         Raises:
           WorkerLostError: contact with another worker was lost.
@@ -72,7 +75,7 @@ class Cluster:
         except _LOST as error:
             if len(self) == 1:
                 raise
-            raise WorkerLostError(type(error).__name__) from None
+            raise WorkerLostError(type(error).__name__, has_opened) from None
 
 
 @contextlib.contextmanager

@@ -83,7 +83,7 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
         **trainer.facts,
     )
     with contextlib.ExitStack() as stack:
-        stack.enter_context(cluster.watched())
+        stack.enter_context(cluster.watched(has_opened=True))
         if cluster.is_chief:
             stack.enter_context(files.held(config.train_log_dir, "train_log_dir"))
             run_folder.open_folder(config, description, defaults)

@@ -41,10 +41,11 @@ def layer_loss(student: keras.Model) -> tf.Tensor | None:
     """
     if not student.losses:
         return None
-    rule = "`num_devices` must be 1 with layers that add losses, such as activity_regularizer."
-    check(replicas.number() == 1 or not adds_losses(student, student.losses), rule)
-    total = tf.add_n([tf.cast(loss, tf.float32) for loss in student.losses])
-    return total / replicas.number()
+    number = replicas.number()
+    rule = "Layers that add losses, such as activity_regularizer, are trained on one device only."
+    check(number == 1 or not adds_losses(student, student.losses), rule, devices=number)
+    total = tf.add_n([tf.reduce_sum(tf.cast(loss, tf.float32)) for loss in student.losses])
+    return total / number
 
 
 def adds_losses(model: keras.Model, losses: list[tf.Tensor]) -> bool:

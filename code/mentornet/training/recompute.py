@@ -47,7 +47,7 @@ def _call(part: keras.Model, inputs: tf.Tensor, training: bool) -> tf.Tensor:
             parameters, before, x, training=training, return_losses=True
         )
         rule = "`recompute_gradients` needs a network whose layers add no losses."
-        check(not adds_losses(part, losses), rule, layers=len(part.layers))
+        check(not adds_losses(part, losses), rule, losses=len(losses))
         return outputs, after
 
     outputs, after = pure(inputs, *map(tf.convert_to_tensor, part.trainable_variables))

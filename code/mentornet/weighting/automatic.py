@@ -182,8 +182,8 @@ class Automatic:
         percentile, end, memorised, is_by_class, *percentiles = self._state.numpy()
         suspects = f"{memorised:.1%} of the suspicious labels were predicted in the end"
         if end == 0 and self._burn_in != AUTO:
-            reason = f"the percentile is estimated after {_FIRST_PASS} passes over the data"
-            return f"automatic: every weight was 1, as {reason}, and there were fewer."
+            reason = f"an estimate takes more than {_FIRST_PASS} passes over the data"
+            return f"automatic: every weight was 1, as {reason}."
         if end == 0:
             return f"automatic: every weight was 1, as memorising did not begin; {suspects}."
         # A fixed burn-in may be longer than the first pass, at whose end the history is looked at.

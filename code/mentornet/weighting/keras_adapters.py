@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -75,26 +75,37 @@ def batches_seen(optimizer: keras.Optimizer) -> tf.Tensor:
     return tf.cast(optimizer._iterations, tf.int64)
 
 
-class _TotalSteps(keras.callbacks.Callback):
-    """Sets the model's number of training steps when training begins."""
+class TotalSteps(keras.callbacks.Callback):
+    """Sets the model's number of training steps as training begins; prints remarks at its end.
+
+    Args:
+      remarks: functions that each return one.
+    """
+
+    def __init__(self, remarks: Sequence[Callable[[], str]]) -> None:
+        super().__init__()
+        self._remarks, self._steps = remarks, 0
+
+    def added_to(self, callbacks: Any, model: keras.Model) -> Any:
+        """The callbacks of a model's fit() with this one."""
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            # fit() leaves such a list as it is; one from an earlier call may be there.
+            self.set_model(model)
+            self.set_params(callbacks.params)
+            others = [each for each in callbacks.callbacks if not isinstance(each, TotalSteps)]
+            callbacks.callbacks = [self, *others]
+            return callbacks
+        each = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+        return [self, *(callback for callback in each if callback is not None)]
 
     def on_train_begin(self, logs: Any = None) -> None:
         steps = self.params.get("steps")
-        self.model.set_total_steps(steps * self.params["epochs"] if steps else None)
+        self._steps = self.model.set_total_steps(steps * self.params["epochs"] if steps else None)
 
-
-def with_total_steps(callbacks: Any, model: keras.Model) -> Any:
-    """The callbacks of a model's fit(), with one that sets the number of training steps."""
-    own = _TotalSteps()
-    if isinstance(callbacks, keras.callbacks.CallbackList):
-        # fit() leaves such a list as it is; its own may be there from an earlier call.
-        own.set_model(model)
-        own.set_params(callbacks.params)
-        others = [each for each in callbacks.callbacks if not isinstance(each, _TotalSteps)]
-        callbacks.callbacks = [own, *others]
-        return callbacks
-    each = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-    return [own, *(callback for callback in each if callback is not None)]
+    def on_train_end(self, logs: Any = None) -> None:
+        is_over = batches_seen(self.model.optimizer) >= self._steps
+        for remark in self._remarks if is_over and self.params.get("verbose", 1) else ():
+            print(remark(), flush=True)
 
 
 def remember(

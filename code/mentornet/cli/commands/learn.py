@@ -35,7 +35,7 @@ from mentornet.config.weighting import WeightingConfig
 from mentornet.core import files, schedules
 from mentornet.core.errors import check
 from mentornet.learning import from_dump
-from mentornet.runs import layout
+from mentornet.runs import layout, run_folder
 from mentornet.weighting.features import FURTHER, check_further
 
 FLAGS = flags.FLAGS
@@ -139,8 +139,10 @@ def _check_same(
         asked[name] = getattr(weighting, name)
     asked = json.loads(json.dumps(asked))
     path = root / _SETTINGS
-    # Earlier versions did not record them.
-    different = differences(json.loads(path.read_text()), asked) if path.exists() else []
+    # Earlier versions did not record them; nothing depends on them before a stage saves something.
+    is_free = run_folder.saved_nothing(root / _BURN_IN) and not (root / _DUMP).exists()
+    is_bound = path.exists() and not is_free
+    different = differences(json.loads(path.read_text()), asked) if is_bound else []
     rule = f"`train_log_dir` holds stages of other settings ({'; '.join(different)}); "
     rule += "choose another folder, or --overwrite to start over."
     check(not different, rule, train_log_dir=str(root))

@@ -198,7 +198,7 @@ def _labels(
     if _CLEAN not in columns.extra:
         return labels, [None] * rows.num_rows
     cells = rows.column(_CLEAN).to_pylist()
-    known = clean_label_texts(cells, texts, _CLEAN, where)
+    known = clean_label_texts(cells, labels, _CLEAN, where)
     return labels, [
         None if text is None else _class(cell, text, names, _CLEAN, f"{where} {row}")
         for row, (cell, text) in enumerate(zip(cells, known, strict=True))

@@ -31,9 +31,8 @@ NAMES = {
 _WHITENING_SIZE = 2
 _WHITENING_EPSILON = 5e-4
 _LOGIT_SCALE = 1 / 9
-SMALLEST_IMAGE = (
-    9  # Pixels per side. The whitening removes one pixel, and three groups halve the rest.
-)
+# Pixels per side. The whitening removes one pixel, and three groups halve the rest.
+SMALLEST_IMAGE = 9
 
 
 class Shape(NamedTuple):

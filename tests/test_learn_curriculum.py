@@ -140,7 +140,11 @@ def test_stages_of_other_settings_are_not_used_again(tmp_path, monkeypatch):
         with pytest.raises(error, match=match):
             learn.run(config, weighting, "-", sources or learn.Sources())
 
-    stop(learn.StoppedError, None)
+    stop(learn.StoppedError, None, dataclasses.replace(config, learning_rate=1e30))
+    stop(learn.StoppedError, None)  # The burn-in saved nothing: another rate may be asked for.
+    (tmp_path / "burn_in").mkdir()
+    (tmp_path / "burn_in" / "config.json").write_text("{}")
+    (tmp_path / "burn_in" / "checkpoint").touch()
     stop(learn.StoppedError, None, dataclasses.replace(config, log_every_steps=7))
     lower, later = WeightingConfig(0.6, 18), WeightingConfig(0.7, 20)
     refused: list[tuple[str, dict[str, Any]]] = [

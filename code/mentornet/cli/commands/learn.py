@@ -140,8 +140,8 @@ def _check_same(
     asked = json.loads(json.dumps(asked))
     path = root / _SETTINGS
     # Earlier versions did not record them; nothing depends on them before a stage saves something.
-    is_free = run_folder.saved_nothing(root / _BURN_IN) and not (root / _DUMP).exists()
-    is_bound = path.exists() and not is_free
+    has_stages = (root / _DUMP).exists() or not run_folder.saved_nothing(root / _BURN_IN)
+    is_bound = path.exists() and has_stages
     different = differences(json.loads(path.read_text()), asked) if is_bound else []
     rule = f"`train_log_dir` holds stages of other settings ({'; '.join(different)}); "
     rule += "choose another folder, or --overwrite to start over."

@@ -276,9 +276,7 @@ class TrainConfig:
         rule = "`mentornet_update_epochs` needs mentornet_label=zero: updates show it no other."
         check(not updates or self.mentornet_label == "zero", rule, mentornet_label="given")
         mentor, lookahead = self.trained_mentornet_dir, self.lookahead_steps or 0
-        rule = (
-            f"`lookahead_steps` needs max_number_of_steps above it, not {self.max_number_of_steps}."
-        )
+        rule = f"`lookahead_steps` needs a larger max_number_of_steps: {self.max_number_of_steps}."
         check(lookahead < self.max_number_of_steps, rule, lookahead_steps=lookahead)
         rule = "`trained_mentornet_dir` must name a MentorNet checkpoint."
         check(not self.is_mentored or bool(mentor), rule, trained_mentornet_dir=mentor)

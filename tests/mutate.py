@@ -59,7 +59,12 @@ TARGETS = {
         "-khistory or several_samples or columns and not report",
     ],
     "weighting.mixup": ["test_mixup.py", "-knot run and not fit and not evaluated"],
-    "weighting.objective": ["test_mixup.py", "-knot run and not fit and not evaluated"],
+    "weighting.objective": [
+        "test_mixup.py",
+        "test_weightings.py::test_elr_equals_numpy",
+        "test_layer_losses.py",
+        "-knot run and not fit and not evaluated",
+    ],
     "weighting.methods.uniform": ["test_weightings.py::test_uniform_is_one"],
     "weighting.methods.mentornet": ["test_weightings.py::test_a_mentornet_as_a_weighting"],
     "weighting.methods.elr": [

@@ -16,7 +16,7 @@ class WorkerLostError(RuntimeError):
 
     Args:
       reason: TensorFlow's error.
-      has_opened: whether train_log_dir was opened, so that an overwriting is done.
+      has_opened: whether train_log_dir had been opened, and with `overwrite` emptied.
     """
 
     def __init__(self, reason: str, has_opened: bool) -> None:

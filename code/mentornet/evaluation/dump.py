@@ -86,8 +86,8 @@ def write_losses(
         recorded its samples.
 
     Raises:
-      InputError: there is no checkpoint, it is damaged or the release's, it lacks the history that
-        the features need, which is of other samples, no sample has a clean label, or the file
+      InputError: there is no checkpoint, it is damaged or the release's, its history, which the
+        features need, is missing or of other samples, no sample has a clean label, or the file
         cannot be written.
     """
     check(batch_size >= 1, "`batch_size` must be at least 1.", batch_size=batch_size)

@@ -96,9 +96,7 @@ def _check_same(
 ) -> None:
     old = options.filled(TrainConfig, old)
     old |= {name: value for name, value in defaults.items() if old[name] is None}
-    # Older versions did not record them.
-    for name in (SCHEDULE, "batch_norm_decays", "images_sha256"):
-        old.setdefault(name, new.get(name))
+    old = new | old  # What an older version did not record is taken as equal.
     ignored = options.may_change(TrainConfig) | {"class_names"}  # They may have been unknown.
     different = options.differences(old, new, ignored)
     if different:

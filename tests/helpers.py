@@ -157,8 +157,8 @@ class WarmServer:
 
 @functools.cache
 def warm_server() -> WarmServer:
-    """One for all tests; it ends with them."""
-    server = WarmServer()
+    """One for all tests, with what most programs import; it ends with them."""
+    server = WarmServer("pytest", "sklearn.metrics", "tensorboard.summary.v2")
     atexit.register(server.close)
     return server
 

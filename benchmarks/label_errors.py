@@ -104,6 +104,7 @@ def compare(run_dirs: Sequence[str], data_dir: str | None) -> list[dict[str, Any
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     from mentornet.evaluation import label_errors
+    from mentornet.runs import layout
 
     rows, done = [], set()
     for run_dir in run_dirs:
@@ -111,7 +112,7 @@ def compare(run_dirs: Sequence[str], data_dir: str | None) -> list[dict[str, Any
         examples = scores.examples
         known = bool((examples.clean_labels >= 0).all())
         check(known, "The clean label of every sample must be known.", run=run_dir)
-        run = json.loads((label_errors.train_folder(run_dir) / "config.json").read_text())
+        run = layout.read_config(label_errors.train_folder(run_dir))
         name = label_errors.train_folder(run_dir).parent.name
         candidates = {name: scores.score}
         if run["data_sha256"] not in done:

@@ -400,7 +400,7 @@ def test_unknown_data_set_lists_the_known():
 def test_broken_manifest(tmp_path):
     path = tmp_path / "manifest.json"
     for text, message in (
-        ("[1]", f"{path} must hold a JSON object."),
+        ("[1]", f"{path} is not a valid manifest: it must hold a JSON object."),
         (
             '{"config": 1}',
             f"{path} must hold an object `config`, and lists classes, image_shape, feature_names.",

@@ -124,5 +124,10 @@ def test_what_is_refused(tmp_path, train_flags):
         label_errors.score_labels([runs["one"]], str(tmp_path / "data" / "digits" / "0"))
     scores = label_errors.score_labels([runs["one"]])
     assert (scores.score > 0).sum() == 3 * 16  # Others were never seen.
-    config = json.loads((tmp_path / "one" / "config.json").read_text())
-    assert config["record_sample_weights"] is True
+    file = tmp_path / "one" / "config.json"
+    whole = file.read_text()
+    assert json.loads(whole)["record_sample_weights"] is True
+    for text in ("[]", whole[:-9]):
+        file.write_text(text)
+        with pytest.raises(InputError, match=r"config.json is not a run's configuration: "):
+            label_errors.score_labels([runs["one"]])

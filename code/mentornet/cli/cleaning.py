@@ -21,7 +21,7 @@ from mentornet.config.evaluation import EvalConfig
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import AUTO, WeightingConfig
 from mentornet.core import files
-from mentornet.core.errors import check
+from mentornet.core.errors import InputError, check
 from mentornet.datasets import corrected, prepare, sources
 from mentornet.datasets.catalog import read_manifest
 from mentornet.datasets.prepare_config import PrepareConfig
@@ -188,9 +188,8 @@ def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
     if not path.exists():
         return
     try:
-        old = json.loads(path.read_text())
-        assert isinstance(old, dict)
-    except (OSError, ValueError, AssertionError):
+        old = files.read_json_object(path, "settings")
+    except InputError:
         old = {}
     # Before a training saved anything, another one may be asked for.
     is_free = run_folder.saved_nothing(folder / layout.TRAIN_FOLDER)

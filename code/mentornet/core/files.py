@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from mentornet.core.errors import InputError
+from mentornet.core.errors import InputError, check
 
 LOCK_FILE = ".lock"
 
@@ -27,6 +27,20 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
+
+
+def read_json_object(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
+    """The object in a JSON file, `what` being a name for it such as "a run's configuration".
+
+    Raises:
+      InputError: the file cannot be read, or holds no JSON object.
+    """
+    try:
+        found = json.loads(pathlib.Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as error:  # ValueError is json's and UTF-8's.
+        raise InputError(f"{path} is not {what}: {error}") from None
+    check(isinstance(found, dict), f"{path} is not {what}: it must hold a JSON object.")
+    return found
 
 
 def read_json_lines(path: str | pathlib.Path) -> list[dict[str, Any]]:

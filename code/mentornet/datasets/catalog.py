@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 
-from mentornet.core import errors
+from mentornet.core import errors, files
 
 MANIFEST = "manifest.json"
 FILES = "files.csv"  # For a data set made from files: id and path of each sample.
@@ -71,11 +70,7 @@ def read_manifest(folder: str | pathlib.Path) -> dict | None:
     path = pathlib.Path(folder) / MANIFEST
     if not path.is_file():
         return None
-    try:
-        manifest = json.loads(path.read_text())
-    except ValueError as error:  # json's and UTF-8's.
-        raise errors.InputError(f"{path} is not a valid manifest: {error}") from None
-    errors.check(isinstance(manifest, dict), f"{path} must hold a JSON object.")
+    manifest = files.read_json_object(path, "a valid manifest")
     whole = isinstance(manifest.get("config", {}), dict)
     lists = ("classes", "image_shape", "feature_names")
     whole = whole and all(isinstance(manifest.get(name, []), list) for name in lists)

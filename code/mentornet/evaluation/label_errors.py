@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.corrections import read_paths
 from mentornet.runs.checkpoints import find_latest, read_state
-from mentornet.runs.layout import CONFIG_FILE, TRAIN_FOLDER
+from mentornet.runs.layout import CONFIG_FILE, TRAIN_FOLDER, read_config
 from mentornet.weighting import history, noise_rate
 from mentornet.weighting.noise_rate import NoiseRate
 
@@ -84,11 +83,11 @@ def read_run(run_dir: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The configuration of a run, and its history's columns by name, float64 [n].
 
     Raises:
-      InputError: the folder holds no run with a history, its checkpoint is damaged, or a required
-        column is missing.
+      InputError: the folder holds no run with a history, its configuration or checkpoint is
+        damaged, or a required column is missing.
     """
     folder = train_folder(run_dir)
-    config = json.loads((folder / CONFIG_FILE).read_text())
+    config = read_config(folder)
     prefix = find_latest(str(folder))
     with reading(prefix):
         saved = read_state(prefix, (history.VALUES, history.NAMES))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
+
+from mentornet.core import files
 
 # In train_log_dir.
 CONFIG_FILE = "config.json"
@@ -34,6 +37,17 @@ def checkpoint_prefix(folder: str | pathlib.Path, step: int) -> pathlib.Path:
 def mentornet_prefix(folder: str | pathlib.Path, step: int) -> pathlib.Path:
     """The checkpoint prefix of the MentorNet from the update after a step."""
     return pathlib.Path(folder) / _MENTORNET_FOLDER / f"{_MENTORNET_NAME}-{step}"
+
+
+def read_config(train_log_dir: str | pathlib.Path) -> dict[str, Any]:
+    """The configuration of the run in a folder, as JSON values.
+
+    Raises:
+      InputError: config.json cannot be read, or is not a run's.
+    """
+    return files.read_json_object(
+        pathlib.Path(train_log_dir) / CONFIG_FILE, "a run's configuration"
+    )
 
 
 # Files that training, and programs that read the run, write below train_log_dir.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import json
 import pathlib
 import re
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from mentornet.config.options import fields
 from mentornet.config.training import TrainConfig
 from mentornet.core import files
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import check
 from mentornet.runs import layout
 
 Curve = tuple[np.ndarray, np.ndarray]
@@ -136,10 +135,7 @@ def read_results(folder: pathlib.Path) -> list[Result]:
         run = path.parent.parent
         evaluation = files.read_json_lines(run / layout.EVAL_FOLDER / layout.EVALUATIONS_FILE)
         training = files.read_json_lines(path.with_name(layout.METRICS_FILE))
-        try:
-            config = json.loads(path.read_text())
-        except ValueError as error:
-            raise InputError(f"{path} cannot be read: {error}") from None
+        config = layout.read_config(path.parent)
         if evaluation and training:
             evaluation.sort(key=lambda row: row["step"])
             results.append(Result(str(run.relative_to(folder)), config, training, evaluation))

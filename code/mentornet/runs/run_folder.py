@@ -11,7 +11,7 @@ from typing import Any
 from mentornet.config import options
 from mentornet.config.training import TrainConfig
 from mentornet.core import files
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import InputError
 from mentornet.core.schedules import RateSchedule
 from mentornet.runs import layout, writers
 
@@ -51,7 +51,7 @@ def open_folder(
             print(f"{folder} holds a run that saved nothing; it is replaced.", flush=True)
             layout.remove(folder)
         elif path.exists():
-            _check_same(_read_config(path), description, defaults, folder)
+            _check_same(layout.read_config(folder), description, defaults, folder)
         files.write_text(path, json.dumps(description, indent=1) + "\n")
     except OSError as error:
         raise InputError(f"`train_log_dir` {folder} cannot be written: {error}") from None
@@ -72,23 +72,10 @@ def saved_nothing(folder: str | pathlib.Path) -> bool:
         return True
     if layout.holds_more_than_a_start(folder):
         return False
-    last_step = _read_config(path).get("max_number_of_steps")
+    last_step = layout.read_config(folder).get("max_number_of_steps")
     rows = files.read_json_lines(folder / layout.METRICS_FILE)
     logged = rows[-1].get("step") if rows else None
     return last_step is not None and logged != last_step
-
-
-def _read_config(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text())
-    except ValueError:
-        config = None
-    check(
-        isinstance(config, dict),
-        f"{path} is not a run's configuration.",
-        train_log_dir=str(path.parent),
-    )
-    return config
 
 
 def _check_same(

@@ -188,7 +188,7 @@ def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
     if not path.exists():
         return
     try:
-        old = files.read_json_object(path, "settings")
+        old = files.read_json_object(path, "holds no settings")
     except InputError:
         old = {}
     # Before a training saved anything, another one may be asked for.

@@ -29,17 +29,18 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     os.replace(temporary, path)
 
 
-def read_json_object(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
-    """The object in a JSON file, `what` being a name for it such as "a run's configuration".
+def read_json_object(path: str | os.PathLike[str], fault: str) -> dict[str, Any]:
+    """The object in a JSON file.
 
     Raises:
-      InputError: the file cannot be read, or holds no JSON object.
+      InputError: the file cannot be read, or holds no JSON object; the message is the path, `fault`
+        such as "is not a run's configuration", and the reason.
     """
     try:
         found = json.loads(pathlib.Path(path).read_text("utf-8"))
     except (OSError, ValueError) as error:  # ValueError is json's and UTF-8's.
-        raise InputError(f"{path} is not {what}: {error}") from None
-    check(isinstance(found, dict), f"{path} is not {what}: it must hold a JSON object.")
+        raise InputError(f"{path} {fault}: {error}") from None
+    check(isinstance(found, dict), f"{path} {fault}: it must hold a JSON object.")
     return found
 
 

@@ -70,7 +70,7 @@ def read_manifest(folder: str | pathlib.Path) -> dict | None:
     path = pathlib.Path(folder) / MANIFEST
     if not path.is_file():
         return None
-    manifest = files.read_json_object(path, "a valid manifest")
+    manifest = files.read_json_object(path, "is not a valid manifest")
     whole = isinstance(manifest.get("config", {}), dict)
     lists = ("classes", "image_shape", "feature_names")
     whole = whole and all(isinstance(manifest.get(name, []), list) for name in lists)

@@ -48,7 +48,7 @@ def learn(
 
     path = folder / QUALITY_FILE
     if path.exists():
-        return files.read_json_object(path, "a MentorNet's quality")
+        return files.read_json_object(path, "does not hold a MentorNet's quality")
     dump = training_rows.shuffled(training_rows.read_dump(csv), seed)
     names = (*RELEASE, *training_rows.dump_features(csv))
     found = training_rows.data_driven(dump, percentile, epoch)

@@ -46,7 +46,7 @@ def read_config(train_log_dir: str | pathlib.Path) -> dict[str, Any]:
       InputError: config.json cannot be read, or is not a run's.
     """
     return files.read_json_object(
-        pathlib.Path(train_log_dir) / CONFIG_FILE, "a run's configuration"
+        pathlib.Path(train_log_dir) / CONFIG_FILE, "is not a run's configuration"
     )
 
 

@@ -142,7 +142,9 @@ def _check_same(
     # Earlier versions did not record them; nothing depends on them before a stage saves something.
     has_stages = (root / _DUMP).exists() or not run_folder.saved_nothing(root / _BURN_IN)
     is_bound = path.exists() and has_stages
-    different = differences(files.read_json_object(path, "settings"), asked) if is_bound else []
+    different = (
+        differences(files.read_json_object(path, "holds no settings"), asked) if is_bound else []
+    )
     rule = f"`train_log_dir` holds stages of other settings ({'; '.join(different)}); "
     rule += "choose another folder, or --overwrite to start over."
     check(not different, rule, train_log_dir=str(root))

@@ -1,4 +1,4 @@
-"""A network's regularisers, and losses that its layers add, in the scripts' step."""
+"""A network's regularisers, and losses that its layers add."""
 
 from typing import Any
 
@@ -107,6 +107,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import pytest
 import test_layer_losses as own
+from mentornet import MentoredModel
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 def halves(value):
@@ -125,8 +126,14 @@ alone = own.trainer(own.network())
 own.np.testing.assert_allclose(result.total_loss, alone.step(*own.batch()).total_loss, rtol=1e-5)
 for a, b in zip(weights, alone.student.get_weights(), strict=True):
     own.np.testing.assert_allclose(a, b, atol=1e-6)
-with pytest.raises(own.InputError, match="on one device only. Received: devices=2"):
+refused = pytest.raises(own.InputError, match="on one device only. Received: devices=2")
+with refused:
     step(**own.ACTIVITY)
+with strategy.scope():
+    fitted = MentoredModel(own.network(**own.ACTIVITY), weighting="uniform")
+    fitted.compile("sgd", own.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+with refused:
+    fitted.fit(own.X, own.Y, own.SIZE, verbose=0)
 """
 
 

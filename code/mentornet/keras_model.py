@@ -12,6 +12,7 @@ import tensorflow as tf
 from mentornet.config.weighting import MENTORNET, MixupConfig, WeightingConfig
 from mentornet.core import replicas
 from mentornet.core.errors import check
+from mentornet.training.losses import layer_loss
 from mentornet.weighting import keras_adapters, registry
 from mentornet.weighting.mentor import MentorNet
 from mentornet.weighting.mentor_checkpoints import load_mentornet
@@ -32,8 +33,8 @@ class MentoredModel(keras.Model):
 
     evaluate() and predict() are the student's. The loss that fit() reports is the weighted one, the
     mean over the batch of weight times loss, as in the release; losses added by layers are not
-    weighted. Example dropout and the epoch that the weighting sees depend on the number of batches
-    that the optimizer has seen.
+    weighted, and in several replicas only regularisers are allowed. Example dropout and the epoch
+    that the weighting sees depend on the number of batches that the optimizer has seen.
 
     A weighting that keeps per-sample state (`elr`, "auto", a MentorNet with additional features)
     needs `num_examples` and positions: fit() then takes `{"inputs": x, "positions": positions}`
@@ -260,8 +261,7 @@ class MentoredModel(keras.Model):
             keras_adapters.remember(self._history, learned, positions, y, logits)
         # Divided by the size of the global batch: replicas' gradients are summed.
         size = replicas.total(tf.cast(tf.size(learned.losses), tf.float32))
-        parts = [learned.weighted_loss(size), learned.added_loss(size)]
-        parts += [tf.reduce_sum(tf.cast(x, tf.float32)) / replicas.number() for x in self.losses]
+        parts = [learned.weighted_loss(size), learned.added_loss(size), layer_loss(self)]
         return tf.add_n([part for part in parts if part is not None])
 
     def _sample_loss(self, y: Any, y_pred: Any) -> tf.Tensor:

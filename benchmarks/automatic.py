@@ -30,6 +30,7 @@ from mentornet.config.evaluation import EvalConfig
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import AUTO, WeightingConfig
 from mentornet.core import files
+from mentornet.core.errors import check
 from mentornet.datasets.prepare_config import PrepareConfig
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ def of_passes(data: pathlib.Path, folder: pathlib.Path, seed: int) -> dict[str, 
 
 
 def main() -> None:
+    unknown = [name for name in FLAGS.only if name not in settings()]
+    check(not unknown, "`only` must be columns of the tables.", only=unknown)
     script.load_tensorflow()
     measure, measures = of_weightings, ("last accuracy", "worst class")
     if FLAGS.label_wave:

@@ -1,6 +1,6 @@
 """Data-driven MentorNets that see the loss, or also each sample's history, on the digits.
 
-    python benchmarks/data_driven.py [--noise=0.4,0.8] [--seeds=3] [--steps=1100]
+    python benchmarks/data_driven.py [--noise=0.4,0.8] [--seeds=3] [--steps=1100] [--noupdated]
 
 trains a perceptron that memorises, under MentorNets that `learn_curriculum.py` learns from 144
 trusted samples, and prints two tables, means over the seeds (of noise and training alike). The
@@ -25,7 +25,6 @@ import numpy as np
 from absl import flags
 
 from mentornet.cli import pages, script
-from mentornet.cli.commands import learn
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
 from mentornet.datasets.prepare_config import PrepareConfig
@@ -36,10 +35,10 @@ FLAGS = flags.FLAGS
 
 _MOMENTS = (30, 60, 90)  # Percentages of the training.
 _HISTORY = ("mean_loss", "wrong_share", "probability_margin")
-_SOURCES = {
-    "loss (DD)": learn.Sources(),
-    "history": learn.Sources(mentornet_features=_HISTORY),
-    "history, 5 epochs": learn.Sources(None, _HISTORY, (18, 36, 54, 72, 90)),
+_SOURCES: dict[str, dict[str, Any]] = {
+    "loss (DD)": {},
+    "history": {"mentornet_features": _HISTORY},
+    "history, 5 epochs": {"mentornet_features": _HISTORY, "dump_epochs": (18, 36, 54, 72, 90)},
 }
 _UPDATES = (51, 76)  # After each fall of the learning rate.
 
@@ -82,12 +81,15 @@ def aucs_of(prefix: str) -> tuple[float, float]:
 
 def measure(data: pathlib.Path, root: pathlib.Path, noise: float, seed: int) -> dict[Any, float]:
     """Accuracies by (MentorNet, whether updated), and AUCs by (MentorNet, percentage, of what)."""
+    from mentornet.cli.commands import learn
+
     found: dict[Any, float] = {}
     steps = FLAGS.steps
     weighting = WeightingConfig(1 - noise, 18, True, example_dropout_rates="0,100")
-    for name, sources in _SOURCES.items():
+    for name in FLAGS.only:
+        sources = learn.Sources(**_SOURCES[name])
         folder = root / name.replace(" ", "_")
-        for updated in (False, True):
+        for updated in (False, True)[: 1 + FLAGS.updated]:
             if updated:  # Only the training under the MentorNet is another.
                 shutil.rmtree(folder / "train")
                 shutil.rmtree(folder / "eval")
@@ -139,21 +141,25 @@ def main() -> None:
                 data = pathlib.Path(config.train_folder)
                 for key, value in measure(data, out / "runs", noise, seed).items():
                     found[key].append(value)
-            for name in _SOURCES:
+            for name in FLAGS.only:
                 pairs = [[found[name, p, of] for of in ("weights", "loss")] for p in _MOMENTS]
                 means = (np.mean(pair, axis=1) for pair in pairs)
                 aucs.append([noise, name, *("{:.3f} / {:.3f}".format(*mean) for mean in means)])
-                both = [found[name, updated] for updated in (False, True)]
+                both = [
+                    found[name, updated] for updated in (False, True) if (name, updated) in found
+                ]
                 told = [f"{np.mean(values):.3f} ± {np.std(values):.3f}" for values in both]
                 accuracies.append([noise, name, *told])
     heads = [f"{p} %: weights / loss" for p in _MOMENTS]
     print(pages.markdown_table(("noise", "MentorNet sees", *heads), aucs))
-    heads = ["accuracy", "updated"]
+    heads = ["accuracy", "updated"][: 1 + FLAGS.updated]
     print(pages.markdown_table(("noise", "MentorNet sees", *heads), accuracies), end="")
 
 
 if __name__ == "__main__":
     flags.DEFINE_list("noise", ["0.4", "0.8"], "Shares of the labels that are redrawn.")
+    flags.DEFINE_multi_enum("only", list(_SOURCES), list(_SOURCES), "MentorNets to learn.")
+    flags.DEFINE_boolean("updated", True, "Whether to train with an updated MentorNet as well.")
     flags.DEFINE_integer("seeds", 3, "Number of seeds.")
     flags.DEFINE_integer("steps", 1100, "Steps of 128; 11 are a pass over the data.")
     flags.DEFINE_list("runs", [], "Only judge the weights in the checkpoints of these folders.")

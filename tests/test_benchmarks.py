@@ -1,4 +1,7 @@
-"""The benchmarks run without errors; their measurements are not checked."""
+"""The benchmarks run without errors; small versions of those on the digits show what they claim.
+
+What `run.py` and `scaling.py` measure is not checked.
+"""
 
 import json
 
@@ -53,3 +56,35 @@ def test_ratios(tmp_path):
     assert ratios.keys() >= RATIOS
     may_be_negative = {"recomputed_memory_saved", "streamed_more_mb"}  # Of so small a measurement.
     assert all(ratios[name] > 0 for name in RATIOS - may_be_negative)
+
+
+def tables(name, *flags):
+    """The tables that a benchmark prints, each a list of lines {column: cell}."""
+    status, _, output = warm_server().run(ROOT / f"benchmarks/{name}.py", "--seeds=1", *flags)
+    assert status == 0, output
+    found: list[list[dict[str, str]]] = []
+    for block in output[output.index("\n| ") :].strip().split("\n\n"):
+        head, _, *rows = (line.strip("| ").split(" | ") for line in block.splitlines())
+        found.append([dict(zip(head, row, strict=True)) for row in rows])
+    return found
+
+
+def test_auto_beats_no_weighting():
+    only = "--only=no weighting,auto"
+    ((line,), _) = tables("automatic", "--noise=uniform:0.4", "--steps=330", only)
+    assert float(line["auto"]) > float(line["no weighting"]) + 0.05, line
+
+
+def test_label_wave_beats_the_last_step():
+    ((line,), _) = tables("automatic", "--noise=uniform:0.4", "--steps=550", "--label_wave")
+    assert float(line["last"]) + 0.03 < float(line["label wave"]) <= float(line["best"]), line
+
+
+def test_a_mentornet_with_the_history_beats_one_without():
+    """With fewer steps, rounding decides: little is memorised."""
+    only = "--only=loss (DD)", "--only=history"
+    ranked, reached = tables("data_driven", "--noise=0.8", "--noupdated", *only)
+    loss, history = (float(line["60 %: weights / loss"].split(" / ")[0]) for line in ranked)
+    assert history > loss + 0.05
+    loss, history = (float(line["accuracy"].split(" ± ")[0]) for line in reached)
+    assert history > loss + 0.1

@@ -59,6 +59,12 @@ TARGETS = {
         "-khistory or several_samples or columns and not report",
     ],
     "weighting.mixup": ["test_mixup.py", "-knot run and not fit and not evaluated"],
+    "weighting.mixtures": ["test_noise_rate.py", "-knot digits and not corrected and not forgets"],
+    "weighting.noise_rate": [
+        "test_noise_rate.py",
+        "test_automatic.py",
+        "-knot digits and not corrected and not forgets",
+    ],
     "weighting.objective": [
         "test_mixup.py",
         "test_weightings.py::test_elr_equals_numpy",

@@ -183,6 +183,7 @@ def test_one_of_the_two():
     assert automatic.rules(tf.constant(50)).fixed_epoch == 30
     assert "weighted from 29 % of the training on, with percentile" in context.remarks[0]()
     automatic, _, context = made(loss_p_percentile=0.55, burn_in_epoch="auto")
+    assert automatic.rules(tf.constant(10)).is_burn_in
     memorise(automatic, context)
     rules = automatic.rules(tf.constant(10))
     assert not rules.is_burn_in and rules.percentile == np.float32(0.55)

@@ -116,6 +116,12 @@ def test_one_component_of_margins_below_0_says_nothing(seed):
     assert estimate(zeros, 2, above).rate == 0
 
 
+def test_equal_margins_are_one_component():
+    for number, criterion in ((1, 0.0), (2, np.inf), (3, np.inf)):
+        probabilities, found = mixtures.normal(np.full(5, -1.0), number)
+        assert found == criterion and probabilities.tolist() == [0] * 5
+
+
 def test_likelihoods_are_the_same_in_a_thread_of_tensorflow():
     """There subnormal numbers are 0, on which scipy's betaln divides where a + b is about 171."""
     sums = np.linspace(160, 180, 81)

@@ -67,6 +67,9 @@ for noise in ${cifar100:+0.2 0.4 0.8}; do
 done
 if [[ $table == *reduced* ]]; then
   prepare --dataset_name=cifar10 --source="$cifar10" --noise_fraction=0.4 --output_dir=data
+else
+  prepare --dataset_name=cifar10 --source="$cifar10" --noise_type=asymmetric --noise_fraction=0.4 \
+    "${options[@]}"
 fi
 
 status=0

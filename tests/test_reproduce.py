@@ -60,8 +60,9 @@ def test_everything(reproduce):
     first, *preparations, launch, report = started
     assert first[-2:] == ["--dry_run", "--filter=a b"] and launch[-1] == "--filter=a b"
     assert report == ["commands/report.py", "cifar_models"]
-    assert len(preparations) == len(prepared(started)) == 9
-    assert sum("--source=cifar 10.tar" in flags for flags in preparations) == 6
+    assert len(preparations) == len(prepared(started)) == 10
+    assert sum("--source=cifar 10.tar" in flags for flags in preparations) == 7
+    assert sum("--noise_type=asymmetric" in flags for flags in preparations) == 1
     assert sum("--noise_file=n.npz" in flags for flags in preparations) == 2
     assert sum("--dataset_name=cifar100" in flags for flags in preparations) == 3
     assert output.startswith("2 runs of 65800 steps in all, less what is done: 22 to 45 hours")
@@ -70,13 +71,13 @@ def test_everything(reproduce):
 
 def test_what_is_not_given_is_left_out(reproduce):
     _, _, started, chosen = reproduce("cifar10.tar", "--gpus=0,1")
-    assert len(prepared(started)) == 4
+    assert len(prepared(started)) == 5
     assert "cifar100" not in chosen and "_label" not in chosen and "/0.4/" in chosen
     _, _, started, chosen = reproduce("cifar10.tar", "n.npz")
-    assert len(prepared(started)) == 6
+    assert len(prepared(started)) == 7
     assert "cifar100" not in chosen and "/worse_label/" in chosen
     _, _, started, chosen = reproduce("cifar10.tar", "c100")
-    assert len(prepared(started)) == 7
+    assert len(prepared(started)) == 8
     assert "/cifar100/" in chosen and "_label" not in chosen
 
 

@@ -80,6 +80,7 @@ def test_two_laws(share, right, wrong):
         pytest.skip("The upper tail of hard clean samples is as large as what is sought.")
     labels, is_wrong, visits = drawn(share, right, wrong)
     found = close_estimate(labels, is_wrong, visits)
+    assert share / 3 < found.low and found.high < share + 0.1
     weights = np.bincount(labels) / len(labels)
     assert found.by_class @ weights == pytest.approx(found.rate)
 
@@ -120,6 +121,8 @@ def test_equal_margins_are_one_component():
     for number, criterion in ((1, 0.0), (2, np.inf), (3, np.inf)):
         probabilities, found = mixtures.normal(np.full(5, -1.0), number)
         assert found == criterion and probabilities.tolist() == [0] * 5
+    probabilities, _ = mixtures.normal(np.array([-1.0] * 5 + [1.0] * 5), 2)
+    np.testing.assert_allclose(probabilities, [1] * 5 + [0] * 5, atol=1e-6)
 
 
 def test_likelihoods_are_the_same_in_a_thread_of_tensorflow():
@@ -207,6 +210,12 @@ def test_confident_learning_by_hand():
     # Class 0: two on the diagonal, one off it, one left out; class 1: one, and one left out.
     found = noise_rate._confident_learning(labels, 2, visits)
     np.testing.assert_allclose(found, [1 / 3] * 4 + [0] * 2)
+    # Thresholds 0.675 and 0.4: the first sample reaches that of the less probable class alone.
+    labels, other_class = np.array([0, 0, 1, 1]), np.array([1, 2, 0, 0])
+    given, other = np.array([0.45, 0.9, 0.4, 0.4]), np.array([0.42, 0.1, 0.3, 0.3])
+    visits = Visits(np.ones(4), other, other, given - other, given, other, other_class)
+    found = noise_rate._confident_learning(labels, 3, visits)
+    np.testing.assert_allclose(found, [0.5, 0.5, 0, 0])
 
 
 def test_disagreement_is_stated():

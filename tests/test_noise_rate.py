@@ -199,6 +199,8 @@ def test_samples_without_a_visit_do_not_count():
     assert found.rate == pytest.approx(is_wrong[1::2].mean(), abs=0.03)
     nothing = estimate(labels, CLASSES, dataclasses.replace(visits, count=0 * count))
     assert (nothing.rate, nothing.low, nothing.high) == (0, 0, 1)
+    once = estimate(labels, CLASSES, dataclasses.replace(visits, count=0 * count + 1))
+    assert once.source == "all visits"
 
 
 def test_confident_learning_by_hand():
@@ -280,8 +282,8 @@ def test_label_scores_are_probabilities_in_the_order_of_the_rank():
 
 
 def test_means_of_classes():
-    found = class_means(np.array([1.0, 0, 0.5]), np.array([0, 0, 2]), 3)
-    np.testing.assert_allclose(found, [0.5, 0.5, 0.5])
+    found = class_means(np.array([1.0, 0, 0.2]), np.array([0, 0, 2]), 3)
+    np.testing.assert_allclose(found, [0.5, 0.4, 0.2])
 
 
 def test_trusted_samples_decide(digits):

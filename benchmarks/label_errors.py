@@ -35,10 +35,11 @@ _FOLDS = 5
 
 
 def fold_config(run: dict[str, Any]) -> TrainConfig:
-    """A run's configuration, without a MentorNet and with a fold's share of the steps."""
+    """A run's configuration, without weights and mixup, and with a fold's share of the steps."""
     steps = run["max_number_of_steps"] // _FOLDS
     values = run | {"weighting": None, "mentornet_update_epochs": ()}
     values |= {"record_sample_weights": False, "max_number_of_steps": steps}
+    values |= {"keep_best": None, "mixup": None}
     values["learning_rate_boundaries"] = [
         max(1, step // _FOLDS) for step in run["learning_rate_boundaries"]
     ]

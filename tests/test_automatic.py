@@ -88,7 +88,7 @@ def test_the_burn_in_ends_when_the_changes_have_passed_their_minimum():
         assert automatic.rules(tf.constant(epoch)).is_burn_in
         memorised = 0 if number == 1 else 0.1
         np.testing.assert_allclose(state.numpy(), [0, 0, memorised, 0], atol=0.01)
-    assert "every weight was 1" in context.remarks[0]()
+    assert "as memorising did not begin; 10.0% of the suspicious" in context.remarks[0]()
     pass_over(automatic, context, 6, 35)
     rules = automatic.rules(tf.constant(35))
     assert not rules.is_burn_in
@@ -97,6 +97,27 @@ def test_the_burn_in_ends_when_the_changes_have_passed_their_minimum():
     assert rules.fixed_epoch == 35
     assert automatic.rules(tf.constant(90)).fixed_epoch == 35
     assert "weighted from 35 % of the training on, with percentile 0." in context.remarks[0]()
+
+
+def test_too_few_passes_are_told():
+    automatic, _, context = made(**AUTO)
+    for number in range(1, 5):
+        pass_over(automatic, context, number, 10 * number)
+    assert "as it takes 5 passes over the data to see" in context.remarks[0]()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_history_that_is_not_finite_is_not_looked_at(value):
+    """The loop says which loss it was, at the next log or checkpoint."""
+    automatic, state, context = made(**AUTO)
+    memorise(automatic, context)
+    before = state.numpy()
+    values = history_values(0.6, 0.2, 4)
+    values[3, list(COLUMNS).index("mean_margin")] = value
+    context.history().values.assign(values)
+    look(automatic, context, 7, 7)
+    np.testing.assert_array_equal(state.numpy(), before)
+    assert (before[:3] > 0).all()
 
 
 def test_changes_that_only_fall_end_no_burn_in_whatever_is_predicted():
@@ -371,6 +392,10 @@ def test_each_class_has_its_percentile_where_few_labels_are_right(monkeypatch, w
     weighed = weigh(8, np.arange(150, 250))
     assert weighed.scalars["automatic/by_class"] == (wrong > 0.5)
     assert not [name for name in weighed.scalars if name.endswith(("/0", "/1"))]
+    percentiles = context.state["automatic"].numpy()[[0, 4, 5]]
+    ruling = percentiles[1:] if wrong > 0.5 else percentiles[:1]
+    for name, value in (("lowest", min(ruling)), ("highest", max(ruling))):
+        assert weighed.scalars[f"automatic/{name}_percentile"] == value
     kept = weighed.weights.numpy()[:, 0]
     shares = [kept[labels[150:250] == c].mean() for c in (0, 1)]
     expected = [0.35, 0.35] if wrong > 0.5 else [0.1, 1.0]

@@ -20,6 +20,7 @@ from mentornet.cli import cleaning, training_flags, weighting_flags
 from mentornet.cli.commands import COMMANDS
 from mentornet.config.cleaning import CleanConfig
 from mentornet.core.errors import InputError
+from mentornet.datasets.corrections import SCORE_DECIMALS
 
 COMMAND = "code/mentornet/__main__.py"
 
@@ -133,7 +134,7 @@ def test_from_data_to_corrected_records(digits_of_8, tmp_path, monkeypatch, caps
     corrections = json.loads((folder / "corrected" / "manifest.json").read_text())["corrections"]
     replaced = np.array([int(row["predicted_label"]) for row in rows])
     accepted = np.array([1 - float(row["label_score"]) for row in rows])
-    accepted = np.round(accepted, 5) > corrections["accept_above"]
+    accepted = np.round(accepted, SCORE_DECIMALS) > corrections["accept_above"]
     assert accepted.sum() == corrections["replaced"] > 100
     assert np.mean(np.where(accepted, replaced, given[places]) != clean[places]) < 0.1
     assert (folder / "labels.html").stat().st_size > 10_000

@@ -99,6 +99,18 @@ def test_two_passes_keep_nothing():
     assert wave.scalars()["label_wave/kept_step"] == 6
 
 
+def test_rows_tell_of_the_last_pass_after_the_minimum_too():
+    history, predicted = SampleHistory(4), np.zeros(4, int)
+    wave, kept = LabelWave(history, max_number_of_steps=6, batch_size=4), []
+    for step, num_changed in enumerate((0, 4, 2, 1, 3, 4), start=1):
+        predicted[:num_changed] = 1 - predicted[:num_changed]
+        visits(history, predicted, np.arange(4))
+        kept.append(wave.look(step, 1))
+    assert kept == [False, False, True, True, False, False]
+    expected = {"label_wave/changed": 1, "label_wave/kept_step": 4, "label_wave/is_over": 1}
+    assert wave.scalars() == expected
+
+
 STEPS = 20
 
 

@@ -361,5 +361,6 @@ def test_a_miniature_of_the_whole(tmp_path):
         rows = list(csv.DictReader(file))
     scores = np.array([float(row["label_score"]) for row in rows])
     assert len({row["id"] for row in rows}) == 400 and (np.diff(scores) >= 0).all()
+    assert np.count_nonzero(np.diff(scores)) > 300  # One can sort by them.
     for name in ("results.html", "digits/mentornet_pd/labels.html"):
         look_at(runs / name, tmp_path)

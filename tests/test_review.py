@@ -144,7 +144,7 @@ def test_a_session_by_keyboard(tmp_path, scores, open_page):
             page.keyboard.type("7")
             page.keyboard.press("Enter")
         corrected = {"1": str(given), "2": str(suggested), "3": "7", "4": ""}[key]
-        score = f"{scores.score[i]:.5f}"
+        score = f"{scores.score[i]:.{corrections.SCORE_DECIMALS}f}"
         expected[str(scores.examples.ids[i])] = (str(given), corrected, score)
     says(page, "#progress-text", "30 of 100 decided, about")
     page.reload()

@@ -24,6 +24,7 @@ from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.datasets import corrected, prepare, sources
 from mentornet.datasets.catalog import read_manifest
+from mentornet.datasets.corrections import SCORE_DECIMALS
 from mentornet.datasets.prepare_config import PrepareConfig
 from mentornet.evaluation import export, job, label_errors
 from mentornet.evaluation.label_errors import LabelScores
@@ -247,7 +248,7 @@ def _correct(data: Data, folder: pathlib.Path, scores: LabelScores) -> dict[str,
         str(data.train),
         str(folder / layout.LABELS_FILE),
         str(folder / _CORRECTED),
-        round(accept_above, 5),
+        round(accept_above, SCORE_DECIMALS),
         data.name,
     )
     return corrected.correct(asked)["corrections"]

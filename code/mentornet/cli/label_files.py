@@ -16,6 +16,7 @@ import tensorflow as tf
 from mentornet.cli import feature_rows, pages
 from mentornet.core import files, safe_csv
 from mentornet.core.errors import InputError
+from mentornet.datasets.corrections import SCORE_DECIMALS
 from mentornet.datasets.images import reader
 from mentornet.evaluation import label_errors
 from mentornet.evaluation.label_errors import LabelScores
@@ -69,7 +70,7 @@ def to_csv(scores: LabelScores) -> str:
     rows: list[Sequence[object]] = [("id", *columns, *(("path",) if paths else ()))]
     for i in scores.order.tolist():
         cells = [column[i].item() for column in columns.values()]
-        row = [f"{cell:.5f}" if isinstance(cell, float) else cell for cell in cells]
+        row = [f"{cell:.{SCORE_DECIMALS}f}" if isinstance(cell, float) else cell for cell in cells]
         rows.append([ids[i], *row, *([paths[ids[i]]] if paths else [])])
     return safe_csv.to_csv(rows)
 
@@ -113,7 +114,7 @@ def _data(scores: LabelScores, shown: np.ndarray) -> dict[str, Any]:
         "ids": ids,
         "given": examples.labels[shown].tolist(),
         "predicted": scores.suggested[shown].tolist(),
-        "scores": [f"{score:.5f}" for score in scores.score[shown]],
+        "scores": [f"{score:.{SCORE_DECIMALS}f}" for score in scores.score[shown]],
         "losses": [f"{loss:.2f}" for loss in scores.mean_loss[shown]],
         "paths": [scores.paths[int(number)] for number in ids] if scores.paths else None,
         "chunk": CHUNK,

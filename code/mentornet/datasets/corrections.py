@@ -21,6 +21,7 @@ from mentornet.datasets.catalog import FILES, DatasetInfo
 _NEEDED = ("id", "given_label", "corrected_label")
 # Required columns of labels.csv.
 _REPORTED = ("id", "given_label", "predicted_label", "label_score")
+SCORE_DECIMALS = 10  # Of label scores in files: enough to sort by, and to compare with a threshold.
 NOT_USABLE = -1  # Instead of a corrected label: the sample is left out.
 
 
@@ -150,4 +151,4 @@ class _Rows:
             score = float("nan")
         rule = f"{where}: `label_score` must lie in 0..1."
         check(0 <= score <= 1, rule, label_score=row["label_score"])
-        return round(1 - score, 5)
+        return round(1 - score, SCORE_DECIMALS)

@@ -43,7 +43,7 @@ class LabelWave:
           Whether a pass has ended, and its student is the best so far.
         """
         number = self._pass_of(step)
-        if number == self._pass_of(step - num_steps) or changes.first_minimum(self._shares())[1]:
+        if number == self._pass_of(step - num_steps):
             return False
         row = tf.concat([[tf.cast(step, tf.int64)], changes.totals(self._values)], axis=0)
         self._passes.scatter_nd_update([[number - 1]], [row])

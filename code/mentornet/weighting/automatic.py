@@ -15,6 +15,7 @@ from mentornet.weighting.history import COLUMNS, SampleHistory
 from mentornet.weighting.protocol import Context
 
 _FIRST_PASS = 2  # Passes over the data before the first estimate.
+_FEWEST_LOOKS = 5  # In which the changes can fall and rise.
 _FEW = 0.5  # Share of right labels below which each class has its own percentile.
 
 
@@ -40,8 +41,12 @@ class Rules(NamedTuple):
     def scalars(self, with_classes: bool) -> dict[str, tf.Tensor]:
         """For the log."""
         percentiles = tf.unstack(self.by_class) if with_classes else []
-        of_classes = {f"automatic/loss_p_percentile/{c}": p for c, p in enumerate(percentiles)}
-        return of_classes | {
+        found = {f"automatic/loss_p_percentile/{c}": p for c, p in enumerate(percentiles)}
+        for name, bound in (("lowest", tf.reduce_min), ("highest", tf.reduce_max)):
+            if self.by_class.shape[0]:
+                ruling = tf.where(self.is_by_class, bound(self.by_class), self.percentile)
+                found[f"automatic/{name}_percentile"] = ruling
+        return found | {
             "automatic/loss_p_percentile": self.percentile,
             "automatic/by_class": tf.cast(self.is_by_class, tf.float32),
             "automatic/burn_in": tf.cast(self.is_burn_in, tf.float32),
@@ -159,7 +164,7 @@ class Automatic:
         batch_size: np.ndarray,
         *labels: np.ndarray,
     ) -> np.ndarray:
-        if passes < _FIRST_PASS:
+        if passes < _FIRST_PASS or not np.isfinite(values).all():  # A loss that is not finite.
             return state
         percentile, end, by_class = float(state[0]), float(state[1]), state[3:]
         columns = dict(zip(COLUMNS, values.astype(np.float64).T, strict=True))
@@ -180,9 +185,13 @@ class Automatic:
 
     def _remark(self) -> str:
         percentile, end, memorised, is_by_class, *percentiles = self._state.numpy()
-        suspects = f"{memorised:.1%} of the suspicious labels were predicted in the end"
+        suspects = f"{memorised:.1%} of the suspicious labels were predicted at the last look"
+        num_looks = np.count_nonzero(self._changes.numpy()[:, 1])
         if end == 0 and self._burn_in != AUTO:
             reason = f"an estimate takes more than {_FIRST_PASS} passes over the data"
+            return f"automatic: every weight was 1, as {reason}."
+        if end == 0 and num_looks < _FEWEST_LOOKS:
+            reason = f"it takes {_FEWEST_LOOKS} passes over the data to see that memorising begins"
             return f"automatic: every weight was 1, as {reason}."
         if end == 0:
             return f"automatic: every weight was 1, as memorising did not begin; {suspects}."

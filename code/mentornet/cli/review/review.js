@@ -224,7 +224,7 @@ class Review {
     }
     $("given").textContent = this.className(given);
     $("predicted").textContent = this.className(predicted);
-    $("score").textContent = `${samples.scores[place]}, mean loss ${samples.data.losses[place]}`;
+    $("score").textContent = `${Number(samples.scores[place]).toFixed(5)}, mean loss ${samples.data.losses[place]}`;
     $("name-title").textContent = samples.path(place) ? "File" : "Id";
     $("name").textContent = samples.path(place) || samples.ids[place];
     $("decided").textContent = decision ? this.describe(decision) : "not yet";

@@ -203,6 +203,12 @@ def test_one_of_the_two():
         assert bool(automatic.rules(tf.constant(epoch)).is_burn_in) == is_burn_in
     assert automatic.rules(tf.constant(50)).fixed_epoch == 30
     assert "weighted from 29 % of the training on, with percentile" in context.remarks[0]()
+    # A burn-in that is over before the first look at the data.
+    automatic, _, context = made(loss_p_percentile="auto", burn_in_epoch=3)
+    context.history().values.assign(history_values(0.3, 0.0))
+    look(automatic, context, 2, 40)
+    assert automatic.rules(tf.constant(41)).fixed_epoch == 3
+    assert "weighted from 40 % of the training on" in context.remarks[0]()
     automatic, _, context = made(loss_p_percentile=0.55, burn_in_epoch="auto")
     assert automatic.rules(tf.constant(10)).is_burn_in
     memorise(automatic, context)

@@ -42,6 +42,15 @@ def test_detection_quality(scores):
     assert rows[0]["precision"] == pytest.approx(wrong[top].mean())
     assert rows[0]["recall"] == pytest.approx(wrong[top].mean())
     assert sum(row["wrong"] for row in rows[1:]) == rows[0]["wrong"] == wrong.sum()
+    hits = wrong[np.argsort(-scores.score)]
+    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    assert rows[0]["average_precision"] == pytest.approx(precision[hits].mean())
+    right = scores.examples.clean_labels == 3
+    labels = np.where(right, 3, np.where(scores.examples.labels == 3, 4, scores.examples.labels))
+    mended = dataclasses.replace(scores.examples, labels=labels)
+    row = label_errors.detection_quality(dataclasses.replace(scores, examples=mended))[4]
+    assert row["class"] == "3" and row["wrong"] == 0 < row["samples"]
+    assert row["auc"] is row["average_precision"] is row["recall"] is None
     unknown = dataclasses.replace(scores.examples, clean_labels=np.full(len(wrong), -1))
     assert label_errors.detection_quality(dataclasses.replace(scores, examples=unknown)) == []
 

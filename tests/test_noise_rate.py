@@ -267,6 +267,21 @@ def test_rank_score_by_hand():
     np.testing.assert_array_equal(visits.other_class, [0, 5, 0])
 
 
+def test_runs_are_pooled_by_their_visits():
+    """The second has more visits of the first sample, and alone has seen the last; a third none."""
+    first = history_of()
+    second = history_of(num_counted=[12, 0, 6], num_wrong=[3, 0, 6], mean_margin=[3, 9, 1])
+    second |= {"mean_given": np.array([0.9, 0.9, 0.5]), "other_class": np.array([2.0, 2, 7])}
+    third = history_of(num_counted=[0, 0, 0], num_wrong=[0, 0, 0])
+    visits = noise_rate.pooled([first, second, third])
+    np.testing.assert_array_equal(visits.count, [16, 4, 6])
+    np.testing.assert_allclose(visits.wrong, [4 / 16, 1, 1])
+    np.testing.assert_allclose(visits.given, [(4 * 0.7 + 12 * 0.9) / 16, 0.1, 0.5])
+    # Each run's margins by their deviation among those seen: 2 and 1.
+    np.testing.assert_allclose(visits.margin, [(4 * 0.5 + 12 * 3) / 16, -1.5, 1])
+    np.testing.assert_array_equal(visits.other_class, [0, 5, 7])
+
+
 def test_label_scores_are_probabilities_in_the_order_of_the_rank():
     labels, is_wrong, visits = learned(0.4)
     score = noise_rate.label_scores(visits)
@@ -361,6 +376,24 @@ def test_memorised_labels_are_ranked_and_corrected(digits, tmp_path):
     scores = label_errors.score_labels([write_run(tmp_path / "earlier", digits, earlier)])
     assert "losses" in scores.noise.source
     np.testing.assert_array_equal(scores.score, 0)
+
+
+def test_two_runs_that_saw_different_samples(digits, tmp_path):
+    """Predictions are those of the first run that saw a sample; the last one was seen by none."""
+    _, examples, _ = label_errors.read_labels([config_of(digits)], ["run"], None)
+    number = np.arange(200)
+    columns: list[dict[str, np.ndarray]] = []
+    for place, seen in enumerate((number < 100, (number >= 50) & (number < 199))):
+        own: dict[str, np.ndarray] = dict.fromkeys(history.COLUMNS, np.zeros(200))
+        own |= {"num_seen": 9.0 * seen, "num_counted": 9.0 * seen, "prediction": seen * (place + 3)}
+        columns.append(own | {"mean_loss": seen * (1.0 + place), "mean_margin": 2.0 * seen})
+    runs = [write_run(tmp_path / f"{n}", digits, own) for n, own in enumerate(columns)]
+    scores = label_errors.score_labels(runs)
+    assert scores.num_seen == 199 and len(scores.suspects) == 0
+    np.testing.assert_array_equal(
+        scores.suggested, np.where(number < 100, 3, np.where(number < 199, 4, examples.labels))
+    )
+    np.testing.assert_allclose(scores.mean_loss[[0, 60, 150, 199]], [0.5, 1.5, 1, 0])
 
 
 @pytest.mark.slow

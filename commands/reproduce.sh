@@ -5,14 +5,18 @@
 # Archives are official ones or their unpacked folders; without the human labels or CIFAR-100, their
 # runs are skipped. All 50,000 images with airbench93; with --reduced 10,000 of CIFAR-10 with resnet8
 # for long enough to memorise. Finished steps are skipped: a second call resumes where the first stopped.
-# With --dry_run the runs' commands are printed, and nothing is done.
+# With --dry_run the runs' commands are printed, and nothing is done. NOISE_SEED=1 draws other wrong
+# labels, in folders of their own (data_1, cifar_models_1).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source commands/environment.sh
 
-table=commands/fast_runs.csv options=(--num_trusted=5000 --output_dir=data/full)
+noise_seed=${NOISE_SEED:-0} suffix=''
+[[ $noise_seed == 0 ]] || suffix=_$noise_seed
+data=data$suffix models=cifar_models$suffix
+table=commands/fast_runs.csv options=(--num_trusted=5000 --output_dir="$data/full")
 if [[ ${1:-} == --reduced ]]; then
-  table=commands/reduced_runs.csv options=(--num_train=10000 --num_trusted=1000 --output_dir=data/reduced)
+  table=commands/reduced_runs.csv options=(--num_train=10000 --num_trusted=1000 --output_dir="$data/reduced")
   shift
 fi
 cifar10=${1:?usage: reproduce.sh CIFAR10 [CIFAR10N.npz] [CIFAR100] [FLAGS], or --reduced CIFAR10 [CIFAR10N.npz] [FLAGS]}
@@ -35,7 +39,7 @@ chosen=$(mktemp)
 trap 'rm -f "$chosen"' EXIT
 grep -v -F "${left_out[@]}" $table > "$chosen"
 launch() {
-  python commands/launch.py --table="$chosen" "$@"
+  python commands/launch.py --table="$chosen" --data_dir="$data" --runs_dir="$models" "$@"
 }
 if [[ " $* " == *" --dry_run "* ]]; then
   launch "$@"
@@ -52,7 +56,7 @@ fi
 echo "$runs runs of $steps steps in all, less what is done: $hours."
 
 prepare() {
-  python code/cifar_prepare_data.py --seed=0 "$@"
+  python code/cifar_prepare_data.py --seed="$noise_seed" "$@"
 }
 for noise in 0 0.2 0.4 0.8; do
   [[ $noise != 0 ]] || grep -q /cifar10/0, "$chosen" || continue
@@ -63,10 +67,11 @@ for key in ${human:+worse_label aggre_label}; do
     --noise_key=$key "${options[@]}"
 done
 for noise in ${cifar100:+0.2 0.4 0.8}; do
-  prepare --dataset_name=cifar100 --source="$cifar100" --noise_fraction=$noise --output_dir=data/full
+  prepare --dataset_name=cifar100 --source="$cifar100" --noise_fraction=$noise \
+    --output_dir="$data/full"
 done
 if [[ $table == *reduced* ]]; then
-  prepare --dataset_name=cifar10 --source="$cifar10" --noise_fraction=0.4 --output_dir=data
+  prepare --dataset_name=cifar10 --source="$cifar10" --noise_fraction=0.4 --output_dir="$data"
 else
   prepare --dataset_name=cifar10 --source="$cifar10" --noise_type=asymmetric --noise_fraction=0.4 \
     "${options[@]}"
@@ -74,5 +79,5 @@ fi
 
 status=0
 launch "$@" || status=$?
-python commands/report.py cifar_models
+python commands/report.py "$models"
 exit $status

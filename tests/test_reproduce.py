@@ -31,9 +31,9 @@ def reproduce(tmp_path):
     (tmp_path / "python").chmod(0o755)
     log = tmp_path / "log"
 
-    def run(*arguments, fails="never"):
+    def run(*arguments, fails="never", **more):
         log.unlink(missing_ok=True)
-        environment = os.environ | {"LOG": str(log), "FAILS": fails}
+        environment = os.environ | {"LOG": str(log), "FAILS": fails} | more
         environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
         done = subprocess.run(
             ["bash", "commands/reproduce.sh", *arguments],
@@ -81,6 +81,16 @@ def test_what_is_not_given_is_left_out(reproduce):
     assert "/cifar100/" in chosen and "_label" not in chosen
 
 
+def test_other_noise_has_folders_of_its_own(reproduce):
+    _, _, started, _ = reproduce("cifar10.tar", "n.npz", "cifar100", NOISE_SEED="3")
+    places = {argument for flags in prepared(started) for argument in flags if "_dir" in argument}
+    assert places == {"--output_dir=data_3/full"}
+    assert all("--seed=3" in flags for flags in started if "prepare" in flags[0])
+    for launch in (flags for flags in started if "launch" in flags[0]):
+        assert {"--data_dir=data_3", "--runs_dir=cifar_models_3"} <= {*launch}
+    assert started[-1] == ["commands/report.py", "cifar_models_3"]
+
+
 def test_the_reduced_runs(reproduce):
     _, output, started, chosen = reproduce("--reduced", "cifar10.tar", "n.npz")
     assert chosen == (ROOT / "commands" / "reduced_runs.csv").read_text()
@@ -96,7 +106,7 @@ def test_a_dry_run_does_nothing(reproduce):
 
 
 def test_a_report_is_made_where_a_run_failed(reproduce):
-    status, _, started, _ = reproduce("cifar10.tar", "--gpus=7", fails="*--table=+([^ ]) --gpus=7")
+    status, _, started, _ = reproduce("cifar10.tar", "--gpus=7", fails="*--runs_dir=cifar_models --gpus=7")
     assert status == 1
     assert started[-1][0] == "commands/report.py"
 

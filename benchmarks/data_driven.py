@@ -1,6 +1,6 @@
 """Data-driven MentorNets that see the loss, or also each sample's history, on the digits.
 
-    python benchmarks/data_driven.py [--noise=0.4,0.8] [--seeds=3] [--steps=1100] [--noupdated]
+    python benchmarks/data_driven.py [--noise=0.4,0.8] [--only=history] [--noupdated] [...]
 
 trains a perceptron that memorises, under MentorNets that `learn_curriculum.py` learns from 144
 trusted samples, and prints two tables, means over the seeds (of noise and training alike). The

@@ -6,7 +6,8 @@
 # runs are skipped. All 50,000 images with airbench93; with --reduced 10,000 of CIFAR-10 with resnet8
 # for long enough to memorise. Finished steps are skipped: a second call resumes where the first stopped.
 # With --dry_run the runs' commands are printed, and nothing is done. NOISE_SEED=1 draws other wrong
-# labels, in folders of their own (data_1, cifar_models_1).
+# labels and trusted samples (with --reduced also other images), in folders of their own (data_1,
+# cifar_models_1); human labels stay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source commands/environment.sh

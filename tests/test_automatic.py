@@ -103,7 +103,10 @@ def test_too_few_passes_are_told():
     automatic, _, context = made(**AUTO)
     for number in range(1, 5):
         pass_over(automatic, context, number, 10 * number)
-    assert "as it takes 5 passes over the data to see" in context.remarks[0]()
+    assert "as seeing memorising begin takes more than 5 passes" in context.remarks[0]()
+    values = np.where(np.arange(SAMPLES)[:, None] == 3, np.nan, history_values(0.3, 0.1))
+    context.history().values.assign(values)
+    assert "as a loss was not finite." in context.remarks[0]()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -3,6 +3,7 @@
 What `run.py` and `scaling.py` measure is not checked.
 """
 
+import itertools
 import json
 
 import pytest
@@ -60,12 +61,17 @@ def test_ratios(tmp_path):
 
 def tables(name, *flags):
     """The tables that a benchmark prints, each a list of lines {column: cell}."""
-    status, _, output = warm_server().run(ROOT / f"benchmarks/{name}.py", "--seeds=1", *flags)
+    script = ROOT / f"benchmarks/{name}.py"
+    status, _, output = warm_server().run(script, "--seeds=1", *flags, seconds=900)
     assert status == 0, output
     found: list[list[dict[str, str]]] = []
-    for block in output[output.index("\n| ") :].strip().split("\n\n"):
-        head, _, *rows = (line.strip("| ").split(" | ") for line in block.splitlines())
-        found.append([dict(zip(head, row, strict=True)) for row in rows])
+    rows = [line.strip("| ").split(" | ") for line in output.splitlines() if line[:2] == "| "]
+    for row, following in itertools.pairwise([*rows, []]):
+        if following[:1] == ["---"]:
+            head = row
+            found.append([])
+        elif row[0] != "---":
+            found[-1].append(dict(zip(head, row, strict=True)))
     return found
 
 
@@ -77,7 +83,8 @@ def test_auto_beats_no_weighting():
 
 def test_label_wave_beats_the_last_step():
     ((line,), _) = tables("automatic", "--noise=uniform:0.4", "--steps=550", "--label_wave")
-    assert float(line["last"]) + 0.03 < float(line["label wave"]) <= float(line["best"]), line
+    assert float(line["last"]) + 0.03 < float(line["label wave"]), line
+    assert float(line["best"]) < float(line["label wave"]) + 0.08, line
 
 
 def test_a_mentornet_with_the_history_beats_one_without():

@@ -282,6 +282,21 @@ def test_runs_are_pooled_by_their_visits():
     np.testing.assert_array_equal(visits.other_class, [0, 5, 7])
 
 
+def test_no_more_labels_are_wrong_than_are_contradicted():
+    """The student hesitates between two classes for half of the samples, right or wrong."""
+    generator, number = np.random.default_rng(0), np.arange(2000)
+    margins = np.where(number < 1000, -0.1, 2.0) + generator.normal(0, 0.4, 2000)
+    events, zeros = (margins < -0.2).astype(np.float64), np.zeros(2000, np.int64)
+    visits = Visits(zeros + 8.0, events, events, margins, 1 - events, events, zeros + 1)
+    assert 0.35 < events.mean() / 0.5 < 0.45
+    by_margins = mixtures.normal(visits.seen.margin, 2)[0]
+    assert by_margins.mean() > 0.4
+    found = estimate(zeros, 2, visits)
+    assert found.rate == pytest.approx(events.mean()) and found.high <= events.mean() + 1e-9
+    few = noise_rate.at_most_suspects(np.full(2000, 0.1), visits)
+    np.testing.assert_array_equal(few, 0.1)
+
+
 def test_label_scores_are_probabilities_in_the_order_of_the_rank():
     labels, is_wrong, visits = learned(0.4)
     score = noise_rate.label_scores(visits)

@@ -106,7 +106,8 @@ def test_a_dry_run_does_nothing(reproduce):
 
 
 def test_a_report_is_made_where_a_run_failed(reproduce):
-    status, _, started, _ = reproduce("cifar10.tar", "--gpus=7", fails="*--runs_dir=cifar_models --gpus=7")
+    fails = "*--runs_dir=cifar_models --gpus=7"
+    status, _, started, _ = reproduce("cifar10.tar", "--gpus=7", fails=fails)
     assert status == 1
     assert started[-1][0] == "commands/report.py"
 

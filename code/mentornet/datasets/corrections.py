@@ -57,8 +57,8 @@ def read_corrections(
 
     A reviewed file (corrections.csv, or JSON exported from Label Studio) has a row for each decided
     sample; an empty corrected label means that it is not usable. With `accept_above`, the file is a
-    report's labels.csv, and the decisions are the rows whose 1 - label_score, rounded to the file's
-    five decimals, is above it.
+    report's labels.csv, and the decisions are the rows whose 1 - label_score, rounded as in the
+    file (`SCORE_DECIMALS`), is above it.
 
     Args:
       data: the file.

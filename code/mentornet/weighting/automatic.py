@@ -42,10 +42,10 @@ class Rules(NamedTuple):
         """For the log."""
         percentiles = tf.unstack(self.by_class) if with_classes else []
         found = {f"automatic/loss_p_percentile/{c}": p for c, p in enumerate(percentiles)}
+        # Without classes `is_by_class` is false.
         for name, bound in (("lowest", tf.reduce_min), ("highest", tf.reduce_max)):
-            if self.by_class.shape[0]:
-                ruling = tf.where(self.is_by_class, bound(self.by_class), self.percentile)
-                found[f"automatic/{name}_percentile"] = ruling
+            ruling = tf.where(self.is_by_class, bound(self.by_class), self.percentile)
+            found[f"automatic/{name}_percentile"] = ruling
         return found | {
             "automatic/loss_p_percentile": self.percentile,
             "automatic/by_class": tf.cast(self.is_by_class, tf.float32),
@@ -173,7 +173,8 @@ class Automatic:
             end = float(epoch) + 1
         is_fixed_burn_in = not isinstance(self._burn_in, str) and epoch < self._burn_in - 1
         if end and self._percentile == AUTO and (is_fixed_burn_in or percentile in (0, 1)):
-            wrong = _wrong(visits)
+            # Once labels are memorised, too.
+            wrong = noise_rate.at_most_suspects(visits.wrong_probabilities[0], visits)
             percentile = float(_lowered(1 - wrong.mean(), batch_size))
             for given in labels:  # None or one.
                 given = given[columns["num_counted"] > 0].astype(np.int64)
@@ -187,11 +188,13 @@ class Automatic:
         percentile, end, memorised, is_by_class, *percentiles = self._state.numpy()
         suspects = f"{memorised:.1%} of the suspicious labels were predicted at the last look"
         num_looks = np.count_nonzero(self._changes.numpy()[:, 1])
+        if end == 0 and not np.isfinite(self._history.values.numpy()).all():
+            return "automatic: every weight was 1, as a loss was not finite."
         if end == 0 and self._burn_in != AUTO:
             reason = f"an estimate takes more than {_FIRST_PASS} passes over the data"
             return f"automatic: every weight was 1, as {reason}."
         if end == 0 and num_looks < _FEWEST_LOOKS:
-            reason = f"it takes {_FEWEST_LOOKS} passes over the data to see that memorising begins"
+            reason = f"seeing memorising begin takes more than {_FEWEST_LOOKS} passes over the data"
             return f"automatic: every weight was 1, as {reason}."
         if end == 0:
             return f"automatic: every weight was 1, as memorising did not begin; {suspects}."
@@ -222,12 +225,6 @@ def _is_memorising(looks: np.ndarray) -> bool:
     """Whether the changes, int64 [NUM_EPOCHS, 2], have passed their first local minimum."""
     shares = changes.changed_shares(looks[looks[:, 1] > 0])
     return changes.first_minimum(shares)[1]
-
-
-def _wrong(visits: noise_rate.Visits) -> np.ndarray:
-    """How probably each label is wrong, float64 [n], on average at most the suspects' share."""
-    wrong, _ = visits.wrong_probabilities
-    return wrong * min(1.0, visits.suspects.mean() / max(float(wrong.mean()), 1e-12))
 
 
 def _lowered(share: np.ndarray, batch_size: np.ndarray) -> np.ndarray:

@@ -214,12 +214,23 @@ def _wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[np.ndarray]]:
     best = min(range(3) if visits.margin.mean() >= 0 else (1, 2), key=lambda k: found[k][1])
     by_margins = found[best][0]
     if visits.memorised < (_MEMORISED if by_margins.any() else 0.5):
-        return by_margins, [found[1][0], found[2][0], *([events] if events.any() else [])]
+        others = [found[1][0], found[2][0], *([events] if events.any() else [])]
+        by_margins, *others = (at_most_suspects(values, visits) for values in (by_margins, *others))
+        return by_margins, others
     others = [(events > _SURE).astype(np.float64), (events > 1 - _SURE).astype(np.float64)]
     if not events.any():  # All are right, which few doubts show; else nothing is known.
         others.append(np.full(len(events), doubt if doubt < DISAGREEMENT else 1.0))
     margins = (1 + visits.other - visits.given) / 2
     return events, [*others, mixtures.beta_binomial(margins, visits.count)[0]]
+
+
+def at_most_suspects(probabilities: np.ndarray, visits: Visits) -> np.ndarray:
+    """Lowered in proportion, if necessary, until their mean is at most the share of the suspects.
+
+    Where most wrong labels are those of a similar class, the student hesitates between the two for
+    right and wrong labels alike, and a component of the mixtures holds both.
+    """
+    return probabilities * min(1.0, visits.suspects.mean() / max(probabilities.mean(), 1e-12))
 
 
 def of_trusted(trusted: records.Examples, num_classes: int) -> NoiseRate:

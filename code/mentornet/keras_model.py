@@ -33,8 +33,8 @@ class MentoredModel(keras.Model):
 
     evaluate() and predict() are the student's. The loss that fit() reports is the weighted one, the
     mean over the batch of weight times loss, as in the release; losses added by layers are not
-    weighted, and in several replicas only regularisers are allowed. Example dropout and the epoch
-    that the weighting sees depend on the number of batches that the optimizer has seen.
+    weighted, and in several replicas only those of regularisers are allowed. Example dropout and
+    the epoch that the weighting sees depend on the number of batches that the optimizer has seen.
 
     A weighting that keeps per-sample state (`elr`, "auto", a MentorNet with additional features)
     needs `num_examples` and positions: fit() then takes `{"inputs": x, "positions": positions}`

@@ -173,7 +173,7 @@ class Automatic:
             end = float(epoch) + 1
         is_fixed_burn_in = not isinstance(self._burn_in, str) and epoch < self._burn_in - 1
         if end and self._percentile == AUTO and (is_fixed_burn_in or percentile in (0, 1)):
-            # Once labels are memorised, too.
+            # The estimate itself is limited only before labels are memorised.
             wrong = noise_rate.at_most_suspects(visits.wrong_probabilities[0], visits)
             percentile = float(_lowered(1 - wrong.mean(), batch_size))
             for given in labels:  # None or one.

@@ -5,7 +5,7 @@
 This reads runs with --record_sample_weights on data whose clean labels are known, and prints AUC
 and average precision of every candidate on each, and their means; then the share of wrong labels,
 estimated without clean labels, and the actual one. With --output_dir it also writes label_scores.md
-and label_scores.json.
+and label_scores.json, in which the rows of other runs stay.
 """
 
 from __future__ import annotations
@@ -112,17 +112,25 @@ def estimates_table(rows: list[dict[str, Any]]) -> str:
     return pages.markdown_table(("share of wrong labels", "visits", *header), lines)
 
 
+def tables(rows: list[dict[str, Any]]) -> str:
+    ranking = [table(rows, measure) for measure in ("AUC", "average precision")]
+    return "\n".join([*ranking, estimates_table(rows)])
+
+
 def main(*run_dirs: str) -> None:
     script.load_tensorflow()
     rows = [row for run_dir in run_dirs for row in evaluate(run_dir)]
-    tables = [table(rows, measure) for measure in ("AUC", "average precision")]
-    text = "\n".join([*tables, estimates_table(rows)])
-    print(text, end="")
+    print(tables(rows), end="")
     if FLAGS.output_dir:
         folder = pathlib.Path(FLAGS.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        files.write_text(folder / "label_scores.json", json.dumps(rows, indent=1) + "\n")
-        files.write_text(folder / "label_scores.md", text)
+        kept = folder / "label_scores.json"
+        names = {row["run"] for row in rows}
+        earlier = json.loads(kept.read_text()) if kept.is_file() else []
+        rows = [row for row in earlier if row["run"] not in names] + rows
+        rows.sort(key=lambda row: row["run"])  # Stable: the scores of a run keep their order.
+        files.write_text(kept, json.dumps(rows, indent=1) + "\n")
+        files.write_text(folder / "label_scores.md", tables(rows))
 
 
 if __name__ == "__main__":

@@ -99,6 +99,21 @@ def test_the_kept_results_are_whole(report, monkeypatch):
         assert report.pages.markdown_table(*table) in kept
 
 
+def test_the_kept_label_scores_are_those_of_the_page(monkeypatch):
+    """Every row of a run whose checkpoint was kept; the others are marked with *."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    label_scores = importlib.import_module("label_scores")
+    rows = json.loads((ROOT / "results" / "label_scores.json").read_text())
+    text = label_scores.tables(rows)
+    assert text == (ROOT / "results" / "label_scores.md").read_text()
+    auc, _, estimates = (
+        [line for line in part.splitlines() if "_0 |" in line] for part in text.split("\n\n")
+    )
+    page = (ROOT / "docs" / "results.md").read_text().partition("### Which labels are wrong")[2]
+    shown = [line for line in page.splitlines() if line.startswith("| cifar") and "_0 |" in line]
+    assert sorted(shown) == sorted(auc + estimates)
+
+
 def test_names_of_other_weightings():
     config = {"weighting": {"name": "gce", "options": {"q": 0.5}}, "mixup": None}
     result = Result("run", config, [], [])

@@ -31,13 +31,13 @@ def prepare_data(folder: pathlib.Path, count: int) -> pathlib.Path:
     return config.train_folder
 
 
-def many_times(data: pathlib.Path, count: int) -> pathlib.Path:
-    """The same records again and again, at least 100,000, which are not kept in memory."""
+def many_times(data: pathlib.Path, copies: int) -> pathlib.Path:
+    """The same records again and again; 100,000 are not kept in memory."""
     folder = data.parent / "many"
     folder.mkdir()
     shutil.copy(data / "manifest.json", folder)
     (file,) = data.glob("random_train-*")
-    for number in range(max(30, 100_000 // count)):
+    for number in range(copies):
         os.link(file, folder / f"random_train-{number:05d}")
     return folder
 
@@ -91,7 +91,7 @@ def script_ratios(quick: bool, samples: dict[str, Any]) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         count = 1_000 if quick else 10_000
         data = prepare_data(pathlib.Path(folder), count)
-        many = many_times(data, count)
+        many = many_times(data, 3 if quick else 30)
         return _script_ratios(data, many, *((1, 20) if quick else (2, 60)), samples)
 
 

@@ -110,7 +110,7 @@ def weighting_time(quick: bool, samples: dict[str, Any]) -> dict[str, float]:
     labels = positions % 10
     remember = tf.function(lambda: history.update(positions, labels, losses, losses, logits))
     steps = {"weighting": lambda: weigh().numpy(), "history": remember}
-    seconds = take_turns(steps, 20 if quick else 200)
+    seconds = take_turns(steps, 2 if quick else 200)
     samples |= {f"{name}_s": values for name, values in seconds.items()}
     return {f"{name}_ms": 1000 * median(values) for name, values in seconds.items()}
 

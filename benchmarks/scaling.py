@@ -179,14 +179,13 @@ def main() -> None:
     script.load_tensorflow()
     quick = FLAGS.quick
     rounds = 2 if quick else 20
-    rows = by_batch([32, 64] if quick else [32, 64, 128, 256], rounds)
+    rows = by_batch([32] if quick else [32, 64, 128, 256], rounds)
     rows += by_classes([10, 1000], rounds)
     rows += by_devices([1, 2] if quick else [1, 2, 4], rounds)
-    batch = 8 if quick else BATCH
-    students = {STUDENT: batch, "resnet8": batch}
-    rows += by_precision(students if quick else students | {"resnet101": 8}, rounds)
-    rows += weighting([128, 1024, 8192], rounds)
-    rows += history([50_000, 500_000, 2_400_000], rounds)
+    students = {STUDENT: 8} if quick else {STUDENT: BATCH, "resnet8": BATCH, "resnet101": 8}
+    rows += by_precision(students, rounds)
+    rows += weighting([128] if quick else [128, 1024, 8192], rounds)
+    rows += history([50_000] if quick else [50_000, 500_000, 2_400_000], rounds)
     with tempfile.TemporaryDirectory() as folder:
         for pixels, count, copies in ((32, 10_000, 30), (256, 200, 50)):
             place = pathlib.Path(tempfile.mkdtemp(dir=folder))

@@ -84,8 +84,8 @@ def stock_step() -> Step:
 
 
 def torch_step() -> Step | None:
-    """The same network and step in PyTorch, if it is there, by torch_step.py."""
-    if importlib.util.find_spec("torch") is None:
+    """`inception` and its step in PyTorch, if it is there, by torch_step.py."""
+    if STUDENT != "inception" or importlib.util.find_spec("torch") is None:
         return None
     command = [sys.executable, str(pathlib.Path(__file__).with_name("torch_step.py"))]
     pipe = subprocess.PIPE

@@ -23,6 +23,7 @@ MENTORED = {
     "trained_mentornet_dir": "mentornet_pd",
     "example_dropout_rates": "0.5,50,0,50",
     "max_number_of_steps": 20,
+    "save_interval_steps": 2,
     "learning_rate": 0.02,
     "augment": True,
     "record_sample_weights": True,
@@ -81,16 +82,15 @@ def alone(tmp_path_factory, train_flags):
     ("kind", "values"),
     [
         ("plain", {"num_devices": 2}),
-        ("plain", {"num_devices": 4, "steps_per_loop": 5}),
-        ("plain", {"num_devices": 2, "recompute_gradients": True}),
-        ("mixed", {"num_devices": 2}),
+        ("plain", {"num_devices": 4, "steps_per_loop": 5, "save_interval_steps": 5}),
+        ("mixed", {"num_devices": 2, "recompute_gradients": True}),
     ],
-    ids=["two", "four", "recomputed", "mixed"],
+    ids=["two", "four", "mixed"],
 )
 def test_devices_do_not_change_the_run(alone, train_flags, tmp_path, kind, values):
     """With augmentation, dropout of samples and units, and history: parameters to 1e-5."""
     more = MIXED if kind == "mixed" else {}
-    train(train_flags(train_log_dir=tmp_path, **MENTORED, **more, **values))
+    train(train_flags(train_log_dir=tmp_path, **(MENTORED | more | values)))
     assert_close(alone / kind, tmp_path)
     assert_same_rows(alone / kind, tmp_path)
 
@@ -127,70 +127,65 @@ class Workers:
         return [process.returncode for process in self.processes], outputs
 
 
-def test_two_workers(alone, train_flags, tmp_path):
-    folder = tmp_path / "train"
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, train_flags):
+    """The run of two workers: its folder, and the outputs of both."""
+    folder = tmp_path_factory.mktemp("workers") / "train"
     statuses, outputs = Workers(train_flags(train_log_dir=folder, **MENTORED)).finish()
     assert statuses == [0, 0], outputs
+    return folder, outputs
+
+
+def test_two_workers(alone, undisturbed):
+    folder, outputs = undisturbed
     assert_close(alone / "plain", folder)
     assert_same_rows(alone / "plain", folder)
     # Only the chief wrote.
     assert "mentornet 20/20" in outputs[0] and "mentornet 20/20" not in outputs[1]
     names = sorted(path.name.split(".vm")[0] for path in folder.iterdir())
     assert sum("tfevents" in name for name in names) == 1
-    assert [n for n in names if n.startswith("model")] == [
-        "model.ckpt-20.data-00000-of-00001",
-        "model.ckpt-20.index",
+    expected = sorted(f"model.ckpt-{step}" for step in range(2, 22, 2))
+    endings = "data-00000-of-00001", "index"
+    assert [name for name in names if name.startswith("model")] == [
+        f"{name}.{ending}" for name in expected for ending in endings
     ]
 
 
-LONG = {
-    **MENTORED,
-    "max_number_of_steps": 60,
-    "save_interval_steps": 10,
-    "log_every_steps": 10,
-}
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, train_flags):
-    folder = tmp_path_factory.mktemp("long") / "train"
-    statuses, outputs = Workers(train_flags(train_log_dir=folder, **LONG)).finish()
-    assert statuses == [0, 0], outputs
-    return folder
-
-
-@pytest.mark.parametrize("victim", [0, 1], ids=["chief", "other"])
-def test_a_killed_worker_comes_back(undisturbed, train_flags, tmp_path, victim):
+def test_killed_workers_come_back(undisturbed, train_flags, tmp_path):
     """The other restarts and waits; parameters and log equal those of an undisturbed job.
 
-    What was saved is not overwritten, although the job was told to overwrite an earlier run.
+    One worker is killed, then the chief. What was saved is not overwritten, although the job was
+    told to overwrite an earlier run.
     """
-    flags = train_flags(train_log_dir=tmp_path, **LONG)
+    flags = train_flags(train_log_dir=tmp_path, **MENTORED)
     workers = Workers([*flags, "--overwrite"])
-    workers.wait_for(tmp_path / "model.ckpt-20.index")
     workers.flags = flags
-    workers.processes[victim].kill()
-    workers.processes[victim].communicate()
-    workers.processes[victim] = workers.start(victim)
+    killed = ""
+    for victim, step in ((1, 4), (0, 10)):
+        workers.wait_for(tmp_path / f"model.ckpt-{step}.index")
+        workers.processes[victim].kill()
+        killed, _ = workers.processes[victim].communicate()
+        workers.processes[victim] = workers.start(victim)
     statuses, outputs = workers.finish()
     assert statuses == [0, 0], outputs
-    assert "Restarting from the latest checkpoint" in outputs[1 - victim]
-    assert "Resuming from" in outputs[victim]
-    assert_same_state(undisturbed, tmp_path)
-    assert_same_rows(undisturbed, tmp_path)
+    for output in (killed, outputs[1]):  # Of the first chief, and of the other that stayed.
+        assert "Restarting from the latest checkpoint" in output
+    assert all("Resuming from" in output for output in outputs)
+    assert_same_state(undisturbed[0], tmp_path)
+    assert_same_rows(undisturbed[0], tmp_path)
 
 
 def test_a_signal_to_one_worker_stops_all(undisturbed, train_flags, tmp_path):
-    flags = train_flags(train_log_dir=tmp_path, **LONG)
+    flags = train_flags(train_log_dir=tmp_path, **MENTORED)
     workers = Workers(flags)
-    workers.wait_for(tmp_path / "model.ckpt-20.index")
+    workers.wait_for(tmp_path / "model.ckpt-4.index")
     workers.processes[1].send_signal(signal.SIGTERM)
     statuses, outputs = workers.finish()
     assert statuses == [0, 0], outputs
     assert "Stopped by SIGTERM after step" in outputs[1]
     assert "Stopped by a signal to another worker after step" in outputs[0]
     assert Workers(flags).finish()[0] == [0, 0]
-    assert_same_state(undisturbed, tmp_path)
+    assert_same_state(undisturbed[0], tmp_path)
 
 
 def test_a_worker_that_never_comes(train_flags, tmp_path):

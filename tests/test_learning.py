@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from curricula_errors import DEFAULTS, SHIPPED, errors, learn
-from helpers import run, times
+from helpers import times
 
 from mentornet import InputError, load_mentornet
 from mentornet.learning import curricula, teaching, training_rows
@@ -26,8 +26,8 @@ def test_shipped(vstar_fn):
 @pytest.mark.slow
 @pytest.mark.parametrize("vstar_fn", SHIPPED)
 def test_whatever_the_seed(vstar_fn):
-    """Two seeds each, not the same ones for all curricula; five with MENTORNET_FAULTS=full."""
-    first, count = sorted(SHIPPED).index(vstar_fn), times(2, 5)
+    """One seed each, another for each curriculum; five with MENTORNET_FAULTS=full."""
+    first, count = sorted(SHIPPED).index(vstar_fn), times(1, 5)
     for seed in range(count * first, count * (first + 1)):
         check(vstar_fn, learn(vstar_fn, seed, DEFAULTS))
 
@@ -73,24 +73,6 @@ def test_data_are_rows_of_the_grid_drawn_without_replacement():
     assert len(np.unique(np.stack(index, 1), axis=0)) == 50_000
     again, _ = training_rows.generate("self_paced", None, 50_000, 0)
     np.testing.assert_array_equal(features, again)
-
-
-def test_the_published_commands(tmp_path):
-    status, output = run(
-        "mentornet_learning/data_generator.py",
-        "--vstar_fn=mentornet_pd",
-        "--vstar_gamma=1",
-        "--sample_size=1001",
-        f"--outdir={tmp_path}",
-    )
-    assert status == 0, output
-    assert "800 rows in tr.npz, 201 in ts.npz" in output
-    flags = ["--max_step_train=6e2", "--learning_rate=0.1", f"--data_path={tmp_path}"]
-    status, output = run("mentornet_learning/train.py", *flags, f"--train_dir={tmp_path}/out")
-    assert status == 0, output
-    assert "step 500/600 squared error: train" in output
-    assert "step 600/600 squared error: train" in output
-    assert load_mentornet(f"{tmp_path}/out").num_labels == 2
 
 
 @pytest.mark.parametrize(

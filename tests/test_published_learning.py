@@ -62,27 +62,32 @@ def commands(text):
     return [shlex.split(line)[1:] for line in lines]
 
 
-def run(script, flags, folder):
-    status, _, output = warm_server().run(ROOT / script, *flags, folder=folder)
+def run(*arguments, folder):
+    status, _, output = warm_server().run(*arguments, folder=folder)
     assert status == 0, output
     return output
 
 
 @pytest.mark.slow
 def test_learning_commands(tmp_path):
-    """All six, with a tenth of the steps, and a csv of ours: theirs is no longer available."""
+    """All six, with few steps and pictures, and a csv of ours: theirs is no longer available."""
     ours = ROOT / "mentornet_models/studentnet_dump_csv/nl_0.2_inception_5k.csv"
     csv = tmp_path / "mentornet_models/studentnet_dump_csv/nl_0.2_datapara_0.75_7k.csv"
     csv.parent.mkdir(parents=True)
     shutil.copy(ours, csv)
-    for script, *flags in commands(LEARNING):
-        if script.endswith("train.py"):
-            flags.append("--max_step_train=3e3")
-        run(script.replace("code/training_mentornet", "mentornet_learning"), flags, tmp_path)
+    fewer = "", "--max_step_train=3e3", "", "--max_step_train=6e2", "", "--epoch_ranges=0,99"
+    outputs = []
+    for (script, *flags), flag in zip(commands(LEARNING), fewer, strict=True):
+        script = ROOT / script.replace("code/training_mentornet", "mentornet_learning")
+        outputs.append(run(script, *flags, *filter(None, [flag]), folder=tmp_path))
+    assert "80000 rows in tr.npz, 20000 in ts.npz" in outputs[0]
+    assert "step 500/600 squared error: train" in outputs[3]
+    assert "step 600/600 squared error: train" in outputs[3]
     models = tmp_path / "mentornet_models" / "models"
-    for name in ("mentornet_pd_example", "mentornet_dd_example"):
+    for name, count in (("mentornet_pd_example", 15), ("mentornet_dd_example", 4)):
         pictures = {path.name for path in models.joinpath(name).glob("*.[pg][ni][gf]")}
-        assert len(pictures) == 15 and {"epoch_99.png", "plot.gif", "curriculum.png"} <= pictures
+        assert len(pictures) == count
+        assert {"epoch_99.png", "plot.gif", "curriculum.png"} <= pictures
     grid, outside, _ = errors("mentornet_pd", load_mentornet(str(models / "mentornet_pd_example")))
     assert grid <= 0.01 and outside <= 2e-3  # Answering the mean always gives 0.237.
     rows = np.array([[0.01, -1, 0, 18], [8, 7, 0, 18]], np.float32)  # Clean, wrong.
@@ -116,15 +121,26 @@ def write_records(folder, split):
             writer.write(example.SerializeToString())
 
 
+# `resnet101` with an eighth of the width and one unit a stage, in the program that follows.
+NARROW = """
+import runpy, sys
+from mentornet.students.networks import resnet101
+resnet101._UNITS_PER_STAGE = 1
+resnet101._STAGES = tuple((width // 8, stride) for width, stride in resnet101._STAGES)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 @pytest.mark.slow
 def test_training_and_evaluation_of_the_readme(tmp_path):
-    """With their flags unchanged; flags after them shorten the run."""
+    """With their flags unchanged; flags after them shorten the run, of a narrow network."""
     (tmp_path / "mentornet_models").symlink_to(ROOT / "mentornet_models")
     write_records(tmp_path / "data/cifar10/0.2", "train")
     write_records(tmp_path / "cifar/data/cifar10/val", "test")
     (_, *training), (_, *evaluation) = commands(TRAINING)
     shorter = ["--batch_size=4", "--stop_after_step=1"]
-    run("code/cifar_train_mentornet.py", [*training, *shorter], tmp_path)
-    output = run("code/cifar_eval.py", [*evaluation, "--run_once"], tmp_path)
+    train, evaluate = ROOT / "code/cifar_train_mentornet.py", ROOT / "code/cifar_eval.py"
+    run("-c", NARROW, train, *training, *shorter, folder=tmp_path)
+    output = run("-c", NARROW, evaluate, *evaluation, "--run_once", folder=tmp_path)
     assert "eval step 1: accuracy=" in output and "(8 images)" in output
-    shutil.rmtree(tmp_path / "cifar_models")  # Of 680 MB.

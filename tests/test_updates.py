@@ -53,7 +53,7 @@ def relearn(mentor, dump, percentile, seed):
 def config(data_dir, folder, **values):
     defaults: dict[str, Any] = {
         "dataset_name": "digits",
-        "studentnet": "inception",
+        "studentnet": "test_updates:linear",
         "batch_size": 16,
         "max_number_of_steps": 12,
         "trained_mentornet_dir": MENTORNET,
@@ -97,17 +97,16 @@ def test_overwriting_removes_all_that_the_run_wrote(trusting, whole, tmp_path):
     assert not (folder / "mentornet").exists()
 
 
-@pytest.mark.parametrize("step", [5, 6, 7])
-def test_stopping_around_an_update_changes_nothing(trusting, whole, tmp_path, step):
-    loop.train(config(trusting, tmp_path, stop_after_step=step), relearn)
-    loop.train(config(trusting, tmp_path), relearn)
+def test_stopping_around_an_update_changes_nothing(trusting, whole, tmp_path):
+    for step in (5, 6, 7, None):
+        loop.train(config(trusting, tmp_path, stop_after_step=step), relearn)
     assert_same_state(whole, tmp_path)
 
 
 def test_an_update_takes_effect(trusting, whole, tmp_path):
     loop.train(config(trusting, tmp_path, mentornet_update_epochs=()))
     frozen, updated = latest_state(tmp_path), latest_state(whole)
-    key = "student/logits.Skernel/.ATTRIBUTES/VARIABLE_VALUE"
+    (key,) = (name for name in frozen if name.startswith("student/") and "kernel" in name)
     assert np.abs(frozen[key] - updated[key]).max() > 1e-6
 
 
@@ -118,8 +117,7 @@ def test_only_trusted_clean_labels_reach_it(trusting, digits, tmp_path):
         seen.append(dump)
         return mentor
 
-    values = {"mentornet_update_epochs": (50,), "studentnet": "test_updates:linear"}
-    loop.train(config(trusting, tmp_path / "a", **values), spy)
+    loop.train(config(trusting, tmp_path / "a", mentornet_update_epochs=(50,)), spy)
     assert seen[0].shape == (100, 5)
     examples = read_examples(str(trusting), dataset_info("digits", str(trusting)), "train")
     trusted = examples.take(np.flatnonzero(examples.trusted))
@@ -146,7 +144,6 @@ def test_an_update_sees_the_history(trusting, with_history, tmp_path):
         return relearn(mentor, dump, percentile, seed)
 
     values = {"trained_mentornet_dir": with_history, "mentornet_update_epochs": (50,)}
-    values["studentnet"] = "test_updates:linear"
     loop.train(config(trusting, tmp_path / "a", save_interval_steps=6, **values), spy)
     loop.train(config(trusting, tmp_path / "b", stop_after_step=6, **values), relearn)
     loop.train(config(trusting, tmp_path / "b", **values), relearn)

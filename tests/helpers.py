@@ -220,7 +220,7 @@ def config(digits: pathlib.Path, folder: pathlib.Path | str, **values: Any) -> T
 
     defaults: dict[str, Any] = {
         "dataset_name": "digits",
-        "studentnet": "inception",
+        "studentnet": "helpers:small_network",
         "batch_size": 16,
         "max_number_of_steps": 4,
         "log_every_steps": 1,

@@ -252,7 +252,7 @@ def test_what_is_refused(monkeypatch):
         distribution.make_strategy(2, distribution.Cluster(), 1)
 
 
-# Trains on noise of 8 x 8 pixels and saves the student.
+# Trains on noise of 8 x 8 pixels with each number of devices, and saves the students.
 SMALL = """
 import sys
 import numpy as np
@@ -266,42 +266,45 @@ from mentornet.students.networks import resnet101
 from mentornet.training import distribution
 from mentornet.training.build import make_trainer
 
-name, num_devices, num_steps, precision, path = sys.argv[1:]
-config = TrainConfig(
-    "-", "-", studentnet=name, batch_size=8, learning_rate=0.01, sync_batch_norm=True,
-    trained_mentornet_dir="mentornet_pd", mixed_precision=precision,
-    weighting=WeightingConfig(example_dropout_rates="0.2,100"), num_devices=int(num_devices),
-    recompute_gradients=num_devices == "4",
-)
+name, counts, num_steps, precision, folder = sys.argv[1:]
+counts = [int(count) for count in counts.split(",")]
+distribution.make_strategy(max(counts), distribution.Cluster(), 1)  # Devices cannot be added later.
 resnet101._UNITS_PER_STAGE = 1
 resnet101._STAGES = tuple((width // 8, stride) for width, stride in resnet101._STAGES)
-strategy = distribution.make_strategy(config.num_devices, distribution.Cluster(), 1)
 random = np.random.default_rng(0)
 images = tf.constant(random.integers(0, 256, (32, 8, 8, 3), np.uint8))
 labels, unknown = random.integers(0, 10, 32), np.zeros(32, np.int64)
 examples = Examples(images, (8, 8, 3), labels, unknown, unknown, unknown == 1)
-with strategy.scope():
-    trainer = make_trainer(config, 32, 10, (8, 8, 3))
-for layer in trainer.student.layers:
-    if name == "resnet101" and hasattr(layer, "negative_slope"):
-        layer.negative_slope = 1.0
-batches = in_replicas(lambda share: training_batches(
-    examples, batch_size=8, seed=0, first_step=0, last_step=int(num_steps),
-    augmentation=Augmentation(2), share=share,
-), strategy)
-for batch in batches:
-    outputs = trainer.step(batch["images"], batch["labels"], batch["positions"])
-parameters = [np.ravel(v) for v in trainer.student.weights if v.dtype == "float32"]
-np.savez(path, weights=outputs.samples.weights, parameters=np.concatenate(parameters))
+for count in counts:
+    config = TrainConfig(
+        "-", "-", studentnet=name, batch_size=8, learning_rate=0.01, sync_batch_norm=True,
+        trained_mentornet_dir="mentornet_pd", mixed_precision=precision, num_devices=count,
+        weighting=WeightingConfig(example_dropout_rates="0.2,100"), recompute_gradients=count == 4,
+    )
+    strategy = distribution.make_strategy(count, distribution.Cluster(), 1)
+    with strategy.scope():
+        trainer = make_trainer(config, 32, 10, (8, 8, 3))
+    for layer in trainer.student.layers:
+        if name == "resnet101" and hasattr(layer, "negative_slope"):
+            layer.negative_slope = 1.0
+    batches = in_replicas(lambda share: training_batches(
+        examples, batch_size=8, seed=0, first_step=0, last_step=int(num_steps),
+        augmentation=Augmentation(2), share=share,
+    ), strategy)
+    for batch in batches:
+        outputs = trainer.step(batch["images"], batch["labels"], batch["positions"])
+    parameters = [np.ravel(v) for v in trainer.student.weights if v.dtype == "float32"]
+    results = {"weights": outputs.samples.weights, "parameters": np.concatenate(parameters)}
+    np.savez(f"{folder}/{count}.npz", **results)
 """
 
 
 @pytest.mark.parametrize(
     ("name", "counts", "num_steps", "precision", "tolerance"),
     [
-        ("helpers:normalized_network", (1, 2, 4), 20, "float32", 1e-5),
-        ("helpers:normalized_network", (1, 2), 3, "mixed_float16", 1e-2),
-        ("resnet101", (1, 2), 3, "float32", 1e-5),
+        ("helpers:normalized_network", "1,4", 20, "float32", 1e-5),
+        ("helpers:normalized_network", "1,2", 3, "mixed_float16", 1e-2),
+        ("resnet101", "1,2", 3, "float32", 1e-5),
     ],
 )
 def test_synchronized_batch_norm(tmp_path, name, counts, num_steps, precision, tolerance):
@@ -311,14 +314,10 @@ def test_synchronized_batch_norm(tmp_path, name, counts, num_steps, precision, t
     activations: with them, a value that rounding takes across 0 changes the gradient of all layers
     below.
     """
-    results = []
-    for count in counts:
-        path = tmp_path / f"{count}.npz"
-        arguments = name, str(count), str(num_steps), precision, path
-        status, _, output = warm_server().run("-c", SMALL, *arguments)
-        assert status == 0, output[-2000:]
-        results.append(dict(np.load(path)))
-    for other in results[1:]:
-        np.testing.assert_allclose(other["weights"], results[0]["weights"], atol=tolerance)
-        difference = np.linalg.norm(other["parameters"] - results[0]["parameters"])
-        assert difference <= tolerance * np.linalg.norm(results[0]["parameters"])
+    arguments = name, counts, str(num_steps), precision, tmp_path
+    status, _, output = warm_server().run("-c", SMALL, *arguments)
+    assert status == 0, output[-2000:]
+    alone, other = (dict(np.load(tmp_path / f"{count}.npz")) for count in counts.split(","))
+    np.testing.assert_allclose(other["weights"], alone["weights"], atol=tolerance)
+    difference = np.linalg.norm(other["parameters"] - alone["parameters"])
+    assert difference <= tolerance * np.linalg.norm(alone["parameters"])

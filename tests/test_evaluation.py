@@ -225,7 +225,10 @@ def test_timeout_with_a_damaged_checkpoint(trained, digits, tmp_path):
 def test_a_flag_that_disagrees_is_named(trained, digits, tmp_path, capsys):
     job.run(config(trained, digits, tmp_path, studentnet="resnet101"))
     output = capsys.readouterr().out
-    assert output.count("--studentnet=resnet101 is ignored: the checkpoint has inception") == 1
+    assert (
+        output.count("--studentnet=resnet101 is ignored: the checkpoint has helpers:small_network")
+        == 1
+    )
     assert len(rows(tmp_path)) == 3
 
 

@@ -9,13 +9,18 @@ from helpers import MENTORNET
 from mentornet import InputError, build_student
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
+from mentornet.students.networks import coteaching_cnn, preactivation
 from mentornet.training.build import make_trainer
 from mentornet.training.recompute import Recomputed
 
 
 @pytest.mark.parametrize("name", ["inception", "coteaching_cnn", "resnet8", "preact_resnet18"])
-def test_the_same_run(name):
-    """Parameters, moving averages and dropout of some steps, to rounding."""
+def test_the_same_run(monkeypatch, name):
+    """Parameters, moving averages and dropout of some steps, to rounding; of narrow networks."""
+    blocks = [[width // 16 for width in block] for block in coteaching_cnn._BLOCKS]
+    monkeypatch.setattr(coteaching_cnn, "_BLOCKS", blocks)
+    narrow = preactivation._student("preact_resnet18", 8, (8, 16), 2)
+    monkeypatch.setitem(preactivation.student, "preact_resnet18", narrow)
     weighting = WeightingConfig(example_dropout_rates="0.2,100")
     images = tf.random.stateless_normal((8, 32, 32, 3), (0, 0))
     labels = tf.range(8, dtype=tf.int64)

@@ -71,6 +71,7 @@ def last_rows(cifar, folder, weighting):
         str(cifar / "val"),
         batch_size=500,
         run_once=True,
+        test_time_augmentation=False,
     )
     job.run(evaluation)
     names = "train/metrics.jsonl", "eval/eval.jsonl"

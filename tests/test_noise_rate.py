@@ -435,6 +435,7 @@ def test_digits(tmp_path, train_flags, monkeypatch):
             studentnet="perceptron:build",
             batch_size=128,
             max_number_of_steps=steps,
+            steps_per_loop=10,
             log_every_steps=110,
             learning_rate_boundaries=f"{steps // 2},{steps * 3 // 4}",
             record_sample_weights="true",
@@ -447,5 +448,5 @@ def test_digits(tmp_path, train_flags, monkeypatch):
         assert scores.noise_rate == pytest.approx(truth, abs=0.05)
         assert quality["auc"] > 0.97
         assert (scores.noise.low, scores.noise.high) == pytest.approx((truth, truth), abs=0.1)
-        status, output = run("code/label_report.py", str(folder))
-        assert f"{scores.noise} of the labels estimated wrong, from all visits" in output
+    status, output = run("code/label_report.py", str(folder))
+    assert f"{scores.noise} of the labels estimated wrong, from all visits" in output

@@ -191,6 +191,16 @@ def test_no_more_than_the_suspects_are_taken_for_wrong(said, right, monkeypatch)
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("said", "by_class"), [(0.495, False), (0.5, False), (0.505, True)])
+def test_where_fewer_than_half_are_right_each_class_has_its_percentile(said, by_class, monkeypatch):
+    probabilities = property(lambda visits: (np.full(SAMPLES, said), []))
+    monkeypatch.setattr(noise_rate.Visits, "wrong_probabilities", probabilities)
+    context = Context(num_examples=SAMPLES, num_classes=2)
+    automatic = Automatic(context, WeightingConfig(**AUTO))
+    memorise(automatic, context, wrong=0.6)
+    assert bool(automatic.rules(tf.constant(50)).is_by_class) == by_class
+
+
 def test_one_of_the_two():
     automatic, state, context = made(loss_p_percentile="auto", burn_in_epoch=30)
     assert automatic.rules(tf.constant(50)).is_burn_in  # No estimate yet.

@@ -6,8 +6,13 @@ What `run.py` and `scaling.py` measure is not checked.
 import itertools
 import json
 
+import helpers
+import numpy as np
 import pytest
 from helpers import ROOT, warm_server
+
+from mentornet.evaluation import label_errors
+from mentornet.training import loop
 
 STUDENT = "helpers:small_network"
 RATIOS = {
@@ -71,6 +76,63 @@ def tables(name, *flags):
         elif row[0] != "---":
             found[-1].append(dict(zip(head, row, strict=True)))
     return found
+
+
+@pytest.fixture(scope="module")
+def labelled(digits, tmp_path_factory):
+    """A run of ten passes over 200 images, 40 % of whose labels are drawn anew, with a history."""
+    folder = tmp_path_factory.mktemp("labelled") / "one"
+    values = {"studentnet": "helpers:small_student", "record_sample_weights": True}
+    values |= {"batch_size": 40, "max_number_of_steps": 50, "log_every_steps": 50}
+    loop.train(helpers.config(digits, folder / "train", **values, learning_rate=0.02))
+    return folder
+
+
+def found_in(name, run_dir, folder):
+    """What a benchmark of a run's history writes as JSON; it prints what it writes as a table."""
+    script = ROOT / f"benchmarks/{name}.py"
+    status, _, output = warm_server().run(script, run_dir, f"--output_dir={folder}", seconds=900)
+    assert status == 0, output
+    assert output.endswith((folder / f"{name}.md").read_text())
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+def share_in_order(score, wrong):
+    """AUC as the share of pairs in the right order."""
+    pairs = score[wrong][:, None] - score[~wrong]
+    return np.mean(pairs > 0) + np.mean(pairs == 0) / 2
+
+
+def test_label_scores(labelled, tmp_path):
+    *rows, estimate = found_in("label_scores", labelled, tmp_path)
+    scores = label_errors.score_labels([str(labelled)])
+    wrong = scores.examples.labels != scores.examples.clean_labels
+    _, columns = label_errors.read_run(str(labelled))
+    expected = {
+        "decayed loss": columns["mean_loss"],
+        "wrong events": columns["num_wrong"] / 10,
+        "mean margin of logits (AUM)": -columns["mean_margin"],
+        "label score (used)": scores.score,
+    }
+    found = {row["score"]: row["AUC"] for row in rows}
+    assert len(found) == 6 and all(auc > 0.7 for auc in found.values())
+    for name, score in expected.items():
+        assert found[name] == pytest.approx(share_in_order(score, wrong)), name
+    assert {(row["wrong"], row["visits"]) for row in rows} == {(wrong.mean(), 10)}
+    assert estimate["estimate"] == pytest.approx(scores.noise_rate)
+
+
+def test_label_errors(labelled, tmp_path):
+    """cleanlab's scores, of held-out predictions, find wrong labels as well."""
+    found = found_in("label_errors", labelled, tmp_path)
+    own, *others = found["rows"]
+    scores = label_errors.score_labels([str(labelled)])
+    wrong = scores.examples.labels != scores.examples.clean_labels
+    assert (own["scores"], own["steps"], found["folds"]) == ("one", 50, 5)
+    assert own["AUC"] == pytest.approx(share_in_order(scores.score, wrong))
+    names = [row["scores"] for row in others]
+    assert names == ["cleanlab, self_confidence", "cleanlab, normalized_margin"]
+    assert all(row["AUC"] > 0.6 for row in others)
 
 
 def test_auto_beats_no_weighting():

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 from typing import Any
 
 import helpers
@@ -13,6 +14,7 @@ import tensorflow as tf
 from mentornet import InputError
 from mentornet.config.evaluation import EvalConfig
 from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import NamedWeighting
 from mentornet.core.files import read_json_lines
 from mentornet.evaluation import job
 from mentornet.runs.checkpoints import checkpoint_step, find_latest, restore_student
@@ -95,6 +97,7 @@ def test_two_passes_keep_nothing():
         positions = np.arange(4)[2 * (step - 1) % 4 :][:2]
         visits(history, np.full(2, step % 3), positions)
         kept.append(wave.look(step, 1))
+        assert bool(wave.remarks()) == (step < 6)
     assert kept == [False] * 5 + [True]
     assert wave.scalars()["label_wave/kept_step"] == 6
 
@@ -111,18 +114,19 @@ def test_rows_tell_of_the_last_pass_after_the_minimum_too():
     assert wave.scalars() == expected
 
 
-STEPS = 20
+STEPS, STOPS = 20, (3, 7, 17)  # In the middle of passes.
+AUTO = NamedWeighting("self_paced", {"loss_p_percentile": "auto", "burn_in_epoch": "auto"})
 
 
 def config(digits, folder, **values):
-    defaults: dict[str, Any] = {"keep_best": "label_wave", "learning_rate": 0.02}
+    defaults: dict[str, Any] = {"keep_best": "label_wave", "weighting": AUTO, "learning_rate": 0.02}
+    defaults["max_number_of_steps"] = STEPS
     return TrainConfig(
         str(digits / "0.4"),
         str(folder),
         dataset_name="digits",
         studentnet="helpers:small_student",
         batch_size=100,  # Two steps are a pass over the 200 images.
-        max_number_of_steps=STEPS,
         max_to_keep=1,
         learning_rate_boundaries=(STEPS + 1,),
         **(defaults | values),
@@ -131,13 +135,14 @@ def config(digits, folder, **values):
 
 @pytest.fixture(scope="module")
 def kept(digits, tmp_path_factory):
-    """A run, what each step predicted, and the student's kernel after each."""
+    """A run, and of each step the positions, what was predicted, and the weights."""
     folder = tmp_path_factory.mktemp("kept") / "train"
     seen, note = [], hooks.FiniteLosses.__call__
 
     def record(self, moment):
         samples = moment.result.samples
-        seen.append((samples.positions.numpy(), np.argmax(samples.logits, axis=1)))
+        predictions = np.argmax(samples.logits, axis=1)
+        seen.append((samples.positions.numpy(), predictions, samples.before_dropout.numpy()))
         note(self, moment)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -151,7 +156,7 @@ def expected_step(seen):
     last, shares = np.full(200, -1), []
     for first in range(0, len(seen), 2):
         changed = 0
-        for positions, predictions in seen[first : first + 2]:
+        for positions, predictions, _ in seen[first : first + 2]:
             changed += int(np.sum((last[positions] >= 0) & (last[positions] != predictions)))
             last[positions] = predictions
         shares.append(changed / 200)
@@ -173,14 +178,19 @@ def test_the_checkpoint_of_that_pass_is_kept(kept):
     assert row["label_wave/is_over"] == 1
 
 
-def test_a_run_that_was_stopped_keeps_the_same(kept, digits, tmp_path):
-    folder, _ = kept
-    for stop in (3, 7, None):
+def test_a_run_that_was_stopped_keeps_the_same(kept, digits, tmp_path, capsys):
+    """Also where "auto" has begun to weigh samples, and before."""
+    folder, seen = kept
+    weighted = [number for number, (*_, weights) in enumerate(seen, 1) if weights.min() == 0]
+    assert STOPS[1] < weighted[0] <= STOPS[2] < weighted[-1]
+    for stop in (*STOPS, None):
         loop.train(config(digits, tmp_path, stop_after_step=stop))
+    assert "label_wave:" not in capsys.readouterr().out
     helpers.assert_same_state(folder, tmp_path)
     helpers.assert_same_state(folder / "label_wave", tmp_path / "label_wave")
-    loop.train(config(digits, tmp_path, overwrite=True, keep_best=None, stop_after_step=1))
+    loop.train(config(digits, tmp_path, overwrite=True, max_number_of_steps=4))  # Two passes.
     assert not (tmp_path / "label_wave").exists()
+    assert "no checkpoint was kept, as fewer than 3 passes" in capsys.readouterr().out
 
 
 def test_the_evaluation_says_what_it_reaches(kept, digits, tmp_path, capsys):
@@ -197,6 +207,28 @@ def test_the_evaluation_says_what_it_reaches(kept, digits, tmp_path, capsys):
         assert summary["last_accuracy"] == accuracy_of(folder, digits)
         shown = f"label wave accuracy {summary['label_wave_accuracy']:.4f} (step {step})"
         assert shown in capsys.readouterr().out
+
+
+def test_a_kept_checkpoint_is_not_the_last_of_a_run_that_was_killed(kept, digits, tmp_path):
+    """As if it had been killed between setting aside the last step and saving it."""
+    folder, seen = kept
+    step, killed = expected_step(seen), tmp_path / "train"
+    shutil.copytree(folder / "label_wave", killed)
+    shutil.copytree(folder, killed / "label_wave")
+    asked = EvalConfig(
+        str(killed), str(tmp_path / "eval"), str(digits / "val"), batch_size=360, run_once=True
+    )
+    for _ in range(2):
+        job.run(asked)
+        summary = json.loads((tmp_path / "eval" / "summary.json").read_text())
+        assert (summary["last_step"], summary["label_wave_step"]) == (step, STEPS)
+        assert summary["last_accuracy"] != summary["label_wave_accuracy"]
+    rows = read_json_lines(tmp_path / "eval" / "eval.jsonl")
+    assert [(row["step"], row.get("kept")) for row in rows] == [(step, None), (STEPS, True)]
+    shutil.copytree(folder, killed, dirs_exist_ok=True)  # The run goes on to its end.
+    job.run(asked)
+    summary = json.loads((tmp_path / "eval" / "summary.json").read_text())
+    assert summary["last_step"] == STEPS
 
 
 def accuracy_of(folder: pathlib.Path, digits: pathlib.Path) -> float:

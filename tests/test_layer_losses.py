@@ -19,6 +19,7 @@ from mentornet.weighting.protocol import Context
 RATE, SIZE = 0.1, 12
 X = np.random.default_rng(0).normal(size=(SIZE, 4)).astype(np.float32)
 Y = np.arange(SIZE) % 3
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def network(kind=keras.layers.Dense, **dense):
@@ -60,8 +61,7 @@ ACTIVITY: dict[str, Any] = {"activity_regularizer": keras.regularizers.L2(0.3)}
 @pytest.mark.parametrize("per_loop", [1, 2])
 def test_as_in_keras_own_fit(dense, per_loop):
     reference = network(**dense)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    reference.compile(keras.optimizers.SGD(RATE), loss)
+    reference.compile(keras.optimizers.SGD(RATE), LOSS)
     losses = reference.fit(X, Y, SIZE, epochs=2, shuffle=False, verbose=0).history["loss"]
     ours = trainer(network(**dense))
     if per_loop == 1:
@@ -123,15 +123,25 @@ def step(**dense):
 
 result, weights = step()
 alone = own.trainer(own.network())
-own.np.testing.assert_allclose(result.total_loss, alone.step(*own.batch()).total_loss, rtol=1e-5)
+alone_loss = alone.step(*own.batch()).total_loss
+own.np.testing.assert_allclose(result.total_loss, alone_loss, rtol=1e-5)
 for a, b in zip(weights, alone.student.get_weights(), strict=True):
+    own.np.testing.assert_allclose(a, b, atol=1e-6)
+
+# fit() counts the regulariser once, too.
+with strategy.scope():
+    fitted = MentoredModel(own.network(), weighting="uniform")
+    fitted.compile(own.keras.optimizers.SGD(own.RATE), own.LOSS)
+loss = fitted.fit(own.X, own.Y, own.SIZE, shuffle=False, verbose=0).history["loss"]
+own.np.testing.assert_allclose(loss, alone_loss, rtol=1e-5)
+for a, b in zip(fitted.student.get_weights(), alone.student.get_weights(), strict=True):
     own.np.testing.assert_allclose(a, b, atol=1e-6)
 refused = pytest.raises(own.InputError, match="on one device only. Received: devices=2")
 with refused:
     step(**own.ACTIVITY)
 with strategy.scope():
     fitted = MentoredModel(own.network(**own.ACTIVITY), weighting="uniform")
-    fitted.compile("sgd", own.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    fitted.compile("sgd", own.LOSS)
 with refused:
     fitted.fit(own.X, own.Y, own.SIZE, verbose=0)
 """

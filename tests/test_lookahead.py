@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from mentornet.training.lookahead import Lookahead
 from mentornet.training.losses import cross_entropy
+from mentornet.training.wrappers import LossScaled, OptimizerUpdate
 
 T, EVERY = 12, 5
 
@@ -94,6 +95,34 @@ def test_going_on_from_a_checkpoint_changes_nothing(case):
     run(model, resumed, step, 7, T, gradients)
     for a, b in zip(whole, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_steps_that_loss_scaling_skips(case):
+    """A gradient that overflows counts as 0, at a step that blends (5) and at one that does not."""
+    model, gradients = case
+    update = LossScaled(OptimizerUpdate(keras.optimizers.SGD(1.0), model))
+    lookahead = Lookahead(update, model, EVERY, T)
+    trained = model.trainable_variables
+    slow = fast = [v.numpy().astype(np.float64) for v in trained]
+    for t in range(1, T + 1):
+        step, scale = gradients[t - 1][: len(trained)], float(lookahead.scale_loss(tf.ones([])))
+        if is_skipped := t in (3, 5, 11):
+            step[1][0] = np.inf if t == 5 else np.nan
+        held = {name: v.numpy() for name, v in lookahead.state().items() if "slow" in name}
+        lookahead.apply([tf.constant(scale * g, tf.float32) for g in step])
+        if not is_skipped:
+            fast = [v - g for v, g in zip(fast, step, strict=True)]
+        if t % EVERY == 0:
+            d = 0.95**5 * (t / T) ** 3
+            slow = fast = [d * s + (1 - d) * f for s, f in zip(slow, fast, strict=True)]
+        for name, value in held.items() if t % EVERY and t < T else ():
+            np.testing.assert_array_equal(lookahead.state()[name], value)
+        if t == T:
+            fast = slow
+        for variable, expected in zip(trained, fast, strict=True):
+            np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-4, atol=1e-5)
+    assert int(lookahead.optimizer.iterations) == T
+    assert float(lookahead.state()["loss_scale"]) == 2**12
 
 
 def test_smoothed_cross_entropy_against_numpy():

@@ -10,6 +10,7 @@ import scipy.stats
 import tensorflow as tf
 from helpers import run
 
+from mentornet import InputError
 from mentornet.datasets import records
 from mentornet.evaluation import label_errors
 from mentornet.weighting import history, mixtures, noise_rate
@@ -391,6 +392,23 @@ def test_memorised_labels_are_ranked_and_corrected(digits, tmp_path):
     scores = label_errors.score_labels([write_run(tmp_path / "earlier", digits, earlier)])
     assert "losses" in scores.noise.source
     np.testing.assert_array_equal(scores.score, 0)
+
+
+@pytest.mark.parametrize(
+    ("seen", "counted", "exact"), [(60, 20, True), (60, 19, False), (5, 5, True), (5, 4, False)]
+)
+def test_undecayed_columns_cover_what_the_decayed_ones_reflect(seen, counted, exact):
+    """Those are about twenty visits; the first sample has them all."""
+    columns = {"num_seen": np.array([60.0, seen]), "num_counted": np.array([60.0, counted])}
+    assert label_errors._never_forgets(columns) == exact
+    assert not label_errors._never_forgets({"num_seen": columns["num_seen"]})
+
+
+@pytest.mark.parametrize("name", ["num_seen", "mean_loss", "mean_weight", "prediction"])
+def test_columns_that_scoring_needs(digits, tmp_path, name):
+    columns = {other: np.ones(200) for other in history.COLUMNS if other != name}
+    with pytest.raises(InputError, match=f"must have every column. .*lacks=.'{name}'."):
+        label_errors.read_run(write_run(tmp_path / "run", digits, columns))
 
 
 def test_two_runs_that_saw_different_samples(digits, tmp_path):

@@ -220,3 +220,16 @@ def test_a_column_of_the_checkpoints_that_were_kept(report, tmp_path):
     assert (row["label wave"], row["last"]) == ("0.900", "0.700 ± 0.000")
     assert (row["mean weight, clean"], row["mean weight, corrupted"]) == ("0.900", "0.200")
     assert row["corrupted labels memorised"] is None
+
+
+def test_a_kept_checkpoint_is_not_the_last_of_a_run_that_was_killed(report, tmp_path):
+    write_run(tmp_path, 0, [0.5, 0.6], num_examples=1000, done=False)
+    with (tmp_path / "train" / "metrics.jsonl").open("a") as file:
+        row = {"step": 38999, "images_per_second": 1.0, "label_wave/kept_step": 39000.0}
+        file.write(json.dumps(row) + "\n")
+    with (tmp_path / "eval_val" / "eval.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 39000, "eval/accuracy": 0.9, "kept": True}) + "\n")
+    (result,) = read_results(tmp_path)
+    assert not result.is_done and result.last_step == 38999
+    assert result.accuracies.tolist() == [0.5, 0.6]
+    assert result.kept_accuracy == 0.9

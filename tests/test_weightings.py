@@ -93,13 +93,23 @@ def replicas(tmp_path_factory):
     return dict(np.load(path))
 
 
-@every_weighting
+@pytest.mark.parametrize("name", [*weighting_runs.names(), "uneven"])
 def test_two_replicas_are_one_device(name, replicas):
     keys = {key.split(" ")[2] for key in replicas if key.startswith(f"{name} 1 ")}
-    assert {"kernel", "sample_history", "num_used"} <= keys
+    own = "automatic_seen" if name == "uneven" else "num_used"
+    assert {"kernel", "sample_history", own} <= keys
     for key in keys:
         one, two = (replicas[f"{name} {count} {key}"] for count in (1, 2))
         np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-6, err_msg=key)
+
+
+def test_uneven_batches_end_each_pass_once(replicas):
+    """Of "auto": the looks are those of all visits, and follow passes."""
+    looks = replicas["uneven 1 automatic_changes"]
+    assert np.flatnonzero(looks[:, 1]).tolist() == [25, 50, 75]  # Percent of the training.
+    assert looks[looks[:, 1] > 0, 1].tolist() == [23, 46, 69]
+    percentiles = np.delete(replicas["uneven 1 automatic"], [1, 2, 3])
+    assert ((percentiles > 0) & (percentiles < 1)).any()
 
 
 LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

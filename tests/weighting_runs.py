@@ -100,6 +100,29 @@ def state(trainer):
     return found | {"kernel": trainer.student.get_weights()[0]}
 
 
+def fit_unevenly():
+    """The state of "balanced" after fit(): batches of 10, 10 and 3, of which replicas get 2 and 1.
+
+    Keras itself refuses a first batch that cannot be divided evenly.
+    """
+    import keras
+
+    from mentornet import MentoredModel
+
+    model = MentoredModel(
+        linear_student(),
+        weighting=method("balanced"),
+        weighting_options=OPTIONS["balanced"],
+        num_examples=SAMPLES - 1,
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.1), loss)
+    inputs, labels = data()
+    x = {"inputs": inputs[:-1], "positions": np.arange(SAMPLES - 1)}
+    model.fit(x, labels[:-1], 10, epochs=4, shuffle=False, verbose=0)
+    return {weight.path.rpartition("/")[2]: weight.numpy() for weight in model.weights}
+
+
 def main(path):
     import tensorflow as tf
 
@@ -108,7 +131,9 @@ def main(path):
     tf.config.set_logical_device_configuration(cpu, logical)
     look_early()
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    found: dict[str, Any] = {}
+    found = {f"uneven 1 {key}": value for key, value in fit_unevenly().items()}
+    with strategy.scope():
+        found |= {f"uneven 2 {key}": value for key, value in fit_unevenly().items()}
     for name in names():
         trainer = make_trainer(name)
         train(trainer)

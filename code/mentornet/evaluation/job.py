@@ -60,6 +60,11 @@ class _Job:
         # A checkpoint that could not be read at first may be evaluated after a later one.
         return sorted(rows, key=lambda row: row["step"])
 
+    @property
+    def own_rows(self) -> list[dict[str, Any]]:
+        """The rows without those of checkpoints that the training set aside."""
+        return [row for row in self.rows if layout.KEPT not in row]
+
     def close(self) -> None:
         self._board.close()
         self._rows_writer.close()
@@ -67,7 +72,7 @@ class _Job:
     def new_checkpoints(self) -> list[str]:
         """Checkpoints that have not been evaluated yet, oldest first."""
         paths = checkpoint_paths(self._config.checkpoint_dir)
-        by_step = {row["step"]: row for row in self.rows}
+        by_step = {row["step"]: row for row in self.own_rows}
         for path in paths:
             # Earlier versions did not record it.
             recorded = by_step.get(checkpoint_step(path), {}).get("checkpoint")
@@ -76,7 +81,7 @@ class _Job:
                 break
         if self._differ_in_data(paths):
             self._set_rows_aside("data, or with other views of them")
-        done = {row["step"] for row in self.rows} | self._gone
+        done = {row["step"] for row in self.own_rows} | self._gone
         return [path for path in paths if checkpoint_step(path) not in done]
 
     def _differ_in_data(self, paths: list[str]) -> bool:
@@ -114,8 +119,8 @@ class _Job:
             self._said.add(message)
             print(message, flush=True)
 
-    def evaluate(self, prefix: str) -> bool:
-        """Evaluates one checkpoint, unless it turns out to be deleted or damaged.
+    def evaluate(self, prefix: str, **marks: bool) -> bool:
+        """Evaluates one checkpoint, unless it turns out to be deleted or damaged; marks its row.
 
         Returns:
           Whether it is done with: False if it is damaged, and is to be tried again.
@@ -136,7 +141,7 @@ class _Job:
         assert self._predictor and self._examples
         info, examples = self._examples
         row = accuracies(self._predictor(examples, self._config.batch_size), examples, info)
-        row |= self._facts | {"checkpoint": identity}
+        row |= self._facts | {"checkpoint": identity} | marks
         self._rows_writer.write_scalars(step, row)
         self.rows = self._by_step([*self.rows, {"step": step, **row}])
         self._board.write_scalars(step, {k: row[k] for k in ("eval/accuracy", "total_loss")})
@@ -169,10 +174,9 @@ class _Job:
     def _restore(self, prefix: str) -> None:
         run = self._open(prefix)
         assert self._examples
-        _, examples = self._examples
         built_from = run["studentnet"], run["num_classes"]
         if self._predictor is None or self._built_from != built_from:
-            student = registry.build_student(*built_from, image_shape=examples.image_shape)
+            student = registry.build_student(*built_from, image_shape=self._examples[1].image_shape)
             recipe = registry.find_student(run["studentnet"]).recipe
             augments = _VIEWS in self._facts
             self._predictor = Predictor(student, recipe.standardization, augments)
@@ -185,24 +189,24 @@ class _Job:
         for path in checkpoint_paths(str(folder)):
             self._kept_step = checkpoint_step(path)
             if self._kept_step not in {row["step"] for row in self.rows}:
-                self.evaluate(path)
+                self.evaluate(path, **{layout.KEPT: True})
 
     def finished(self) -> bool:
         """Whether the last step of the run has been evaluated, by this or an earlier process."""
-        if not self.rows:
+        if not self.own_rows:
             return False
         paths = checkpoint_paths(self._config.checkpoint_dir)
         if self._max_number_of_steps is None and paths:
             with contextlib.suppress(*READ_ERRORS):
                 self._max_number_of_steps = read_run_config(paths[-1])["max_number_of_steps"]
-        return self._max_number_of_steps in {row["step"] for row in self.rows}
+        return self._max_number_of_steps in {row["step"] for row in self.own_rows}
 
     def summarize(self) -> None:
         """Prints the last and best accuracy and those of the classes, and writes summary.json."""
-        if not self.rows:
+        if not self.own_rows:
             print("Nothing was evaluated.", flush=True)
             return
-        last = self.rows[-1]
+        last = self.own_rows[-1]  # One that was set aside may be later, if the run was killed.
         best = max(self.rows, key=lambda row: row["eval/accuracy"])
         classes = last["per_class_accuracy"]
         summary = {
@@ -278,20 +282,19 @@ def run(
             for path in job.new_checkpoints():
                 if job.evaluate(path):
                     new_at = clock()
-            if config.run_once and not job.rows:
+            if config.run_once and not job.own_rows:
                 raise InputError(f"No checkpoint in `checkpoint_dir` {config.checkpoint_dir}.")
             if config.run_once or job.finished():
                 break
-            left = (
-                float("inf")
-                if config.timeout_secs is None
-                else config.timeout_secs - (clock() - new_at)
-            )
+            left = float("inf")
+            if config.timeout_secs is not None:
+                left = config.timeout_secs - (clock() - new_at)
             if left <= 0:
                 print(f"No new checkpoint for {config.timeout_secs:g} seconds.", flush=True)
                 break
-            if not job.rows:
+            if not job.own_rows:
                 job.say_once(f"Waiting for the first checkpoint in {config.checkpoint_dir}.")
             sleep(min(config.eval_interval_secs, left))
-        job.evaluate_kept()
+        if job.own_rows:
+            job.evaluate_kept()
         job.summarize()

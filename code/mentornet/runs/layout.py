@@ -27,6 +27,7 @@ EVAL_FOLDER = "eval_val"
 # In eval_dir.
 EVALUATIONS_FILE = "eval.jsonl"
 SUMMARY_FILE = "summary.json"
+KEPT = "kept"  # Key of the rows of checkpoints from KEPT_FOLDER.
 
 
 def checkpoint_prefix(folder: str | pathlib.Path, step: int) -> pathlib.Path:

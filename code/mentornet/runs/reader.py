@@ -38,6 +38,7 @@ _VARIANT = {
 class Result:
     """One run: its configuration, rows of metrics.jsonl and rows of eval.jsonl.
 
+    `kept` are the rows of checkpoints that the training set aside; `evaluation` is without them.
     `variant` names the settings in which it differs from other runs of the same method.
     """
 
@@ -46,6 +47,7 @@ class Result:
     training: list[dict[str, Any]]
     evaluation: list[dict[str, Any]]
     variant: str = ""
+    kept: tuple[dict[str, Any], ...] = ()
 
     @property
     def method(self) -> str:
@@ -104,7 +106,8 @@ class Result:
     def kept_accuracy(self) -> float | None:
         """Of the checkpoint that keep_best kept, if one was kept and evaluated."""
         _, steps = self.curve("label_wave/kept_step")
-        rows = [row for row in self.evaluation if len(steps) and row["step"] == steps[-1]]
+        rows = (*self.evaluation, *self.kept)
+        rows = [row for row in rows if len(steps) and row["step"] == steps[-1]]
         return rows[0]["eval/accuracy"] if rows else None
 
     def minutes(self) -> float:
@@ -133,12 +136,15 @@ def read_results(folder: pathlib.Path) -> list[Result]:
     results = []
     for path in sorted(folder.glob(f"**/{layout.TRAIN_FOLDER}/{layout.CONFIG_FILE}"), key=_natural):
         run = path.parent.parent
-        evaluation = files.read_json_lines(run / layout.EVAL_FOLDER / layout.EVALUATIONS_FILE)
+        rows = files.read_json_lines(run / layout.EVAL_FOLDER / layout.EVALUATIONS_FILE)
+        evaluation = [row for row in rows if layout.KEPT not in row]
         training = files.read_json_lines(path.with_name(layout.METRICS_FILE))
         config = layout.read_config(path.parent)
         if evaluation and training:
             evaluation.sort(key=lambda row: row["step"])
-            results.append(Result(str(run.relative_to(folder)), config, training, evaluation))
+            kept = tuple(row for row in rows if layout.KEPT in row)
+            name = str(run.relative_to(folder))
+            results.append(Result(name, config, training, evaluation, kept=kept))
     check(bool(results), "The folder must hold evaluated runs.", folder=str(folder))
     return _with_variants(results)
 

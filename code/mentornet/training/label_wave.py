@@ -63,6 +63,12 @@ class LabelWave:
             "label_wave/is_over": float(is_over),
         }
 
+    def remarks(self) -> list[str]:
+        """The messages at the end of the training: that nothing was kept, if so."""
+        if self.scalars():
+            return []
+        return ["label_wave: no checkpoint was kept, as fewer than 3 passes were seen to end."]
+
     def _pass_of(self, step: int) -> int:
         return step * self._batch_size // self._num_examples
 

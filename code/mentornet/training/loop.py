@@ -204,7 +204,8 @@ class _Run:
                 if moment.is_last:
                     break
         if step == self.config.max_number_of_steps:
-            for remark in self.trainer.remarks():
+            of_wave = self.wave.remarks() if self.wave else []
+            for remark in [*self.trainer.remarks(), *of_wave]:
                 print(remark, flush=True)
         if stopped and step < last_step:
             advice = "run the same command again to resume."

@@ -115,8 +115,9 @@ def test_steps_that_loss_scaling_skips(case):
         if t % EVERY == 0:
             d = 0.95**5 * (t / T) ** 3
             slow = fast = [d * s + (1 - d) * f for s, f in zip(slow, fast, strict=True)]
-        for name, value in held.items() if t % EVERY and t < T else ():
-            np.testing.assert_array_equal(lookahead.state()[name], value)
+        if t % EVERY and t < T:
+            for name, value in held.items():
+                np.testing.assert_array_equal(lookahead.state()[name], value)
         if t == T:
             fast = slow
         for variable, expected in zip(trained, fast, strict=True):

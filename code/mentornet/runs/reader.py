@@ -106,8 +106,8 @@ class Result:
     def kept_accuracy(self) -> float | None:
         """Of the checkpoint that keep_best kept, if one was kept and evaluated."""
         _, steps = self.curve("label_wave/kept_step")
-        rows = (*self.evaluation, *self.kept)
-        rows = [row for row in rows if len(steps) and row["step"] == steps[-1]]
+        evaluated = (*self.evaluation, *self.kept)
+        rows = [row for row in evaluated if len(steps) and row["step"] == steps[-1]]
         return rows[0]["eval/accuracy"] if rows else None
 
     def minutes(self) -> float:

@@ -44,6 +44,7 @@ _METHODS = (  # In this order; others follow by name.
     "self_paced",
     "focal_loss",
     "mentornet_pd",
+    "mentornet_pd, auto",
     "mentornet_dd",
     "mentormix",
 )

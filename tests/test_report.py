@@ -114,6 +114,13 @@ def test_the_kept_label_scores_are_those_of_the_page(monkeypatch):
     assert sorted(shown) == sorted(auc + estimates)
 
 
+def test_auto_is_a_method_of_its_own():
+    common = {"trained_mentornet_dir": "mentornet_pd", "mentornet_update_epochs": []}
+    for percentile, name in ((0.75, "mentornet_pd"), ("auto", "mentornet_pd, auto")):
+        config = common | {"weighting": {"loss_p_percentile": percentile}}
+        assert Result("run", config, [], []).method == name
+
+
 def test_names_of_other_weightings():
     config = {"weighting": {"name": "gce", "options": {"q": 0.5}}, "mixup": None}
     result = Result("run", config, [], [])

@@ -12,6 +12,7 @@ import numpy as np
 
 from mentornet.config.options import fields
 from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import AUTO
 from mentornet.core import files
 from mentornet.core.errors import check
 from mentornet.runs import layout
@@ -77,7 +78,8 @@ class Result:
             return "mentormix"
         name = pathlib.PurePath(self.config["trained_mentornet_dir"]).name
         updated = ", updated" if self.config["mentornet_update_epochs"] else ""
-        return name.removesuffix("_mentornet") + updated
+        auto = ", auto" if weighting["loss_p_percentile"] == AUTO else ""
+        return name.removesuffix("_mentornet") + auto + updated
 
     @property
     def setting(self) -> tuple[str, str, str, int, int]:

@@ -10,6 +10,7 @@ from helpers import warm_server
 
 from mentornet import InputError
 from mentornet.config.weighting import MixupConfig
+from mentornet.training.losses import layer_loss
 from mentornet.training.optimizers import TF1Momentum
 from mentornet.training.step import Trainer
 from mentornet.training.wrappers import OptimizerUpdate
@@ -75,6 +76,27 @@ def test_as_in_keras_own_fit(dense, per_loop):
     assert np.ravel(added)[0] > 0.1
     for a, b in zip(ours.student.get_weights(), reference.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_what_layers_add_by_hand(monkeypatch):
+    """Kernels of ones: a regulariser's 0.5 * 12, and activities of 4 * 4, squared, thrice."""
+    layer = keras.layers.Dense(
+        3, kernel_initializer="ones", kernel_regularizer=keras.regularizers.L2(0.5)
+    )
+    student = keras.Sequential([keras.Input((4,)), layer])
+    found = layer_loss(student)
+    assert found is not None and float(found) == 6
+    assert layer_loss(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])) is None
+    monkeypatch.setattr("mentornet.core.replicas.number", lambda: 2)
+    found = layer_loss(student)
+    assert found is not None and float(found) == 3
+    both = keras.Sequential([student, keras.layers.ActivityRegularization(l2=0.5)])
+    both(np.full((1, 4), 4, np.float32))
+    with pytest.raises(InputError, match="on one device only. Received: devices=2"):
+        layer_loss(both)
+    monkeypatch.undo()
+    found = layer_loss(both)
+    assert found is not None and float(found) == 6 + 0.5 * 3 * 16**2
 
 
 def test_with_mixup_those_of_the_mixed_batch():

@@ -72,7 +72,7 @@ class Objective:
     sample_losses: SampleLosses
     forward: Callable[[Any], Any]
     student: keras.Model
-    seed: int = 0
+    seed: int
     mixup: MixupConfig | None = None
     second: Weighting | None = None
     learned_losses: SampleLosses | None = None
@@ -122,13 +122,13 @@ class Objective:
         )
         weighed = as_weighed(self.weighting(batch), batch)
         minimised = self.learned_losses or self.sample_losses
-        learned, weights = losses, weighed.weights
-        if self.learned_losses is not None and self.mixup is None:
-            learned = minimised(labels, outputs)
-        if self.mixup is not None:
+        if self.mixup is None:
+            learned = losses if self.learned_losses is None else minimised(labels, outputs)
+            weights = weighed.weights
+        else:
             rule = "`mixup_alpha` cannot be combined with a weighting that adds a term to the loss."
             check(weighed.added is None, rule, mixup_alpha=self.mixup.alpha)
-            partners = draw_partners(weights, self.mixup.alpha, self.seed, step)
+            partners = draw_partners(weighed.weights, self.mixup.alpha, self.seed, step)
             outputs = self.forward(tf.nest.map_structure(partners.mix, inputs))
             others = tf.nest.map_structure(partners.of, labels)
             mixed = functools.partial(_mixed_losses, partners, labels, others, outputs)

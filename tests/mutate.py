@@ -29,11 +29,21 @@ CODE = pathlib.Path(__file__).resolve().parents[1] / "code"
 
 _OPTIONS = ("test_weightings.py::test_defaults_and_bounds_of_the_options",)
 
+_NOISE = ["test_datasets.py::test_noise_against_numpy", "test_datasets.py::test_asymmetric_noise"]
+
 # Module of `mentornet` -> arguments of pytest, the fastest tests first: the first failure ends it.
 TARGETS = {
     "core.schedules": ["test_schedules.py"],
     "core.seeds": ["test_seeds.py"],
     "datasets.augmentation": ["test_augmentation.py"],
+    "datasets.noise.__init__": _NOISE,
+    "datasets.noise.asymmetric": _NOISE,
+    "datasets.noise.pair": _NOISE,
+    "datasets.noise.symmetric": _NOISE,
+    "datasets.noise.uniform": _NOISE,
+    "evaluation.label_errors": ["test_label_errors.py", "test_labels.py", "-knot refused"],
+    "learning.curricula": ["test_curricula.py"],
+    "training.label_wave": ["test_label_wave.py", "-kshares or two_passes or rows_tell"],
     "training.lookahead": ["test_lookahead.py"],
     "training.losses": [
         "test_lookahead.py::test_smoothed_cross_entropy_against_numpy",
@@ -62,7 +72,7 @@ TARGETS = {
         "-khistory or several_samples or columns and not report",
     ],
     "weighting.mixup": ["test_mixup.py", "-knot run and not fit and not evaluated"],
-    "weighting.mixtures": ["test_noise_rate.py", "-knot digits and not corrected"],
+    "weighting.mixtures": ["test_mixtures.py"],
     "weighting.noise_rate": [
         "test_noise_rate.py",
         "test_automatic.py",

@@ -79,10 +79,9 @@ def test_as_in_keras_own_fit(dense, per_loop):
 
 
 def test_what_layers_add_by_hand(monkeypatch):
-    """Kernels of ones: a regulariser's 0.5 * 12, and activities of 4 * 4, squared, thrice."""
-    layer = keras.layers.Dense(
-        3, kernel_initializer="ones", kernel_regularizer=keras.regularizers.L2(0.5)
-    )
+    """Kernels of ones: a regulariser's 0.5 * 12, and twice 0.01 * 48**2 for outputs of 3 * 16."""
+    ones: dict[str, Any] = {"kernel_initializer": "ones", "use_bias": False}
+    layer = keras.layers.Dense(3, kernel_regularizer=keras.regularizers.L2(0.5), **ones)
     student = keras.Sequential([keras.Input((4,)), layer])
     found = layer_loss(student)
     assert found is not None and float(found) == 6
@@ -90,13 +89,13 @@ def test_what_layers_add_by_hand(monkeypatch):
     monkeypatch.setattr("mentornet.core.replicas.number", lambda: 2)
     found = layer_loss(student)
     assert found is not None and float(found) == 3
-    both = keras.Sequential([student, keras.layers.ActivityRegularization(l2=0.5)])
+    both = keras.Sequential([student, OfEachOutput(2, **ones)])
     both(np.full((1, 4), 4, np.float32))
     with pytest.raises(InputError, match="on one device only. Received: devices=2"):
         layer_loss(both)
     monkeypatch.undo()
     found = layer_loss(both)
-    assert found is not None and float(found) == 6 + 0.5 * 3 * 16**2
+    assert found is not None and float(found) == pytest.approx(6 + 2 * 0.01 * 48**2)
 
 
 def test_with_mixup_those_of_the_mixed_batch():

@@ -64,6 +64,7 @@ def test_against_numpy(case, num_steps):
     step = tf.Variable(0, dtype=tf.int64)
     lookahead = make(model, step, num_steps)
     assert len(lookahead.state()) == len(model.variables) == 5  # Moving statistics included.
+    assert not any(v.trainable for v in lookahead.state().values())
     fast = [v.numpy().astype(np.float64) for v in model.variables]
     slow = [v.copy() for v in fast]
     for t in range(1, num_steps + 1):

@@ -1,0 +1,166 @@
+"""What is made of the histories of runs, and of the scores; four samples, worked by hand."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mentornet import InputError
+from mentornet.datasets import records
+from mentornet.datasets.catalog import DatasetInfo
+from mentornet.evaluation import label_errors
+from mentornet.weighting import noise_rate
+
+INFO = DatasetInfo("own", 3)
+LABELS = np.array([0, 1, 1, 2, 1])
+CLEAN = np.array([0, 1, 2, 0, -1])  # Two wrong ones, and one that is not known.
+SCORE = np.array([0.3, 0.1, 0.9, 0.2, 0.8])
+
+
+def examples(**values):
+    size = len(LABELS)
+    made: dict[str, Any] = {"labels": LABELS, "clean_labels": CLEAN, "ids": np.arange(size)}
+    made |= {"images": tf.zeros([size, 1, 1, 1]), "image_shape": (1, 1, 1)}
+    return records.Examples(**(made | {"trusted": np.zeros(size, bool)} | values))
+
+
+def noise(rate):
+    by_class = np.full(3, rate)
+    return noise_rate.NoiseRate(rate, rate, rate, by_class, np.stack([by_class] * 2, 1), "a test")
+
+
+def scores(rate=0.6, **values):
+    suggested = np.array([1, 0, 2, 0, 2])
+    made = label_errors.LabelScores(INFO, examples(), SCORE, suggested, SCORE, SCORE, noise(rate))
+    return dataclasses.replace(made, **values)
+
+
+def test_order_and_suspects():
+    assert scores().order.tolist() == [2, 4, 0, 3, 1]
+    assert scores(score=np.array([0.5, 0.7, 0.5, 0.7, 0.5])).order.tolist() == [1, 3, 0, 2, 4]
+    assert scores().suspects.tolist() == [2, 4, 0]
+    assert scores(num_seen=4).suspects.tolist() == [2, 4]  # 2.4 of the seen samples.
+    assert scores(0.0).suspects.tolist() == []
+
+
+def test_detection_quality_by_hand():
+    """Of four known labels two are wrong, ranked first and third."""
+    found = label_errors.detection_quality(scores())
+    expected = [
+        ("all", 4, 2, 3 / 4, (1 + 2 / 3) / 2, 1 / 2, 1 / 2),
+        ("0", 1, 0, None, None, 0, None),
+        ("1", 2, 1, 1, 1, 1, 1),
+        ("2", 1, 1, None, None, None, 0),
+    ]
+    names = ("class", "samples", "wrong", "auc", "average_precision", "precision", "recall")
+    assert found == [pytest.approx(dict(zip(names, row, strict=True))) for row in expected]
+    unknown = examples(clean_labels=np.full(5, -1))
+    assert label_errors.detection_quality(scores(examples=unknown)) == []
+
+
+def test_confusion_by_hand():
+    """The suspects are the samples 2, 4 and 0."""
+    np.testing.assert_allclose(
+        label_errors.confusion(scores()), [[0, 1, 0], [0, 1 / 3, 2 / 3], [0, 0, 1]]
+    )
+    assert label_errors.confused_pairs(scores()) == [(1, 2, 2), (0, 1, 1)]
+    fewer = dataclasses.replace(scores(), examples=examples(labels=np.array([0, 1, 1, 0, 1])))
+    assert label_errors.confusion(fewer)[2].tolist() == [0, 0, 0]
+
+
+def history(**values):
+    """Columns of a run that has seen every sample 30 times, and memorised nothing."""
+    columns = dict.fromkeys(("num_seen", "num_counted"), np.full(5, 30.0))
+    columns |= {"mean_loss": np.arange(5.0), "mean_weight": np.full(5, 0.5)}
+    columns |= {"num_wrong": np.array([3.0, 0, 30, 0, 24]), "prediction": LABELS * 1.0}
+    columns |= {"other_class": np.array([1.0, 2, 0, 1, 0])}
+    columns |= {name: np.zeros(5) for name in ("mean_margin", "mean_given", "mean_other")}
+    return columns | values
+
+
+def given_runs(monkeypatch, *histories, data=None):
+    """Runs with these histories; the share of wrong labels is what `noise` says."""
+    monkeypatch.setattr(label_errors, "read_run", lambda name: ({}, histories[int(name)]))
+    monkeypatch.setattr(
+        label_errors, "read_labels", lambda *arguments: (INFO, data or examples(), "folder")
+    )
+    monkeypatch.setattr(label_errors, "read_paths", lambda folder: {7: folder})
+    return label_errors.score_labels([str(n) for n in range(len(histories))])
+
+
+def test_scores_of_two_runs_by_hand(monkeypatch):
+    """Suspects get the class that contradicted their label, others what was predicted last."""
+    monkeypatch.setattr(noise_rate, "label_scores", lambda visits: SCORE)
+    monkeypatch.setattr(noise_rate, "estimate", lambda labels, number, visits: noise(0.5))
+    predicted = np.array([1.0, 0, 1, 0, 1])
+    seen = np.array([30.0, 30, 30, 0, 0])
+    first = history(num_seen=seen, num_counted=seen, prediction=predicted)
+    second = history(
+        num_seen=np.array([9.0, 9, 9, 9, 0]),
+        num_counted=np.array([9.0, 9, 9, 9, 0]),
+        prediction=np.full(5, 2.0),
+        mean_loss=np.full(5, 3.0),
+        mean_weight=np.zeros(5),
+    )
+    found = given_runs(monkeypatch, first, second)
+    np.testing.assert_allclose(found.mean_loss, [1.5, 2, 2.5, 3, 3.5])
+    np.testing.assert_allclose(found.mean_weight, 0.25)
+    assert (found.num_seen, found.paths, found.noise_rate) == (4, {7: "folder"}, 0.5)
+    assert found.suspects.tolist() == [2, 4]
+    assert found.suggested.tolist() == [1, 0, 0, 2, 0]  # The last but one from the second run.
+    assert found.score is SCORE and found.order.tolist() == [2, 4, 0, 3, 1]
+
+
+@pytest.mark.parametrize("counted", [19.0, None])
+def test_a_run_that_forgets_is_scored_by_its_losses(monkeypatch, counted):
+    """The columns without decay must cover twenty visits, or all if there were fewer."""
+    losses = np.array([0.0, np.log(2), np.log(4), 0, 0])
+    forgetful = history(mean_loss=losses, num_counted=np.array([30, 30, counted or 0, 30, 30]))
+    if counted is None:
+        del forgetful["num_counted"]
+    given = []
+
+    def of_losses(*arguments):
+        given.extend(arguments)
+        return noise(0.0)
+
+    monkeypatch.setattr(noise_rate, "of_losses", of_losses)
+    found = given_runs(monkeypatch, forgetful, history(mean_loss=0 * losses))
+    np.testing.assert_allclose(found.score, [0, 0.25, 0.375, 0, 0])
+    assert given[0] is LABELS and given[1] == 3
+    np.testing.assert_allclose(given[2], losses / 2)
+    assert found.suggested.tolist() == LABELS.tolist()
+
+
+def test_enough_visits_count(monkeypatch):
+    """Twenty of thirty, or five of five."""
+    monkeypatch.setattr(noise_rate, "label_scores", lambda visits: visits.wrong)
+    seen, counted = np.array([30.0, 5, 5, 5, 5]), np.array([20.0, 5, 5, 5, 5])
+    wrong = np.array([5.0, 0, 5, 0, 1])
+    found = given_runs(monkeypatch, history(num_seen=seen, num_counted=counted, num_wrong=wrong))
+    np.testing.assert_allclose(found.score, [0.25, 0, 1, 0, 0.2])
+
+
+def test_trusted_samples_decide_the_share(monkeypatch):
+    data = examples(trusted=np.array([True, False, True, True, False]))
+    found = given_runs(monkeypatch, history(), data=data)
+    assert found.noise_rate == pytest.approx(2 / 3)
+    np.testing.assert_allclose(found.noise.by_class, [0, 1, 1])
+
+
+def test_runs_and_records_must_have_the_same_labels(monkeypatch):
+    data = examples(images_sha256="1")
+    monkeypatch.setattr(records, "read_examples", lambda folder, info, split: data)
+    monkeypatch.setattr(label_errors, "dataset_info", lambda name, folder: INFO)
+    config = {"dataset_name": "own", "data_dir": "first", "data_sha256": data.fingerprint()}
+    images = config | {"images_sha256": data.images_sha256}
+    assert label_errors.read_labels([config, images], ["a", "b"], None) == (INFO, data, "first")
+    assert label_errors.read_labels([images], ["a"], "moved")[2] == "moved"
+    other = config | {"data_sha256": "0"}
+    with pytest.raises(InputError, match=r"on the same labels. Received: runs=.'a', 'b'"):
+        label_errors.read_labels([config, other], ["a", "b"], None)
+    for wrong in (other, images | {"images_sha256": "0"}):
+        with pytest.raises(InputError, match="`data_dir` must hold .* Received: data_dir='first'"):
+            label_errors.read_labels([wrong], ["a"], None)

@@ -36,7 +36,7 @@ TARGETS = {
     "core.schedules": ["test_schedules.py"],
     "core.seeds": ["test_seeds.py"],
     "datasets.augmentation": ["test_augmentation.py"],
-    "datasets.noise.__init__": _NOISE,
+    "datasets.noise": _NOISE,
     "datasets.noise.asymmetric": _NOISE,
     "datasets.noise.pair": _NOISE,
     "datasets.noise.symmetric": _NOISE,
@@ -250,7 +250,10 @@ class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
         if name != self._module:
             return None
-        return importlib.util.spec_from_loader(name, self, origin=str(self._path))
+        spec = importlib.util.spec_from_loader(name, self, origin=str(self._path))
+        if spec is not None and self._path.name == "__init__.py":
+            spec.submodule_search_locations = [str(self._path.parent)]
+        return spec
 
     def exec_module(self, module: ModuleType) -> None:
         module.__file__ = str(self._path)
@@ -282,7 +285,8 @@ def main() -> None:
 
     os.chdir(pathlib.Path(__file__).parent)
     for module in arguments.modules:
-        path = CODE.joinpath("mentornet", *module.split(".")).with_suffix(".py")
+        path = CODE.joinpath("mentornet", *module.split("."))
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         tests, source = TARGETS[module], path.read_text()
         if is_noticed(module, path, source, tests, arguments.seconds):
             sys.exit(f"{module}: {tests} fail without a change.")

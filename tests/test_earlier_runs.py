@@ -104,6 +104,7 @@ def test_columns_that_are_younger_than_the_run(saved, monkeypatch):
     values.restore(saved)
     np.testing.assert_array_equal(values.values[:, 0], 0.5)
     np.testing.assert_array_equal(values.values[:, 1:7], saved[history.VALUES])
+    np.testing.assert_array_equal(values.values[:, 7:], 0)
     one = tf.constant([[1.0]])
     values.update([2], [0], one, 0.25 * one, tf.zeros([1, 3]))
     assert float(values.read([2])["last_weight"][0]) == 0.25

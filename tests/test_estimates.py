@@ -138,7 +138,7 @@ def test_the_estimate_and_its_range(monkeypatch):
 
 def test_scores_rise_with_the_rank(monkeypatch):
     """Probabilities against their order are averaged; a ten-thousandth of the rank breaks ties."""
-    found = np.array([0.5, 0.3, 0.9]), []
+    found: tuple[np.ndarray, list[np.ndarray]] = (np.array([0.5, 0.3, 0.9]), [])
     monkeypatch.setattr(noise_rate.Visits, "wrong_probabilities", found)
     seen = dataclasses.replace(
         visits(),

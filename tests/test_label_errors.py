@@ -63,7 +63,7 @@ def test_detection_quality_by_hand():
 def test_confusion_by_hand():
     """The suspects are the samples 2, 4 and 0."""
     np.testing.assert_allclose(
-        label_errors.confusion(scores()), [[0, 1, 0], [0, 1 / 3, 2 / 3], [0, 0, 1]]
+        label_errors.confusion(scores()), [[0.0, 1, 0], [0.0, 1 / 3, 2 / 3], [0.0, 0, 1]]
     )
     assert label_errors.confused_pairs(scores()) == [(1, 2, 2), (0, 1, 1)]
     fewer = dataclasses.replace(scores(), examples=examples(labels=np.array([0, 1, 1, 0, 1])))
@@ -120,7 +120,7 @@ def test_a_run_that_forgets_is_scored_by_its_losses(monkeypatch, counted):
     forgetful = history(mean_loss=losses, num_counted=np.array([30, 30, counted or 0, 30, 30]))
     if counted is None:
         del forgetful["num_counted"]
-    given = []
+    given: list[Any] = []
 
     def of_losses(*arguments):
         given.extend(arguments)

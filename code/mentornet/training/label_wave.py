@@ -49,7 +49,7 @@ class LabelWave:
         self._passes.scatter_nd_update([[number - 1]], [row])
         shares = self._shares()
         place = changes.first_minimum(shares)[0]
-        return place >= 0 and place == len(shares) - 1
+        return bool(shares.size) and place == shares.size - 1  # Without shares, it is -1.
 
     def scalars(self) -> Scalars:
         """For the log: the share of changes in the last pass, and the step kept so far."""

@@ -3,13 +3,16 @@
 import random
 import shutil
 
+import keras
 import pytest
+import tensorflow as tf
 from helpers import assert_same_state, saving_config, times
 
 from mentornet import InputError
 from mentornet.config.evaluation import EvalConfig
 from mentornet.core.files import read_json_lines
 from mentornet.evaluation import job
+from mentornet.runs.checkpoints import RunCheckpoint, checkpoint_paths, checkpoint_step
 from mentornet.training import loop
 
 
@@ -67,6 +70,31 @@ def test_evaluation_takes_what_is_good(whole, digits, tmp_path, seed):
     job.run(EvalConfig(*folders, run_once=True))
     steps = {row["step"] for row in read_json_lines(tmp_path / "eval" / "eval.jsonl")}
     assert {1, 2, 3} <= steps <= {1, 2, 3, 4}
+
+
+def test_a_shortened_list_hides_no_checkpoint(tmp_path):
+    """A write of the list can end before its first line, or after any."""
+    step = tf.Variable(0)
+
+    def opened():
+        return RunCheckpoint(str(tmp_path), keras.Sequential(), {}, {"global_step": step}, 5)
+
+    checkpoint = opened()
+    for _ in range(3):
+        step.assign_add(1)
+        checkpoint.save()
+    file = tmp_path / "checkpoint"
+    lines = file.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 8
+    for number in range(len(lines)):
+        file.write_bytes(b"".join(lines[:number]))
+        assert opened().restore_latest() == str(tmp_path / "model.ckpt-3")
+        assert step.numpy() == 3
+    file.write_bytes(b"")
+    checkpoint = opened()
+    step.assign_add(1)
+    checkpoint.save()
+    assert [checkpoint_step(path) for path in checkpoint_paths(str(tmp_path))] == [1, 2, 3, 4]
 
 
 def test_nothing_that_can_be_read_is_said(whole, digits, tmp_path):

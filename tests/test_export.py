@@ -1,17 +1,23 @@
 """Students in other formats, each used in a process without this package."""
 
 import json
+import pathlib
 import re
 import sys
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import ROOT, config, run, saving_config, small_student, warm_server
 
 from mentornet import InputError, build_student, restore_tf1_student
+from mentornet.datasets.records import Examples
 from mentornet.evaluation import export
+from mentornet.evaluation.predictor import Predictor
 from mentornet.students import registry
+from mentornet.students.networks import airbench
 from mentornet.students.stock import stock_model
 from mentornet.training import loop
 
@@ -119,6 +125,49 @@ def test_keras_as_the_page_shows_it(exported, trained, images):
     assert names == CLASSES
 
 
+def test_keras_of_an_airbench_student(images, tmp_path, monkeypatch):
+    """The page's code passes it what cifar_eval does, which is not standardised by image."""
+    student = airbench.build(airbench.Shape((4, 4, 4)), 10, 0, (32, 32, 3), None)
+    kernel = student.get_layer("whitening").kernel
+    kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
+    trained = export.TrainedStudent(student, (32, 32, 3), tuple(CLASSES), 1, "channel")
+    export.export(trained, str(tmp_path / "exported/pd.keras"), "keras")
+    np.save(tmp_path / "images.npy", images)
+    monkeypatch.chdir(tmp_path)
+    page: dict[str, Any] = {}
+    exec(blocks("python")[2], page)
+    labels = np.zeros(len(images), np.int64)
+    examples = Examples(tf.constant(images), (32, 32, 3), labels, labels, labels, labels == 1)
+    expected = Predictor(student, "channel")(examples, 3).logits
+    assert np.abs(expected - logits_of(student, images)).max() > 0.1
+    np.testing.assert_allclose(page["logits"], expected, rtol=0, atol=1e-4)
+
+
+def test_an_export_is_whole_or_absent(tmp_path, monkeypatch):
+    """An error leaves the earlier export and nothing else; one that succeeds replaces it."""
+    inputs = keras.Input((5,))
+    student = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    trained = export.TrainedStudent(student, (5,), ("no", "yes"), 3)
+    output = tmp_path / "saved"
+    for _ in range(2):
+        export.export(trained, str(output), "saved_model")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+    def fail(_, path):
+        pathlib.Path(path).touch()
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(export, "_write_names", fail)
+    monkeypatch.setattr(keras.Model, "save", fail)
+    for path, file_format in ((output, "saved_model"), (tmp_path / "one.keras", "keras")):
+        with pytest.raises(InputError, match="cannot be written: No space left"):
+            export.export(trained, str(path), file_format)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    (output / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"nothing but an earlier export.*notes.txt"):
+        export.export(trained, str(output), "saved_model")
+
+
 @pytest.mark.skipif(not onnx_is_here(), reason="tf2onnx or onnxruntime is not installed")
 def test_onnx_as_the_page_shows_it(exported, trained, images):
     program = blocks("python")[1]
@@ -205,8 +254,6 @@ def test_a_checkpoint_of_the_release_and_back(exported, trained):
 
 
 def test_every_layer_of_the_package_has_a_stock_form():
-    import keras
-
     registered = keras.saving.get_custom_objects()
     layers = {
         name: cls

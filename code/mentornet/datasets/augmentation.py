@@ -14,8 +14,8 @@ from mentornet.core.errors import check
 from mentornet.core.seeds import Stream, seed_for
 
 # Mean and standard deviation of CIFAR-10's training images by channel, in 0..1.
-_CHANNEL_MEAN = (0.4914, 0.4822, 0.4465)
-_CHANNEL_DEVIATION = (0.2470, 0.2435, 0.2616)
+CHANNEL_MEAN = (0.4914, 0.4822, 0.4465)
+CHANNEL_DEVIATION = (0.2470, 0.2435, 0.2616)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,8 +208,8 @@ def standardize(images: tf.Tensor, standardization: str = "image") -> tf.Tensor:
         return images
     if standardization == "image":
         return tf.image.per_image_standardization(tf.cast(images, tf.float32))
-    factors = [1 / (255 * deviation) for deviation in _CHANNEL_DEVIATION]
-    pairs = zip(_CHANNEL_MEAN, _CHANNEL_DEVIATION, strict=True)
+    factors = [1 / (255 * deviation) for deviation in CHANNEL_DEVIATION]
+    pairs = zip(CHANNEL_MEAN, CHANNEL_DEVIATION, strict=True)
     shifts = [mean / deviation for mean, deviation in pairs]
     return tf.cast(images, tf.float32) * tf.constant(factors) - tf.constant(shifts)
 

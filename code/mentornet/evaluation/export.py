@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ import tensorflow as tf
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.core.tf1_checkpoints import is_prefix, reading
-from mentornet.datasets.augmentation import standardize
+from mentornet.datasets.augmentation import CHANNEL_DEVIATION, CHANNEL_MEAN, standardize
 from mentornet.datasets.catalog import KNOWN, dataset_info
 from mentornet.runs import layout
 from mentornet.runs.checkpoints import (
@@ -120,7 +121,14 @@ def _write_tf1(trained: TrainedStudent, output: pathlib.Path) -> None:
 
 
 def _write_keras(trained: TrainedStudent, output: pathlib.Path) -> None:
+    kind = trained.standardization if len(trained.image_shape) == 3 else "none"
+    how: dict[str, Any] = {"kind": kind}
+    if kind == "channel":  # Of values in 0..255.
+        how["mean"] = [255 * value for value in CHANNEL_MEAN]
+        how["deviation"] = [255 * value for value in CHANNEL_DEVIATION]
     _whole(output, lambda path: stock_model(trained.model).save(path))
+    beside = output.with_name(f"{output.stem}.standardization.json")
+    files.write_text(beside, json.dumps(how) + "\n")
 
 
 def _write_saved_model(trained: TrainedStudent, output: pathlib.Path) -> None:
@@ -128,7 +136,19 @@ def _write_saved_model(trained: TrainedStudent, output: pathlib.Path) -> None:
     archive = keras.export.ExportArchive()
     archive.track(network)
     archive.add_endpoint("serve", classify, input_signature=[signature])
-    archive.write_out(str(output), verbose=False)
+    rule = "`output` must be a new folder, or hold nothing but an earlier export."
+    others = sorted({path.name for path in output.glob("*")} - _SAVED_MODEL)
+    check(not others, rule, output=str(output), files=others)
+
+    def write(path: str) -> None:
+        archive.write_out(path, verbose=False)
+        _write_names(trained, pathlib.Path(path) / _CLASS_NAMES)
+
+    _whole(output, write)
+
+
+def _write_names(trained: TrainedStudent, path: pathlib.Path) -> None:
+    files.write_text(path, json.dumps(trained.class_names) + "\n")
 
 
 def _write_onnx(trained: TrainedStudent, output: pathlib.Path) -> None:
@@ -147,14 +167,19 @@ def _write_onnx(trained: TrainedStudent, output: pathlib.Path) -> None:
 
 
 def _whole(output: pathlib.Path, write: Callable[[str], None]) -> None:
-    """Writes a file under a temporary name with the same suffix, then renames it."""
+    """Writes a file or folder in a temporary folder, then moves it in place of an older one."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{os.getpid()}.{output.name}")
-    write(str(temporary))
-    os.replace(temporary, output)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as temporary:
+        path = os.path.join(temporary, output.name)
+        write(path)
+        if output.is_dir():
+            os.replace(output, os.path.join(temporary, "old"))
+        os.replace(path, output)
 
 
 _OPSET = 17
+_CLASS_NAMES = "class_names.json"
+_SAVED_MODEL = {"assets", "fingerprint.pb", "saved_model.pb", "variables", _CLASS_NAMES}
 _WRITERS = {
     "tf1": _write_tf1,
     "keras": _write_keras,
@@ -171,15 +196,17 @@ def export(trained: TrainedStudent, output: str, file_format: str) -> None:
       trained: see `load_trained`.
       output: a folder for "tf1" and "saved_model", a file for the others. Except for "tf1", the
         class names are written as well, to `class_names.json` in the folder or to
-        `<file without its suffix>.class_names.json`.
+        `<file without its suffix>.class_names.json`; for "keras" also how the images must be
+        standardised, to `<file without its suffix>.standardization.json`.
       file_format: "tf1", a checkpoint that the release's cifar_eval.py restores; "keras", the
         network from preprocessed images to logits, of built-in Keras layers; "saved_model" and
         "onnx", from uint8 images [n, height, width, channels], or features float32
         [n, num_features], to float32 probabilities [n, classes].
 
     Raises:
-      InputError: the format is unknown, `output` has the wrong suffix or cannot be written, the
-        release does not have the student, or a package is missing.
+      InputError: the format is unknown, `output` has the wrong suffix, cannot be written or (for
+        "saved_model") holds other files, the release does not have the student, or a package is
+        missing.
     """
     rule = f"`format` must be one of {', '.join(_WRITERS)}."
     check(file_format in _WRITERS, rule, format=file_format)
@@ -189,9 +216,7 @@ def export(trained: TrainedStudent, output: str, file_format: str) -> None:
     check(not (path.is_dir() if ending else path.is_file()), rule, output=output)
     try:
         _WRITERS[file_format](trained, path)
-        if file_format != "tf1":
-            names = f"{path.stem}.class_names.json" if ending else "class_names.json"
-            names_path = path.with_name(names) if ending else path / names
-            files.write_text(names_path, json.dumps(trained.class_names) + "\n")
-    except OSError as error:
+        if ending:
+            _write_names(trained, path.with_name(f"{path.stem}.{_CLASS_NAMES}"))
+    except (OSError, tf.errors.OpError) as error:
         raise InputError(f"`output` {output} cannot be written: {error}") from None

@@ -61,7 +61,7 @@ class Pair:
         """Whether both have ended; stops the evaluation if its training job has failed."""
         if self.train.poll() is None:
             return False
-        if self.run.last_step() < self.run.steps:
+        if self.train.returncode or self.run.last_step() < self.run.steps:
             self.evaluation.terminate()
         return self.evaluation.poll() is not None
 

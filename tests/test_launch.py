@@ -222,16 +222,21 @@ def test_the_time_left(tmp_path, launch, monkeypatch, capsys):
     ]
 
 
-def test_an_evaluation_does_not_wait_for_ever(tmp_path, launch):
-    """A training job stopped from outside ends with status 0, but before its last step."""
+@pytest.mark.parametrize(("status", "last_step"), [(0, 9), (2, 10)])
+def test_an_evaluation_does_not_wait_for_ever(tmp_path, launch, status, last_step):
+    """A training job that was stopped before its last step, or failed while saving it."""
     wait = ("-c", "import time; time.sleep(600)")
-    pair = launch.Pair(launch.Run("run", tmp_path / "run", 10, ("-c", "pass"), wait), "0")
+    ends = ("-c", f"raise SystemExit({status})")
+    (tmp_path / "run/train").mkdir(parents=True)
+    (tmp_path / "run/train/metrics.jsonl").write_text(f'{{"step": {last_step}}}\n')
+    pair = launch.Pair(launch.Run("run", tmp_path / "run", 10, ends, wait), "0")
+    assert pair.first_step == last_step
     pair.train.wait()
     deadline = time.monotonic() + 60
     while not pair.ended():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert pair.train.returncode == 0 and pair.evaluation.returncode == -signal.SIGTERM
+    assert pair.train.returncode == status and pair.evaluation.returncode == -signal.SIGTERM
 
 
 def test_a_run_that_another_process_trains_holds_up_no_other(tmp_path, launch, monkeypatch, capsys):

@@ -7,10 +7,13 @@ import subprocess
 import sys
 
 import pytest
+from absl import flags
 from helpers import MENTORNET, ROOT
 from helpers import run as run_warm
 from helpers import run_anew as run
 
+from mentornet.cli import script as start_up
+from mentornet.cli import training_flags
 from mentornet.cli.script import load_tensorflow
 
 SCRIPTS = [
@@ -223,6 +226,31 @@ def test_noise_of_tensorflows_start(level, quiet):
     )
     assert result.returncode == 0, result.stderr
     assert (result.stderr == "") == quiet
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable", "expected"),
+    [
+        ([], None, "0"),
+        ([], "2,3", "2,3"),
+        ([], "", ""),
+        (["--device_id=1"], "2,3", "1"),
+        (["--device_id=0"], "2,3", "0"),
+        (["--num_devices=3"], None, "0,1,2"),
+        (["--num_devices=2"], "2,3", "2,3"),
+        (["--num_devices=2", "--device_id=4,5"], "2,3", "4,5"),
+    ],
+)
+def test_the_gpus(monkeypatch, arguments, variable, expected):
+    """Those of --device_id, else of a variable that the user or a scheduler set."""
+    values = flags.FlagValues()
+    training_flags.define_training_flags(values)
+    values(["script", *arguments])
+    monkeypatch.setattr(start_up, "FLAGS", values)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable or "")
+    if variable is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert start_up._gpus() == expected
 
 
 @pytest.mark.parametrize(

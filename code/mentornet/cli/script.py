@@ -75,10 +75,12 @@ def _gpus() -> str:
     """The GPUs that the process may see, as CUDA numbers them."""
     if "device_id" not in FLAGS:
         return "-1"
+    device = FLAGS["device_id"]
+    if device.present:
+        return device.value
     several = "num_devices" in FLAGS and FLAGS["num_devices"].value > 1
-    if several and not FLAGS["device_id"].present:
-        return ",".join(map(str, range(FLAGS["num_devices"].value)))
-    return FLAGS["device_id"].value
+    first = ",".join(map(str, range(FLAGS["num_devices"].value))) if several else device.value
+    return os.environ.get("CUDA_VISIBLE_DEVICES", first)
 
 
 def _start_anew(error: WorkerLostError) -> None:

@@ -23,7 +23,8 @@ def define_device_flag(flag_values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_string(
         "device_id",
         "0",
-        "GPUs that the process may see, as CUDA numbers them; by default the first num_devices.",
+        "GPUs that the process may see, as CUDA numbers them; by default those of the variable "
+        "CUDA_VISIBLE_DEVICES, or else the first num_devices.",
         flag_values=flag_values,
     )
 

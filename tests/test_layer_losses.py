@@ -34,10 +34,17 @@ def network(kind=keras.layers.Dense, **dense):
 
 def trainer(student, **values):
     context, update = Context(0, SIZE, 3), OptimizerUpdate(TF1Momentum(RATE, 0.0), student)
-    values |= {"weight_decay": 0.0, "max_number_of_steps": 10}
+    values = {"weight_decay": 0.0, "max_number_of_steps": 10} | values
     return Trainer(
         student, update, weighting=registry.make("uniform", context, {}), context=context, **values
     )
+
+
+def test_weight_decay_of_a_network_without_kernels():
+    """There is nothing to decay."""
+    student = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization()])
+    result = trainer(student, weight_decay=0.1).step(*batch())
+    assert float(result.total_loss) == float(result.scalars["mentornet/orig_loss"])
 
 
 def batch():

@@ -80,6 +80,9 @@ def test_objects_by_module_and_name():
     for reference in ("no_such_module:build", "textwrap:no_such_name", ":build"):
         with pytest.raises(InputError, match=f"`studentnet` {reference} cannot be imported"):
             import_object("studentnet", reference)
+    for reference in ("./my_net.py:build", ".my_net:build", "my_net.py:build", "/my/net:build"):
+        with pytest.raises(InputError, match="`studentnet` must be a module's name .* not a path"):
+            import_object("studentnet", reference)
 
 
 def doc_tables():

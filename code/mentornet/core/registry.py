@@ -120,9 +120,12 @@ def import_object(argument: str, reference: str) -> Any:
     """The object that a user names as "module:name".
 
     Raises:
-      InputError: there is no such module, or it has no such name.
+      InputError: there is no such module, or it has no such name; or it is a file's path.
     """
     module, _, name = reference.partition(":")
+    is_path = "/" in module or module.startswith(".") or module.endswith(".py")
+    rule = f"`{argument}` must be a module's name and a name in it, as in my_net:build, not a path."
+    check(not is_path, rule, **{argument: reference})
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:

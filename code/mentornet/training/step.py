@@ -228,7 +228,7 @@ class Trainer:
         if own is not None:
             total += own
             sums["mentornet/layer_loss"] = own
-        if self._weight_decay:
+        if self._weight_decay and self._decayed:
             norm = tf.add_n([factor * tf.nn.l2_loss(v.value) for v, factor in self._decayed])
             total += self._weight_decay * norm * tf.reduce_sum(learned.weights) / size
         return sums | {"mentornet/total_loss": total}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -45,18 +46,31 @@ def read_json_object(path: str | os.PathLike[str], fault: str) -> dict[str, Any]
 
 
 def read_json_lines(path: str | pathlib.Path) -> list[dict[str, Any]]:
-    """The rows of a JSON lines file, without a truncated last line; empty if there is no file."""
+    """The rows of a JSON lines file, each of which has a step; empty if there is no file.
+
+    Damaged lines are left out with a warning; so is, without one, a last line that has no end: it
+    is being written, or its writer was killed.
+    """
     rows = []
     try:
-        lines = pathlib.Path(path).read_text().splitlines()
+        text = pathlib.Path(path).read_text("utf-8", errors="replace")
     except FileNotFoundError:
         return []
-    for line in lines:
+    for number, line in enumerate(text.split("\n"), start=1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
-            break
+            row = None
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            rows.append(row)
+        elif number <= text.count("\n"):
+            _warn_of_line(path, number)
     return rows
+
+
+@functools.cache  # Programs that wait for new rows read the same lines many times.
+def _warn_of_line(path: str | pathlib.Path, number: int) -> None:
+    print(f"WARNING: line {number} of {path} is damaged and left out.", flush=True)
 
 
 @contextlib.contextmanager

@@ -3,13 +3,16 @@
 import os
 import signal
 import threading
+import weakref
 from unittest import mock
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from mentornet import InputError
 from mentornet.config.training import TrainConfig
+from mentornet.datasets.records import Examples
 from mentornet.training import hooks
 from mentornet.training.step import Samples, StepResult
 
@@ -39,6 +42,30 @@ def test_the_step_of_a_loss_that_is_not_finite(calls):
     finite(moment(5, float("inf")))
     with pytest.raises(InputError, match="The loss of step 5 is inf"):
         finite.check(5)
+
+
+def test_no_logits_are_kept_until_the_next_row():
+    """Of many steps they would take gigabytes; the row is that of all samples nonetheless."""
+    labels = np.array([0, 1, 2, 0])
+    unknown = np.full(4, -1)
+    examples = Examples(tf.zeros([4, 1]), (1,), labels, unknown, np.arange(4), unknown == 1)
+    writer, finite = mock.Mock(), hooks.FiniteLosses([])
+    log, kept = hooks.Log(config(log_every_steps=2), writer, examples, finite), []
+    for step, (first, predicted) in enumerate((((0, 1), (0, 2)), ((2, 3), (2, 0))), start=1):
+        logits = tf.one_hot(predicted, 3)
+        kept.append(weakref.ref(logits))
+        column, positions = tf.ones([2, 1]), tf.constant(first, tf.int64)
+        samples = Samples(column, column, column, logits, tf.zeros([2]), positions)
+        scalars = {"mentornet/total_loss": tf.constant(float(step))}
+        seen = hooks.Moment(step, StepResult(scalars, samples), False)
+        del logits, samples
+        finite(seen)
+        log(seen)
+        del seen
+        assert kept[-1]() is None
+    ((number, row),) = (call.args for call in writer.write_scalars.call_args_list)
+    assert (number, row["mentornet/total_loss"]) == (2, 2.0)
+    assert [value for name, value in row.items() if "as_given" in name or "label" in name] == [0.75]
 
 
 def config(**values):

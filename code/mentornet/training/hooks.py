@@ -54,11 +54,11 @@ class FiniteLosses:
     """
 
     def __init__(self, parameters: Sequence[tf.Variable]) -> None:
-        self._recent: list[StepResult] = []
+        self._recent: list[tf.Tensor] = []
         self._parameters = parameters
 
     def __call__(self, moment: Moment) -> None:
-        self._recent.append(moment.result)
+        self._recent.append(moment.result.total_loss)
 
     def check(self, step: int) -> None:
         """Checks all losses since the previous check.
@@ -68,7 +68,7 @@ class FiniteLosses:
         """
         if not self._recent:
             return
-        totals = np.concatenate([np.ravel(result.total_loss) for result in self._recent])
+        totals = np.concatenate([np.ravel(total) for total in self._recent])
         self._recent.clear()
         bad = np.flatnonzero(~np.isfinite(totals))
         if bad.size:
@@ -108,27 +108,30 @@ class Log:
     ) -> None:
         self._config, self._writer, self._finite, self._wave = config, writer, finite, wave
         self._labels, self._clean_labels = examples.labels, examples.clean_labels
-        self._recent: list[StepResult] = []
+        self._recent: list[tuple[tf.Tensor, ...]] = []
         self._logged_at = time.monotonic()
 
     def __call__(self, moment: Moment) -> None:
-        self._recent.append(moment.result)
+        samples = moment.result.samples
+        # Not the logits: until the next row, they would take gigabytes.
+        predictions = tf.argmax(samples.logits, axis=-1)
+        self._recent.append((samples.positions, samples.weights, predictions))
         config, step = self._config, moment.step
         if step % config.log_every_steps and step != config.max_number_of_steps:
             return
         self._finite.check(step)
-        row, seconds = self._row(), time.monotonic() - self._logged_at
-        images = sum(result.samples.losses.shape.num_elements() for result in self._recent)
+        row, seconds = self._row(moment.result.scalars), time.monotonic() - self._logged_at
+        images = sum(weights.shape.num_elements() for _, weights, _ in self._recent)
         self._writer.write_scalars(step, row | {"images_per_second": images / seconds})
         self._recent.clear()
         self._logged_at = time.monotonic()
 
-    def _row(self) -> writers.Scalars:
-        scalars = {k: float(np.ravel(v)[-1]) for k, v in self._recent[-1].scalars.items()}
-        samples = [result.samples for result in self._recent]
-        positions = np.concatenate([np.ravel(np.asarray(each.positions)) for each in samples])
-        weights = np.concatenate([np.ravel(each.weights) for each in samples])
-        predictions = np.concatenate([np.ravel(np.argmax(e.logits, axis=-1)) for e in samples])
+    def _row(self, last: dict[str, tf.Tensor]) -> writers.Scalars:
+        scalars = {name: float(np.ravel(value)[-1]) for name, value in last.items()}
+        columns = zip(*self._recent, strict=True)
+        positions, weights, predictions = (
+            np.concatenate([np.ravel(np.asarray(part)) for part in parts]) for parts in columns
+        )
         labels = self._labels[positions], self._clean_labels[positions]
         scalars |= statistics.prediction_statistics(predictions, *labels)
         scalars |= self._wave.scalars() if self._wave else {}

@@ -16,11 +16,12 @@ from helpers import ROOT, run
 from sklearn.datasets import load_digits
 
 import mentornet
-from mentornet.cli import cleaning, training_flags, weighting_flags
+from mentornet.cli import cleaning, label_issues, training_flags, weighting_flags
 from mentornet.cli.commands import COMMANDS
 from mentornet.config.cleaning import CleanConfig
 from mentornet.core.errors import InputError
 from mentornet.datasets.corrections import SCORE_DECIMALS
+from mentornet.runs import writers
 
 COMMAND = "code/mentornet/__main__.py"
 
@@ -214,6 +215,37 @@ def test_find_label_issues(digits_of_8, kind):
         assert (suspects & wrong).sum() > 0.8 * max(suspects.sum(), wrong.sum())
         assert (predicted == names[clean])[suspects & wrong].mean() > 0.8
         assert scores[suspects].max() <= scores[~suspects].min()
+
+
+def test_not_verbose_is_silent(monkeypatch, capsys):
+    """On a terminal, too, where a training shows a progress bar."""
+
+    def columns(samples, texts, folder, config):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        writer = writers.ConsoleWriter(0, 2, "training")
+        writer.write_scalars(1, {"mentornet/total_loss": 0.5})
+        writer.close()
+        return {"given_label": texts, "predicted_label": texts}
+
+    monkeypatch.setattr(label_issues, "_columns", columns)
+    mentornet.find_label_issues(np.zeros((4, 3)), [0, 1, 0, 1])
+    assert capsys.readouterr() == ("", "")
+    mentornet.find_label_issues(np.zeros((4, 3)), [0, 1, 0, 1], verbose=True)
+    assert "training" in capsys.readouterr().err
+
+
+def test_another_process_that_begins_while_this_one_prepares(tmp_path, monkeypatch):
+    """It wrote its settings, and may have finished: they are not overwritten."""
+    config = CleanConfig(str(tmp_path))
+    other = json.dumps(cleaning._asked("digits", CleanConfig(str(tmp_path), seed=1)))
+
+    def prepared(*_):
+        (tmp_path / cleaning._SETTINGS_FILE).write_text(other)
+
+    monkeypatch.setattr(cleaning, "_prepared", prepared)
+    with pytest.raises(InputError, match="holds other results .seed was 1, is 0"):
+        cleaning.clean("digits", config)
+    assert (tmp_path / cleaning._SETTINGS_FILE).read_text() == other
 
 
 def test_a_folder_whose_files_changed_is_other_data(tmp_path, monkeypatch):

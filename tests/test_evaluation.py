@@ -206,6 +206,12 @@ def test_timeout(digits, tmp_path, capsys):
     assert "No new checkpoint for 10 seconds." in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("seconds", [float("inf"), 1e300, -1])
+def test_an_interval_that_is_none(seconds):
+    with pytest.raises(InputError, match="`eval_interval_secs` must lie in 0..1000000000"):
+        EvalConfig("c", "e", "d", eval_interval_secs=seconds)
+
+
 def test_timeout_with_a_damaged_checkpoint(trained, digits, tmp_path):
     """It is tried again, but is not a new one each time."""
     folder, now = tmp_path / "damaged", [0.0]

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import struct
+import sys
 import zlib
 from typing import Any
 
@@ -20,6 +21,7 @@ from mentornet.datasets import records, sources
 from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.labels import clean_label_texts, label_texts
 from mentornet.datasets.prepare import PrepareConfig, prepare
+from mentornet.datasets.sources import tfds
 
 SUFFIXES = ("png", "jpg", "bmp", "gif", "webp")
 
@@ -491,3 +493,41 @@ def test_from_a_folder_to_a_label_report(tmp_path, folder, train_flags, monkeypa
     for row in rows:
         assert row["path"].startswith(f"{row['given_label']}/")
     assert "narrow/" in (tmp_path / "run" / "labels.html").read_text()
+
+
+class FakeTfds:
+    """tensorflow_datasets with one data set, whose labels' feature has a name of its own."""
+
+    class Names:
+        names = ("cat", "dog")
+
+    def __init__(self, label):
+        self.info = self
+        self.splits, self.supervised_keys = ("train", "test"), ("image", "animal")
+        self.features = {"image": object(), "animal": label}
+
+    def builder(self, _):
+        return self
+
+    def download_and_prepare(self):
+        pass
+
+    def as_dataset(self, split, as_supervised):
+        assert as_supervised
+        return [(np.full((4, 4, 3), k, np.uint8), k % 2) for k in range(len(split))]
+
+    def as_numpy(self, data):
+        return data
+
+
+def test_tfds(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", FakeTfds(FakeTfds.Names))
+    source = tfds.reader.load("mine", "pets", sources.Options(image_size=4))
+    assert source.class_names == ("cat", "dog")
+    assert (source.train.labels.tolist(), source.test.labels.tolist()) == (
+        [0, 1, 0, 1, 0],
+        [0, 1, 0, 1],
+    )
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", FakeTfds(object()))
+    with pytest.raises(InputError, match="The labels of tfds:pets must be classes with names"):
+        tfds.reader.load("mine", "pets", sources.Options(image_size=4))

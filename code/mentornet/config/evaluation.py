@@ -7,6 +7,7 @@ import dataclasses
 from mentornet.config.options import (
     REQUIRED,
     at_least,
+    below,
     check_fields,
     folder,
     not_empty,
@@ -45,7 +46,7 @@ class EvalConfig:
         "student's.",
     )
     eval_interval_secs: float = option(
-        600.0, "Seconds between checks for new checkpoints.", check=not_negative
+        600.0, "Seconds between checks for new checkpoints.", check=below(10**9)
     )
     timeout_secs: float | None = option(
         None, "Stop after this many seconds without a new checkpoint.", check=not_negative

@@ -37,6 +37,11 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type if it has no message."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 def check_count(name: str, value: int, lowest: int = 1) -> None:
     """Raises InputError unless `value` is in lowest..2**31-1."""
     rule = "must not be negative" if lowest == 0 else f"must be at least {lowest}"

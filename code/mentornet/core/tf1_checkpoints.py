@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from mentornet.core import files
-from mentornet.core.errors import InputError
+from mentornet.core.errors import InputError, first_line
 
 # Errors that TensorFlow raises for a checkpoint that is missing, damaged or of another model.
 READ_ERRORS = (
@@ -34,7 +34,7 @@ def reading(prefix: str) -> Iterator[None]:
     except InputError:
         raise
     except READ_ERRORS as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"Checkpoint {prefix} cannot be read: {reason}") from None
 
 
@@ -49,7 +49,7 @@ def read_tensor(reader: Any, prefix: str, name: str) -> np.ndarray:
     try:
         return reader.get_tensor(name)
     except READ_ERRORS as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"Checkpoint {prefix}: {name} cannot be read: {reason}") from None
 
 
@@ -80,5 +80,5 @@ def write_checkpoint(prefix: str | pathlib.Path, tensors: dict[str, tf.Tensor]) 
         state = f'model_checkpoint_path: "{path.name}"\nall_model_checkpoint_paths: "{path.name}"\n'
         files.write_text(path.with_name("checkpoint"), state)
     except (OSError, tf.errors.OpError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"Checkpoint {prefix} cannot be written: {reason}") from None

@@ -14,7 +14,7 @@ from typing import Any
 
 from mentornet.config.evaluation import EvalConfig
 from mentornet.core import files
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import InputError, check, first_line
 from mentornet.core.tf1_checkpoints import READ_ERRORS
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
@@ -135,7 +135,7 @@ class _Job:
                 self._gone.add(step)
                 self.say_once(f"Step {step}: the checkpoint was deleted before it was evaluated.")
                 return True
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             self.say_once(f"WARNING: step {step}: {prefix} cannot be read yet: {reason}")
             return False
         assert self._predictor and self._examples

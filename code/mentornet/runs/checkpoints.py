@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import InputError, check, first_line
 from mentornet.core.tf1_checkpoints import READ_ERRORS, is_prefix
 from mentornet.datasets.catalog import dataset_info
 from mentornet.runs import layout
@@ -118,7 +118,7 @@ class RunCheckpoint:
         try:
             manager.save(checkpoint_number=step)
         except (tf.errors.OpError, OSError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             kept = manager.latest_checkpoint or "none"
             raise InputError(
                 f"Saving the checkpoint of step {step} failed in {manager.directory}: "
@@ -154,7 +154,7 @@ class RunCheckpoint:
             except InputError:  # Readable, but this version cannot resume from it.
                 raise
             except READ_ERRORS as error:
-                reason = str(error).splitlines()[0]
+                reason = first_line(error)
                 print(f"WARNING: checkpoint {path} is ignored: {reason}", flush=True)
         if paths:
             raise InputError(f"No checkpoint in {self._manager.directory} can be read.")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import keras
 
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import InputError, check, first_line
 from mentornet.core.registry import call_object, import_object
 from mentornet.students.recipes import Student
 
@@ -43,7 +43,7 @@ def _build(
     try:
         outputs = model(keras.Input(image_shape))
     except ValueError as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"`studentnet` {name} does not take {image_shape}: {reason}") from None
     rule = f"`studentnet` {name} must return {num_classes} logits per image."
     check(tuple(outputs.shape) == (None, num_classes), rule, shape=tuple(outputs.shape))

@@ -12,7 +12,7 @@ import tensorflow as tf
 from mentornet.config.training import AUTO_PRECISION, TrainConfig
 from mentornet.config.weighting import UNIFORM
 from mentornet.core import files
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import InputError, check, first_line
 from mentornet.core.processor import bfloat16_instructions
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
@@ -250,7 +250,7 @@ def _read(batches: Iterable[Batch]) -> Iterator[Batch]:
         try:
             batch = next(iterator, None)
         except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
-            reason = error.message.splitlines()[0]
+            reason = first_line(error)
             raise InputError(
                 f"A batch cannot be read; the last checkpoint is kept: {reason}"
             ) from None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import InputError, check, first_line
 from mentornet.datasets.sources import MAX_PIXELS, Options, Source
 from mentornet.datasets.sources._own import IMAGE_SIZE, divide, fit, numbers
 
@@ -67,7 +67,7 @@ def read_listing(
             images.append(_read_image(file, options.image_size or IMAGE_SIZE))
             kept.append(i)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            reason = str(error).splitlines()[0] if str(error) else "unreadable"
+            reason = first_line(error)
             if isinstance(error, UnidentifiedImageError):
                 reason = "not an image of a known format"
             bad.append(f"{name}: {reason}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
-from mentornet.core.errors import InputError
+from mentornet.core.errors import InputError, first_line
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._own import check_width
 from mentornet.datasets.sources._table import Columns, find_columns, read_tables, require_pyarrow
@@ -27,7 +27,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
                 check_width(_width(file.metadata, columns), options, str(path))
             table = file.read(columns=columns.used)
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"`source` {path} cannot be read as Parquet: {reason}") from None
     return read_tables([(table, None)], columns, path.parent, options, str(path))
 

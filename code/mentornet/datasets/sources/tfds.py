@@ -35,9 +35,10 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     images = [fit(Image.fromarray(np.squeeze(image)), size) for (image, _), _ in rows]
     labels = np.array([label for (_, label), _ in rows], np.int64)
     is_test = np.array([test for _, test in rows])
-    names = tuple(map(str, info.features["label"].names))
+    names = getattr(info.features[info.supervised_keys[1]], "names", ())
+    check(bool(names), f"The labels of tfds:{location} must be classes with names.")
     unknown = np.full(len(labels), UNKNOWN)
-    return divide(np.stack(images), labels, unknown, is_test, names, options)
+    return divide(np.stack(images), labels, unknown, is_test, tuple(map(str, names)), options)
 
 
 reader = Reader(_load)

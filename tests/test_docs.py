@@ -1,5 +1,6 @@
 """The documents' code runs, and their flags, links and messages exist."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from helpers import ROOT, run, warm_server
 
+import mentornet
+from mentornet.config.weighting import WeightingConfig
 from mentornet.core.files import read_json_lines
 
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("mentornet_models/*.md")])
@@ -188,6 +191,25 @@ def test_links(page):
         if "://" not in link:
             assert target.exists(), link
             assert not anchor or anchor in anchors(target), link
+
+
+def test_names_of_the_package():
+    """Those in the first part of the page are all that `import mentornet` provides, and exist."""
+    part = (ROOT / "docs" / "api.md").read_text().partition("\n## ")[0]
+    named: list[str] = []
+    entry = r"^::: (\S+)\n(?:    options:\n      members: \[(.*)\])?"
+    for name, members in re.findall(entry, part, re.M):
+        of_module = name.rpartition(".")[2].islower() and members
+        named += members.split(", ") if of_module else [name.rpartition(".")[2]]
+    assert sorted(named) == mentornet.__all__
+    assert all(hasattr(mentornet, name) for name in named)
+
+
+def test_settings_of_weightings():
+    page = (ROOT / "docs" / "weightings.md").read_text()
+    (listed,) = re.findall(r"The settings\s+are those(.*?)For the weightings", page, re.S)
+    names = {field.name for field in dataclasses.fields(WeightingConfig)}
+    assert set(re.findall(r"`(\w+)`", listed)) == names
 
 
 def test_messages_are_the_sources():

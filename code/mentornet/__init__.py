@@ -11,9 +11,13 @@ _MODULES = {
     "MentorNet": "weighting.mentor",
     "MentoredModel": "keras_model",
     "SampleWeighting": "weighting.sample_weighting",
+    "TrainedStudent": "evaluation.export",
+    "WeightedBatch": "weighting.sample_weighting",
     "build_student": "students.registry",
+    "export": "evaluation.export",
     "find_label_issues": "cli.label_issues",
     "load_mentornet": "weighting.mentor_checkpoints",
+    "load_trained": "evaluation.export",
     "restore_tf1_student": "students.tf1_checkpoints",
     "save_mentornet": "weighting.mentor_checkpoints",
 }

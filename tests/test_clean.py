@@ -221,13 +221,14 @@ def test_not_verbose_is_silent(monkeypatch, capsys):
     """On a terminal, too, where a training shows a progress bar."""
 
     def columns(samples, texts, folder, config):
-        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
         writer = writers.ConsoleWriter(0, 2, "training")
         writer.write_scalars(1, {"mentornet/total_loss": 0.5})
         writer.close()
         return {"given_label": texts, "predicted_label": texts}
 
     monkeypatch.setattr(label_issues, "_columns", columns)
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
     mentornet.find_label_issues(np.zeros((4, 3)), [0, 1, 0, 1])
     assert capsys.readouterr() == ("", "")
     mentornet.find_label_issues(np.zeros((4, 3)), [0, 1, 0, 1], verbose=True)

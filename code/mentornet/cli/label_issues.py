@@ -64,7 +64,6 @@ def find_label_issues(
     ):
         if not verbose:
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))  # The progress bar.
         columns = _columns(samples, np.array(texts), pathlib.Path(folder), config)
     values = dict(zip(texts, labels, strict=True))  # 2.0 is listed as 2.
     for name in ("given_label", "predicted_label"):

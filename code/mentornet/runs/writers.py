@@ -85,7 +85,7 @@ class JsonLinesWriter:
 
 
 class ConsoleWriter:
-    """A progress bar on a terminal; otherwise a line every ten seconds."""
+    """A progress bar if both outputs are a terminal; otherwise a line every ten seconds."""
 
     _SHOWN = {
         "loss": "mentornet/total_loss",
@@ -102,7 +102,7 @@ class ConsoleWriter:
             initial=first_step,
             desc=label,
             unit="step",
-            disable=not sys.stderr.isatty(),
+            disable=not (sys.stderr.isatty() and sys.stdout.isatty()),
             dynamic_ncols=True,
         )
         self._start = self._line_at = time.monotonic()

@@ -161,32 +161,6 @@ def test_stages_of_other_settings_are_not_used_again(tmp_path, monkeypatch):
     stop(learn.StoppedError, None, config, lower)
 
 
-def test_stages_of_other_records_are_not_used_again(tmp_path, monkeypatch):
-    """Records may be moved; earlier versions recorded where they were, not what they held."""
-    monkeypatch.setattr(loop, "train", lambda config: 0)  # A signal stops it.
-    records, moved, root = (tmp_path / name for name in ("a", "b", "dd"))
-    (root / "burn_in").mkdir(parents=True)
-    (root / "burn_in" / "config.json").write_text("{}")
-    (root / "burn_in" / "checkpoint").touch()
-    records.mkdir()
-    (records / "cifar10_train-00000-of-00001").write_bytes(b"first")
-
-    def stop(error, match, data_dir):
-        with pytest.raises(error, match=match):
-            config = TrainConfig(str(data_dir), str(root))
-            learn.run(config, WeightingConfig(burn_in_epoch=18), "-", learn.Sources())
-
-    stop(learn.StoppedError, None, records)
-    records.rename(moved)
-    stop(learn.StoppedError, None, moved)
-    (moved / "cifar10_train-00000-of-00001").write_bytes(b"other")
-    stop(InputError, "holds stages of other settings .records_sha256 was", moved)
-    settings = json.loads((root / "settings.json").read_text())
-    del settings["records_sha256"]
-    (root / "settings.json").write_text(json.dumps(settings))
-    stop(learn.StoppedError, None, moved)
-
-
 def test_sources_are_checked():
     for values, part in (
         ({"mentornet_features": ("loss",)}, "`mentornet_features` must be among loss_variance"),

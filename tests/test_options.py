@@ -24,10 +24,8 @@ from mentornet.runs import layout, run_folder
 from mentornet.training import recipe
 
 CONFIGS = (TrainConfig, WeightingConfig, MixupConfig, EvalConfig, PrepareConfig)
-# The fields that could change on resuming before `may_change` existed, and data_dir: what it holds
-# is compared by checksums.
+# The fields that could change on resuming before `may_change` existed.
 MAY_CHANGE = (
-    "data_dir "
     "train_log_dir num_devices cluster_timeout_secs recompute_gradients save_summaries_secs "
     "save_interval_secs save_interval_steps log_every_steps steps_per_loop max_to_keep "
     "stop_after_step overwrite"

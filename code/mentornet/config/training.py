@@ -45,7 +45,7 @@ class TrainConfig:
       InputError: a value is outside its range, or two values contradict each other.
     """
 
-    data_dir: str = option(REQUIRED, "Folder of training records.", check=folder, may_change=True)
+    data_dir: str = option(REQUIRED, "Folder of the training records.", check=folder)
     train_log_dir: str = option(
         REQUIRED, "Folder of checkpoints and logs.", check=folder, may_change=True
     )

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import pathlib
 from typing import Any
@@ -52,7 +51,6 @@ _DEFAULTS = {
 _BURN_IN, _TRAIN, _EVALUATION, _MENTORNET = "burn_in", "train", "eval", "mentornet"
 _DUMP, _SUMMARY, _SETTINGS = "dump.csv", "summary.json", "settings.json"
 _DUMP_OF_EPOCH = "dump_{}.csv"
-_RECORDS = "records_sha256"  # Its key in settings.json.
 
 
 class StoppedError(Exception):
@@ -127,15 +125,6 @@ def write_dump(
     files.write_text(root / _DUMP, "".join(part.read_text() for part in parts))
 
 
-def _records_sha256(config: TrainConfig) -> str:
-    """Of the files of the training records; none if there are none, which the stages refuse."""
-    found = hashlib.sha256()
-    for path in sorted(pathlib.Path(config.data_dir).glob(f"{config.dataset_name}_train-*")):
-        with path.open("rb") as file:
-            found.update(hashlib.file_digest(file, "sha256").digest())
-    return found.hexdigest()
-
-
 def _check_same(
     root: pathlib.Path, config: TrainConfig, weighting: WeightingConfig, sources: Sources
 ) -> None:
@@ -148,14 +137,14 @@ def _check_same(
     asked = {name: value for name, value in fixed.items() if name not in may_change(TrainConfig)}
     for name in ("loss_p_percentile", "burn_in_epoch", "fixed_epoch_after_burn_in"):
         asked[name] = getattr(weighting, name)
-    asked = json.loads(json.dumps(asked)) | {_RECORDS: _records_sha256(config)}
+    asked = json.loads(json.dumps(asked))
     path = root / _SETTINGS
-    # Earlier versions recorded none, or not of the records; nothing depends on them before a stage
-    # saves something.
+    # Earlier versions did not record them; nothing depends on them before a stage saves something.
     has_stages = (root / _DUMP).exists() or not run_folder.saved_nothing(root / _BURN_IN)
     is_bound = path.exists() and has_stages
-    old = files.read_json_object(path, "holds no settings") if is_bound else asked
-    different = differences({_RECORDS: asked[_RECORDS]} | old, asked)
+    different = (
+        differences(files.read_json_object(path, "holds no settings"), asked) if is_bound else []
+    )
     rule = f"`train_log_dir` holds stages of other settings ({'; '.join(different)}); "
     rule += "choose another folder, or --overwrite to start over."
     check(not different, rule, train_log_dir=str(root))

@@ -28,7 +28,8 @@ class Run:
     def result(self) -> dict[str, float] | None:
         """Last and best accuracy, once the last step has been evaluated."""
         rows = files.read_json_lines(self.folder / layout.EVAL_FOLDER / layout.EVALUATIONS_FILE)
-        accuracy = {row["step"]: row["eval/accuracy"] for row in rows}
+        own = [row for row in rows if layout.KEPT not in row]
+        accuracy = {row["step"]: row["eval/accuracy"] for row in own}
         if self.steps not in accuracy:
             return None
         return {"last_accuracy": accuracy[self.steps], "best_accuracy": max(accuracy.values())}

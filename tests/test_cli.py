@@ -214,16 +214,14 @@ def test_bad_command_lines_end_in_one_line(script, flags, part):
 
 
 @pytest.mark.parametrize("level,quiet", [(None, True), ("3", True), ("0", False)])
-def test_noise_of_tensorflows_start(level, quiet):
+def test_noise_of_tensorflows_start(level, quiet, tmp_path):
     """They are hidden, also if the user's environment hides them; 0 shows them."""
     environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     if level is not None:
         environment["TF_CPP_MIN_LOG_LEVEL"] = level
-    code = "from mentornet.cli.script import load_tensorflow as load; load('-1')"
-    command = [sys.executable, "-c", code]
-    result = subprocess.run(
-        command, cwd=ROOT / "code", env=environment, capture_output=True, text=True
-    )
+    flags = ["--model_dir=mentornet_pd", "--epoch_ranges=7", f"--outdir={tmp_path}"]
+    command = [sys.executable, str(ROOT / "mentornet_learning/visualizer.py"), *flags]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert (result.stderr == "") == quiet
 

@@ -160,11 +160,12 @@ def test_killed_workers_come_back(undisturbed, train_flags, tmp_path):
     flags = train_flags(train_log_dir=tmp_path, **MENTORED)
     workers = Workers([*flags, "--overwrite"])
     workers.flags = flags
-    killed = ""
-    for victim, step in ((1, 4), (0, 10)):
-        workers.wait_for(tmp_path / f"model.ckpt-{step}.index")
+    killed, newest = "", 0
+    for victim in (1, 0):
+        workers.wait_for(tmp_path / f"model.ckpt-{newest + 2}.index")
         workers.processes[victim].kill()
         killed, _ = workers.processes[victim].communicate()
+        newest = max(int(file.stem.partition("-")[2]) for file in tmp_path.glob("*.index"))
         workers.processes[victim] = workers.start(victim)
     statuses, outputs = workers.finish()
     assert statuses == [0, 0], outputs
@@ -178,7 +179,7 @@ def test_killed_workers_come_back(undisturbed, train_flags, tmp_path):
 def test_a_signal_to_one_worker_stops_all(undisturbed, train_flags, tmp_path):
     flags = train_flags(train_log_dir=tmp_path, **MENTORED)
     workers = Workers(flags)
-    workers.wait_for(tmp_path / "model.ckpt-4.index")
+    workers.wait_for(tmp_path / "model.ckpt-2.index")
     workers.processes[1].send_signal(signal.SIGTERM)
     statuses, outputs = workers.finish()
     assert statuses == [0, 0], outputs

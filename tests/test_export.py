@@ -29,7 +29,7 @@ NO_PACKAGE = "import sys; sys.modules['mentornet'] = None\n"
 def trained(tmp_path_factory, digits):
     """A run of `inception`, a few steps with a moving average."""
     folder = tmp_path_factory.mktemp("export") / "runs" / "pd" / "train"
-    loop.train(config(digits, folder, ema_decay=0.9))
+    loop.train(config(digits, folder, studentnet="inception", ema_decay=0.9))
     return folder
 
 

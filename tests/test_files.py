@@ -15,7 +15,7 @@ ROWS = [json.dumps({"step": step, "loss": 0.5}).encode() for step in range(1, 6)
     "damaged", [b'{"step": 3, "lo\xff": 1', b'{"step": 3, "lo', b"7", b'{"st": 3}', b""]
 )
 def test_a_damaged_line_hides_no_other(tmp_path, capsys, damaged):
-    """It is named once, however often the file is read; so it is when the file is written anew."""
+    """It is named once, however often the file is read, and gone when the file is written anew."""
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b"\n".join([*ROWS[:2], damaged, *ROWS[3:], b""]))
     for _ in range(2):

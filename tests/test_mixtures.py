@@ -45,7 +45,7 @@ def test_which_normal_components_are_wrong_labels(values, wrong):
 
 
 def drawn(share=0.3, size=4000, visits=20):
-    """Shares of visits of two beta-binomial laws, which most visits of any sample fall between."""
+    """Shares of visits, and their number, drawn from two beta-binomial laws that overlap."""
     generator = np.random.default_rng(0)
     upper = generator.random(size) < share
     chance = np.where(upper, generator.beta(4, 0.8, size), generator.beta(0.6, 6, size))

@@ -48,8 +48,8 @@ def read_json_object(path: str | os.PathLike[str], fault: str) -> dict[str, Any]
 def read_json_lines(path: str | pathlib.Path) -> list[dict[str, Any]]:
     """The rows of a JSON lines file, each of which has a step; empty if there is no file.
 
-    Damaged lines are left out with a warning; so is, without one, a last line that has no end: it
-    is being written, or its writer was killed.
+    Damaged lines are left out, with a warning unless it is an unfinished last line, which is being
+    written or whose writer was killed.
     """
     rows = []
     try:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -169,12 +170,16 @@ def _write_onnx(trained: TrainedStudent, output: pathlib.Path) -> None:
 def _whole(output: pathlib.Path, write: Callable[[str], None]) -> None:
     """Writes a file or folder in a temporary folder, then moves it in place of an older one."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as temporary:
-        path = os.path.join(temporary, output.name)
+    with tempfile.TemporaryDirectory(prefix=".export.", dir=output.parent) as temporary:
+        path = os.path.join(temporary, output.name or "export")
         write(path)
-        if output.is_dir():
-            os.replace(output, os.path.join(temporary, "old"))
-        os.replace(path, output)
+        if not output.is_dir():
+            os.replace(path, output)
+            return
+        for old in output.iterdir():  # Not the folder itself, which may be a mount point.
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+        for name in os.listdir(path):
+            shutil.move(os.path.join(path, name), output / name)
 
 
 _OPSET = 17

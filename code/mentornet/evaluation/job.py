@@ -119,8 +119,8 @@ class _Job:
             self._said.add(message)
             print(message, flush=True)
 
-    def evaluate(self, prefix: str, **marks: bool) -> bool:
-        """Evaluates one checkpoint, unless it turns out to be deleted or damaged; marks its row.
+    def evaluate(self, prefix: str, kept: bool = False) -> bool:
+        """Evaluates one checkpoint, unless it turns out to be deleted or damaged.
 
         Returns:
           Whether it is done with: False if it is damaged, and is to be tried again.
@@ -141,7 +141,7 @@ class _Job:
         assert self._predictor and self._examples
         info, examples = self._examples
         row = accuracies(self._predictor(examples, self._config.batch_size), examples, info)
-        row |= self._facts | {"checkpoint": identity} | marks
+        row |= self._facts | {"checkpoint": identity} | ({layout.KEPT: True} if kept else {})
         self._rows_writer.write_scalars(step, row)
         self.rows = self._by_step([*self.rows, {"step": step, **row}])
         self._board.write_scalars(step, {k: row[k] for k in ("eval/accuracy", "total_loss")})
@@ -189,7 +189,7 @@ class _Job:
         for path in checkpoint_paths(str(folder)):
             self._kept_step = checkpoint_step(path)
             if self._kept_step not in {row["step"] for row in self.rows}:
-                self.evaluate(path, **{layout.KEPT: True})
+                self.evaluate(path, kept=True)
 
     def finished(self) -> bool:
         """Whether the last step of the run has been evaluated, by this or an earlier process."""
@@ -207,7 +207,7 @@ class _Job:
             print("Nothing was evaluated.", flush=True)
             return
         last = self.own_rows[-1]  # One that was set aside may be later, if the run was killed.
-        best = max(self.rows, key=lambda row: row["eval/accuracy"])
+        best = max(self.own_rows, key=lambda row: row["eval/accuracy"])
         classes = last["per_class_accuracy"]
         summary = {
             "last_step": last["step"],

@@ -184,23 +184,25 @@ def _read_list(folder: str) -> list[str] | None:
         state = tf.train.get_checkpoint_state(folder)
     except ValueError:  # Not UTF-8, or empty.
         return None
-    return None if state is None else list(state.all_model_checkpoint_paths)
+    # The latest comes first by itself, and again at the end: a file that was cut lacks that.
+    if state is None or state.model_checkpoint_path not in state.all_model_checkpoint_paths:
+        return None
+    return list(state.all_model_checkpoint_paths)
 
 
 def checkpoint_paths(folder: str) -> list[str]:
-    """The checkpoints of a run, oldest first: all files model.ckpt-<step> in its folder.
+    """The checkpoints of a run, oldest first, as listed in its `checkpoint` file.
 
-    If there are none, those that its file `checkpoint` lists; damage can have shortened the list.
-    The release's has absolute paths; if the folder was moved, the files of the same names in it are
-    used.
+    If that file is missing or damaged, the checkpoints in the folder. The release's lists absolute
+    paths; if the folder was moved, the files of the same names in it are used.
     """
+    listed = _read_list(folder)
+    if listed is not None:
+        moved = [str(pathlib.Path(folder, pathlib.Path(path).name)) for path in listed]
+        return [new if is_prefix(new) else old for new, old in zip(moved, listed, strict=True)]
     files = pathlib.Path(folder).glob(f"{layout.CHECKPOINT_NAME}-*.index")
     steps = [int(f.stem.rpartition("-")[2]) for f in files if f.stem.rpartition("-")[2].isdecimal()]
-    if steps:
-        return [str(layout.checkpoint_prefix(folder, step)) for step in sorted(steps)]
-    listed = _read_list(folder) or []
-    moved = [str(pathlib.Path(folder, pathlib.Path(path).name)) for path in listed]
-    return [new if is_prefix(new) else old for new, old in zip(moved, listed, strict=True)]
+    return [str(layout.checkpoint_prefix(folder, step)) for step in sorted(steps)]
 
 
 def find_latest(folder: str) -> str:

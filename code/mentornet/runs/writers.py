@@ -59,7 +59,7 @@ class JsonLinesWriter:
     """One JSON object per call, with its "step".
 
     Rows after `last_step` are removed first, since a run resumed from an older checkpoint writes
-    them again, as is a last line that was truncated by a kill.
+    them again, as are damaged lines.
     """
 
     def __init__(self, path: str | pathlib.Path, last_step: int | None = None) -> None:

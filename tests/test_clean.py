@@ -192,6 +192,15 @@ def test_bad_input_leaves_nothing(arrays, flags, part, tmp_path):
     assert os.listdir(tmp_path) == before
 
 
+class NoPandas:
+    """An importer that refuses one package."""
+
+    @staticmethod
+    def find_spec(name, *_):
+        if name == "pandas":
+            raise ImportError(name)
+
+
 @pytest.mark.parametrize("kind", ["fractions", "texts"])
 def test_find_label_issues(digits_of_8, monkeypatch, kind):
     """Texts are objects, as in the columns of pandas; whole numbers may be floats; no pandas."""
@@ -201,7 +210,8 @@ def test_find_label_issues(digits_of_8, monkeypatch, kind):
     if kind == "texts":
         names = np.array(["zero", "one", *"23456789"], object)
     else:
-        monkeypatch.setitem(sys.modules, "pandas", None)
+        monkeypatch.delitem(sys.modules, "pandas", raising=False)
+        monkeypatch.setattr(sys, "meta_path", [NoPandas, *sys.meta_path])
     passes = 20 if kind == "texts" else 1
     found = mentornet.find_label_issues(samples, names[given], num_epochs=passes)
     columns = "is_label_issue label_score given_label predicted_label mean_weight mean_loss"

@@ -222,6 +222,17 @@ def test_the_time_left(tmp_path, launch, monkeypatch, capsys):
     ]
 
 
+def test_a_checkpoint_that_was_set_aside_is_not_the_last(tmp_path, launch):
+    run = launch.Run("run", tmp_path, 10, (), ())
+    (tmp_path / "eval_val").mkdir()
+    file, row = tmp_path / "eval_val" / "eval.jsonl", {"step": 10, "eval/accuracy": 0.5}
+    file.write_text(json.dumps(row | {"kept": True}) + "\n")
+    assert run.result() is None and run.steps_left() == 10
+    with file.open("a") as added:
+        print(json.dumps(row | {"eval/accuracy": 0.25}), file=added)
+    assert run.result() == {"last_accuracy": 0.25, "best_accuracy": 0.25}
+
+
 @pytest.mark.parametrize(("status", "last_step"), [(0, 9), (2, 10)])
 def test_an_evaluation_does_not_wait_for_ever(tmp_path, launch, status, last_step):
     """A training job that was stopped before its last step, or failed while saving it."""

@@ -90,8 +90,11 @@ class RunCheckpoint:
         self._global_step = state["global_step"]
 
     def _make_manager(self, folder: str, max_to_keep: int) -> tf.train.CheckpointManager:
-        if _read_list(folder) is None:  # Missing, or so damaged that the manager cannot read it.
+        if _read_list(folder) is None:  # Missing or damaged: what is there is listed anew.
             pathlib.Path(folder, layout.CHECKPOINT_LIST).unlink(missing_ok=True)
+            if paths := checkpoint_paths(folder):
+                times = [pathlib.Path(f"{path}.index").stat().st_mtime for path in paths]
+                tf.compat.v1.train.update_checkpoint_state(folder, paths[-1], paths, None, times)
         return tf.train.CheckpointManager(
             self._checkpoint, folder, max_to_keep, checkpoint_name=layout.CHECKPOINT_NAME
         )
@@ -184,10 +187,9 @@ def _read_list(folder: str) -> list[str] | None:
         state = tf.train.get_checkpoint_state(folder)
     except ValueError:  # Not UTF-8, or empty.
         return None
-    # The latest comes first by itself, and again at the end: a file that was cut lacks that.
-    if state is None or state.model_checkpoint_path not in state.all_model_checkpoint_paths:
-        return None
-    return list(state.all_model_checkpoint_paths)
+    paths = list(state.all_model_checkpoint_paths) if state else []
+    # The latest comes first by itself and is repeated at the end: a file that was cut lacks that.
+    return paths if paths and state.model_checkpoint_path in paths else None
 
 
 def checkpoint_paths(folder: str) -> list[str]:
@@ -206,11 +208,7 @@ def checkpoint_paths(folder: str) -> list[str]:
 
 
 def find_latest(folder: str) -> str:
-    """The latest checkpoint of a run.
-
-    Raises:
-      InputError: there is none.
-    """
+    """The latest checkpoint of a run; InputError if there is none."""
     paths = checkpoint_paths(folder)
     check(bool(paths), "The folder must hold a checkpoint.", folder=folder)
     return paths[-1]

@@ -46,6 +46,7 @@ TARGETS = {
         "test_noise_rate.py::test_two_runs_that_saw_different_samples",
     ],
     "learning.curricula": ["test_curricula.py"],
+    "training.hooks": ["test_hooks.py"],
     "training.label_wave": ["test_label_wave.py", "-kshares or two_passes or rows_tell"],
     "training.lookahead": ["test_lookahead.py"],
     "training.losses": [

@@ -54,6 +54,12 @@ def test_targets_that_are_no_weights(weights, monkeypatch):
         curricula.targets("own", ROWS[:3], None)
 
 
+def test_a_function_without_gamma(monkeypatch):
+    monkeypatch.setitem(curricula.CURRICULA, "own", lambda features: features[:, 2])
+    with pytest.raises(InputError, match="`vstar_fn` own cannot be called: "):
+        curricula.targets("own", ROWS, None)
+
+
 def test_features_of_a_curriculum(monkeypatch):
     assert curricula.feature_names("focal_loss") == RELEASE
     assert curricula.feature_names("active_bias") == (*RELEASE, "loss_variance")

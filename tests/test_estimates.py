@@ -9,7 +9,7 @@ from scipy.special import expit
 from mentornet.weighting import mixtures, noise_rate
 
 LABELS = np.array([0, 0, 0, 1])
-EVENTS, MARGINS = np.array([0.0, 0.3, 0.95, 0.6]), np.array([0.0, 0.2, 0.9, 1.0])
+EVENTS, MARGINS = np.array([0.0, 0.12, 0.91, 0.9]), np.array([0.0, 0.2, 0.9, 1.0])
 
 
 def visits(memorised=0.0, margin=1.0, suspects=2):
@@ -61,7 +61,7 @@ def test_margins_decide_before_labels_are_memorised(criteria, margin, best, give
     probabilities, others = seen.wrong_probabilities
     assert probabilities.tolist() == [shares[best]] * 4
     assert [values.tolist() for values in others[:2]] == [[0.25] * 4, [0.375] * 4]
-    # Their mean is lowered from 0.4625 to that half of the samples that are suspects, if necessary.
+    # Their mean is lowered from 0.4825 to that half of the samples that are suspects, if necessary.
     np.testing.assert_allclose(others[2], EVENTS)
     assert len(others) == 3
     assert asked[0][0] is seen.wrong and asked[0][1] is seen.count
@@ -78,7 +78,7 @@ def test_no_more_than_the_suspects(given_mixtures):
     np.testing.assert_allclose(probabilities, 0.25)
     np.testing.assert_allclose(others[0], 0.25)
     np.testing.assert_allclose(others[1], 0.125)
-    np.testing.assert_allclose(others[2], EVENTS * 0.25 / 0.4625)
+    np.testing.assert_allclose(others[2], EVENTS * 0.25 / 0.4825)
     given_mixtures((3, 1, 2), (0.0, 0.5, 0.125), 0 * EVENTS)
     assert len(visits().wrong_probabilities[1]) == 2  # Events that find nothing say nothing.
     zeros = noise_rate.at_most_suspects(np.zeros(4), visits())
@@ -130,6 +130,8 @@ def test_the_estimate_and_its_range(monkeypatch):
     np.testing.assert_allclose(late.by_class, [0.4, 1, 0.55])
     np.testing.assert_allclose(late.range_by_class, [[0.1, 0.75], [0.5, 1], [0.2, 0.75]])
     assert noise_rate.estimate(LABELS, 3, visits(0.875)).high == 0.875
+    once = dataclasses.replace(visits(), count=np.ones(4))
+    assert noise_rate.estimate(LABELS, 3, once).source == "all visits"
     unseen = noise_rate.estimate(LABELS, 3, dataclasses.replace(visits(), count=np.zeros(4)))
     assert (unseen.rate, unseen.low, unseen.high, unseen.source) == (0, 0, 1, "no visits")
     assert unseen.by_class.tolist() == [0] * 3
@@ -170,8 +172,18 @@ def test_runs_whose_samples_have_no_spread():
     unseen = columns | dict.fromkeys(("num_counted", "num_wrong", "mean_margin"), np.zeros(2))
     both = noise_rate.pooled([unseen, columns])
     assert both.margin.tolist() == [3, 3] and both.last_wrong.tolist() == [1, 0]
+    once = columns | {"num_counted": np.ones(2)}
+    later = noise_rate.pooled([unseen | {"other_class": np.ones(2)}, once])
+    assert later.other_class.tolist() == [1, 0]
     alone = noise_rate.pooled([unseen])
     assert (alone.count.tolist(), alone.wrong.tolist(), alone.margin.tolist()) == ([0, 0],) * 3
+
+
+def test_classes_of_two_samples():
+    """Between the classes the variance is 0.28: that of a class's share has 0.56 of 0.81."""
+    labels = np.array([0, 0, 1, 1])
+    shares = noise_rate.shrunk_class_means(np.array([1, 0.9, 0, 0.1]), labels, 2)
+    np.testing.assert_allclose(shares, 0.5 + 0.45 * 0.56 / 0.81 * np.array([1, -1]))
 
 
 def test_decayed_losses_are_two_normal_distributions():

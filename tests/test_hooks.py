@@ -99,6 +99,71 @@ def test_when_a_checkpoint_is_saved(values, expected):
     assert saved.save.call_count == len(expected)
 
 
+def test_the_best_is_set_aside():
+    """When the wave says so of this call; in other workers the losses are checked, too."""
+    parameter = tf.Variable([0.0])
+    finite, wave, kept = hooks.FiniteLosses([parameter]), mock.Mock(), mock.Mock()
+    wave.look = mock.Mock(side_effect=lambda step, number: (step, number) in ((3, 2), (9, 1)))
+    keep, elsewhere = (hooks.KeepBest(wave, each, finite) for each in (kept, None))
+    for last in (moment(1, 1.0), moment(3, 1.0, 1.0), moment(4, 1.0)):
+        keep(last)
+        elsewhere(last)
+        assert kept.set_aside.call_count == (last.step > 1)
+    parameter.assign([float("nan")])
+    for hook in (keep, elsewhere):
+        with pytest.raises(InputError, match="Step 9 led to parameters that are not finite"):
+            hook(moment(9, 1.0))
+    assert kept.set_aside.call_count == 1
+
+
+def test_rows_of_the_log_by_hand(monkeypatch):
+    """Scalars of the last step, shares of all samples since the last row; four took 0.5 s."""
+    clock = iter([10.0, 10.5, 11.0, 20.0, 21.0])
+    monkeypatch.setattr(hooks.time, "monotonic", lambda: next(clock))
+    labels, clean = np.array([0, 1, 1, 0]), np.array([0, 1, 0, 1])  # Two are wrong.
+    examples, writer, wave = mock.Mock(labels=labels, clean_labels=clean), mock.Mock(), mock.Mock()
+    wave.scalars = lambda: {"label_wave/changed": 0.25}
+    finite = hooks.FiniteLosses([])
+    made = TrainConfig("d", "t", max_number_of_steps=3, log_every_steps=2)
+    log = hooks.Log(made, writer, examples, finite, wave)
+    for step, positions, predicted, weights in (
+        (1, [0, 2], [0, 1], [1.0, 0.5]),
+        (2, [1, 3], [0, 1], [0.5, 0.25]),
+        (3, [3, 2], [0, 1], [0.0, 1.0]),
+    ):
+        column = tf.constant(weights)[:, None]
+        given, logits = tf.constant(labels[positions]), tf.one_hot(predicted, 2)
+        samples = Samples(0 * column, column, 0 * column, logits, given, tf.constant(positions))
+        last = hooks.Moment(step, StepResult({"loss": tf.constant(1.0 + step)}, samples), step == 3)
+        log(last)
+    rows = [call.args for call in writer.write_scalars.call_args_list]
+    expected = {"loss": 3.0, "predictions/as_given": 0.5, "predictions/corrupted_as_given": 0.5}
+    expected |= {"sample_weights/mean_clean": 0.75, "sample_weights/mean_corrupted": 0.375}
+    expected |= {"sample_weights/auc": 0.875, "images_per_second": 8.0, "label_wave/changed": 0.25}
+    assert rows[0] == (2, pytest.approx(expected))
+    expected = {"loss": 4.0, "predictions/as_given": 1.0, "predictions/corrupted_as_given": 1.0}
+    expected |= {"sample_weights/mean_corrupted": 0.5, "images_per_second": 2 / 9}
+    assert rows[1:] == [(3, pytest.approx(expected | {"label_wave/changed": 0.25}))]
+
+
+def test_a_loss_that_is_not_finite_is_not_logged():
+    writer, finite = mock.Mock(), hooks.FiniteLosses([])
+    log = hooks.Log(config(log_every_steps=1), writer, mock.Mock(), finite)
+    finite(moment(1, float("inf")))
+    with pytest.raises(InputError, match="The loss of step 1 is inf"):
+        log(moment(1, float("inf")))
+    assert not writer.write_scalars.called
+
+
+@pytest.mark.parametrize("save", [False, True])
+def test_the_mentornet_is_updated_after_the_steps_asked_for(save):
+    updates = mock.Mock(steps=(2, 4))
+    update = hooks.UpdateMentorNet(updates, save)
+    for step in range(1, 6):
+        update(moment(step, 1.0))
+    assert updates.call_args_list == [mock.call(2, save=save), mock.call(4, save=save)]
+
+
 def test_training_in_a_thread():
     """Where Python has no signals; an application may train there."""
     stopped = []

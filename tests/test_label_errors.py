@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import config
 
 from mentornet import InputError
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo
 from mentornet.evaluation import label_errors
+from mentornet.training import loop
 from mentornet.weighting import noise_rate
 
 INFO = DatasetInfo("own", 3)
@@ -120,6 +122,7 @@ def test_a_run_that_forgets_is_scored_by_its_losses(monkeypatch, counted):
     forgetful = history(mean_loss=losses, num_counted=np.array([30, 30, counted or 0, 30, 30]))
     if counted is None:
         del forgetful["num_counted"]
+        forgetful["num_seen"] = np.ones(5)
     given: list[Any] = []
 
     def of_losses(*arguments):
@@ -141,6 +144,9 @@ def test_enough_visits_count(monkeypatch):
     wrong = np.array([5.0, 0, 5, 0, 1])
     found = given_runs(monkeypatch, history(num_seen=seen, num_counted=counted, num_wrong=wrong))
     np.testing.assert_allclose(found.score, [0.25, 0, 1, 0, 0.2])
+    monkeypatch.setattr(noise_rate, "estimate", lambda labels, number, visits: visits.wrong)
+    estimated: Any = label_errors.estimate_noise_rate(examples(), 3, [history()])
+    np.testing.assert_allclose(estimated, [0.1, 0, 1, 0, 0.8])
 
 
 def test_trusted_samples_decide_the_share(monkeypatch):
@@ -164,3 +170,9 @@ def test_runs_and_records_must_have_the_same_labels(monkeypatch):
     for wrong in (other, images | {"images_sha256": "0"}):
         with pytest.raises(InputError, match="`data_dir` must hold .* Received: data_dir='first'"):
             label_errors.read_labels([wrong], ["a"], None)
+
+
+def test_a_run_without_a_history(digits, tmp_path):
+    loop.train(config(digits, tmp_path / "train", max_number_of_steps=1))
+    with pytest.raises(InputError, match="must have been trained with --record_sample_weights"):
+        label_errors.read_run(str(tmp_path))

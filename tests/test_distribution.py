@@ -24,6 +24,7 @@ MENTORED = {
     "example_dropout_rates": "0.5,50,0,50",
     "max_number_of_steps": 20,
     "save_interval_steps": 2,
+    "log_every_steps": 2,  # Where a run is resumed, a row begins.
     "learning_rate": 0.02,
     "augment": True,
     "record_sample_weights": True,
@@ -82,7 +83,7 @@ def alone(tmp_path_factory, train_flags):
     ("kind", "values"),
     [
         ("plain", {"num_devices": 2}),
-        ("plain", {"num_devices": 4, "steps_per_loop": 5, "save_interval_steps": 5}),
+        ("plain", {"num_devices": 4, "steps_per_loop": 2}),
         ("mixed", {"num_devices": 2, "recompute_gradients": True}),
     ],
     ids=["two", "four", "mixed"],

@@ -6,13 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import config
 
 from mentornet import InputError
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo
 from mentornet.evaluation import label_errors
-from mentornet.training import loop
 from mentornet.weighting import noise_rate
 
 INFO = DatasetInfo("own", 3)
@@ -170,9 +168,3 @@ def test_runs_and_records_must_have_the_same_labels(monkeypatch):
     for wrong in (other, images | {"images_sha256": "0"}):
         with pytest.raises(InputError, match="`data_dir` must hold .* Received: data_dir='first'"):
             label_errors.read_labels([wrong], ["a"], None)
-
-
-def test_a_run_without_a_history(digits, tmp_path):
-    loop.train(config(digits, tmp_path / "train", max_number_of_steps=1))
-    with pytest.raises(InputError, match="must have been trained with --record_sample_weights"):
-        label_errors.read_run(str(tmp_path))

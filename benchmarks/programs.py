@@ -32,7 +32,7 @@ def prepare_data(folder: pathlib.Path, count: int) -> pathlib.Path:
 
 
 def many_times(data: pathlib.Path, copies: int) -> pathlib.Path:
-    """The same records again and again: of 10,000 images, more than are kept in memory."""
+    """Links to the same records: 30 of 10,000 images are more than is kept in memory."""
     folder = data.parent / "many"
     folder.mkdir()
     shutil.copy(data / "manifest.json", folder)

@@ -85,7 +85,7 @@ class JsonLinesWriter:
 
 
 class ConsoleWriter:
-    """A progress bar if both outputs are a terminal; otherwise a line every ten seconds."""
+    """A progress bar if both outputs are terminals; otherwise a line every ten seconds."""
 
     _SHOWN = {
         "loss": "mentornet/total_loss",

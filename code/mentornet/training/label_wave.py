@@ -64,10 +64,10 @@ class LabelWave:
         }
 
     def remarks(self) -> list[str]:
-        """The messages at the end of the training: that nothing was kept, if so."""
+        """For the end of the log: a message if no checkpoint was kept."""
         if self.scalars():
             return []
-        return ["label_wave: no checkpoint was kept, as fewer than 3 passes were seen to end."]
+        return ["label_wave: no checkpoint was kept, as fewer than 3 passes over the data ended."]
 
     def _pass_of(self, step: int) -> int:
         return step * self._batch_size // self._num_examples

@@ -150,8 +150,10 @@ def test_label_wave_beats_the_last_step():
 def test_a_mentornet_with_the_history_beats_one_without():
     """With fewer steps, rounding decides: little is memorised."""
     only = "--only=loss (DD)", "--only=history"
-    ranked, reached = tables("data_driven", "--noise=0.8", "--noupdated", *only)
+    ranked, reached, last = tables("data_driven", "--noise=0.8", "--noupdated", *only)
     loss, history = (float(line["60 %: weights / loss"].split(" / ")[0]) for line in ranked)
     assert history > loss + 0.05
     loss, history = (float(line["accuracy"].split(" ± ")[0]) for line in reached)
     assert history > loss + 0.1
+    loss, history = (float(line["predicted as given"]) for line in last)
+    assert history < loss - 0.1

@@ -5,7 +5,7 @@ import pytest
 from curricula_errors import DEFAULTS, SHIPPED, errors, learn
 from helpers import times
 
-from mentornet import InputError, load_mentornet
+from mentornet import InputError, MentorNet, load_mentornet
 from mentornet.learning import curricula, teaching, training_rows
 from mentornet.weighting.mentor_checkpoints import shipped_mentornets
 
@@ -108,6 +108,56 @@ def test_train_rejects_bad_data(tmp_path):
     np.savez(tmp_path / "pickle.npz", features=np.array([{}], object), targets=np.ones(1))
     with pytest.raises(InputError, match="cannot be read"):
         training_rows.read_rows(tmp_path / "pickle.npz")
+
+
+def scaled(mentor, factor):
+    """A copy whose logits are `factor` times those of `mentor`."""
+    copy = MentorNet()
+    copy.set_weights(mentor.get_weights())
+    for name in ("mentornet/Variable_2", "mentornet/Variable_3"):
+        copy.tf1_variables[name].assign(copy.tf1_variables[name] * factor)
+    return copy
+
+
+def test_an_update_does_not_make_weights_softer():
+    """Logits are scaled by as much as it takes, and not at all if that is nothing."""
+    loss = np.linspace(0, 8, 50, dtype=np.float32)
+    features = np.stack([loss, loss - 2, 0 * loss, 0 * loss + 18], axis=1)
+
+    def softness(mentor):
+        weights = mentor.sample_weights(features).numpy()
+        return float(np.mean(weights * (1 - weights)))
+
+    soft = MentorNet(seed=1)
+    soft.tf1_variables["mentornet/Variable_3"].assign([0.1])
+    for factor in (20, 3, 1, 0.3):
+        before, learned = scaled(soft, factor), scaled(soft, 1)
+        logits = learned(features).numpy()
+        teaching.harden(learned, before, features)
+        assert softness(learned) <= softness(before) + 1e-6
+        of_all = learned(features).numpy() / logits
+        # Steps of 2.4 %, and never below 1.
+        assert of_all == pytest.approx(max(factor, 1), rel=0.025)
+    never = scaled(soft, 1e6)  # As hard as float32 allows: the largest factor is taken.
+    learned = scaled(soft, 1)
+    teaching.harden(learned, never, features)
+    assert learned(features).numpy() == pytest.approx(1000 * soft(features).numpy(), rel=1e-3)
+
+
+def test_what_is_learned_further_is_no_softer(monkeypatch):
+    """Though the wrong labels of this dump, a fifth at any loss, make it less sure."""
+    random = np.random.default_rng(0)
+    loss, right = random.uniform(0, 6, 100), random.random(100) < 0.8
+    right ^= loss > 3
+    clean = np.zeros(100)
+    dump = np.stack([np.arange(100), clean + 18, clean + ~right, clean, loss], axis=1)
+    before = scaled(load_mentornet(shipped_mentornets()["self_paced"]), 5)
+    features, _ = training_rows.data_driven(dump, 50)
+    monkeypatch.setitem(teaching.DEFAULTS, "num_steps", 100)
+    learned = teaching.relearn(before, dump, 50, 0)
+    assert np.abs(learned(features) - before(features)).max() > 1  # Something was learned.
+    decided = [np.abs(m.sample_weights(features).numpy() - 0.5).mean() for m in (before, learned)]
+    assert decided[1] > 0.95 * decided[0]
 
 
 def test_a_dump_of_too_few_rows():

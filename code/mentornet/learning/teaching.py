@@ -13,12 +13,13 @@ from mentornet.core.errors import check
 from mentornet.learning import training_rows
 from mentornet.learning.training_rows import Rows
 from mentornet.weighting.features import RELEASE
-from mentornet.weighting.mentor import MentorNet
+from mentornet.weighting.mentor import OUTPUT_NAMES, MentorNet
 
 _STEPS_PER_REPORT = 500
 _STEPS_PER_CHOICE = 25
 _MAX_GRADIENT_NORM = 5.0
 _WEIGHT_DECAY = 0.1  # In learn_noisy: makes weights learned from 100 rows rank like the losses.
+_FACTORS = np.geomspace(1, 1000, 300)  # Of an updated MentorNet's logits, see `harden`.
 
 # Settings with which a curriculum is learned in seconds, whatever the seed.
 DEFAULTS: dict[str, Any] = {"num_steps": 3000, "batch_size": 512, "learning_rate": 0.05}
@@ -228,13 +229,41 @@ def relearn(mentor: MentorNet, dump: np.ndarray, percentile: float, seed: int) -
       seed: of the order of the rows and of the batches.
 
     Returns:
-      The new MentorNet.
+      The new MentorNet, see `harden`.
     """
     rows = training_rows.shuffled(dump, seed)
     features, targets = training_rows.data_driven(rows, percentile)
     parts = features, targets[:, None]
     names = mentor.features
-    return learn_noisy(parts, parts, start=mentor, seed=seed, features=names, **DEFAULTS)
+    learned = learn_noisy(parts, parts, start=mentor, seed=seed, features=names, **DEFAULTS)
+    harden(learned, mentor, features)
+    return learned
+
+
+def harden(learned: MentorNet, before: MentorNet, features: np.ndarray) -> None:
+    """Scales the logits of `learned` until its weights are no softer than those of `before`.
+
+    A student that memorises learns every label whose weight is above 0, only later if it is small.
+    The targets of a dump make weights probabilities, which are soft where the features tell little;
+    a MentorNet that had decided would thus open samples to memorising that it had left out. The
+    order of the weights, and which of them are above 0.5, do not change. Not in the paper.
+
+    Args:
+      learned: is changed.
+      before: the MentorNet that it replaces.
+      features: float32 [n, features]; softness is the mean of w (1 - w) over these rows.
+    """
+    from scipy.special import expit
+
+    def softness(logits: np.ndarray) -> float:
+        return float(np.mean(expit(logits) * expit(-logits)))
+
+    old, new = (m(tf.constant(features)).numpy().astype(np.float64) for m in (before, learned))
+    most = softness(old)
+    factor = next((f for f in _FACTORS if softness(f * new) <= most), _FACTORS[-1])
+    for name in OUTPUT_NAMES:
+        variable = learned.tf1_variables[name]
+        variable.assign(variable * float(factor))
 
 
 def _num_labels(*parts: Rows) -> int:

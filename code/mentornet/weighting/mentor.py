@@ -17,6 +17,7 @@ HIDDEN_SIZE = 20
 _NUM_FEATURES = LABEL_EMBEDDING_SIZE + EPOCH_EMBEDDING_SIZE + 2
 
 HIDDEN_KERNEL = "mentornet/Variable"
+OUTPUT_NAMES = ("mentornet/Variable_2", "mentornet/Variable_3")  # The logits are linear in them.
 # The release's TensorFlow 1 variables and their shapes (None: one row per label).
 VARIABLE_SHAPES: dict[str, tuple[int | None, ...]] = {
     "mentornet/label_embedding": (None, LABEL_EMBEDDING_SIZE),

@@ -48,11 +48,9 @@ def table(scores: LabelScores) -> dict[str, np.ndarray]:
     The first four, `is_label_issue` to `predicted_label`, are named as in cleanlab's Datalab;
     `label_score` is 0..1, low is bad.
     """
-    names = np.array([scores.info.class_name(label) for label in range(scores.info.num_classes)])
-    is_issue = np.zeros(len(scores.score), bool)
-    is_issue[scores.suspects] = True
+    names = np.array(scores.info.all_class_names)
     return {
-        "is_label_issue": is_issue,
+        "is_label_issue": scores.is_suspect,
         "label_score": 1 - scores.score,
         "given_label": names[scores.examples.labels],
         "predicted_label": names[scores.suggested],
@@ -110,7 +108,7 @@ def _data(scores: LabelScores, shown: np.ndarray) -> dict[str, Any]:
     ids = [str(number) for number in examples.ids[shown].tolist()]
     return {
         "key": _key(scores),
-        "classes": [info.class_name(label) for label in range(info.num_classes)],
+        "classes": info.all_class_names,
         "ids": ids,
         "given": examples.labels[shown].tolist(),
         "predicted": scores.suggested[shown].tolist(),
@@ -127,8 +125,8 @@ def _key(scores: LabelScores) -> str:
     """Names data and labels: reports of several runs on them share the decisions in a browser."""
     examples = scores.examples
     digest = hashlib.sha256(examples.fingerprint().encode())
-    names = map(scores.info.class_name, range(scores.info.num_classes))
-    digest.update("\0".join((scores.info.name, *names)).encode())
+    names = (scores.info.name, *scores.info.all_class_names)
+    digest.update("\0".join(names).encode())
     first = np.arange(min(16, len(examples)))  # Other images may have the same ids and labels.
     digest.update(np.asarray(reader(examples.images)(first)).tobytes())
     return digest.hexdigest()[:32]
@@ -188,7 +186,7 @@ def _confusion(scores: LabelScores) -> str:
     return (
         "<p>Of each given class, the share that seems to be of another; samples that are not "
         "suspects count as right. Wrong: the share of the class's labels that is estimated to be "
-        "wrong.</p>\n" + pages.html_table(("given", "wrong", *map(name, range(number))), matrix)
+        "wrong.</p>\n" + pages.html_table(("given", "wrong", *scores.info.all_class_names), matrix)
     )
 
 

@@ -88,8 +88,8 @@ def labelling_config(scores: LabelScores) -> str:
     label = ElementTree.SubElement(
         view, "Choices", name=LABEL, toName="image", choice="single", showInline="true"
     )
-    for number in range(scores.info.num_classes):
-        ElementTree.SubElement(label, "Choice", value=scores.info.class_name(number))
+    for name in scores.info.all_class_names:
+        ElementTree.SubElement(label, "Choice", value=name)
     usable = ElementTree.SubElement(view, "Choices", name=USABLE, toName="image", choice="multiple")
     ElementTree.SubElement(usable, "Choice", value=NOT_USABLE_CHOICE)
     ElementTree.indent(view)

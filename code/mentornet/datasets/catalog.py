@@ -50,6 +50,11 @@ class DatasetInfo:
         """The name of a class, or its number if the names are unknown."""
         return self.class_names[label] if self.class_names else str(label)
 
+    @property
+    def all_class_names(self) -> list[str]:
+        """`class_name` of every class."""
+        return [self.class_name(label) for label in range(self.num_classes)]
+
 
 KNOWN = {
     info.name: info

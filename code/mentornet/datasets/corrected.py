@@ -123,7 +123,7 @@ def _contents(info: DatasetInfo, examples: Examples, labels: np.ndarray) -> dict
         "num_examples": len(labels),
         "examples_per_label": np.bincount(labels, minlength=info.num_classes).tolist(),
         "num_classes": info.num_classes,
-        "classes": [info.class_name(label) for label in range(info.num_classes)],
+        "classes": info.all_class_names,
         "image_shape": list(examples.image_shape),
         "num_known_clean_labels": int(known.sum()),
         "share_of_wrong_labels": _share_wrong(labels, clean),

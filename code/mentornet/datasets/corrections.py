@@ -113,7 +113,7 @@ class _Rows:
     def __init__(self, known: Known) -> None:
         self._known = known
         self._positions = {str(number): i for i, number in enumerate(known.ids.tolist())}
-        names = [known.info.class_name(label) for label in range(known.info.num_classes)]
+        names = known.info.all_class_names
         self._labels = {text: label for label, text in enumerate(names)}
         rule = "The records' {} must be distinct for corrections to be assigned."
         check(len(self._positions) == len(known.ids), rule.format("ids"), ids=len(known.ids))

@@ -66,6 +66,13 @@ class LabelScores:
         num_seen = len(self.score) if self.num_seen is None else self.num_seen
         return self.order[: round(self.noise_rate * num_seen)]
 
+    @property
+    def is_suspect(self) -> np.ndarray:
+        """Whether each sample is one of the suspects, bool [n]."""
+        found = np.zeros(len(self.score), bool)
+        found[self.suspects] = True
+        return found
+
 
 def train_folder(run_dir: str) -> pathlib.Path:
     """The training folder of a run: `run_dir` itself, or `train` below it.
@@ -214,8 +221,7 @@ def detection_quality(scores: LabelScores) -> list[dict[str, Any]]:
     known = examples.clean_labels >= 0
     if not known.any():
         return []
-    is_suspect = np.zeros(len(examples), bool)
-    is_suspect[scores.suspects] = True
+    is_suspect = scores.is_suspect
     groups = [("all", known)] + [
         (scores.info.class_name(c), known & (examples.labels == c))
         for c in np.unique(examples.labels)
@@ -223,9 +229,9 @@ def detection_quality(scores: LabelScores) -> list[dict[str, Any]]:
     rows = []
     for name, chosen in groups:
         wrong = (examples.labels != examples.clean_labels)[chosen]
-        score, hits = scores.score[chosen], float(wrong[is_suspect[chosen]].sum())
+        score, suspect = scores.score[chosen], is_suspect[chosen]
+        hits, found = float(wrong[suspect].sum()), int(suspect.sum())
         both = 0 < wrong.sum() < wrong.size
-        found = int(is_suspect[chosen].sum())
         rows.append(
             {
                 "class": name,

@@ -114,7 +114,7 @@ def _trainer(name: str, kind: str, mentornet: str, golden: Golden, num_classes: 
         else None,
     )
     trainer = make_trainer(config, 50000, num_classes, (32, 32, 3), dropout_rate=0.0)
-    for tf1_name, variable in registry.tf1_variables(name, trainer.student).items():
+    for tf1_name, variable in registry.tf1_variables(trainer.student).items():
         variable.assign(_initial_value(tf1_name, tuple(variable.shape)))
     trainer.global_step.assign(int(golden[f"{kind}_start_step"]))
     return trainer
@@ -142,7 +142,7 @@ def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
     np.testing.assert_array_equal(random.randint(0, num_classes, len(labels)), labels)
     for kind in ("mentornet", "baseline"):
         trainer = _trainer(name, kind, mentornet, golden, num_classes)
-        variables = registry.tf1_variables(name, trainer.student)
+        variables = registry.tf1_variables(trainer.student)
         shapes = {tf1_name: list(variable.shape) for tf1_name, variable in variables.items()}
         if shapes != theirs:
             raise SystemExit(f"The variables differ: {sorted(shapes.items() ^ theirs.items())}")

@@ -19,7 +19,7 @@ SMALL_96 = airbench.Shape((8, 12, 16), depth=3, decay=0.9)
 
 
 def small(shape=SMALL, seed=0, size=32):
-    return airbench.build(shape, 10, seed, (size, size, 3), None)
+    return airbench.build(shape, 10, seed, (size, size, 3))
 
 
 # The published count is 1,971,640, which has the whitening kernel's 288 in it.

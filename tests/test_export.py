@@ -127,7 +127,7 @@ def test_keras_as_the_page_shows_it(exported, trained, images):
 
 def test_keras_of_an_airbench_student(images, tmp_path, monkeypatch):
     """The page's code passes it what cifar_eval does, which is not standardised by image."""
-    student = airbench.build(airbench.Shape((4, 4, 4)), 10, 0, (32, 32, 3), None)
+    student = airbench.build(airbench.Shape((4, 4, 4)), 10, 0, (32, 32, 3))
     kernel = student.get_layer("whitening").kernel
     kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
     trained = export.TrainedStudent(student, (32, 32, 3), tuple(CLASSES), 1, "channel")
@@ -338,4 +338,4 @@ def test_the_classes_names(trained, tmp_path, capsys):
 
 def test_registry_names_what_the_release_has():
     with pytest.raises(InputError, match="`student` must be one of"):
-        registry.tf1_variables("resnet8", small_student(10))
+        registry.tf1_variables(small_student(10))

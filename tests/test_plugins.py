@@ -14,13 +14,13 @@ STUDENT = '''"""One dense layer on the pixels."""
 import keras
 from mentornet.students.recipes import Recipe, Student
 
-def build(num_classes, seed, image_shape, dropout_rate):
+def build(num_classes, seed, image_shape):
     inputs = keras.Input(image_shape)
     initializer = keras.initializers.GlorotUniform(seed)
     layer = keras.layers.Dense(num_classes, kernel_initializer=initializer)
     return keras.Model(inputs, layer(keras.layers.Flatten()(inputs)), name="linear")
 
-student = Student(build, Recipe(padding=0, momentum=0.0))
+student = Student(build, Recipe(crop_padding=0, momentum=0.0))
 '''
 
 NOISE = '''"""A label becomes the class opposite."""

@@ -40,7 +40,7 @@ def inception():
 def test_a_mentored_checkpoint(name, tmp_path):
     student, values = build_student(name, 10), mentored(name)
     restore_tf1_student(student, save(tmp_path / "model.ckpt-7", values))
-    variables = registry.tf1_variables(name, student)
+    variables = registry.tf1_variables(student)
     for tf1_name, variable in variables.items():
         np.testing.assert_array_equal(variable.numpy(), values[tf1_name])
     bookkeeping = values.keys() - variables.keys()

@@ -3,7 +3,7 @@
 import pytest
 
 from mentornet.config.training import TrainConfig
-from mentornet.config.weighting import WeightingConfig
+from mentornet.config.weighting import NamedWeighting, WeightingConfig
 from mentornet.core import schedules
 from mentornet.core.errors import InputError
 from mentornet.students import registry
@@ -15,13 +15,18 @@ def make_config(**values):
     return recipe.resolve(config, recipe.defaults(config, augment=True))
 
 
+def under_mentornet(mentored, **values):
+    mentor = {"trained_mentornet_dir": "x", "weighting": WeightingConfig()}
+    return make_config(**(mentor if mentored else {}), **values)
+
+
 def schedule(mentored, **values):
     """The learning rate of each step with 50,000 samples."""
-    return registry.learning_rate_schedule(make_config(**values), 50000, mentored=mentored)
+    return registry.learning_rate_schedule(under_mentornet(mentored, **values), 50000)
 
 
 def ignored(mentored=True, **values):
-    return registry.ignored_flags(make_config(**values), mentored=mentored)
+    return registry.ignored_flags(under_mentornet(mentored, **values))
 
 
 @pytest.mark.parametrize(
@@ -56,9 +61,9 @@ def test_flags_without_effect_are_named():
 
 def test_only_a_mentornet_changes_the_schedule():
     """Only a MentorNet has this schedule, not any weighting."""
-    config = make_config(trained_mentornet_dir="x", weighting=WeightingConfig())
-    rates = registry.learning_rate_schedule(config, 50000, mentored=False)
-    assert rates == schedule(False)
+    config = make_config(weighting=NamedWeighting("self_paced"))
+    rates = registry.learning_rate_schedule(config, 50000)
+    assert rates == schedule(False) != schedule(True)
 
 
 @pytest.mark.parametrize(("step", "rate"), [(19499, 0.1), (19500, 0.01), (39000, 0.001)])

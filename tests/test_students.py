@@ -1,5 +1,6 @@
 """The networks: sizes, names, initial values and their oddities."""
 
+import dataclasses
 import json
 
 import keras
@@ -10,6 +11,7 @@ from helpers import GOLDEN, normalized_network
 
 from mentornet import InputError, build_student, restore_tf1_student
 from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import WeightingConfig
 from mentornet.runs import checkpoints
 from mentornet.students import registry
 from mentornet.students.batch_normalization import BatchNormalization
@@ -39,10 +41,10 @@ def test_parameter_counts(inception, resnet):
 
 
 def test_names(inception, resnet):
-    names = set(registry.tf1_variables("inception", inception))
+    names = set(registry.tf1_variables(inception))
     layers = ("conv1", "conv2", "fc3", "fc4", "logits")
     assert names == {f"CifarNet/{n}/{kind}" for n in layers for kind in ("weights", "biases")}
-    names = set(registry.tf1_variables("resnet101", resnet))
+    names = set(registry.tf1_variables(resnet))
     assert len(names) == 277
     assert {
         "init/init_conv/DW",
@@ -66,7 +68,7 @@ def test_resnet101_for_the_release(resnet, tmp_path):
 
 
 def test_initial_values(inception, resnet):
-    values = {n: v.numpy() for n, v in registry.tf1_variables("inception", inception).items()}
+    values = {n: v.numpy() for n, v in registry.tf1_variables(inception).items()}
     # A normal distribution truncated at two deviations has 0.88 of the deviation.
     for layer, stddev in (("conv1", 0.05), ("conv2", 0.05), ("fc3", 0.04), ("logits", 1 / 192)):
         weights = values[f"CifarNet/{layer}/weights"]
@@ -74,7 +76,7 @@ def test_initial_values(inception, resnet):
         assert np.abs(weights).max() <= 2 * stddev
     for layer, bias in (("conv1", 0), ("fc3", 0.1), ("fc4", 0.1), ("logits", 0)):
         np.testing.assert_allclose(values[f"CifarNet/{layer}/biases"], bias)
-    values = registry.tf1_variables("resnet101", resnet)
+    values = registry.tf1_variables(resnet)
     kernel = values["unit_2_3/sub1/conv1/DW"].numpy()
     assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 320)), rel=0.01)
     dense, limit = values["logit/DW"].numpy(), np.sqrt(3 / 640)
@@ -150,7 +152,8 @@ def test_he_resnets():
     # 2 layers per unit, 1 unit per stage, the first convolution and the last layer.
     assert sum(v.name == "kernel" for v in model.trainable_variables) == 8
     config = TrainConfig("-", "-", studentnet="resnet8", max_number_of_steps=64, learning_rate=0.1)
-    rates = [registry.learning_rate_schedule(config, 50_000, mentored=m) for m in (False, True)]
+    mentored = dataclasses.replace(config, trained_mentornet_dir="x", weighting=WeightingConfig())
+    rates = [registry.learning_rate_schedule(each, 50_000) for each in (config, mentored)]
     assert rates[0] == rates[1]
     assert [rates[0](step) for step in (32, 33, 48, 49)] == pytest.approx([0.1, 0.01, 0.01, 0.001])
     with pytest.raises(InputError, match="`student` must be one of inception, resnet101"):

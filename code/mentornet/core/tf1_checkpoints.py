@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from mentornet.core import files
-from mentornet.core.errors import InputError, first_line
+from mentornet.core.errors import InputError, check, first_line
 
 # Errors that TensorFlow raises for a checkpoint that is missing, damaged or of another model.
 READ_ERRORS = (
@@ -51,6 +52,21 @@ def read_tensor(reader: Any, prefix: str, name: str) -> np.ndarray:
     except READ_ERRORS as error:
         reason = first_line(error)
         raise InputError(f"Checkpoint {prefix}: {name} cannot be read: {reason}") from None
+
+
+def assign_all(variables: Mapping[str, keras.Variable], reader: Any, prefix: str) -> None:
+    """Sets variables to their values in a checkpoint that holds all of their names.
+
+    Raises:
+      InputError: one has another shape there or cannot be read; then no variable was changed.
+    """
+    shapes, values = reader.get_variable_to_shape_map(), {}
+    for name, variable in variables.items():
+        rule = f"{prefix}: {name} must have the shape {tuple(variable.shape)}."
+        check(tuple(shapes[name]) == tuple(variable.shape), rule, shape=tuple(shapes[name]))
+        values[name] = read_tensor(reader, prefix, name)
+    for name, variable in variables.items():
+        variable.assign(values[name])
 
 
 def is_prefix(path: str | pathlib.Path) -> bool:

@@ -32,10 +32,8 @@ def _build(
     num_classes: int,
     seed: int,
     image_shape: tuple[int, ...],
-    dropout_rate: float | None,
 ) -> keras.Model:
     """Builds the network for images, or rows, of this shape; the seed sets its initial values."""
-    del dropout_rate
     keras.utils.set_random_seed(seed)
     model = call_object("studentnet", name, function, num_classes)
     rule = f"`studentnet` {name} must return a keras.Model."

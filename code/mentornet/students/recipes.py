@@ -56,7 +56,7 @@ class Recipe:
     """How a student is trained; the defaults are those of He et al. (2015, section 4.2).
 
     Attributes:
-      padding: pixels added on each side of a training image before the random crop.
+      crop_padding: pixels added on each side of a training image before the random crop.
       crop_mode, flip, cutout: see `datasets.augmentation.Augmentation`.
       standardization: see `datasets.augmentation.standardize`.
       test_time_augmentation: whether evaluation averages over `datasets.augmentation.views`.
@@ -74,12 +74,12 @@ class Recipe:
       lookahead_steps: see `training.lookahead`; 0 disables it.
       mixed_precision: the student's compute type, see `config.training.PRECISIONS`.
       schedule: (configuration, number of training samples) -> learning rate by step.
-      rate_shape: used instead of `schedule` if set, see `core.schedules.rate_shape`.
+      learning_rate_shape: used instead of `schedule` if set, see `core.schedules.rate_shape`.
       mentored_boundaries: with a MentorNet, the steps after which the learning rate is divided by
         10, whatever the decay flags; None if the schedule does not depend on a MentorNet.
     """
 
-    padding: int = 4
+    crop_padding: int = 4
     crop_mode: str = "zero"
     flip: str = "random"
     cutout: int = 0
@@ -98,7 +98,7 @@ class Recipe:
     lookahead_steps: int = 0
     mixed_precision: str = "float32"
     schedule: Schedule = half_and_three_quarters
-    rate_shape: str | None = None
+    learning_rate_shape: str | None = None
     mentored_boundaries: tuple[int, ...] | None = None
 
 
@@ -107,9 +107,8 @@ class Student:
     """A student: the network, its recipe, and its names in the release.
 
     Attributes:
-      build: (num_classes, seed, image_shape, dropout_rate) -> a model from standardised images to
-        logits; with `dropout_rate` None the network's default is used. For rows of features the
-        shape is (num_features,).
+      build: (num_classes, seed, image_shape) -> a model from standardised images to logits. For
+        rows of features the shape is (num_features,).
       recipe: how it is trained.
       adapt: (model, the first training images, standardised, float32 [n, height, width, channels])
         -> None; sets variables that are computed from images before the training. As checkpoints
@@ -118,10 +117,12 @@ class Student:
       tf1_name: a variable of the model -> its name in the release, None if the release has none;
         None instead of a function if the release does not have the network.
       takes_features: whether samples may be rows of features, float32 [n, num_features].
+      has_dropout: whether `build` takes a further argument, `dropout_rate`.
     """
 
-    build: Callable[[int, int, Any, float | None], keras.Model]
+    build: Callable[..., keras.Model]
     recipe: Recipe = Recipe()
     tf1_name: Callable[[keras.Variable], str | None] | None = None
     adapt: Callable[[keras.Model, Any], None] | None = None
     takes_features: bool = False
+    has_dropout: bool = False

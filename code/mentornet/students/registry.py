@@ -54,7 +54,7 @@ def build_student(
       num_classes: number of logits.
       seed: of the initial parameters.
       image_shape: (height, width, channels); (num_features,) of rows of features.
-      dropout_rate: of the dropout inside the student; None is the network's default.
+      dropout_rate: of the dropout inside the student, if it has any; None is the network's default.
       dtype_policy: a Keras dtype policy for the layers, e.g. "mixed_bfloat16".
 
     Returns:
@@ -69,10 +69,12 @@ def build_student(
     check(num_classes >= 2, "`num_classes` must be at least 2.", num_classes=num_classes)
     rule = "`studentnet` must be mlp, or your own, for features."
     check(len(image_shape) == 3 or student.takes_features, rule, studentnet=name)
+    replaces = student.has_dropout and dropout_rate is not None
+    given = {"dropout_rate": dropout_rate} if replaces else {}
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype_policy)
     try:
-        return student.build(num_classes, seed, image_shape, dropout_rate)
+        return student.build(num_classes, seed, image_shape, **given)
     finally:
         keras.config.set_dtype_policy(before)
 
@@ -121,34 +123,31 @@ def set_batch_norm_decay(student: keras.Model, decay: float) -> None:
         layer.decay = decay
 
 
-def _mentored_boundaries(config: TrainConfig, mentored: bool) -> tuple[int, ...] | None:
-    """The student's boundaries under a MentorNet, unless boundaries were given."""
+def _mentored_boundaries(config: TrainConfig) -> tuple[int, ...] | None:
+    """The student's boundaries under a MentorNet, unless boundaries were given.
+
+    Weightings other than a MentorNet train as the baseline.
+    """
     given = config.learning_rate_boundaries or config.learning_rate_shape is not None
-    if not mentored or given:
+    if not config.is_mentored or given:
         return None
     return find_student(config.studentnet).recipe.mentored_boundaries
 
 
-def ignored_flags(config: TrainConfig, *, mentored: bool) -> list[str]:
-    """The learning-rate flags that were set but have no effect; some have none in the release.
-
-    Args:
-      config: the run's configuration.
-      mentored: whether a MentorNet weighs the samples; other weightings do not count.
-    """
-    shape = config.learning_rate_shape or find_student(config.studentnet).recipe.rate_shape
+def ignored_flags(config: TrainConfig) -> list[str]:
+    """The learning-rate flags that were set but have no effect; some have none in the release."""
+    recipe = find_student(config.studentnet).recipe
+    shape = config.learning_rate_shape or recipe.learning_rate_shape
     names = ["num_epochs_per_decay"]
     if not config.learning_rate_boundaries:
-        if shape is None and _mentored_boundaries(config, mentored) is None:
+        if shape is None and _mentored_boundaries(config) is None:
             return []
         names = ["learning_rate_decay_factor", *names]
     default = {field.name: field.default for field in dataclasses.fields(config)}
     return [name for name in names if getattr(config, name) != default[name]]
 
 
-def learning_rate_schedule(
-    config: TrainConfig, num_examples: int, *, mentored: bool
-) -> RateSchedule:
+def learning_rate_schedule(config: TrainConfig, num_examples: int) -> RateSchedule:
     """The learning rate of each step of a run.
 
     Boundaries that were given take precedence, then a shape, then the student's own schedule.
@@ -156,7 +155,6 @@ def learning_rate_schedule(
     Args:
       config: the run's configuration, resolved, see `training.recipe`.
       num_examples: number of training samples.
-      mentored: whether a MentorNet weighs the samples; other weightings train as the baseline.
     """
     assert config.learning_rate is not None
     if config.learning_rate_shape is not None:
@@ -169,21 +167,21 @@ def learning_rate_schedule(
             config.learning_rate,
             config.learning_rate_decay_factor,
         )
-    boundaries = _mentored_boundaries(config, mentored)
+    boundaries = _mentored_boundaries(config)
     if boundaries is not None:
         return schedules.decay_at(boundaries, config.learning_rate, 0.1)
     return find_student(config.studentnet).recipe.schedule(config, num_examples)
 
 
-def tf1_variables(name: str, model: keras.Model) -> dict[str, keras.Variable]:
+def tf1_variables(student: keras.Model) -> dict[str, keras.Variable]:
     """The variables of the release's evaluation graph: TensorFlow 1 name -> our variable.
 
     Raises:
       InputError: the release does not have the network.
     """
-    students = {key: STUDENTS.find(key) for key in STUDENTS.names()}
-    tf1_names = {key: s.tf1_name for key, s in students.items() if s.tf1_name is not None}
+    found = {name: STUDENTS.find(name).tf1_name for name in STUDENTS.names()}
+    tf1_names = {name: tf1_name for name, tf1_name in found.items() if tf1_name is not None}
     rule = f"`student` must be one of {', '.join(tf1_names)}."
-    check(name in tf1_names, rule, student=name)
-    named = [(tf1_names[name](variable), variable) for variable in model.weights]
-    return {tf1_name: variable for tf1_name, variable in named if tf1_name is not None}
+    check(student.name in tf1_names, rule, student=student.name)
+    named = {tf1_names[student.name](variable): variable for variable in student.weights}
+    return {name: variable for name, variable in named.items() if name is not None}

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import keras
 import tensorflow as tf
 
-from mentornet.core.errors import InputError, check
-from mentornet.core.tf1_checkpoints import open_checkpoint, read_tensor, write_checkpoint
+from mentornet.core.errors import InputError
+from mentornet.core.tf1_checkpoints import assign_all, open_checkpoint, write_checkpoint
 from mentornet.students import registry
 
 _GLOBAL_STEP = "global_step"
@@ -52,7 +52,7 @@ def restore_tf1_student(student: keras.Model, prefix: str) -> None:
       InputError: a variable of the student is missing, unexpected or has another shape, or the
         release does not have the student.
     """
-    variables = registry.tf1_variables(student.name, student)
+    variables = registry.tf1_variables(student)
     reader = open_checkpoint(prefix)
     shapes = reader.get_variable_to_shape_map()
     missing = sorted(variables.keys() - shapes.keys())
@@ -63,13 +63,7 @@ def restore_tf1_student(student: keras.Model, prefix: str) -> None:
         raise InputError(
             f"{prefix} is not a checkpoint of {student.name}: it {' and '.join(problems)}."
         )
-    values = {}
-    for name, variable in variables.items():
-        rule = f"{prefix}: {name} must have the shape {tuple(variable.shape)}."
-        check(tuple(shapes[name]) == tuple(variable.shape), rule, shape=tuple(shapes[name]))
-        values[name] = read_tensor(reader, prefix, name)
-    for name, variable in variables.items():
-        variable.assign(values[name])
+    assign_all(variables, reader, prefix)
 
 
 def save_tf1_student(student: keras.Model, prefix: str, global_step: int) -> None:
@@ -85,6 +79,6 @@ def save_tf1_student(student: keras.Model, prefix: str, global_step: int) -> Non
     Raises:
       InputError: the release does not have the student, or the folder cannot be written.
     """
-    variables = registry.tf1_variables(student.name, student)
+    variables = registry.tf1_variables(student)
     tensors = {name: tf.convert_to_tensor(variable.value) for name, variable in variables.items()}
     write_checkpoint(prefix, tensors | {_GLOBAL_STEP: tf.constant(global_step, tf.int64)})

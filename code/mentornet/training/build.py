@@ -131,7 +131,7 @@ def _make_optimizer(config: TrainConfig, num_examples: int) -> keras.optimizers.
     """The optimizer of a resolved configuration."""
     assert config.momentum is not None and config.nesterov is not None
     assert config.shift_rate_factor is not None and config.batch_size is not None
-    schedule = registry.learning_rate_schedule(config, num_examples, mentored=config.is_mentored)
+    schedule = registry.learning_rate_schedule(config, num_examples)
     steps_per_epoch = num_examples / config.batch_size
     frozen_after = registry.find_student(config.studentnet).recipe.frozen_after
     return make_optimizer(

@@ -58,7 +58,7 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     info = dataset_info(config.dataset_name, config.data_dir)
-    for name in registry.ignored_flags(config, mentored=config.is_mentored):
+    for name in registry.ignored_flags(config):
         reason = f"{config.studentnet} has another schedule with these settings."
         print(f"WARNING: --{name} has no effect: {reason}", flush=True)
     defaults = recipe.defaults(config, info.augment)
@@ -77,7 +77,7 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
         updates = MentorUpdates(config, trainer, examples, relearn)
     description = run_folder.describe(
         config,
-        registry.learning_rate_schedule(config, len(examples), mentored=config.is_mentored),
+        registry.learning_rate_schedule(config, len(examples)),
         batch_norm_decays=registry.batch_norm_decays(trainer.student),
         **_describe_data(info, examples),
         **trainer.facts,

@@ -10,6 +10,13 @@ from mentornet.core.processor import bfloat16_instructions
 from mentornet.datasets.augmentation import Augmentation
 from mentornet.students import registry
 
+# Fields whose default is the recipe's of the same name.
+_OF_STUDENT = (
+    *("batch_size", "learning_rate", "learning_rate_shape", "momentum", "nesterov"),
+    *("weight_decay", "shift_rate_factor", "label_smoothing", "lookahead_steps"),
+    *("crop_padding", "crop_mode", "flip", "cutout", "mixed_precision"),
+)
+
 
 def defaults(config: TrainConfig, augment: bool) -> dict[str, Any]:
     """Values, by name, for the fields of a configuration whose default None must be resolved.
@@ -22,28 +29,15 @@ def defaults(config: TrainConfig, augment: bool) -> dict[str, Any]:
       InputError: there is no such student.
     """
     recipe = registry.find_student(config.studentnet).recipe
-    # In a training of at most that many steps, the slow parameters would hardly be trained.
-    has_lookahead = recipe.lookahead_steps < config.max_number_of_steps
-    rate, batch_size = recipe.learning_rate, recipe.batch_size
+    found = {name: getattr(recipe, name) for name in _OF_STUDENT} | {"augment": augment}
     if recipe.rate_follows_batch and config.batch_size is not None:
-        rate *= config.batch_size / batch_size
-    return {
-        "batch_size": batch_size,
-        "learning_rate": rate,
-        "learning_rate_shape": None if config.learning_rate_boundaries else recipe.rate_shape,
-        "momentum": recipe.momentum,
-        "nesterov": recipe.nesterov,
-        "weight_decay": recipe.weight_decay,
-        "shift_rate_factor": recipe.shift_rate_factor,
-        "label_smoothing": recipe.label_smoothing,
-        "lookahead_steps": recipe.lookahead_steps if has_lookahead else 0,
-        "augment": augment,
-        "crop_padding": recipe.padding,
-        "crop_mode": recipe.crop_mode,
-        "flip": recipe.flip,
-        "cutout": recipe.cutout,
-        "mixed_precision": recipe.mixed_precision,
-    }
+        found["learning_rate"] *= config.batch_size / recipe.batch_size
+    if config.learning_rate_boundaries:
+        found["learning_rate_shape"] = None
+    # In a training of at most that many steps, the slow parameters would hardly be trained.
+    if recipe.lookahead_steps >= config.max_number_of_steps:
+        found["lookahead_steps"] = 0
+    return found
 
 
 def resolve(config: TrainConfig, default: dict[str, Any]) -> TrainConfig:

@@ -147,20 +147,13 @@ def _group(
 
 
 def build(
-    shape: Shape,
-    num_classes: int,
-    seed: int,
-    image_shape: tuple[int, int, int],
-    dropout_rate: float | None,
+    shape: Shape, num_classes: int, seed: int, image_shape: tuple[int, int, int]
 ) -> keras.Model:
-    """Builds a network of the family; it has no dropout, so `dropout_rate` has no effect.
-
-    Logits are float32 whatever the other layers' compute type.
+    """Builds a network of the family; logits are float32 whatever the layers' compute type.
 
     Raises:
       InputError: the images are smaller than 9 x 9.
     """
-    del dropout_rate
     rule = f"Images must have at least {SMALLEST_IMAGE} pixels per side for airbench students."
     check(min(image_shape[:2]) >= SMALLEST_IMAGE, rule, image_shape=image_shape)
     seeds = itertools.count(seed * 1000)
@@ -186,7 +179,7 @@ def adapt(model: keras.Model, images: np.ndarray) -> None:
 # Rates and decay are for the mean loss. The published ones are for the summed loss of 1,024
 # samples, divided by 1 + 1 / (1 - momentum): 11.5 / 7.67 = 1.5; the decay is 0.0153 / 11.5.
 _RECIPE = Recipe(
-    padding=2,
+    crop_padding=2,
     crop_mode="reflect",
     flip="alternating",
     standardization="channel",
@@ -203,16 +196,16 @@ _RECIPE = Recipe(
     label_smoothing=0.2,
     lookahead_steps=5,
     mixed_precision="auto",
-    rate_shape="0:0.2,0.23:1,1:0.07",
+    learning_rate_shape="0:0.2,0.23:1,1:0.07",
 )
 
 _RECIPE_96 = dataclasses.replace(
     _RECIPE,
-    padding=4,
+    crop_padding=4,
     cutout=12,
     learning_rate=1.5 * 9 / 11.5,
     weight_decay=0.012 / 9,
-    rate_shape="0:0.2,0.1:1,1:0",
+    learning_rate_shape="0:0.2,0.1:1,1:0",
 )
 
 

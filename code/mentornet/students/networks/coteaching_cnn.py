@@ -13,7 +13,6 @@ from mentornet.students.recipes import Student
 
 # Widths of each block's convolutions; every block but the last ends with pooling and dropout.
 _BLOCKS = ((128, 128, 128), (256, 256, 256), (512, 256, 128))
-_DROPOUT = 0.25
 _SLOPE = 0.01
 
 
@@ -21,11 +20,10 @@ def build(
     num_classes: int,
     seed: int,
     image_shape: tuple[int, int, int],
-    dropout_rate: float | None,
+    dropout_rate: float = 0.25,
 ) -> keras.Model:
-    """See `mentornet.build_student`; the default dropout rate, after two blocks, is 0.25."""
+    """See `mentornet.build_student`; there is dropout after two blocks."""
     seeds = itertools.count(seed * 1000)
-    rate = _DROPOUT if dropout_rate is None else dropout_rate
     x = inputs = keras.Input(image_shape)
     for number, widths in enumerate(_BLOCKS):
         is_last = number == len(_BLOCKS) - 1
@@ -38,11 +36,11 @@ def build(
             )(x)
             x = layers.LeakyReLU(negative_slope=_SLOPE)(BatchNormalization()(x))
         if not is_last:
-            x = Dropout(rate, seed=next(seeds))(layers.MaxPooling2D(2)(x))
+            x = Dropout(dropout_rate, seed=next(seeds))(layers.MaxPooling2D(2)(x))
     x = layers.GlobalAveragePooling2D()(x)
     initializer = initializers.HeNormal(seed=next(seeds))
     outputs = layers.Dense(num_classes, kernel_initializer=initializer)(x)
     return keras.Model(inputs, outputs, name="coteaching_cnn")
 
 
-student = Student(build)
+student = Student(build, has_dropout=True)

@@ -27,9 +27,9 @@ def build(
     num_classes: int,
     seed: int,
     image_shape: tuple[int, int, int],
-    dropout_rate: float | None,
+    dropout_rate: float = 0.2,
 ) -> keras.Model:
-    """See `mentornet.build_student`; the default dropout rate, between dense layers, is 0.2."""
+    """See `mentornet.build_student`; there is dropout between dense layers."""
     seeds = itertools.count(seed * 1000)
 
     def normal(stddev: float) -> initializers.Initializer:
@@ -58,7 +58,7 @@ def build(
     x = layers.MaxPooling2D(2)(x)
     x = layers.Flatten()(x)
     x = dense(384, "fc3")(x)
-    x = Dropout(0.2 if dropout_rate is None else dropout_rate, seed=next(seeds))(x)
+    x = Dropout(dropout_rate, seed=next(seeds))(x)
     x = dense(192, "fc4")(x)
     outputs = layers.Dense(num_classes, kernel_initializer=normal(1 / 192), name="logits")(x)
     return keras.Model(inputs, outputs, name="inception")
@@ -67,10 +67,11 @@ def build(
 student = Student(
     build,
     Recipe(
-        padding=8,
+        crop_padding=8,
         momentum=0.0,
         weight_decay=0.0,  # Kept from the release: its weight decay never reaches the loss.
         schedule=staircase,
     ),
     tf1_name,
+    has_dropout=True,
 )

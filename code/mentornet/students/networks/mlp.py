@@ -15,11 +15,8 @@ _STANDARDIZATION = "standardization"
 _AT_ONCE = 1000
 
 
-def _build(
-    num_classes: int, seed: int, image_shape: tuple[int, ...], dropout_rate: float | None
-) -> keras.Model:
-    """The network; it has no dropout, so the rate has no effect. Images become rows of pixels."""
-    del dropout_rate
+def _build(num_classes: int, seed: int, image_shape: tuple[int, ...]) -> keras.Model:
+    """The network; images become rows of pixels."""
     inputs = keras.Input(image_shape)
     x = inputs if len(image_shape) == 1 else layers.Flatten()(inputs)
     # A frozen batch normalisation standardises the columns: checkpoints hold its statistics.

@@ -55,18 +55,16 @@ def _build(
     num_classes: int,
     seed: int,
     image_shape: tuple[int, int, int],
-    dropout_rate: float | None,
 ) -> keras.Model:
-    """Builds the network; it has no dropout, so `dropout_rate` has no effect.
+    """Builds the network.
 
     Args:
       name: of the model.
       first: width of the first convolution.
       widths: of the stages; each stage but the first halves the image.
       units: number of units per stage.
-      num_classes, seed, image_shape, dropout_rate: see `mentornet.build_student`.
+      num_classes, seed, image_shape: see `mentornet.build_student`.
     """
-    del dropout_rate
     seeds = itertools.count(seed * 1000)
     inputs = keras.Input(image_shape)
     x = _conv(inputs, first, 3, 1, seeds)

@@ -53,14 +53,9 @@ def _unit(
 
 
 def _build(
-    depth: int,
-    num_classes: int,
-    seed: int,
-    image_shape: tuple[int, int, int],
-    dropout_rate: float | None,
+    depth: int, num_classes: int, seed: int, image_shape: tuple[int, int, int]
 ) -> keras.Model:
-    """The network of `depth` = 6 n + 2 layers; without dropout, so `dropout_rate` has no effect."""
-    del dropout_rate
+    """The network of `depth` = 6 n + 2 layers."""
     seeds = itertools.count(seed * 1000)
     inputs = keras.Input(image_shape)
     x = layers.ReLU()(_conv(inputs, 16, 1, "initial", next(seeds)))

@@ -70,14 +70,8 @@ def _unit(
     return layers.Add()([x, shortcut])
 
 
-def build(
-    num_classes: int,
-    seed: int,
-    image_shape: tuple[int, int, int],
-    dropout_rate: float | None,
-) -> keras.Model:
-    """See `mentornet.build_student`; this network has no dropout, so the rate has no effect."""
-    del dropout_rate
+def build(num_classes: int, seed: int, image_shape: tuple[int, int, int]) -> keras.Model:
+    """See `mentornet.build_student`."""
     seeds = itertools.count(seed * 1000)
     inputs = keras.Input(image_shape)
     x = _conv(inputs, 16, 1, "init.init_conv", next(seeds))
@@ -99,7 +93,7 @@ def build(
 student = Student(
     build,
     Recipe(
-        padding=2,
+        crop_padding=2,
         weight_decay=0.0002,
         # The release builds the piecewise schedule for the baseline too, then overwrites it.
         schedule=staircase,

@@ -88,6 +88,14 @@ class WeightingConfig:
         """Whether the percentile or the burn-in is determined during the training."""
         return AUTO in (self.loss_p_percentile, self.burn_in_epoch)
 
+    def is_burn_in(self, epoch: Any) -> Any:
+        """Whether a fixed burn-in lasts at an epoch percentage, a number or a tensor.
+
+        Kept from the release: it ends one epoch early.
+        """
+        assert not isinstance(self.burn_in_epoch, str)
+        return epoch < self.burn_in_epoch - 1
+
 
 @dataclasses.dataclass(frozen=True)
 class NamedWeighting:

@@ -82,9 +82,9 @@ class Automatic:
     """
 
     def __init__(self, context: Context, config: WeightingConfig) -> None:
+        self._config = config
         self._percentile, self._burn_in = config.loss_p_percentile, config.burn_in_epoch
         self._history: SampleHistory = context.history()
-        self._class_balanced = config.class_balanced
         self._num_classes = num_classes(context, config)
         # Percentile, 0 before the first estimate; epoch at which the burn-in ended plus 1, 0
         # before; memorised share of the suspects; whether each class has its own percentile, and
@@ -143,9 +143,8 @@ class Automatic:
         percentile, end = state[0], tf.cast(state[1], tf.int32)
         if self._burn_in == AUTO:
             is_burn_in, fixed_epoch = tf.equal(end, 0), end - 1
-        else:  # Kept from the release: burn-in ends one epoch early.
-            assert not isinstance(self._burn_in, str)
-            is_burn_in, fixed_epoch = epoch < self._burn_in - 1, tf.constant(self._burn_in)
+        else:
+            is_burn_in, fixed_epoch = self._config.is_burn_in(epoch), tf.constant(self._burn_in)
         if self._percentile == AUTO:
             is_burn_in |= tf.equal(percentile, 0)
         else:
@@ -171,7 +170,7 @@ class Automatic:
         visits = noise_rate.pooled([columns]).seen
         if end == 0 and (self._burn_in != AUTO or _is_memorising(looks)):
             end = float(epoch) + 1
-        is_fixed_burn_in = not isinstance(self._burn_in, str) and epoch < self._burn_in - 1
+        is_fixed_burn_in = self._burn_in != AUTO and self._config.is_burn_in(epoch)
         if end and self._percentile == AUTO and (is_fixed_burn_in or percentile in (0, 1)):
             # The estimate itself is limited only before labels are memorised.
             wrong = noise_rate.at_most_suspects(visits.wrong_probabilities[0], visits)
@@ -179,7 +178,7 @@ class Automatic:
             for given in labels:  # None or one.
                 given = given[columns["num_counted"] > 0].astype(np.int64)
                 shares = 1 - noise_rate.shrunk_class_means(wrong, given, self._num_classes)
-                applies = self._class_balanced or 1 - wrong.mean() < _FEW
+                applies = self._config.class_balanced or 1 - wrong.mean() < _FEW
                 by_class = np.array([applies, *_lowered(shares, batch_size)])
         found = [percentile, end, visits.memorised, *by_class]
         return np.array(found, np.float32)

@@ -8,8 +8,14 @@ import pathlib
 
 import tensorflow as tf
 
-from mentornet.core.errors import InputError, check
-from mentornet.core.tf1_checkpoints import is_prefix, open_checkpoint, read_tensor, write_checkpoint
+from mentornet.core.errors import InputError
+from mentornet.core.tf1_checkpoints import (
+    assign_all,
+    is_prefix,
+    open_checkpoint,
+    read_tensor,
+    write_checkpoint,
+)
 from mentornet.weighting import features
 from mentornet.weighting.mentor import VARIABLE_SHAPES, MentorNet
 
@@ -78,10 +84,7 @@ def load_mentornet(path: str) -> MentorNet:
     if _FEATURES in shapes:
         names = tuple(name.decode() for name in read_tensor(reader, prefix, _FEATURES))
     mentor = MentorNet(num_labels, features=names)
-    for name, variable in mentor.tf1_variables.items():
-        rule = f"{prefix}: {name} must have the shape {tuple(variable.shape)}."
-        check(tuple(shapes[name]) == tuple(variable.shape), rule, shape=tuple(shapes[name]))
-        variable.assign(read_tensor(reader, prefix, name))
+    assign_all(mentor.tf1_variables, reader, prefix)
     mentor.trainable = False
     return mentor
 

@@ -190,9 +190,8 @@ class SampleWeighting(tf.Module):
         columns += self._further_columns(further or {})
         weights = self.mentor.sample_weights(tf.concat(columns, axis=1))
         rate = tf.gather(tf.constant(self._dropout_rates, tf.float64), epoch)
-        if rules is None:  # Kept from the release: burn-in ends one epoch early.
-            assert not isinstance(config.burn_in_epoch, str)
-            is_burn_in = epoch < config.burn_in_epoch - 1
+        if rules is None:
+            is_burn_in = config.is_burn_in(epoch)
         else:
             is_burn_in = rules.is_burn_in
             rate = tf.where(is_burn_in, tf.zeros_like(rate), rate)  # No sample is dropped.

@@ -8,7 +8,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,7 @@ from mentornet.core.errors import InputError, check
 from mentornet.core.safe_csv import quoted
 from mentornet.datasets.catalog import FILES, MANIFEST, DatasetInfo, dataset_info, read_manifest
 from mentornet.datasets.corrections import NOT_USABLE, Known, read_corrections, read_paths
-
-if TYPE_CHECKING:
-    from mentornet.datasets.records import Examples
-
+from mentornet.datasets.noise import manifest_facts, share_of_wrong_labels
 
 FLAGS_GROUP = "correct"  # Of the flags that PrepareConfig does not have.
 
@@ -95,42 +92,20 @@ def correct(config: CorrectConfig) -> dict[str, Any]:
         "replaced": int(((decided[:, 1] != before) & (decided[:, 1] != NOT_USABLE)).sum()),
         "left_out": int((decided[:, 1] == NOT_USABLE).sum()),
         "undecided": len(labels) - len(decided),
-        "share_of_wrong_labels_before": _share_wrong(examples.labels, examples.clean_labels),
+        "share_of_wrong_labels_before": share_of_wrong_labels(
+            examples.labels, examples.clean_labels
+        ),
     }
     if "corrections" in manifest:  # From the previous round.
         facts["previous"] = manifest["corrections"]
     rule = "`corrections` must leave at least one usable sample."
-    check((labels != NOT_USABLE).any(), rule, left_out=facts["left_out"])
-    made = {**manifest, **_contents(info, examples, labels), "corrections": facts}
+    used = labels != NOT_USABLE
+    check(used.any(), rule, left_out=facts["left_out"])
+    columns = labels[used], examples.clean_labels[used]
+    contents = manifest_facts(*columns, info.all_class_names, examples.image_shape)
+    made = {**manifest, **contents, "corrections": facts}
     made = {"config": {"dataset_name": name}, "split": "train", **made}
     return _write(config, info, examples.ids, labels, made)
-
-
-def _share_wrong(labels: np.ndarray, clean: np.ndarray) -> float | None:
-    """The share of wrong labels; None if no clean label is known."""
-    known = clean >= 0
-    return float(np.mean(labels[known] != clean[known])) if known.any() else None
-
-
-def _contents(info: DatasetInfo, examples: Examples, labels: np.ndarray) -> dict[str, Any]:
-    """The manifest's facts about the samples that remain."""
-    from mentornet.datasets.noise import transition_matrix
-
-    used = labels != NOT_USABLE
-    labels, clean = labels[used], examples.clean_labels[used]
-    known = clean >= 0
-    return {
-        "num_examples": len(labels),
-        "examples_per_label": np.bincount(labels, minlength=info.num_classes).tolist(),
-        "num_classes": info.num_classes,
-        "classes": info.all_class_names,
-        "image_shape": list(examples.image_shape),
-        "num_known_clean_labels": int(known.sum()),
-        "share_of_wrong_labels": _share_wrong(labels, clean),
-        "transition_matrix": transition_matrix(
-            clean[known], labels[known], info.num_classes
-        ).tolist(),
-    }
 
 
 def _is_there(folder: pathlib.Path, facts: dict[str, Any]) -> dict[str, Any] | None:

@@ -57,7 +57,7 @@ def _train_folder(config: PrepareConfig, asked: dict[str, Any]) -> pathlib.Path:
 
 
 def _fingerprint(split: sources.Split, class_names: Sequence[str]) -> str:
-    """Of what a split of the source holds, whatever file it came from."""
+    """SHA-256 of the content of one of the source's splits, whatever file it came from."""
     found = hashlib.sha256(json.dumps(list(class_names)).encode())
     for array in (split.images, split.labels, split.clean_labels):
         if array is not None:
@@ -111,20 +111,17 @@ def _folder(
         features["image/class/coarse_label"] = data.coarse_labels[ids]
     if samples.trusted is not None:
         features["image/trusted"] = samples.trusted.astype(np.int64)
+    shape = data.images.shape[1:]
+    facts = noise.manifest_facts(samples.labels, samples.clean, source.class_names, shape)
     with files.whole_folder(folder, "output_dir") as temporary:
         file = temporary / f"{info.name}_{split}-00000-of-00001"
         records.write_records(file, data.images[ids], features)
         manifest = {
             "config": config,
             "split": split,
-            "num_examples": len(ids),
-            "examples_per_label": np.bincount(samples.labels, minlength=info.num_classes).tolist(),
-            "num_classes": info.num_classes,
-            "classes": list(source.class_names),
-            "image_shape": list(data.images.shape[1:]),
+            **facts,
             "source_sha256": fingerprint,
             **({"feature_names": list(source.feature_names)} if source.feature_names else {}),
-            **_noise_facts(samples, info.num_classes),
             "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest()},
         }
         _write_lists(temporary, data, samples)
@@ -140,17 +137,6 @@ def _write_lists(folder: pathlib.Path, data: sources.Split, samples: _Samples) -
     for name, lines in lists.items():
         if lines:
             (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _noise_facts(samples: _Samples, num_classes: int) -> dict[str, Any]:
-    """The manifest's facts about the noise; the share is None if no clean label is known."""
-    known = samples.clean != sources.UNKNOWN
-    labels, clean = samples.labels[known], samples.clean[known]
-    return {
-        "num_known_clean_labels": int(known.sum()),
-        "share_of_wrong_labels": float(np.mean(labels != clean)) if known.any() else None,
-        "transition_matrix": noise.transition_matrix(clean, labels, num_classes).tolist(),
-    }
 
 
 def _clean_labels(split: sources.Split, corrupted: bool) -> np.ndarray:

@@ -65,8 +65,9 @@ def evaluate(run_dir: str) -> list[dict[str, Any]]:
     wrong = examples.labels != examples.clean_labels
     check(bool(wrong.any()), "Some labels must be wrong.", run=run_dir)
     data = pathlib.Path(config["data_dir"])
+    parts = data.parent.name, config["studentnet"], data.name
     facts = {
-        "run": "/".join((*data.parts[-2:], label_errors.train_folder(run_dir).parent.name)),
+        "run": "/".join((*parts, label_errors.train_folder(run_dir).parent.name)),
         "wrong": float(wrong.mean()),
         "visits": float(columns["num_counted"].mean()),
     }

@@ -3,7 +3,10 @@
 import dataclasses
 import importlib
 import json
+import pathlib
+import types
 
+import numpy as np
 import pytest
 from helpers import ROOT
 
@@ -11,6 +14,7 @@ from mentornet import InputError
 from mentornet.config import options
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
+from mentornet.evaluation import label_errors
 from mentornet.runs.reader import Result, read_results
 
 
@@ -112,6 +116,28 @@ def test_the_kept_label_scores_are_those_of_the_page(monkeypatch):
     page = (ROOT / "docs" / "results.md").read_text().partition("### Which labels are wrong")[2]
     shown = [line for line in page.splitlines() if line.startswith("| cifar") and "_0 |" in line]
     assert sorted(shown) == sorted(auc + estimates)
+
+
+def test_label_scores_of_two_students_are_kept_apart(monkeypatch):
+    """Runs of the same name on the same data, in different folders."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    label_scores = importlib.import_module("label_scores")
+    config = {"data_dir": "data/cifar10/0.4", "num_classes": 3}
+    labels, counts = np.arange(6) % 2, np.full(6, 4.0)
+    clean = np.where(np.arange(6) == 0, 1, labels)
+    examples = types.SimpleNamespace(labels=labels, clean_labels=clean)
+    columns = {"num_counted": counts, "num_wrong": 4.0 * (labels != clean), "mean_loss": counts}
+    names = ("mean_given", "mean_other", "mean_margin", "prediction", "other_class")
+    columns |= dict.fromkeys(names, np.arange(6.0) % 3)
+    monkeypatch.setattr(
+        label_errors,
+        "read_run",
+        lambda run: (config | {"studentnet": pathlib.Path(run).parent.name}, columns),
+    )
+    monkeypatch.setattr(label_errors, "read_labels", lambda *arguments: (None, examples, ""))
+    monkeypatch.setattr(label_errors, "train_folder", lambda run: pathlib.Path(run, "train"))
+    found = [label_scores.evaluate(run)[0]["run"] for run in ("mlp/pd_0", "cnn/pd_0")]
+    assert found == ["cifar10/mlp/0.4/pd_0", "cifar10/cnn/0.4/pd_0"]
 
 
 def test_auto_is_a_method_of_its_own():

@@ -5,8 +5,8 @@
 #     --data_dir=... --train_log_dir=... [FLAG ...]
 # The flags are those of cifar_train_mentornet.py; train_log_dir must be visible to all nodes.
 # Two minutes before its time limit the job saves and requeues itself, and then resumes
-# from that checkpoint, even with --overwrite. After a preemption or a failed node SLURM does the
-# same. The evaluation is a separate job, see docs/scaling.md.
+# from that checkpoint, even with --overwrite, which is dropped once the job's training has begun.
+# After a preemption or a failed node SLURM does the same. The evaluation is a separate job, see docs/scaling.md.
 #SBATCH --job-name=mentornet
 #SBATCH --ntasks-per-node=1
 #SBATCH --requeue
@@ -20,8 +20,20 @@ source commands/environment.sh
 port=$((20000 + SLURM_JOB_ID % 10000))
 workers=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed "s/$/:$port/" | paste -sd, -)
 
-# --overwrite is for the first start; later it would delete what was saved.
-[ "${SLURM_RESTART_COUNT:-0}" -eq 0 ] || set -- "$@" --nooverwrite
+# --overwrite is for the first training of a job; later it would delete what was saved. Training
+# begins by writing config.json: one from before the job's first start is an earlier run's.
+folder=
+for flag in "$@"; do
+  case $flag in --train_log_dir=* | -train_log_dir=*) folder=${flag#*=} ;; esac
+done
+has_begun=$((${SLURM_RESTART_COUNT:-0} > 0))
+if [ -n "$folder" ]; then
+  mkdir -p "$folder"
+  start="$folder/.slurm_$SLURM_JOB_ID"
+  [ -e "$start" ] || touch "$start"
+  [ "$folder/config.json" -nt "$start" ] || has_begun=0
+fi
+[ "$has_begun" -eq 0 ] || set -- "$@" --nooverwrite
 
 stopped=
 srun --ntasks-per-node=1 --distribution=block --kill-on-bad-exit=1 bash -c \

@@ -109,9 +109,23 @@ def test_slurm_time_limit(sandbox):
 
 
 def test_slurm_requeued(sandbox):
-    """A job that is started again resumes, although it overwrote an earlier run at first."""
+    """A job whose training has begun resumes, although it overwrote an earlier run at first."""
+    assert start_slurm(sandbox).wait(60) == 0
+    (sandbox[0] / "$x" / "config.json").write_text("{}")
     assert start_slurm(sandbox, SLURM_RESTART_COUNT="1").wait(60) == 0
     assert (sandbox[1] / "arguments").read_text().splitlines()[-1] == "--nooverwrite"
+
+
+@pytest.mark.parametrize("has_started", [True, False])
+def test_slurm_requeued_before_it_began(sandbox, has_started):
+    """The run in the folder is an earlier one, which --overwrite is still to delete."""
+    config = sandbox[0] / "$x" / "config.json"
+    config.parent.mkdir()
+    config.write_text("{}")
+    if has_started:  # But the training was not reached.
+        assert start_slurm(sandbox).wait(60) == 0
+    assert start_slurm(sandbox, SLURM_RESTART_COUNT="1").wait(60) == 0
+    assert (sandbox[1] / "arguments").read_text().splitlines()[-1] == "--train_log_dir=$x"
 
 
 def test_slurm_failure(sandbox):

@@ -115,6 +115,22 @@ def test_rows_of_another_run_are_set_aside(trained, digits, tmp_path, capsys):
     assert json.loads((tmp_path / "eval" / "summary.json").read_text())["best_step"] == 3
 
 
+def test_rows_of_steps_that_no_longer_occur_are_set_aside(trained, digits, tmp_path):
+    """The run that replaced theirs saved at other steps; the oldest checkpoints may be deleted."""
+    folder = tmp_path / "again"
+    shutil.copytree(trained, folder)
+    asked = config(folder, digits, tmp_path, run_once=True)
+    job.run(asked)
+    paths = [str(folder / f"model.ckpt-{step}") for step in (1, 2, 3)]
+    tf.compat.v1.train.update_checkpoint_state(str(folder), paths[2], paths[1:])
+    job.run(asked)
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3]
+    tf.compat.v1.train.update_checkpoint_state(str(folder), paths[1], paths[:2])
+    job.run(asked)
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2]
+    assert len(read_json_lines(tmp_path / "eval" / "eval-1.jsonl")) == 3
+
+
 @pytest.mark.parametrize("what", ["data", "split", "views"])
 def test_rows_of_other_data_are_set_aside(trained, digits, tmp_path, capsys, what):
     """What is asked for is evaluated, although every step was evaluated on something else."""

@@ -65,6 +65,11 @@ class Examples:
         """SHA-256 over ids and given labels."""
         return hashlib.sha256(self.ids.tobytes() + self.labels.tobytes()).hexdigest()
 
+    def identity(self) -> str:
+        """The start of a SHA-256 over ids, given labels and images."""
+        both = f"{self.fingerprint()} {self.images_sha256}"
+        return hashlib.sha256(both.encode()).hexdigest()[:16]
+
 
 def write_records(
     path: str | pathlib.Path,

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import operator
 import os
 import pathlib
 import time
@@ -30,6 +31,8 @@ from mentornet.runs.checkpoints import (
 from mentornet.students import registry
 
 _VIEWS = "test_time_augmentation"  # Its key in a row.
+# A checkpoint that could not be read at first may be evaluated after a later one.
+_STEP = operator.itemgetter("step")
 
 
 class _Job:
@@ -53,12 +56,7 @@ class _Job:
         except OSError as error:
             raise InputError(f"`eval_dir` {folder} cannot be written: {error}") from None
         self._board = writers.TensorBoardWriter(config.eval_dir, 10)
-        self.rows = self._by_step(files.read_json_lines(self._file))
-
-    @staticmethod
-    def _by_step(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        # A checkpoint that could not be read at first may be evaluated after a later one.
-        return sorted(rows, key=lambda row: row["step"])
+        self.rows = sorted(files.read_json_lines(self._file), key=_STEP)
 
     @property
     def own_rows(self) -> list[dict[str, Any]]:
@@ -72,17 +70,24 @@ class _Job:
     def new_checkpoints(self) -> list[str]:
         """Checkpoints that have not been evaluated yet, oldest first."""
         paths = checkpoint_paths(self._config.checkpoint_dir)
-        by_step = {row["step"]: row for row in self.own_rows}
-        for path in paths:
-            # Earlier versions did not record it.
-            recorded = by_step.get(checkpoint_step(path), {}).get("checkpoint")
-            if recorded is not None and _identity(path) not in (None, recorded):
-                self._set_rows_aside("checkpoints")
-                break
+        if self._are_of_another_run(paths):
+            self._set_rows_aside("checkpoints")
         if self._differ_in_data(paths):
             self._set_rows_aside("data, or with other views of them")
         done = {row["step"] for row in self.own_rows} | self._gone
         return [path for path in paths if checkpoint_step(path) not in done]
+
+    def _are_of_another_run(self, paths: list[str]) -> bool:
+        """Whether a row is not of the checkpoint of its step, or of a step that the run skipped."""
+        by_step = {checkpoint_step(path): path for path in paths}
+        for row in self.own_rows:
+            if path := by_step.get(row["step"]):
+                found = _identity(path)  # Earlier versions recorded none.
+                if found not in (None, row.get("checkpoint") or found):
+                    return True
+            elif row["step"] > min(by_step, default=row["step"]):  # Only the oldest are deleted.
+                return True
+        return False
 
     def _differ_in_data(self, paths: list[str]) -> bool:
         """Whether a row of an earlier process is not of the data and views that are asked for."""
@@ -143,7 +148,7 @@ class _Job:
         row = accuracies(self._predictor(examples, self._config.batch_size), examples, info)
         row |= self._facts | {"checkpoint": identity} | ({layout.KEPT: True} if kept else {})
         self._rows_writer.write_scalars(step, row)
-        self.rows = self._by_step([*self.rows, {"step": step, **row}])
+        self.rows = sorted([*self.rows, {"step": step, **row}], key=_STEP)
         self._board.write_scalars(step, {k: row[k] for k in ("eval/accuracy", "total_loss")})
         shown = f"accuracy={row['eval/accuracy']:.4f} total_loss={row['total_loss']:.4f}"
         print(f"eval step {step}: {shown} ({row['num_examples']} images)", flush=True)
@@ -168,7 +173,7 @@ class _Job:
         asked = config.test_time_augmentation
         default = registry.find_student(run["studentnet"]).recipe.test_time_augmentation
         augments = default if asked is None else asked
-        self._facts = {"data": _data_identity(examples), **({_VIEWS: True} if augments else {})}
+        self._facts = {"data": examples.identity(), **({_VIEWS: True} if augments else {})}
         return run
 
     def _restore(self, prefix: str) -> None:
@@ -243,12 +248,6 @@ def _identity(prefix: str) -> str | None:
         return None
 
 
-def _data_identity(examples: records.Examples) -> str:
-    """The start of a SHA-256 of ids, labels and images."""
-    both = f"{examples.fingerprint()} {examples.images_sha256}"
-    return hashlib.sha256(both.encode()).hexdigest()[:16]
-
-
 def run(
     config: EvalConfig,
     *,
@@ -260,9 +259,10 @@ def run(
     Stops after evaluating the run's last step, after `timeout_secs` without a new checkpoint, or,
     with `run_once`, after the existing checkpoints. Steps in eval.jsonl are not evaluated again.
 
-    If a checkpoint is not the one of its step that was evaluated, the rows are those of another
-    run, which has been overwritten since: the file is renamed, and a new one is begun. Likewise if
-    rows are of other data, or with another `test_time_augmentation`.
+    If a checkpoint is not the one of its step that was evaluated, or the run has none of that step
+    but an earlier one, the rows are those of another run, which has been overwritten since: the
+    file is renamed, and a new one is begun. Likewise if rows are of other data, or with another
+    `test_time_augmentation`.
 
     Args:
       config: the job.

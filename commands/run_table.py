@@ -40,7 +40,7 @@ class Run:
         return rows[-1]["step"] if rows else 0
 
     def steps_left(self) -> int:
-        """Those that are still to be trained."""
+        """Number of steps that are still to be trained."""
         return 0 if self.result() else max(0, self.steps - self.last_step())
 
 

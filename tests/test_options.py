@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mentornet import InputError
-from mentornet.cli import config_flags, training_flags
+from mentornet.cli import config_flags, training_flags, weighting_flags
 from mentornet.cli.config_flags import define_flags, read_flags
 from mentornet.config import options
 from mentornet.config.evaluation import EvalConfig
@@ -185,6 +185,7 @@ def test_flags_to_json_and_back(asked, mentored):
     values = flags.FlagValues()
     training_flags.define_training_flags(values)
     training_flags.define_mentornet_flags(values)
+    weighting_flags.define_weighting_flag("mentornet" if mentored else "uniform", values)
     values(["script", *(as_flag(*item) for item in asked.items())])
     try:
         config = training_flags.train_config(mentored, values)

@@ -99,7 +99,7 @@ def read_flags(cls: type, flag_values: flags.FlagValues = FLAGS) -> dict[str, An
 
 
 def flag_lines(config: Any) -> list[str]:
-    """`--flag=value` for each field that is not its default, and those of the fields within."""
+    """`--flag=value` for each field, also of configurations within, that is not its default."""
     lines = []
     for field in options.fields(type(config)):
         value = getattr(config, field.name)

@@ -80,13 +80,12 @@ def train_config(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> Train
     else:
         second = mixup.get("second_reweight", False)
         check(not second, "`second_reweight` needs mixup_alpha.", second_reweight=second)
-    has_choice = "weighting" in flag_values  # Not in learn_curriculum.py.
-    if mentored and (not has_choice or flag_values["weighting"].value == MENTORNET):
-        options = flag_values["weighting_options"].value if has_choice else []
+    if mentored and flag_values["weighting"].value == MENTORNET:
+        options = flag_values["weighting_options"].value
         rule = "--weighting_options cannot be used with --weighting=mentornet, which has flags."
         check(not options, rule, weighting_options=options)
         values["weighting"] = weighting_config(flag_values)
-    elif has_choice:
+    elif "weighting" in flag_values:  # Not in learn_curriculum.py.
         values["weighting"] = weighting_flags.named(mentored, flag_values)
     if not mentored:
         # learn_curriculum.py has the flag for its second stage only.

@@ -129,7 +129,7 @@ def _read_run(prefix: str) -> dict[str, Any]:
     """The configuration of the run that wrote a checkpoint.
 
     Raises:
-      InputError: it cannot be read, or holds none, as the release's.
+      InputError: it cannot be read, or holds none (the release's checkpoints do not).
     """
     with reading(prefix):
         try:

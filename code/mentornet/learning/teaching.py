@@ -197,9 +197,9 @@ def learn_noisy(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> 
     """
     least, count = training_rows.MIN_NOISY_ROWS, len(train[0])
     check(count >= least, f"There must be at least {least} rows to learn from.", rows=count)
-    part = len(train[0]) // 5
-    held_back = train[0][:part], train[1][:part]
-    rows = train[0][part:], train[1][part:]
+    fifth = count // 5
+    held_back = train[0][:fifth], train[1][:fifth]
+    rows = train[0][fifth:], train[1][fifth:]
     num_labels = _num_labels(train, test)
     settings = {"weight_decay": _WEIGHT_DECAY, **settings}
     learner = Learner(rows, num_steps=num_steps, num_labels=num_labels, **settings)

@@ -147,9 +147,9 @@ def data_driven(
 def shuffled(dump: np.ndarray, seed: int) -> np.ndarray:
     """A dump in random order, the rows of each sample one after the other.
 
-    So what is held out is (but for one sample) not of samples that were learned from, where the
-    dump holds several epochs. An order that leaves only clean or only corrupted samples in either
-    part that `write` makes, as may happen with few samples, is drawn again.
+    So if the dump holds several epochs, at most one sample is both learned from and held out. An
+    order that leaves only clean or only corrupted samples in either part that `write` makes, as may
+    happen with few samples, is drawn again.
 
     Args:
       dump: see `read_dump`.

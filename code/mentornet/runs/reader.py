@@ -106,7 +106,7 @@ class Result:
 
     @property
     def kept_accuracy(self) -> float | None:
-        """Of the checkpoint that keep_best kept, if one was kept and evaluated."""
+        """Accuracy of the checkpoint that keep_best kept, if one was kept and evaluated."""
         _, steps = self.curve("label_wave/kept_step")
         evaluated = (*self.evaluation, *self.kept)
         rows = [row for row in evaluated if len(steps) and row["step"] == steps[-1]]

@@ -30,7 +30,7 @@ def without_reduction(loss: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     loss = keras.losses.get(loss)
     if not isinstance(loss, keras.losses.Loss):
         return loss
-    # Not by its configuration, which a class of one's own need not have.
+    # Not through get_config(), which a user's own class need not have.
     copied = object.__new__(type(loss))
     copied.__dict__.update(loss.__dict__, reduction=None)
     return copied

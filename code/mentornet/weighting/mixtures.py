@@ -93,10 +93,10 @@ def _upper_parameters(raw: np.ndarray) -> tuple[float, float]:
 def _log_beta_binomial(
     count: np.ndarray, total: np.ndarray, alpha: float, beta: float
 ) -> np.ndarray:
-    """Without the binomial coefficient, which no parameter changes; counts need not be whole.
+    """The log density without the binomial coefficient, which depends on no parameter.
 
-    Not by scipy's betaln, which is infinite for some arguments in TensorFlow's threads, where
-    subnormal numbers are 0.
+    Counts need not be whole. scipy's betaln is not used, since it is infinite for some arguments in
+    TensorFlow's threads, where subnormal numbers are 0.
     """
     from scipy.special import gammaln
 

@@ -61,7 +61,7 @@ class NoiseRate:
         return _stated(self.rate, self.low, self.high)
 
     def of_class(self, label: int) -> str:
-        """Likewise, of the samples with this label."""
+        """The same for the samples with this label."""
         return _stated(self.by_class[label], *self.range_by_class[label])
 
 
@@ -95,7 +95,7 @@ class Visits:
 
     @functools.cached_property
     def seen(self) -> Visits:
-        """Those of the samples that have one."""
+        """Those of the samples that have a visit."""
         chosen = self.count > 0
         return Visits(*(getattr(self, field.name)[chosen] for field in dataclasses.fields(self)))
 

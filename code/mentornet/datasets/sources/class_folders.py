@@ -15,7 +15,7 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
 def _folders(root: pathlib.Path) -> list[pathlib.Path]:
-    """Those in a folder, but for what file managers and archives leave behind."""
+    """The folders in a folder, without those that file managers and archives leave behind."""
     found = sorted(path for path in root.iterdir() if path.is_dir())
     return [path for path in found if path.name[0] != "." and path.name != "__MACOSX"]
 

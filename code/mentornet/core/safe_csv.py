@@ -32,10 +32,8 @@ def original_cell(text: str) -> str:
 
 def to_csv(rows: Iterable[Sequence[object]]) -> str:
     """Rows as CSV (RFC 4180, but lines end with a line feed), with every cell neutralised."""
-    file = io.StringIO()
-    for row in rows:
-        file.write(",".join(quoted(safe_cell(str(value))) for value in row) + "\n")
-    return file.getvalue()
+    lines = (",".join(quoted(safe_cell(str(value))) for value in row) for row in rows)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def quoted(text: str) -> str:

@@ -174,8 +174,7 @@ def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
       InputError: the source or the noise cannot be loaded, or a folder holds other data.
     """
     is_own = config.dataset_name not in KNOWN
-    options = config.own_options() if is_own else None
-    source = sources.load(config.dataset_name, config.source, options)
+    source = sources.load(config.dataset_name, config.source, config.own_options())
     labels = _noisy_labels(config, source.train.labels, len(source.class_names))
     ids = np.arange(len(labels))
     if config.num_train is not None:

@@ -114,7 +114,7 @@ class PrepareConfig:
         check(plain and name != _TEST_NAME, rule, **received)
 
     def own_options(self) -> sources.Options:
-        """How your own data are read."""
+        """How your own data are read; known data sets have no options."""
         return sources.Options(
             self.image_size, self.test_share, self.skip_bad, self.seed, self.label_column
         )

@@ -104,7 +104,7 @@ def write_losses(
     chosen = examples.take(positions)
     standardization = registry.find_student(run["studentnet"]).recipe.standardization
     with reading(prefix):
-        student = load_student(prefix)
+        student = load_student(prefix, run)
     losses = Predictor(student, standardization)(chosen, batch_size).losses
     values = np.stack([losses, *_further(prefix, positions, features)], axis=1)
     step = checkpoint_step(prefix)

@@ -261,13 +261,11 @@ def eval_records(data_dir: str, eval_data_dir: str) -> str:
 
 def main() -> None:
     path = eval_records(FLAGS.data_dir, FLAGS.eval_data_dir)
-    config, weighting = (
-        training_flags.train_config(mentored=False),
-        training_flags.weighting_config(),
-    )
+    config = training_flags.train_config(mentored=False)
+    weighting = training_flags.weighting_config()
     rule = "`auto` cannot be used with a MentorNet that is learned after a fixed burn-in."
-    asked = (weighting.loss_p_percentile, weighting.burn_in_epoch)
-    check(not weighting.is_automatic, rule, loss_p_percentile=asked[0], burn_in_epoch=asked[1])
+    asked = {name: getattr(weighting, name) for name in ("loss_p_percentile", "burn_in_epoch")}
+    check(not weighting.is_automatic, rule, **asked)
     assert not isinstance(weighting.burn_in_epoch, str)
     rule = "`burn_in_epoch` must be at least 1: the MentorNet is learned after it."
     check(weighting.burn_in_epoch >= 1, rule, burn_in_epoch=weighting.burn_in_epoch)

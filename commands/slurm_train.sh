@@ -4,9 +4,10 @@
 #   sbatch --nodes=2 --gpus-per-node=4 --time=24:00:00 commands/slurm_train.sh --num_devices=4 \
 #     --data_dir=... --train_log_dir=... [FLAG ...]
 # The flags are those of cifar_train_mentornet.py; train_log_dir must be visible to all nodes.
-# Two minutes before its time limit the job saves and requeues itself, and then resumes
-# from that checkpoint, even with --overwrite, which is dropped once the job's training has begun.
-# After a preemption or a failed node SLURM does the same. The evaluation is a separate job, see docs/scaling.md.
+# Two minutes before its time limit the job saves and requeues itself, and then resumes from that
+# checkpoint, even with --overwrite, which is dropped once the job's training has begun. After a
+# preemption or a failed node SLURM does the same. The evaluation is a separate job, see
+# docs/scaling.md.
 #SBATCH --job-name=mentornet
 #SBATCH --ntasks-per-node=1
 #SBATCH --requeue

@@ -41,11 +41,28 @@ TARGETS = {
     "datasets.noise.pair": _NOISE,
     "datasets.noise.symmetric": _NOISE,
     "datasets.noise.uniform": _NOISE,
+    "datasets.corrections": ["test_corrections.py"],
     "evaluation.label_errors": [
         "test_label_errors.py",
         "test_noise_rate.py::test_two_runs_that_saw_different_samples",
     ],
     "learning.curricula": ["test_curricula.py"],
+    "learning.quality": ["test_dump.py", "-kquality or must_hold"],
+    "learning.teaching": [
+        "test_learning.py::test_an_update_does_not_make_weights_softer",
+        "test_learning.py::test_what_is_learned_further_is_no_softer",
+        "test_learning.py::test_a_dump_of_too_few_rows",
+        "test_learning.py::test_whatever_the_seed[self_paced]",
+    ],
+    "learning.training_rows": [
+        "test_dump.py",
+        "test_learning.py",
+        "-krows or parts or stay or line or passed_over or unknown or grid or rejects",
+    ],
+    "runs.statistics": [
+        "test_training.py::test_prediction_statistics",
+        "test_training.py::test_weight_statistics",
+    ],
     "training.hooks": ["test_hooks.py"],
     "training.label_wave": ["test_label_wave.py", "-kshares or two_passes or rows_tell"],
     "training.lookahead": ["test_lookahead.py"],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import run
+from sklearn import linear_model
 
 from mentornet import InputError, load_mentornet
 from mentornet.config.training import TrainConfig
@@ -243,3 +244,37 @@ def test_quality_against_numbers_worked_by_hand():
     assert result["MentorNet"].log_loss == pytest.approx(expected, rel=1e-5)
     # By loss: 0.1 before 1.0 and 0.2, 2.0 after both.
     assert result["loss threshold"].auc == 0.5
+
+
+def test_baselines_of_the_quality_against_numbers_worked_by_hand():
+    """The most accurate threshold is 4.5: 4 of 5 are clean up to it, 1 of 4 above."""
+
+    def rows(loss, clean):
+        """The label, which must not be used, would tell everything."""
+        loss, clean = np.array(loss, np.float32), np.array(clean, np.float32)
+        return np.stack([loss, 3 - loss**2, 100 * clean, 0 * loss], axis=1), clean
+
+    train = rows([1, 2, 3, 4, 4.5, 5, 6, 7, 8], [1, 1, 0, 1, 1, 0, 0, 1, 0])
+    test = rows([4.5, 4.6, 1, 9], [1, 1, 0, 0])
+    result = quality.compare(train, test, np.full(4, 0.5))
+    found = result["loss threshold"]
+    assert found.log_loss == pytest.approx(-np.mean(np.log([0.8, 0.25, 0.2, 0.75])), rel=1e-6)
+    assert found.auc == 0.5
+    scale = train[0].std(axis=0) + [0, 0, 0, 1]  # The last column is constant.
+    x, x_test = (
+        (part[:, [0, 1, 3]] - train[0].mean(axis=0)[[0, 1, 3]]) / scale[[0, 1, 3]]
+        for part, _ in (train, test)
+    )
+    share = linear_model.LogisticRegression().fit(x, train[1]).predict_proba(x_test)
+    expected = -np.mean(np.log(share[range(4), test[1].astype(int)]))
+    assert result["logistic regression"].log_loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_parts_must_hold_clean_and_corrupted_samples():
+    rows = np.zeros((3, 4), np.float32), np.array([[1], [0], [1]], np.float32)
+    quality.check_rows(rows, rows)
+    for same in (0, 1):
+        bad = rows[0], np.full((3, 1), same, np.float32)
+        for parts, name in (((bad, rows), "tr.npz"), ((rows, bad), "ts.npz")):
+            with pytest.raises(InputError, match=f"{name} must hold clean and corrupted samples"):
+                quality.check_rows(*parts)

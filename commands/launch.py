@@ -29,7 +29,7 @@ from run_table import Run, make_run, read_table
 
 from mentornet.cli import script
 from mentornet.core import files
-from mentornet.core.errors import check
+from mentornet.core.errors import InputError, check
 from mentornet.runs import layout
 
 FLAGS = flags.FLAGS
@@ -148,7 +148,7 @@ def define_flags() -> None:
     """Defines the flags; called only by the script, so that it can be imported without them."""
     flags.DEFINE_string("table", "", "CSV file with one run per row.")
     flags.DEFINE_list("gpus", ["0"], "GPUs; one run at a time on each. Keep the default on a CPU.")
-    flags.DEFINE_multi_string("filter", [], "Only runs whose name contains each of these strings.")
+    flags.DEFINE_multi_string("filter", [], "Regular expressions that a run's name must all match.")
     flags.DEFINE_float("scale", 1, "Factor of steps and schedules: compresses the curriculum.")
     flags.DEFINE_enum(
         "percentile",
@@ -171,7 +171,10 @@ def main() -> None:
         script.load_tensorflow()
     how = {"scale": FLAGS.scale, "percentile": FLAGS.percentile}
     runs = [make_run(row, **folders, **how) for row in rows]
-    runs = [run for run in runs if all(re.search(part, run.name) for part in FLAGS.filter)]
+    try:
+        runs = [run for run in runs if all(re.search(part, run.name) for part in FLAGS.filter)]
+    except re.error as error:
+        raise InputError(f"`filter` must hold regular expressions: {error}") from None
     check(bool(runs), "`filter` must match at least one run.", filter=FLAGS.filter)
     if FLAGS.dry_run:
         for run in runs:

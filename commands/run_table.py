@@ -74,7 +74,10 @@ def read_table(path: str) -> list[dict[str, str]]:
 
 
 def _scaled(row: dict[str, str], script: str, scale: float) -> dict[str, str]:
-    """The row with steps and schedule scaled in proportion; imports TensorFlow."""
+    """The row with steps and schedule scaled in proportion, but for the column `flags`.
+
+    Imports TensorFlow.
+    """
     from mentornet.students import recipes, registry
 
     recipe = registry.find_student(row["studentnet"]).recipe
@@ -84,9 +87,10 @@ def _scaled(row: dict[str, str], script: str, scale: float) -> dict[str, str]:
     # Weightings other than a MentorNet have the baseline's schedule.
     plain = script.endswith("cifar_train_baseline.py")
     mentored = not plain and row.get("weighting") in (None, "", "mentornet")
-    if mentored and recipe.mentored_boundaries:
-        boundaries = sorted({max(1, round(step * scale)) for step in recipe.mentored_boundaries})
-        row["learning_rate_boundaries"] = ",".join(map(str, boundaries))
+    given = [int(step) for step in (row.get("learning_rate_boundaries") or "").split(",") if step]
+    if boundaries := given or (mentored and recipe.mentored_boundaries):
+        scaled = sorted({max(1, round(step * scale)) for step in boundaries})
+        row["learning_rate_boundaries"] = ",".join(map(str, scaled))
     elif epochs or recipe.schedule is recipes.staircase:
         row["num_epochs_per_decay"] = f"{float(epochs or recipes.EPOCHS_PER_DECAY) * scale:g}"
     return row

@@ -151,12 +151,22 @@ def test_what_is_scaled_is_the_students_schedule(launch, monkeypatch, recipe, sc
     assert {name: flags[name] for name in names if name in flags} == scaled
 
 
+def test_boundaries_of_a_row_are_scaled(launch):
+    """Those of the student's own schedule do not count then."""
+    row = ROW | {"method": "pd", "learning_rate_boundaries": "1500,2250"}
+    made = launch.make_run(row, data="data", runs="runs", scale=0.1)
+    flags = parse(shlex.join(("python", *made.train)))[1]
+    assert flags["learning_rate_boundaries"] == "150,225"
+    assert "num_epochs_per_decay" not in flags
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--table=nowhere.csv"], "`table` nowhere.csv cannot be read"),
         ([f"--table={ROOT / 'requirements.txt'}"], "must have rows and these columns"),
         ([f"--table={PUBLISHED}", "--filter=mnist"], "`filter` must match at least one run"),
+        ([f"--table={PUBLISHED}", "--filter=mixup("], "`filter` must hold regular expressions: "),
         ([f"--table={PUBLISHED}", "--scale=0"], "`scale` must be positive"),
         ([f"--table={PUBLISHED}", "--gpus="], "`gpus` must name at least one"),
     ],

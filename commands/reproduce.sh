@@ -54,7 +54,7 @@ if [[ $table == *fast* ]]; then  # As measured, quiet and beside other work: see
   hours="$((steps / 2900)) to $((steps / 1450)) hours on two CPU cores with bfloat16 instructions, else
 $((steps / 1150)) to $((steps / 450)), and 3.5 GB of memory"
 fi
-echo "$runs runs of $steps steps in all, less what is done: $hours."
+echo "$runs runs, $steps steps in total (finished runs are skipped): $hours."
 
 prepare() {
   python code/cifar_prepare_data.py --seed="$noise_seed" "$@"

@@ -88,7 +88,8 @@ def test_the_burn_in_ends_when_the_changes_have_passed_their_minimum():
         assert automatic.rules(tf.constant(epoch)).is_burn_in
         memorised = 0 if number == 1 else 0.1
         np.testing.assert_allclose(state.numpy(), [0, 0, memorised, 0], atol=0.01)
-    assert "as memorising did not begin; 10.0% of the suspicious" in context.remarks[0]()
+    remark = context.remarks[0]()
+    assert "as no memorising was detected; " in remark and "for 10.0% of the suspects." in remark
     pass_over(automatic, context, 6, 35)
     rules = automatic.rules(tf.constant(35))
     assert not rules.is_burn_in
@@ -227,7 +228,7 @@ def test_one_of_the_two():
     memorise(automatic, context)
     rules = automatic.rules(tf.constant(10))
     assert not rules.is_burn_in and rules.percentile == np.float32(0.55)
-    assert "weighted from 6 % of the training on; 10.0% of" in context.remarks[0]()
+    assert "weighted from 6 % of the training on; at the last check" in context.remarks[0]()
 
 
 def test_a_percentile_is_never_what_stands_for_none():

@@ -105,7 +105,7 @@ def test_rows_of_another_run_are_set_aside(trained, digits, tmp_path, capsys):
         loop.train(helpers.config(digits, folder, **steps))
         job.run(asked)
         job.run(asked)
-    assert "they are in eval-2.jsonl" in capsys.readouterr().out
+    assert "they were moved to eval-2.jsonl" in capsys.readouterr().out
     assert read_json_lines(tmp_path / "eval" / "eval-1.jsonl") == old
     (first,) = read_json_lines(tmp_path / "eval" / "eval-2.jsonl")
     (second,) = rows(tmp_path)
@@ -148,7 +148,7 @@ def test_rows_of_other_data_are_set_aside(trained, digits, tmp_path, capsys, wha
     capsys.readouterr()
     for _ in range(2):
         job.run(other)
-    assert capsys.readouterr().out.count("they are in eval-1.jsonl") == 1
+    assert capsys.readouterr().out.count("they were moved to eval-1.jsonl") == 1
     assert read_json_lines(tmp_path / "eval" / "eval-1.jsonl") == old
     new = rows(tmp_path)
     assert [row["step"] for row in new] == [1, 2, 3]

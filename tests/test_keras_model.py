@@ -219,7 +219,7 @@ def test_fit_says_what_auto_did(capsys):
     model.fit(inputs, y, batch_size=10, epochs=4, verbose=0)
     assert "automatic" not in capsys.readouterr().out
     model.fit(inputs, y, batch_size=10, epochs=4, verbose=2)
-    assert "automatic: weighted from" in capsys.readouterr().out
+    assert "auto: weighted from" in capsys.readouterr().out
 
 
 def test_other_losses_and_sample_weights(data):

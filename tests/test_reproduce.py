@@ -65,7 +65,9 @@ def test_everything(reproduce):
     assert sum("--noise_type=asymmetric" in flags for flags in preparations) == 1
     assert sum("--noise_file=n.npz" in flags for flags in preparations) == 2
     assert sum("--dataset_name=cifar100" in flags for flags in preparations) == 3
-    assert output.startswith("2 runs of 65800 steps in all, less what is done: 22 to 45 hours")
+    assert output.startswith(
+        "2 runs, 65800 steps in total (finished runs are skipped): 22 to 45 hours"
+    )
     assert "else\n57 to 146, and 3.5 GB of memory.\n" in output
 
 
@@ -96,7 +98,10 @@ def test_the_reduced_runs(reproduce):
     assert chosen == (ROOT / "commands" / "reduced_runs.csv").read_text()
     assert len(prepared(started)) == 6
     assert sum("--num_train=10000" in flags for flags in prepared(started)) == 5
-    assert "65800 steps in all, less what is done: 2 to 5 hours on two CPU cores.\n" in output
+    assert (
+        "65800 steps in total (finished runs are skipped): 2 to 5 hours on two CPU cores.\n"
+        in output
+    )
 
 
 def test_a_dry_run_does_nothing(reproduce):

@@ -116,7 +116,7 @@ class _Job:
         self._file.rename(aside)
         self._rows_writer = writers.JsonLinesWriter(self._file)
         self.rows, self._gone, self._max_number_of_steps = [], set(), None
-        told = f"The rows of {self._file} were of other {others}; they are in {aside.name}."
+        told = f"{self._file} held evaluations of other {others}; they were moved to {aside.name}."
         print(told, flush=True)
 
     def say_once(self, message: str) -> None:

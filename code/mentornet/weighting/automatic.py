@@ -185,28 +185,30 @@ class Automatic:
 
     def _remark(self) -> str:
         percentile, end, memorised, is_by_class, *percentiles = self._state.numpy()
-        suspects = f"{memorised:.1%} of the suspicious labels were predicted at the last look"
+        suspects = (
+            f"at the last check the given label was predicted for {memorised:.1%} of the suspects"
+        )
         num_looks = np.count_nonzero(self._changes.numpy()[:, 1])
         if end == 0 and not np.isfinite(self._history.values.numpy()).all():
-            return "automatic: every weight was 1, as a loss was not finite."
+            return "auto: no sample was down-weighted, as a loss was not finite."
         if end == 0 and self._burn_in != AUTO:
             reason = f"an estimate takes more than {_FIRST_PASS} passes over the data"
-            return f"automatic: every weight was 1, as {reason}."
+            return f"auto: no sample was down-weighted, as {reason}."
         if end == 0 and num_looks < _FEWEST_LOOKS:
             reason = f"seeing memorising begin takes more than {_FEWEST_LOOKS} passes over the data"
-            return f"automatic: every weight was 1, as {reason}."
+            return f"auto: no sample was down-weighted, as {reason}."
         if end == 0:
-            return f"automatic: every weight was 1, as memorising did not begin; {suspects}."
+            return f"auto: no sample was down-weighted, as no memorising was detected; {suspects}."
         # A fixed burn-in may be longer than the first pass, at whose end the history is looked at.
         first = int(end) if isinstance(self._burn_in, str) else max(int(end), self._burn_in)
         burn_in = f"weighted from {first - 1} % of the training on"
         if self._percentile != AUTO:
-            return f"automatic: {burn_in}; {suspects}."
+            return f"auto: {burn_in}; {suspects}."
         by_class = ""
         if is_by_class:
             by_class = f" ({min(percentiles):.3f} to {max(percentiles):.3f} by class)"
         percentile = f"percentile {percentile:.3f}{by_class}"
-        return f"automatic: {burn_in}, with {percentile}; {suspects}."
+        return f"auto: {burn_in}, with {percentile}; {suspects}."
 
 
 def num_classes(context: Context, config: WeightingConfig) -> int:

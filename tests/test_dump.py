@@ -246,35 +246,58 @@ def test_quality_against_numbers_worked_by_hand():
     assert result["loss threshold"].auc == 0.5
 
 
+def quality_rows(loss, clean):
+    """The label, which must not be used, would tell everything; the last column tells a little."""
+    loss, clean = np.array(loss, np.float32), np.array(clean, np.float32)
+    number = np.arange(len(loss))
+    columns = [loss, 3 - loss**2, 100 * clean, number % 2, clean - number % 3]
+    return np.stack(columns, axis=1), clean
+
+
 def test_baselines_of_the_quality_against_numbers_worked_by_hand():
     """The most accurate threshold is 4.5: 4 of 5 are clean up to it, 1 of 4 above."""
-
-    def rows(loss, clean):
-        """The label, which must not be used, would tell everything."""
-        loss, clean = np.array(loss, np.float32), np.array(clean, np.float32)
-        return np.stack([loss, 3 - loss**2, 100 * clean, 0 * loss], axis=1), clean
-
-    train = rows([1, 2, 3, 4, 4.5, 5, 6, 7, 8], [1, 1, 0, 1, 1, 0, 0, 1, 0])
-    test = rows([4.5, 4.6, 1, 9], [1, 1, 0, 0])
-    result = quality.compare(train, test, np.full(4, 0.5))
+    train = quality_rows([1, 2, 3, 4, 4.5, 5, 6, 7, 8], [1, 1, 0, 1, 1, 0, 0, 1, 0])
+    test = quality_rows([4.5, 4.6, 4.55, 9], [1, 1, 0, 0])
+    result = quality.compare(train, test, np.array([0.0, 1, 1, 0]))
+    # Weights of 0 and 1 are clipped.
+    assert result["MentorNet"].log_loss == pytest.approx(-np.log(1e-7) / 2, rel=1e-4)
     found = result["loss threshold"]
-    assert found.log_loss == pytest.approx(-np.mean(np.log([0.8, 0.25, 0.2, 0.75])), rel=1e-6)
-    assert found.auc == 0.5
-    scale = train[0].std(axis=0) + [0, 0, 0, 1]  # The last column is constant.
-    x, x_test = (
-        (part[:, [0, 1, 3]] - train[0].mean(axis=0)[[0, 1, 3]]) / scale[[0, 1, 3]]
-        for part, _ in (train, test)
-    )
-    share = linear_model.LogisticRegression().fit(x, train[1]).predict_proba(x_test)
+    assert found.log_loss == pytest.approx(-np.mean(np.log([0.8, 0.25, 0.75, 0.75])), rel=1e-6)
+    assert found.auc == 0.75
+    used = [0, 1, 3, 4]
+    x, x_test = ((part - train[0].mean(axis=0)) / train[0].std(axis=0) for part, _ in (train, test))
+    model = linear_model.LogisticRegression().fit(x[:, used], train[1])
+    share = model.predict_proba(x_test[:, used])
     expected = -np.mean(np.log(share[range(4), test[1].astype(int)]))
     assert result["logistic regression"].log_loss == pytest.approx(expected, rel=1e-4)
+    # Above a threshold that is the highest loss nothing is known.
+    train = quality_rows([1, 2, 3], [0, 1, 1])
+    found = quality.compare(train, quality_rows([2, 9], [1, 0]), np.ones(2))["loss threshold"]
+    assert found.log_loss == pytest.approx(-np.mean(np.log([2 / 3, 0.5])), rel=1e-6)
+
+
+def test_the_quality_is_printed(capsys):
+    mentor = load_mentornet("self_paced")
+    train = quality_rows([1, 2, 3, 4, 4.5, 5, 6, 7, 8], [1, 1, 0, 1, 1, 0, 0, 1, 0])
+    test = quality_rows([0.5, 4.6, 4.55, 9], [1, 1, 0, 0])
+    parts = [(features[:, :4] * [1, 1, 0, 1], targets) for features, targets in (train, test)]
+    weights = mentor.sample_weights(parts[1][0].astype(np.float32)).numpy()[:, 0]
+    expected = quality.compare(parts[0], parts[1], weights)
+    as_rows = [(features.astype(np.float32), targets[:, None]) for features, targets in parts]
+    found = quality.report(mentor, *as_rows)
+    for name in expected:
+        values = dataclasses.asdict(expected[name])
+        assert dataclasses.asdict(found[name]) == pytest.approx(values, rel=1e-5)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "On the 4 held-out rows, clean vs. corrupted:"
+    assert "AUC 0.7500" in lines[2] and lines[2].startswith("loss threshold ")
 
 
 def test_parts_must_hold_clean_and_corrupted_samples():
-    rows = np.zeros((3, 4), np.float32), np.array([[1], [0], [1]], np.float32)
+    rows = np.zeros((3, 4), np.float32), np.array([[1], [0], [0]], np.float32)
     quality.check_rows(rows, rows)
     for same in (0, 1):
         bad = rows[0], np.full((3, 1), same, np.float32)
         for parts, name in (((bad, rows), "tr.npz"), ((rows, bad), "ts.npz")):
             with pytest.raises(InputError, match=f"{name} must hold clean and corrupted samples"):
-                quality.check_rows(*parts)
+                quality.report(load_mentornet("self_paced"), *parts)

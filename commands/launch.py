@@ -102,11 +102,13 @@ class Launcher:
         if summary := run.result():
             self._say(run, f"is done, last accuracy {summary['last_accuracy']:.4f}")
             return
-        if process := files.holder(run.folder / layout.TRAIN_FOLDER):
+        process = files.holder(run.folder / layout.TRAIN_FOLDER)
+        if process is not None:
             self._waiting.append(run)
             if run.name not in self._told:
                 self._told.add(run.name)
-                self._say(run, f"is being trained by process {process}, which is left running")
+                by = f"process {process}" if process else "another process"
+                self._say(run, f"is being trained by {by}, which is left running")
             return
         device = self._free.pop(0)
         self._pairs[device] = Pair(run, device)
@@ -120,8 +122,9 @@ class Launcher:
             self._free.append(device)
             seconds = time.monotonic() - pair.started_at
             if summary := pair.run.result():
-                self._seconds += seconds
-                self._steps += pair.run.steps - pair.first_step
+                if pair.first_step < pair.run.steps:  # Not only evaluated.
+                    self._seconds += seconds
+                    self._steps += pair.run.steps - pair.first_step
                 accuracies = (summary[f"{kind}_accuracy"] for kind in ("last", "best"))
                 text = "last accuracy {:.4f}, best {:.4f}".format(*accuracies)
                 self._say(pair.run, f"{text}, {seconds / 60:.1f} minutes{self._time_left()}")

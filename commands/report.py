@@ -76,10 +76,11 @@ def _mean(values: Iterable[float]) -> str:
 
 
 def _accuracy_cells(group: Sequence[Result]) -> list[str]:
+    count = min(len(result.accuracies) for result in group)
     return [
         _mean(result.accuracies[-1] for result in group),
         _mean(result.accuracies.max() for result in group),
-        _mean(result.accuracies[-5:].mean() for result in group),
+        _mean(result.accuracies[-5:].mean() for result in group) if count >= 5 else "",
     ]
 
 

@@ -229,6 +229,10 @@ def test_one_of_the_two():
     rules = automatic.rules(tf.constant(10))
     assert not rules.is_burn_in and rules.percentile == np.float32(0.55)
     assert "weighted from 6 % of the training on; at the last check" in context.remarks[0]()
+    context.history().values.assign(history_values(0.0, 0.0))
+    assert context.remarks[0]().endswith(
+        "weighted from 6 % of the training on; no label is suspicious."
+    )
 
 
 def test_a_percentile_is_never_what_stands_for_none():

@@ -260,7 +260,10 @@ def test_an_evaluation_does_not_wait_for_ever(tmp_path, launch, status, last_ste
     assert pair.train.returncode == status and pair.evaluation.returncode == -signal.SIGTERM
 
 
-def test_a_run_that_another_process_trains_holds_up_no_other(tmp_path, launch, monkeypatch, capsys):
+@pytest.mark.parametrize(("process", "by"), [(7, "process 7"), (0, "another process")])
+def test_a_run_that_another_process_trains_holds_up_no_other(
+    tmp_path, launch, monkeypatch, capsys, process, by
+):
     """It waits until the run beside it has ended, which is noticed meanwhile."""
     ends = ("-c", "pass")
     runs = [launch.Run(name, tmp_path / name, 10, ends, ends) for name in ("own", "held")]
@@ -269,12 +272,12 @@ def test_a_run_that_another_process_trains_holds_up_no_other(tmp_path, launch, m
     def holder(folder):
         asked.append(folder)
         assert len(asked) < 300
-        return 7 if folder.parent.name == "held" and not launcher._failed else None
+        return process if folder.parent.name == "held" and not launcher._failed else None
 
     monkeypatch.setattr(launch.files, "holder", holder)
     assert launcher.work() == 2
     output = capsys.readouterr().out
-    assert output.count("held: is being trained by process 7") == 1
+    assert output.count(f"held: is being trained by {by}, which is left running") == 1
     assert output.index("own: FAILED") < output.index("held: started")
 
 

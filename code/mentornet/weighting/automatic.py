@@ -26,7 +26,8 @@ class Rules(NamedTuple):
       percentile: float32, the share of the losses below the one that enters the moving average.
       is_burn_in: bool, whether every weight is 1.
       fixed_epoch: int32, the epoch percentage at which the burn-in ends or has ended.
-      memorised: float32, share of the suspects that was predicted as given at the last look.
+      memorised: float32, share of the suspects that was predicted as given at the last look; 1
+        without suspects.
       by_class: float32 [classes], the percentile of each given class; empty if it is not known.
       is_by_class: bool, whether these apply instead of the common one.
     """
@@ -185,11 +186,14 @@ class Automatic:
 
     def _remark(self) -> str:
         percentile, end, memorised, is_by_class, *percentiles = self._state.numpy()
-        suspects = (
-            f"at the last check the given label was predicted for {memorised:.1%} of the suspects"
-        )
+        past = self._history.values.numpy()
+        columns = dict(zip(COLUMNS, past.T, strict=True))
+        suspects = "no label is suspicious"
+        if (columns["num_wrong"] > columns["num_counted"] / 2).any():
+            share = f"{memorised:.1%} of the suspects"
+            suspects = f"at the last check the given label was predicted for {share}"
         num_looks = np.count_nonzero(self._changes.numpy()[:, 1])
-        if end == 0 and not np.isfinite(self._history.values.numpy()).all():
+        if end == 0 and not np.isfinite(past).all():
             return "auto: no sample was down-weighted, as a loss was not finite."
         if end == 0 and self._burn_in != AUTO:
             reason = f"an estimate takes more than {_FIRST_PASS} passes over the data"

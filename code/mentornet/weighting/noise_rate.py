@@ -35,7 +35,7 @@ from mentornet.weighting import mixtures
 DISAGREEMENT = 0.1
 _SURE = 0.9
 _TIE_BREAK = 1e-4
-_MEMORISED = 0.9  # Share of the suspects from which on margins are not looked at at all.
+_MEMORISED = 0.9  # Share of the suspects above which margins are ignored.
 
 
 @dataclasses.dataclass(frozen=True)

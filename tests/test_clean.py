@@ -281,8 +281,11 @@ def test_a_folder_whose_files_changed_is_other_data(tmp_path, monkeypatch):
     # Metadata name the images, whatever these are called.
     (pictures / "metadata.csv").write_text("file_name,label\n1.bin,a\n")
     with_metadata = cleaning._asked("pictures", config)["sha256"]
+    (pictures / "metadata.csv").write_text("file_name,label\n1.bin,b\n")
+    relabelled = cleaning._asked("pictures", config)["sha256"]
+    assert relabelled != with_metadata
     (pictures / "1.bin").write_text("pixels")
-    assert cleaning._asked("pictures", config)["sha256"] != with_metadata
+    assert cleaning._asked("pictures", config)["sha256"] != relabelled
     before = cleaning._asked("digits", CleanConfig("digits"))
     (tmp_path / "digits").mkdir()
     assert cleaning._asked("digits", CleanConfig("digits")) == before

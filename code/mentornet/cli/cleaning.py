@@ -175,9 +175,14 @@ def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
     output = pathlib.Path(asked.pop("output_dir")).absolute()
     if is_path and path.is_dir():
         reader, _ = sources.find_reader(_NAME, source)
-        inside = (f for f in sorted(reader.files(path.absolute())) if output not in f.parents)
-        listing = [(str(file), file.stat().st_size) for file in inside if file.is_file()]
-        asked["sha256"] = hashlib.sha256(repr(listing).encode()).hexdigest()
+        listed = sorted(reader.files(path.absolute()))
+        inside = [f for f in listed if output not in f.parents and f.is_file()]
+        listing = [(str(each), each.stat().st_size) for each in inside]
+        digest = hashlib.sha256(repr(listing).encode())
+        for each in inside:
+            if each.stem == "metadata":  # It holds the labels.
+                digest.update(each.read_bytes())
+        asked["sha256"] = digest.hexdigest()
     elif is_path:
         with contextlib.suppress(OSError), path.open("rb") as file:
             asked["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()

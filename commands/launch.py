@@ -42,10 +42,13 @@ class Pair:
         self.run, self.started_at = run, time.monotonic()
         self.first_step = run.last_step()
         run.folder.mkdir(parents=True, exist_ok=True)
-        common = [f"--device_id={device}"]
-        self.train = self._start("train", [*run.train, *common])
+        self._common = [f"--device_id={device}"]
+        self.train = self._start("train", [*run.train, *self._common])
+        self.evaluation, self._tries = self._evaluate(), 1
+
+    def _evaluate(self) -> subprocess.Popen[bytes]:
         patience = ["--eval_interval_secs=5", "--batch_size=100"]
-        self.evaluation = self._start("eval", [*run.evaluate, *patience, *common])
+        return self._start("eval", [*self.run.evaluate, *patience, *self._common])
 
     def _start(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
         with (self.run.folder / f"{name}.log").open("ab") as log:
@@ -58,11 +61,17 @@ class Pair:
             )
 
     def ended(self) -> bool:
-        """Whether both have ended; stops the evaluation if its training job has failed."""
+        """Whether both have ended.
+
+        If the training has failed, the evaluation is stopped. An evaluation that has failed is
+        started again once, after the training.
+        """
         if self.train.poll() is None:
             return False
         if self.train.returncode or self.run.last_step() < self.run.steps:
             self.evaluation.terminate()
+        elif self.evaluation.poll() and self._tries == 1:
+            self.evaluation, self._tries = self._evaluate(), 2
         return self.evaluation.poll() is not None
 
     def stop(self) -> None:

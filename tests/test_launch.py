@@ -260,6 +260,27 @@ def test_an_evaluation_does_not_wait_for_ever(tmp_path, launch, status, last_ste
     assert pair.train.returncode == status and pair.evaluation.returncode == -signal.SIGTERM
 
 
+@pytest.mark.parametrize("failures", [1, 2])
+def test_an_evaluation_that_failed_is_tried_again_after_the_training(tmp_path, launch, failures):
+    """Once; if it fails again, so does the run."""
+    (tmp_path / "run/train").mkdir(parents=True)
+    (tmp_path / "run/train/metrics.jsonl").write_text('{"step": 10}\n')
+    tries = tmp_path / "tries"
+    code = f"""
+import pathlib
+tries = pathlib.Path({str(tries)!r})
+tries.open("a").write("x")
+if len(tries.read_text()) <= {failures}:
+    raise SystemExit(1)
+folder = pathlib.Path({str(tmp_path)!r}, "run", "eval_val")
+folder.mkdir()
+(folder / "eval.jsonl").write_text('{{"step": 10, "eval/accuracy": 0.5}}')
+"""
+    run = launch.Run("run", tmp_path / "run", 10, ("-c", "pass"), ("-c", code))
+    assert launch.Launcher([run], ["0"]).work() == failures - 1
+    assert tries.read_text() == "xx"
+
+
 @pytest.mark.parametrize(("process", "by"), [(7, "process 7"), (0, "another process")])
 def test_a_run_that_another_process_trains_holds_up_no_other(
     tmp_path, launch, monkeypatch, capsys, process, by

@@ -70,17 +70,16 @@ def is_full(result: Result) -> bool:
 
 def _mean(values: Iterable[float]) -> str:
     """Mean, and standard deviation if there are several values."""
-    values = list(values)
-    deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.3f}{deviation}"
+    array = np.array(list(values))
+    return f"{array.mean():.3f}" + (f" ± {array.std(ddof=1):.3f}" if len(array) > 1 else "")
 
 
 def _accuracy_cells(group: Sequence[Result]) -> list[str]:
-    count = min(len(result.accuracies) for result in group)
+    has_five = all(len(result.accuracies) >= 5 for result in group)
     return [
         _mean(result.accuracies[-1] for result in group),
         _mean(result.accuracies.max() for result in group),
-        _mean(result.accuracies[-5:].mean() for result in group) if count >= 5 else "",
+        _mean(result.accuracies[-5:].mean() for result in group) if has_five else "",
     ]
 
 

@@ -324,7 +324,7 @@ def test_a_student_of_the_release(digits, tmp_path):
 
 
 def test_nothing_to_evaluate_once(digits, tmp_path):
-    with pytest.raises(InputError, match="No readable checkpoint in `checkpoint_dir`"):
+    with pytest.raises(InputError, match="No readable checkpoint in"):
         job.run(config(tmp_path / "none", digits, tmp_path, run_once=True))
 
 

@@ -152,6 +152,12 @@ def test_trusted_samples_decide_the_share(monkeypatch):
     found = given_runs(monkeypatch, history(), data=data)
     assert found.noise_rate == pytest.approx(2 / 3)
     np.testing.assert_allclose(found.noise.by_class, [0, 1, 1])
+    # Wilson's interval: (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).
+    z, root = 1.959964, np.sqrt(2 / 27 + 1.959964**2 / 36)
+    limits = [(2 / 3 + z**2 / 6 + sign * z * root) / (1 + z**2 / 3) for sign in (-1, 1)]
+    assert (found.noise.low, found.noise.high) == pytest.approx(limits, rel=1e-5)
+    one = 1 / (1 + z**2)  # Of a single sample.
+    np.testing.assert_allclose(found.noise.range_by_class, [[0, 1 - one], [one, 1], [one, 1]], 1e-5)
 
 
 def test_runs_and_records_must_have_the_same_labels(monkeypatch):

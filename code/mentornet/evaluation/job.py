@@ -283,9 +283,7 @@ def run(
                 if job.evaluate(path):
                     new_at = clock()
             if config.run_once and not job.own_rows:
-                raise InputError(
-                    f"No readable checkpoint in `checkpoint_dir` {config.checkpoint_dir}."
-                )
+                raise InputError(f"No readable checkpoint in {config.checkpoint_dir}.")
             if config.run_once or job.finished():
                 break
             left = float("inf")

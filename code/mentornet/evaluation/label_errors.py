@@ -124,13 +124,36 @@ def estimate_noise_rate(
       visits: the visits of all runs, if they are already pooled.
     """
     if examples.trusted.any():
-        trusted = examples.take(np.flatnonzero(examples.trusted))
-        return noise_rate.of_trusted(trusted, num_classes)
+        return _of_trusted(examples.take(np.flatnonzero(examples.trusted)), num_classes)
     if all(map(_never_forgets, histories)):
         visits = visits or noise_rate.pooled(histories)
         return noise_rate.estimate(examples.labels, num_classes, visits)
     mean_loss = np.mean([columns["mean_loss"] for columns in histories], axis=0)
     return noise_rate.of_losses(examples.labels, num_classes, mean_loss)
+
+
+def _of_trusted(trusted: records.Examples, num_classes: int) -> NoiseRate:
+    """The share among samples whose clean labels may be used; its ranges are intervals of 95 %.
+
+    They are those of Wilson (1927). A class without such a sample has the share of all, and says
+    that it is not known.
+    """
+    from scipy.stats import binomtest
+
+    labels, wrong = trusted.labels, trusted.labels != trusted.clean_labels
+    numbers = np.bincount(labels, minlength=num_classes).tolist()
+    hits = np.bincount(labels[wrong], minlength=num_classes).tolist()
+
+    def interval(hit: int, number: int) -> tuple[float, float]:
+        if not number:
+            return 0.0, 1.0
+        found = binomtest(hit, number).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
+
+    by_class = noise_rate.class_means(wrong.astype(np.float64), labels, num_classes)
+    ranges = np.array([interval(*counts) for counts in zip(hits, numbers, strict=True)])
+    low, high = interval(sum(hits), len(labels))
+    return NoiseRate(float(wrong.mean()), low, high, by_class, ranges, "the trusted samples")
 
 
 def _never_forgets(columns: Mapping[str, np.ndarray]) -> bool:

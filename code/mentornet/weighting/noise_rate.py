@@ -28,7 +28,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mentornet.datasets import records
 from mentornet.weighting import mixtures
 
 # The range is stated where its ends lie further apart than this.
@@ -231,12 +230,6 @@ def at_most_suspects(probabilities: np.ndarray, visits: Visits) -> np.ndarray:
     right and wrong labels alike, and a component of the mixtures holds both.
     """
     return probabilities * min(1.0, visits.suspects.mean() / max(probabilities.mean(), 1e-12))
-
-
-def of_trusted(trusted: records.Examples, num_classes: int) -> NoiseRate:
-    """The share of wrong labels among samples whose clean labels may be used."""
-    wrong = (trusted.labels != trusted.clean_labels).astype(np.float64)
-    return _combined([wrong], trusted.labels, num_classes, "the trusted samples")
 
 
 def of_losses(labels: np.ndarray, num_classes: int, mean_loss: np.ndarray) -> NoiseRate:

@@ -57,7 +57,7 @@ TARGETS = {
     "learning.training_rows": [
         "test_dump.py",
         "test_learning.py",
-        "-krows or parts or stay or line or passed_over or unknown or grid or rejects",
+        "-krows or parts or stay or line or passed_over or unknown or grid or rejects or origin",
     ],
     "runs.statistics": [
         "test_training.py::test_prediction_statistics",

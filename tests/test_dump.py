@@ -18,6 +18,7 @@ from mentornet.evaluation import dump
 from mentornet.evaluation.label_errors import score_labels
 from mentornet.learning import quality, training_rows
 from mentornet.training import loop
+from mentornet.weighting.features import RELEASE
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +206,7 @@ def test_rows_of_a_sample_stay_together():
         ("# sample_id epoch noisy_label clean_label loss age\n", "must be among loss_variance"),
         ("0 1 2 2 0.5\n1 1 2 3\n", "line 2: must hold sample_id epoch"),
         ("0 1 2 2 0.5\n1 1 2 3 x\n", "line 2: must hold numbers"),
-        ("0 1 2 2 0.5\n1 100 2 3 1\n", r"line 2: the epoch must lie in 0..99"),
+        ("0 1 2 2 0.5\n1 100 2 3 1\n", r"line 2: the epoch must lie in 0..99.*100"),
         ("0 1 2 2 nan\n", "line 1: the loss"),
         ("0 1 2 2 0.5\n1 1 3 3 1\n", "correct and wrong labels"),
         ("", "must not be empty"),
@@ -222,6 +223,19 @@ def test_more_columns_are_passed_over(tmp_path):
     path = tmp_path / "dump.csv"
     path.write_text("0 1 2 2 0.5 0.1 0.2\n1 1 2 3 1 0 0\n")
     np.testing.assert_array_equal(training_rows.read_dump(str(path))[:, 4], [0.5, 1])
+
+
+def test_rows_are_written_with_their_origin(tmp_path, capsys):
+    """Also into a folder that is there; files of the release name no features."""
+    folder, names = tmp_path / "new" / "rows", (*RELEASE, "wrong_share")
+    rows, targets = np.zeros((10, 5), np.float32), np.tile([0.0, 1.0], 5)
+    for _ in range(2):
+        training_rows.write(rows, targets, str(folder), training_rows.DATA_DRIVEN, names)
+    told = f"{folder}: 8 rows in tr.npz, 2 in ts.npz\n"
+    assert capsys.readouterr().out == 2 * told
+    assert training_rows.origin(folder / "ts.npz") == (True, names)
+    np.savez(folder / "old.npz", features=rows[:, :4], targets=targets)
+    assert training_rows.origin(folder / "old.npz") == (False, RELEASE)
 
 
 def test_an_unknown_feature_is_refused_by_its_flag(tmp_path):

@@ -95,7 +95,7 @@ def test_train_rejects_bad_data(tmp_path):
     for change, part in (
         ({"targets": np.ones(4)}, r"features \[n, 4\]"),
         ({"targets": np.full(5, 2.0)}, "must lie in 0..1"),
-        ({"targets": np.full(5, np.nan)}, "finite"),
+        ({"targets": np.array([1, 1, np.nan, 1, 1])}, "finite"),
         ({"features": late}, "epochs must lie in 0..99"),
     ):
         np.savez(tmp_path / "bad.npz", **(good | change))

@@ -107,7 +107,10 @@ def judge(prefix: str) -> Judgement:
 
 
 def measure(data: pathlib.Path, root: pathlib.Path, noise: float, seed: int) -> dict[Any, float]:
-    """By (MentorNet, whether updated): ... "accuracy", and ... percentage, field of Judgement."""
+    """Accuracies by (MentorNet, whether updated, "accuracy"), and judgements of checkpoints.
+
+    These are by (MentorNet, whether updated, percentage, field of Judgement).
+    """
     from mentornet.cli.commands import learn
 
     found: dict[Any, float] = {}
@@ -146,7 +149,7 @@ def measure(data: pathlib.Path, root: pathlib.Path, noise: float, seed: int) -> 
 
 
 def print_tables(measured: dict[float, dict[Any, list[float]]]) -> None:
-    """Of what `measure` found for each noise, lists over the seeds."""
+    """Prints what `measure` found for each noise, in lists over the seeds."""
     ranks: list[list[Any]] = []
     accuracies: list[list[Any]] = []
     changes: list[list[Any]] = []

@@ -44,7 +44,7 @@ class Pair:
         run.folder.mkdir(parents=True, exist_ok=True)
         self._common = [f"--device_id={device}"]
         self.train = self._start("train", [*run.train, *self._common])
-        self.evaluation, self._tries = self._evaluate(), 1
+        self.evaluation, self._again = self._evaluate(), False
 
     def _evaluate(self) -> subprocess.Popen[bytes]:
         patience = ["--eval_interval_secs=5", "--batch_size=100"]
@@ -70,8 +70,8 @@ class Pair:
             return False
         if self.train.returncode or self.run.last_step() < self.run.steps:
             self.evaluation.terminate()
-        elif self.evaluation.poll() and self._tries == 1:
-            self.evaluation, self._tries = self._evaluate(), 2
+        elif self.evaluation.poll() and not self._again:
+            self.evaluation, self._again = self._evaluate(), True
         return self.evaluation.poll() is not None
 
     def stop(self) -> None:

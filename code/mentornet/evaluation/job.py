@@ -31,7 +31,7 @@ from mentornet.runs.checkpoints import (
 from mentornet.students import registry
 
 _VIEWS = "test_time_augmentation"  # Its key in a row.
-# A checkpoint that could not be read at first may be evaluated after a later one.
+# By which rows are sorted: a checkpoint that was unreadable at first may follow a later one.
 _STEP = operator.itemgetter("step")
 
 

@@ -133,6 +133,23 @@ def test_changes_that_only_fall_end_no_burn_in_whatever_is_predicted():
     assert state.numpy()[2] == pytest.approx(0.9, abs=0.01)
 
 
+@pytest.mark.parametrize(("passes", "agree", "end"), [(20, True, 51), (9, True, 0), (20, False, 0)])
+def test_a_long_training_that_memorises_nothing_is_weighted_in_its_second_half(
+    passes, agree, end, monkeypatch
+):
+    monkeypatch.setattr(noise_rate.Visits, "estimates_agree", agree)
+    automatic, state, context = made(**AUTO)
+    falling = np.cumsum(0.8 ** np.arange(passes))
+    for number in range(1, passes + 1):
+        epoch = round(100 * number / passes) - (number == passes)
+        pass_over(automatic, context, number, epoch, changed=falling)
+        assert automatic.rules(tf.constant(epoch)).is_burn_in == (not end or epoch < 50)
+    assert state.numpy()[1] == end
+    if end:
+        assert state.numpy()[0] == pytest.approx(LOWERED, abs=0.001)
+        assert "weighted from 50 % of the training on" in context.remarks[0]()
+
+
 def test_it_looks_as_a_pass_ends_and_once_in_a_percent():
     automatic, state, context = made(**AUTO)
     looks = context.state["automatic_changes"]

@@ -260,12 +260,29 @@ def test_rank_score_by_hand():
     # Once it is predicted as given, only the visits count.
     visits = noise_rate.pooled([history_of(prediction=[1, 2, 0])])
     assert visits.memorised == 1
-    np.testing.assert_allclose(visits.rank_score, [0.25, 1, 0])
+    np.testing.assert_allclose(visits.rank_score, [0.25, 1, 0], atol=1e-4)
     # One of two equally long runs has memorised: the mean of both scores.
     visits = noise_rate.pooled([history_of(), history_of(prediction=[1, 2, 0])])
     assert visits.memorised == 0.5
     np.testing.assert_allclose(visits.rank_score[1], (1 / (1 + np.exp(-1.5)) + 1) / 2)
     np.testing.assert_array_equal(visits.other_class, [0, 5, 0])
+
+
+def test_margins_decide_between_equal_shares_of_wrong_events():
+    """Nothing is suspicious, so that only wrong events count; the second has the larger share."""
+    rows = {"num_counted": [9, 9, 9, 0], "num_wrong": [0, 1, 0, 0], "mean_margin": [2, 4, 1, 0]}
+    rows |= {"prediction": [1, 1, 1, 0], "other_class": [0, 5, 0, 0]}
+    history = rows | {"mean_given": [0.7, 0.7, 0.6, 0], "mean_other": [0.2, 0.2, 0.3, 0]}
+    visits = noise_rate.pooled([{name: np.array(v, float) for name, v in history.items()}])
+    assert not visits.suspects.any() and visits.memorised == 1
+    np.testing.assert_array_equal(np.argsort(-visits.rank_score), [1, 2, 0, 3])
+    np.testing.assert_array_equal(np.argsort(-noise_rate.label_scores(visits)), [1, 2, 0, 3])
+
+
+def test_estimates_agree_where_no_range_is_stated():
+    """Confident learning, which needs to know the classes, is left out."""
+    assert learned(0.4)[2].estimates_agree
+    assert not drawn(0.4, (2, 3), (4, 3), visits=8)[2].estimates_agree
 
 
 def test_runs_are_pooled_by_their_visits():

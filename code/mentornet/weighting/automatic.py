@@ -17,6 +17,8 @@ from mentornet.weighting.protocol import Context
 _FIRST_PASS = 2  # Passes over the data before the first estimate.
 _FEWEST_LOOKS = 5  # In which the changes can fall and rise.
 _FEW = 0.5  # Share of right labels below which each class has its own percentile.
+_HALF = 50  # Percent of the training after which weights come in without memorising,
+_LONG = 10  # if so many passes are over by then.
 
 
 class Rules(NamedTuple):
@@ -61,7 +63,10 @@ class Automatic:
     After each pass over the data, at most once in a percent of the training, the history of all
     samples is looked at. The burn-in ends when the number of predictions that change from one pass
     to the next has passed its first local minimum (`changes`): from then on wrong labels are being
-    memorised, while a training too short for that keeps weight 1 throughout and cannot be harmed.
+    memorised. A training that memorises nothing in its first half is weighted in the second, since
+    the gradients of wrong labels disturb it all the same, if at least ten passes are over and the
+    estimates of the noise agree by then. A shorter one keeps weight 1 throughout: it cannot tell
+    wrong labels from hard samples yet, and would lose more by leaving these out.
 
     The percentile is 1 minus the share of wrong labels that is estimated then (`noise_rate`), at
     most the share of the suspects, whose label more than half of the visits contradicted, and less
@@ -169,7 +174,12 @@ class Automatic:
         percentile, end, by_class = float(state[0]), float(state[1]), state[3:]
         columns = dict(zip(COLUMNS, values.astype(np.float64).T, strict=True))
         visits = noise_rate.pooled([columns]).seen
-        if end == 0 and (self._burn_in != AUTO or _is_memorising(looks)):
+        is_late = epoch >= _HALF and passes >= _LONG
+        if end == 0 and (
+            self._burn_in != AUTO
+            or _is_memorising(looks)
+            or (is_late and visits.estimates_agree)
+        ):
             end = float(epoch) + 1
         is_fixed_burn_in = self._burn_in != AUTO and self._config.is_burn_in(epoch)
         if end and self._percentile == AUTO and (is_fixed_burn_in or percentile in (0, 1)):

@@ -118,16 +118,27 @@ class Visits:
         return _wrong_probabilities(self)
 
     @property
+    def estimates_agree(self) -> bool:
+        """Whether no range has to be stated for the share of wrong labels, confident learning aside.
+
+        Of samples that each have a visit.
+        """
+        probabilities, others = self.wrong_probabilities
+        rates = [values.mean() for values in (probabilities, *others)]
+        return bool(max(rates) - min(rates) <= DISAGREEMENT)
+
+    @property
     def rank_score(self) -> np.ndarray:
         """What ranks labels best, the most suspicious highest: float64 [n] in 0..1, 0 if not seen.
 
         The logistic function of the negative margin as far as suspects are not memorised, the
-        share of wrong events as far as they are.
+        share of wrong events as far as they are; among equal shares, the margin decides.
         """
         from scipy.special import expit
 
         early, late = expit(-self.margin), self.wrong
-        mixed = (1 - self.memorised) * early + self.memorised * late
+        is_late = min(self.memorised, 1 - _TIE_BREAK)
+        mixed = (1 - is_late) * early + is_late * late
         return np.where(self.count > 0, mixed, 0)
 
 

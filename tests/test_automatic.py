@@ -133,11 +133,11 @@ def test_changes_that_only_fall_end_no_burn_in_whatever_is_predicted():
     assert state.numpy()[2] == pytest.approx(0.9, abs=0.01)
 
 
-@pytest.mark.parametrize(("passes", "agree", "end"), [(20, True, 51), (9, True, 0), (20, False, 0)])
+@pytest.mark.parametrize(("passes", "lost", "end"), [(20, 0.1, 51), (9, 0.1, 0), (20, 0.101, 0)])
 def test_a_long_training_that_memorises_nothing_is_weighted_in_its_second_half(
-    passes, agree, end, monkeypatch
+    passes, lost, end, monkeypatch
 ):
-    monkeypatch.setattr(noise_rate.Visits, "estimates_agree", agree)
+    monkeypatch.setattr(noise_rate.Visits, "right_left_out", lost)
     automatic, state, context = made(**AUTO)
     falling = np.cumsum(0.8 ** np.arange(passes))
     for number in range(1, passes + 1):

@@ -279,10 +279,19 @@ def test_margins_decide_between_equal_shares_of_wrong_events():
     np.testing.assert_array_equal(np.argsort(-noise_rate.label_scores(visits)), [1, 2, 0, 3])
 
 
-def test_estimates_agree_where_no_range_is_stated():
-    """Confident learning, which needs to know the classes, is left out."""
-    assert learned(0.4)[2].estimates_agree
-    assert not drawn(0.4, (2, 3), (4, 3), visits=8)[2].estimates_agree
+def test_the_share_of_right_labels_that_are_left_out(monkeypatch):
+    """Of four two are wrong; leaving out the likeliest two costs 0.3 of 2.2 right labels."""
+    found = np.array([0.1, 0.8, 0.0, 0.9])
+    visits = learned(0.4)[2]
+    with monkeypatch.context() as patch:
+        patch.setattr(noise_rate, "_wrong_probabilities", lambda visits: (found, []))
+        assert dataclasses.replace(visits).right_left_out == pytest.approx(0.3 / 2.2)
+        found *= 0
+        assert dataclasses.replace(visits).right_left_out == 0
+    _, is_wrong, visits = learned(0.4)
+    left_out = np.argsort(visits.margin)[: is_wrong.sum()]
+    share = (~is_wrong[left_out]).sum() / (~is_wrong).sum()
+    assert 0 < visits.right_left_out == pytest.approx(share, abs=0.01)
 
 
 def test_runs_are_pooled_by_their_visits():

@@ -18,7 +18,8 @@ _FIRST_PASS = 2  # Passes over the data before the first estimate.
 _FEWEST_LOOKS = 5  # In which the changes can fall and rise.
 _FEW = 0.5  # Share of right labels below which each class has its own percentile.
 _HALF = 50  # Percent of the training after which weights come in without memorising,
-_LONG = 10  # if so many passes are over by then.
+_LONG = 10  # if so many passes are over by then,
+_BEARABLE = 0.1  # and at most this share of the right labels is expected to be left out.
 
 
 class Rules(NamedTuple):
@@ -64,9 +65,9 @@ class Automatic:
     samples is looked at. The burn-in ends when the number of predictions that change from one pass
     to the next has passed its first local minimum (`changes`): from then on wrong labels are being
     memorised. A training that memorises nothing in its first half is weighted in the second, since
-    the gradients of wrong labels disturb it all the same, if at least ten passes are over and the
-    estimates of the noise agree by then. A shorter one keeps weight 1 throughout: it cannot tell
-    wrong labels from hard samples yet, and would lose more by leaving these out.
+    the gradients of wrong labels disturb it all the same, if at least ten passes are over and at
+    most a tenth of the right labels is expected to be left out. Else it keeps weight 1 throughout:
+    it cannot tell wrong labels from hard samples yet, and would lose more by leaving these out.
 
     The percentile is 1 minus the share of wrong labels that is estimated then (`noise_rate`), at
     most the share of the suspects, whose label more than half of the visits contradicted, and less
@@ -178,7 +179,7 @@ class Automatic:
         if end == 0 and (
             self._burn_in != AUTO
             or _is_memorising(looks)
-            or (is_late and visits.estimates_agree)
+            or (is_late and visits.right_left_out <= _BEARABLE)
         ):
             end = float(epoch) + 1
         is_fixed_burn_in = self._burn_in != AUTO and self._config.is_burn_in(epoch)

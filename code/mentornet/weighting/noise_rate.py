@@ -118,14 +118,15 @@ class Visits:
         return _wrong_probabilities(self)
 
     @property
-    def estimates_agree(self) -> bool:
-        """Whether no range has to be stated for the share of wrong labels, confident learning aside.
+    def right_left_out(self) -> float:
+        """Share of the right labels that are left out with as many samples as labels are wrong.
 
-        Of samples that each have a visit.
+        As expected from the probabilities, of samples that each have a visit: in 0..1, 0 if no
+        label is wrong.
         """
-        probabilities, others = self.wrong_probabilities
-        rates = [values.mean() for values in (probabilities, *others)]
-        return bool(max(rates) - min(rates) <= DISAGREEMENT)
+        probabilities = np.sort(self.wrong_probabilities[0])
+        right, num_wrong = 1 - probabilities, round(probabilities.sum())
+        return float(right[len(right) - num_wrong :].sum() / max(right.sum(), 1e-12))
 
     @property
     def rank_score(self) -> np.ndarray:

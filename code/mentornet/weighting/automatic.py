@@ -64,10 +64,10 @@ class Automatic:
     After each pass over the data, at most once in a percent of the training, the history of all
     samples is looked at. The burn-in ends when the number of predictions that change from one pass
     to the next has passed its first local minimum (`changes`): from then on wrong labels are being
-    memorised. A training that memorises nothing in its first half is weighted in the second, since
-    the gradients of wrong labels disturb it all the same, if at least ten passes are over and at
-    most a tenth of the right labels is expected to be left out. Else it keeps weight 1 throughout:
-    it cannot tell wrong labels from hard samples yet, and would lose more by leaving these out.
+    memorised. A training that memorises nothing in its first half is weighted in the second, if at
+    least ten passes are over and at most a tenth of the right labels is expected to be left out.
+    Else it keeps weight 1 throughout: it cannot tell wrong labels from hard samples yet, and would
+    lose more by leaving these out.
 
     The percentile is 1 minus the share of wrong labels that is estimated then (`noise_rate`), at
     most the share of the suspects, whose label more than half of the visits contradicted, and less

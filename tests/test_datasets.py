@@ -334,6 +334,29 @@ def read(path):
     return records.read_examples(str(path.parent), dataset_info("cifar10", "-"), "train")
 
 
+def test_another_process_may_prepare_the_same_images(tmp_path, monkeypatch):
+    """It writes both folders while this one writes its first; its data must be the same."""
+    write = records.write_records
+
+    def overtaken(other):
+        def write_and_prepare(*arguments):
+            monkeypatch.setattr(records, "write_records", write)
+            prepare(other)
+            write(*arguments)
+
+        monkeypatch.setattr(records, "write_records", write_and_prepare)
+
+    asked = PrepareConfig("digits", str(tmp_path))
+    overtaken(asked)
+    found = prepare(asked)
+    assert found == prepare(asked)
+    assert sorted(path.name for path in (tmp_path / "digits").iterdir()) == ["0", "val"]
+    asked = dataclasses.replace(asked, output_dir=str(tmp_path / "other"))
+    overtaken(dataclasses.replace(asked, num_train=100))
+    with pytest.raises(InputError, match="holds other data"):
+        prepare(asked)
+
+
 def test_records_of_the_release(release):
     path, images = release
     examples = read(path)

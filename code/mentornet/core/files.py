@@ -83,6 +83,7 @@ def whole_folder(folder: str | os.PathLike[str], flag: str) -> Iterator[pathlib.
 
     Raises:
       InputError: the folder cannot be created.
+      FileExistsError: it exists at the end, since another process has made it.
     """
     folder = pathlib.Path(folder).absolute()
     try:
@@ -93,7 +94,12 @@ def whole_folder(folder: str | os.PathLike[str], flag: str) -> Iterator[pathlib.
     try:
         yield temporary
         temporary.chmod(0o755)
-        os.replace(temporary, folder)
+        try:
+            os.replace(temporary, folder)
+        except OSError as error:
+            if not folder.exists():
+                raise
+            raise FileExistsError(f"`{flag}` {folder} was made by another process.") from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

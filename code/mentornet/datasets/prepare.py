@@ -113,19 +113,22 @@ def _folder(
         features["image/trusted"] = samples.trusted.astype(np.int64)
     shape = data.images.shape[1:]
     facts = noise.manifest_facts(samples.labels, samples.clean, source.class_names, shape)
-    with files.whole_folder(folder, "output_dir") as temporary:
-        file = temporary / f"{info.name}_{split}-00000-of-00001"
-        records.write_records(file, data.images[ids], features)
-        manifest = {
-            "config": config,
-            "split": split,
-            **facts,
-            "source_sha256": fingerprint,
-            **({"feature_names": list(source.feature_names)} if source.feature_names else {}),
-            "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest()},
-        }
-        _write_lists(temporary, data, samples)
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    try:
+        with files.whole_folder(folder, "output_dir") as temporary:
+            file = temporary / f"{info.name}_{split}-00000-of-00001"
+            records.write_records(file, data.images[ids], features)
+            manifest = {
+                "config": config,
+                "split": split,
+                **facts,
+                "source_sha256": fingerprint,
+                **({"feature_names": list(source.feature_names)} if source.feature_names else {}),
+                "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest()},
+            }
+            _write_lists(temporary, data, samples)
+            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    except FileExistsError:  # Another process has just prepared it; other data are refused.
+        _existing(folder, config, fingerprint)
     return manifest
 
 

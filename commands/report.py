@@ -112,7 +112,7 @@ def group(results: Iterable[Result], key: Callable[[Result], tuple[Any, ...]]) -
 _ACCURACY = ("last", "best", "mean of last 5")
 _COST = ("seeds", "minutes", "images/s")
 _SAMPLES = {  # Column -> entry of the rows, as it was at the end.
-    "corrupted labels memorised": "predictions/corrupted_as_given",
+    "corrupted labels predicted as given": "predictions/corrupted_as_given",
     "mean weight, clean": "sample_weights/mean_clean",
     "mean weight, corrupted": "sample_weights/mean_corrupted",
 }

@@ -252,7 +252,7 @@ def test_a_column_of_the_checkpoints_that_were_kept(report, tmp_path):
     row = dict(zip(header, lines[0], strict=True))
     assert (row["label wave"], row["last"]) == ("0.900", "0.700 ± 0.000")
     assert (row["mean weight, clean"], row["mean weight, corrupted"]) == ("0.900", "0.200")
-    assert row["corrupted labels memorised"] is None
+    assert row["corrupted labels predicted as given"] is None
 
 
 def test_a_kept_checkpoint_is_not_the_last_of_a_run_that_was_killed(report, tmp_path):

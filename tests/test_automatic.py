@@ -133,21 +133,39 @@ def test_changes_that_only_fall_end_no_burn_in_whatever_is_predicted():
     assert state.numpy()[2] == pytest.approx(0.9, abs=0.01)
 
 
-@pytest.mark.parametrize(("passes", "lost", "end"), [(20, 0.1, 51), (9, 0.1, 0), (20, 0.101, 0)])
+@pytest.mark.parametrize(
+    ("passes", "lost", "percentile", "end"),
+    [
+        (20, 0.1, "auto", 51),
+        (9, 0.1, "auto", 0),
+        (20, 0.101, "auto", 0),
+        (20, 0.1, 0.9, 51),
+        (20, 0.101, 0.9, 0),
+    ],
+)
 def test_a_long_training_that_memorises_nothing_is_weighted_in_its_second_half(
-    passes, lost, end, monkeypatch
+    passes, lost, percentile, end, monkeypatch
 ):
-    monkeypatch.setattr(noise_rate.Visits, "right_left_out", lost)
-    automatic, state, context = made(**AUTO)
+    shares = []
+    monkeypatch.setattr(
+        noise_rate.Visits, "right_left_out", lambda visits, share: shares.append(share) or lost
+    )
+    automatic, state, context = made(**AUTO | {"loss_p_percentile": percentile})
     falling = np.cumsum(0.8 ** np.arange(passes))
     for number in range(1, passes + 1):
         epoch = round(100 * number / passes) - (number == passes)
         pass_over(automatic, context, number, epoch, changed=falling)
         assert automatic.rules(tf.constant(epoch)).is_burn_in == (not end or epoch < 50)
     assert state.numpy()[1] == end
+    remark = context.remarks[0]()
+    if passes > 9:  # The samples that the percentile leaves out.
+        assert shares[0] == pytest.approx(0.3 if percentile == "auto" else 0.1, abs=0.001)
+        assert ("right labels would be left out" in remark) == (not end)
     if end:
-        assert state.numpy()[0] == pytest.approx(LOWERED, abs=0.001)
-        assert "weighted from 50 % of the training on" in context.remarks[0]()
+        assert "weighted from 50 % of the training on" in remark
+        share = LOWERED if percentile == "auto" else 0.9
+        rules = automatic.rules(tf.constant(60))
+        assert rules.percentile.numpy() == pytest.approx(share, abs=0.001)
 
 
 def test_it_looks_as_a_pass_ends_and_once_in_a_percent():

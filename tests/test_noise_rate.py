@@ -280,18 +280,18 @@ def test_margins_decide_between_equal_shares_of_wrong_events():
 
 
 def test_the_share_of_right_labels_that_are_left_out(monkeypatch):
-    """Of four two are wrong; leaving out the likeliest two costs 0.3 of 2.2 right labels."""
+    """Leaving out the likeliest two of four costs 0.3 of 2.2 right labels."""
     found = np.array([0.1, 0.8, 0.0, 0.9])
     visits = learned(0.4)[2]
     with monkeypatch.context() as patch:
         patch.setattr(noise_rate, "_wrong_probabilities", lambda visits: (found, []))
-        assert dataclasses.replace(visits).right_left_out == pytest.approx(0.3 / 2.2)
-        found *= 0
-        assert dataclasses.replace(visits).right_left_out == 0
+        assert dataclasses.replace(visits).right_left_out(0.5) == pytest.approx(0.3 / 2.2)
+        assert dataclasses.replace(visits).right_left_out(0) == 0
+        assert dataclasses.replace(visits).right_left_out(1) == pytest.approx(1)
     _, is_wrong, visits = learned(0.4)
     left_out = np.argsort(visits.margin)[: is_wrong.sum()]
     share = (~is_wrong[left_out]).sum() / (~is_wrong).sum()
-    assert 0 < visits.right_left_out == pytest.approx(share, abs=0.01)
+    assert 0 < visits.right_left_out(is_wrong.mean()) == pytest.approx(share, abs=0.01)
 
 
 def test_runs_are_pooled_by_their_visits():

@@ -51,7 +51,7 @@ class WeightingConfig:
     burn_in_epoch: int | str = option(
         0,
         "Epoch percentage up to which every weight is 1; auto ends it when the student begins to "
-        "memorise wrong labels.",
+        "memorise wrong labels, or in the second half of a long training that does not.",
         check=within(0, 100),
         words=(AUTO,),
     )

@@ -65,7 +65,8 @@ class Automatic:
     samples is looked at. The burn-in ends when the number of predictions that change from one pass
     to the next has passed its first local minimum (`changes`): from then on wrong labels are being
     memorised. A training that memorises nothing in its first half is weighted in the second, if at
-    least ten passes are over and at most a tenth of the right labels is expected to be left out.
+    least ten passes are over and the percentile is expected to leave out at most a tenth of the
+    right labels.
     Else it keeps weight 1 throughout: it cannot tell wrong labels from hard samples yet, and would
     lose more by leaving these out.
 
@@ -179,7 +180,7 @@ class Automatic:
         if end == 0 and (
             self._burn_in != AUTO
             or _is_memorising(looks)
-            or (is_late and visits.right_left_out <= _BEARABLE)
+            or (is_late and self._is_bearable(visits))
         ):
             end = float(epoch) + 1
         is_fixed_burn_in = self._burn_in != AUTO and self._config.is_burn_in(epoch)
@@ -194,6 +195,13 @@ class Automatic:
                 by_class = np.array([applies, *_lowered(shares, batch_size)])
         found = [percentile, end, visits.memorised, *by_class]
         return np.array(found, np.float32)
+
+    def _is_bearable(self, visits: noise_rate.Visits) -> bool:
+        """Whether the percentile is expected to leave out few right labels."""
+        left_out = visits.wrong_probabilities[0].mean()
+        if self._percentile != AUTO:
+            left_out = 1 - self._percentile
+        return visits.right_left_out(left_out) <= _BEARABLE
 
     def _remark(self) -> str:
         percentile, end, memorised, is_by_class, *percentiles = self._state.numpy()
@@ -213,7 +221,10 @@ class Automatic:
             reason = f"seeing memorising begin takes more than {_FEWEST_LOOKS} passes over the data"
             return f"auto: no sample was down-weighted, as {reason}."
         if end == 0:
-            return f"auto: no sample was down-weighted, as no memorising was detected; {suspects}."
+            reason = "no memorising was detected"
+            if num_looks > _LONG:
+                reason += " and too many right labels would be left out"
+            return f"auto: no sample was down-weighted, as {reason}; {suspects}."
         # A fixed burn-in may be longer than the first pass, at whose end the history is looked at.
         first = int(end) if isinstance(self._burn_in, str) else max(int(end), self._burn_in)
         burn_in = f"weighted from {first - 1} % of the training on"

@@ -117,16 +117,19 @@ class Visits:
         """
         return _wrong_probabilities(self)
 
-    @property
-    def right_left_out(self) -> float:
-        """Share of the right labels that are left out with as many samples as labels are wrong.
+    def right_left_out(self, share: float) -> float:
+        """Expected share of the right labels among the most suspicious samples.
 
-        As expected from the probabilities, of samples that each have a visit: in 0..1, 0 if no
-        label is wrong.
+        Of samples that each have a visit.
+
+        Args:
+          share: of all samples, in 0..1.
+
+        Returns:
+          In 0..1; the share of all right labels that would be left out with these samples.
         """
-        probabilities = np.sort(self.wrong_probabilities[0])
-        right, num_wrong = 1 - probabilities, round(probabilities.sum())
-        return float(right[len(right) - num_wrong :].sum() / max(right.sum(), 1e-12))
+        right = 1 - np.sort(self.wrong_probabilities[0])[::-1]
+        return float(right[: round(share * len(right))].sum() / max(right.sum(), 1e-12))
 
     @property
     def rank_score(self) -> np.ndarray:

@@ -111,7 +111,9 @@ class Launcher:
         if summary := run.result():
             self._say(run, f"is done, last accuracy {summary['last_accuracy']:.4f}")
             return
-        process = files.holder(run.folder / layout.TRAIN_FOLDER)
+        stages = (layout.TRAIN_FOLDER, layout.BURN_IN_FOLDER)
+        held = [files.holder(run.folder / stage) for stage in stages]
+        process = next((number for number in held if number is not None), None)
         if process is not None:
             self._waiting.append(run)
             if run.name not in self._told:

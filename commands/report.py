@@ -251,9 +251,10 @@ def sections(results: list[Result]) -> list[Section]:
         is_reduced = size < _FULL_SIZE or student in published_steps()
         reduced = "Reduced: " if is_reduced else ""
         title = f"{reduced}{dataset}, noise {noise}, {student}, {steps:,} steps"
-        augment = "with" if runs[0].config["augment"] in (None, True) else "without"
-        note = f"{size:,} images, batches of {runs[0].config['batch_size']}, {augment} "
-        note += "augmentation. Not the published set-up."
+        augment = {"without" if r.config["augment"] is False else "with" for r in runs}
+        batches = sorted({r.config["batch_size"] for r in runs})
+        note = f"{size:,} images, batches of {' or '.join(map(str, batches))}, "
+        note += f"{' or '.join(sorted(augment))} augmentation. Not the published set-up."
         parts.append((title, note, reduced_table(runs), draw_curves(runs)))
     if unfinished := [r for r in results if not r.is_done]:
         note = "Stopped before the last step; not included in the other tables."

@@ -36,13 +36,20 @@ else
   left_out+=(-e /cifar100/)
 fi
 
+for flag in "$@"; do
+  if [[ $flag =~ ^--(table|data_dir|runs_dir)(=|$) ]]; then
+    echo "error: $flag cannot be given: the folders are $data and $models." >&2
+    exit 2
+  fi
+done
+
 chosen=$(mktemp)
 trap 'rm -f "$chosen"' EXIT
 grep -v -F "${left_out[@]}" $table > "$chosen"
 launch() {
   python commands/launch.py --table="$chosen" --data_dir="$data" --runs_dir="$models" "$@"
 }
-if [[ " $* " == *" --dry_run "* ]]; then
+if [[ " $* " == *" --dry_run"* ]]; then
   launch "$@"
   exit
 fi

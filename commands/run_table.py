@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import pathlib
 import shlex
+from collections.abc import Callable
 
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
@@ -13,6 +14,18 @@ from mentornet.runs import layout
 
 _FACTS = {"method", "noise_fraction", "data", "script", "flags", "train_log_dir"}
 _FACTS |= {"loss_p_percentile_as_written"}
+
+
+def _steps(text: str) -> list[int]:
+    return [int(step) for step in text.split(",") if step]
+
+
+# Cells that are not handed over as they are.
+_READ: dict[str, Callable[[str], object]] = {
+    "learning_rate_boundaries": _steps,
+    "num_epochs_per_decay": lambda text: float(text or 0),
+    "flags": shlex.split,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,18 +71,26 @@ def read_table(path: str) -> list[dict[str, str]]:
     needed = {"dataset_name", "studentnet", "method", "train_log_dir", "max_number_of_steps"}
     missing = sorted(needed - rows[0].keys()) if rows else sorted(needed)
     check(not missing, f"`table` {path} must have rows and these columns.", missing=missing)
+    folders = set[pathlib.Path]()
     for number, row in enumerate(rows, start=1):
         where, steps = f"`table` {path}, row {number}:", row["max_number_of_steps"] or ""
         check(None not in row, f"{where} must not have more cells than the header.", row=row)
         missing = sorted(name for name in needed if not row[name])
         check(not missing, f"{where} must have these cells.", missing=missing)
-        train_log_dir = row["train_log_dir"]
-        rule = f"{where} `train_log_dir` must look like runs/NAME/train."
-        check(len(pathlib.Path(train_log_dir).parts) > 2, rule, train_log_dir=train_log_dir)
+        folder = pathlib.Path(row["train_log_dir"])
+        rule = f"{where} `train_log_dir` must look like runs/NAME/train, and be no other row's."
+        is_right = len(folder.parts) > 2 and folder.name == "train" and folder not in folders
+        check(is_right, rule, train_log_dir=str(folder))
+        folders.add(folder)
         rule = f"{where} `max_number_of_steps` must be a positive whole number."
         check(steps.isdecimal() and int(steps) > 0, rule, max_number_of_steps=steps)
         named = bool(row.get("data") or row.get("noise_fraction"))
         check(named, f"{where} must have `data` or `noise_fraction`.", row=row)
+        for name, read in _READ.items():
+            try:
+                read(row.get(name) or "")
+            except ValueError as error:
+                raise InputError(f"{where} `{name}` cannot be read: {error}") from None
     return rows
 
 
@@ -87,7 +108,7 @@ def _scaled(row: dict[str, str], script: str, scale: float) -> dict[str, str]:
     # Weightings other than a MentorNet have the baseline's schedule.
     plain = script.endswith("cifar_train_baseline.py")
     mentored = not plain and row.get("weighting") in (None, "", "mentornet")
-    given = [int(step) for step in (row.get("learning_rate_boundaries") or "").split(",") if step]
+    given = _steps(row.get("learning_rate_boundaries") or "")
     if boundaries := given or (mentored and recipe.mentored_boundaries):
         scaled = sorted({max(1, round(step * scale)) for step in boundaries})
         row["learning_rate_boundaries"] = ",".join(map(str, scaled))

@@ -248,6 +248,19 @@ def test_not_verbose_is_silent(monkeypatch, capsys):
     assert "training" in capsys.readouterr().err
 
 
+def test_labels_are_returned_as_they_were_given(monkeypatch):
+    """Blanks around a text do not make another class, whose first spelling is predicted."""
+    given = np.array([" cat", "dog", "cat", "dog "])
+
+    def columns(samples, texts, folder, config):
+        return {"given_label": texts, "predicted_label": texts[::-1]}
+
+    monkeypatch.setattr(label_issues, "_columns", columns)
+    found = mentornet.find_label_issues(np.zeros((4, 3)), given)
+    np.testing.assert_array_equal(found["given_label"], given)
+    np.testing.assert_array_equal(found["predicted_label"], ["dog", " cat", "dog", " cat"])
+
+
 def test_another_process_that_begins_while_this_one_prepares(tmp_path, monkeypatch):
     """It wrote its settings, and may have finished: they are not overwritten."""
     config = CleanConfig(str(tmp_path))

@@ -125,6 +125,17 @@ def test_damaged_checkpoints_end_in_one_line(trusting, tmp_path, part):
         record_sample_weights=True,
     )
     loop.train(config)
+    images = np.zeros((20, 16, 16, 3), np.uint8)
+    np.savez(tmp_path / "smaller.npz", images=images, labels=np.arange(20) % 10)
+    prepare(PrepareConfig("smaller", str(tmp_path), str(tmp_path / "smaller.npz")))
+    smaller = tmp_path / "smaller" / "given"
+    smaller.joinpath("smaller_train-00000-of-00001").rename(smaller / "digits_train-00000-of-00001")
+    with pytest.raises(InputError, match="samples of the shape that the student was trained on"):
+        dump.write_losses(
+            str(tmp_path / "dump.csv"),
+            checkpoint_dir=str(folder),
+            data_dir=str(smaller),
+        )
     file = folder / f"model.ckpt-1.{part}"
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     csv = str(tmp_path / "dump.csv")

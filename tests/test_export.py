@@ -331,6 +331,12 @@ def test_the_classes_names(trained, tmp_path, capsys):
     (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"classes": ["a", "b"]}))
     with pytest.raises(InputError, match="must be the 10 of the student"):
         export.load_trained(str(trained), data_dir=str(tmp_path))
+    # Without a folder, those that were trained on, whatever has been prepared there since.
+    manifest = {"config": {"dataset_name": "mine"}, "classes": ["a", "b"]}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    run = {"dataset_name": "mine", "num_classes": 2, "data_dir": str(tmp_path)}
+    assert export._class_names(run, None) == ("a", "b")
+    assert export._class_names(run | {"class_names": ["cat", "dog"]}, None) == ("cat", "dog")
     gone = {"dataset_name": "mine", "num_classes": 2, "data_dir": str(tmp_path / "gone")}
     assert export._class_names(gone, None) == ("0", "1")
     assert "class names are unknown" in capsys.readouterr().out

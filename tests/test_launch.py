@@ -191,11 +191,26 @@ def test_bad_input(flags, message):
 def test_bad_rows(tmp_path, launch, cells, message):
     table, run = tmp_path / "runs.csv", "digits,mlp,baseline,runs/a/train"
     header = "dataset_name,studentnet,method,train_log_dir,max_number_of_steps,noise_fraction,data"
-    table.write_text(f"{header}\n{run},100,0.4,\n{run},{cells}\n")
+    table.write_text(f"{header}\n{run},100,0.4,\n{run.replace('/a/', '/b/')},{cells}\n")
     with pytest.raises(InputError, match=re.escape(f"`table` {table}, row 2: {message}")):
         launch.read_table(str(table))
-    table.write_text(f"{header}\n{run.replace('runs/a/', '')},100,0.4,\n")
-    with pytest.raises(InputError, match="row 1: `train_log_dir` must look like runs/NAME/train"):
+    for folders in (["train"], ["runs/a/seed_0"], ["runs/b/train", "runs/c/train", "runs/b/train"]):
+        rows = [f"{run.replace('runs/a/train', folder)},100,0.4,\n" for folder in folders]
+        table.write_text(f"{header}\n{''.join(rows)}")
+        rule = f"row {len(rows)}: `train_log_dir` must look like runs/NAME/train, and be no other"
+        with pytest.raises(InputError, match=rule):
+            launch.read_table(str(table))
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [("learning_rate_boundaries", "1e3"), ("num_epochs_per_decay", "x"), ("flags", "--a='b")],
+)
+def test_cells_that_cannot_be_read(tmp_path, launch, name, cell):
+    table = tmp_path / "runs.csv"
+    header = "dataset_name,studentnet,method,train_log_dir,max_number_of_steps,data"
+    table.write_text(f"{header},{name}\ndigits,mlp,baseline,runs/a/train,100,digits,{cell}\n")
+    with pytest.raises(InputError, match=f"row 1: `{name}` cannot be read: "):
         launch.read_table(str(table))
 
 
@@ -281,9 +296,10 @@ folder.mkdir()
     assert tries.read_text() == "xx"
 
 
+@pytest.mark.parametrize("stage", ["train", "burn_in"])
 @pytest.mark.parametrize(("process", "by"), [(7, "process 7"), (0, "another process")])
 def test_a_run_that_another_process_trains_holds_up_no_other(
-    tmp_path, launch, monkeypatch, capsys, process, by
+    tmp_path, launch, monkeypatch, capsys, process, by, stage
 ):
     """It waits until the run beside it has ended, which is noticed meanwhile."""
     ends = ("-c", "pass")
@@ -292,8 +308,9 @@ def test_a_run_that_another_process_trains_holds_up_no_other(
 
     def holder(folder):
         asked.append(folder)
-        assert len(asked) < 300
-        return process if folder.parent.name == "held" and not launcher._failed else None
+        assert len(asked) < 600
+        is_held = folder.parts[-2:] == ("held", stage) and not launcher._failed
+        return process if is_held else None
 
     monkeypatch.setattr(launch.files, "holder", holder)
     assert launcher.work() == 2

@@ -32,7 +32,8 @@ def reproduce(tmp_path):
     log = tmp_path / "log"
 
     def run(*arguments, fails="never", **more):
-        log.unlink(missing_ok=True)
+        log.write_text("")
+        (tmp_path / "log.csv").touch()
         environment = os.environ | {"LOG": str(log), "FAILS": fails} | more
         environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
         done = subprocess.run(
@@ -108,6 +109,13 @@ def test_a_dry_run_does_nothing(reproduce):
     status, output, started, _ = reproduce("cifar10.tar", "--dry_run")
     assert status == 0 and output.count("train --max_number_of_steps") == output.count("\n") / 2
     assert [arguments[0] for arguments in started] == ["commands/launch.py"]
+    assert not prepared(reproduce("cifar10.tar", "--dry_run=true")[2])
+
+
+@pytest.mark.parametrize("flag", ["--runs_dir=/scratch", "--data_dir", "--table=mine.csv"])
+def test_flags_that_it_gives_itself(reproduce, flag):
+    status, output, started, _ = reproduce("cifar10.tar", flag)
+    assert status == 2 and output.startswith(f"error: {flag} cannot be given") and not started
 
 
 def test_a_report_is_made_where_a_run_failed(reproduce):

@@ -1,6 +1,7 @@
 """The networks: sizes, names, initial values and their oddities."""
 
 import dataclasses
+import itertools
 import json
 
 import keras
@@ -16,7 +17,7 @@ from mentornet.runs import checkpoints
 from mentornet.students import registry
 from mentornet.students.batch_normalization import BatchNormalization
 from mentornet.students.local_response_normalization import LocalResponseNormalization
-from mentornet.students.networks import STUDENTS
+from mentornet.students.networks import STUDENTS, resnet101
 from mentornet.students.tf1_checkpoints import save_tf1_student
 
 
@@ -168,6 +169,16 @@ def test_networks_of_the_field():
         model = build_student(name, 10)
         assert num_parameters(model) == size
         assert model(tf.zeros((1, 32, 32, 3))).shape == (1, 10)
+
+
+def test_sizes_of_images():
+    """resnet101 halves any size as its convolutions do; the other has no pixels left below 28."""
+    for size, halved in ((8, 4), (25, 13)):
+        unit = resnet101._unit(keras.Input((size, size, 4)), 8, 2, "unit_2_0", itertools.count())
+        assert unit.shape == (None, halved, halved, 8)
+    assert build_student("coteaching_cnn", 10, image_shape=(28, 28, 1)).output.shape == (None, 10)
+    with pytest.raises(InputError, match="at least 28 pixels per side for coteaching_cnn"):
+        build_student("coteaching_cnn", 10, image_shape=(27, 40, 3))
 
 
 @pytest.mark.parametrize("name", STUDENTS.names())

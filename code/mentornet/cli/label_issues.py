@@ -65,9 +65,10 @@ def find_label_issues(
         if not verbose:
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         columns = _columns(samples, np.array(texts), pathlib.Path(folder), config)
-    values = dict(zip(texts, labels, strict=True))  # 2.0 is listed as 2.
-    for name in ("given_label", "predicted_label"):
-        columns[name] = np.array([values[text] for text in columns[name]])
+    # 2.0 is listed as 2, and of several spellings of a class the first is predicted.
+    values = dict(zip(texts[::-1], labels[::-1], strict=True))
+    columns["given_label"] = labels
+    columns["predicted_label"] = np.array([values[text] for text in columns["predicted_label"]])
     try:
         import pandas
     except ImportError:

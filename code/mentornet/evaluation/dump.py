@@ -13,7 +13,7 @@ from mentornet.core.errors import InputError, check
 from mentornet.core.tf1_checkpoints import reading
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
-from mentornet.evaluation.predictor import Predictor
+from mentornet.evaluation.predictor import Predictor, check_fits
 from mentornet.runs.checkpoints import (
     checkpoint_step,
     find_latest,
@@ -87,8 +87,8 @@ def write_losses(
 
     Raises:
       InputError: there is no checkpoint, it is damaged or the release's, its history, which the
-        features need, is missing or of other samples, no sample has a clean label, or the file
-        cannot be written.
+        features need, is missing or of other samples, the records are not of the student's shape
+        and classes, no sample has a clean label, or the file cannot be written.
     """
     check(batch_size >= 1, "`batch_size` must be at least 1.", batch_size=batch_size)
     check_further("dump_features", features)
@@ -96,6 +96,7 @@ def write_losses(
     run = _read_run(prefix)
     info = dataset_info(run["dataset_name"], data_dir)
     examples = records.read_examples(data_dir, info, split_name)
+    check_fits(run, info, examples, data_dir)
     # The history is of the samples that were trained on.
     same = not features or examples.fingerprint() == run["data_sha256"]
     rule = "`dump_features` needs the records that the run was trained on (--split_name=train)."

@@ -84,16 +84,17 @@ def load_trained(
 
 
 def _class_names(run: dict[str, Any], data_dir: str | None) -> tuple[str, ...]:
-    """Class names from the manifest, else those that the run recorded, else class numbers."""
+    """Class names from `data_dir`'s manifest, by default as the run recorded; else numbers."""
     name, num_classes = run["dataset_name"], run["num_classes"]
-    recorded = tuple(run.get("class_names") or ())  # Of earlier versions' runs, none.
+    names = tuple(run.get("class_names") or ()) if data_dir is None else ()
     try:
-        names = dataset_info(name, data_dir or run["data_dir"]).class_names
+        # Earlier versions recorded no names.
+        names = names or dataset_info(name, data_dir or run["data_dir"]).class_names
     except InputError:
         if data_dir is not None:
             raise
         # The run's records were removed, or are on another machine.
-        names = recorded or (KNOWN[name].class_names if name in KNOWN else ())
+        names = KNOWN[name].class_names if name in KNOWN else ()
     if not names:
         print("WARNING: class names are unknown; class numbers are used instead.", flush=True)
         return tuple(map(str, range(num_classes)))

@@ -22,6 +22,7 @@ LABELS_PAGE = "labels.html"
 
 # In the folder of a run started by the launcher: the folders of training and evaluation.
 TRAIN_FOLDER = "train"
+BURN_IN_FOLDER = "burn_in"  # Of learn_curriculum.py: the training before `train`.
 EVAL_FOLDER = "eval_val"
 
 # In eval_dir.

@@ -48,7 +48,7 @@ _DEFAULTS = {
 }
 
 # Below train_log_dir.
-_BURN_IN, _TRAIN, _EVALUATION, _MENTORNET = "burn_in", "train", "eval", "mentornet"
+_TRAIN, _EVALUATION, _MENTORNET = "train", "eval", "mentornet"
 _DUMP, _SUMMARY, _SETTINGS = "dump.csv", "summary.json", "settings.json"
 _DUMP_OF_EPOCH = "dump_{}.csv"
 
@@ -113,10 +113,10 @@ def write_dump(
         parts.append(root / _DUMP_OF_EPOCH.format(epoch))
         if parts[-1].exists():
             continue
-        burn_in(config, epoch, root / _BURN_IN)
+        burn_in(config, epoch, root / layout.BURN_IN_FOLDER)
         dump.write_losses(
             str(parts[-1]),
-            checkpoint_dir=str(root / _BURN_IN),
+            checkpoint_dir=str(root / layout.BURN_IN_FOLDER),
             data_dir=config.data_dir,
             num_samples=sources.dump_num_samples,
             seed=config.seed,
@@ -140,7 +140,9 @@ def _check_same(
     asked = json.loads(json.dumps(asked))
     path = root / _SETTINGS
     # Earlier versions did not record them; nothing depends on them before a stage saves something.
-    has_stages = (root / _DUMP).exists() or not run_folder.saved_nothing(root / _BURN_IN)
+    has_stages = (root / _DUMP).exists() or not run_folder.saved_nothing(
+        root / layout.BURN_IN_FOLDER
+    )
     is_bound = path.exists() and has_stages
     different = (
         differences(files.read_json_object(path, "holds no settings"), asked) if is_bound else []
@@ -159,7 +161,7 @@ def start_anew(root: pathlib.Path) -> None:
       InputError: another process is using one of the folders.
     """
     with contextlib.ExitStack() as stack:
-        folders = [root / name for name in (_BURN_IN, _TRAIN, _EVALUATION)]
+        folders = [root / name for name in (layout.BURN_IN_FOLDER, _TRAIN, _EVALUATION)]
         for folder in folders:
             stack.enter_context(files.held(folder, "train_log_dir"))
         for folder in folders:

@@ -7,6 +7,7 @@ import itertools
 import keras
 from keras import initializers, layers
 
+from mentornet.core.errors import check
 from mentornet.students.batch_normalization import BatchNormalization
 from mentornet.students.dropout import Dropout
 from mentornet.students.recipes import Student
@@ -14,6 +15,7 @@ from mentornet.students.recipes import Student
 # Widths of each block's convolutions; every block but the last ends with pooling and dropout.
 _BLOCKS = ((128, 128, 128), (256, 256, 256), (512, 256, 128))
 _SLOPE = 0.01
+_SMALLEST_IMAGE = 28  # Two poolings leave 7 pixels for three convolutions without padding.
 
 
 def build(
@@ -22,7 +24,13 @@ def build(
     image_shape: tuple[int, int, int],
     dropout_rate: float = 0.25,
 ) -> keras.Model:
-    """See `mentornet.build_student`; there is dropout after two blocks."""
+    """See `mentornet.build_student`; there is dropout after two blocks.
+
+    Raises:
+      InputError: the images are too small.
+    """
+    rule = f"Images must have at least {_SMALLEST_IMAGE} pixels per side for coteaching_cnn."
+    check(min(image_shape[:2]) >= _SMALLEST_IMAGE, rule, image_shape=image_shape)
     seeds = itertools.count(seed * 1000)
     x = inputs = keras.Input(image_shape)
     for number, widths in enumerate(_BLOCKS):

@@ -161,14 +161,15 @@ class Launcher:
 def define_flags() -> None:
     """Defines the flags; called only by the script, so that it can be imported without them."""
     flags.DEFINE_string("table", "", "CSV file with one run per row.")
-    flags.DEFINE_list("gpus", ["0"], "GPUs; one run at a time on each. Keep the default on a CPU.")
+    flags.DEFINE_list("gpus", ["0"], "GPUs; one run at a time on each. On a CPU, as many at once.")
     flags.DEFINE_multi_string("filter", [], "Regular expressions that a run's name must all match.")
     flags.DEFINE_float("scale", 1, "Factor of steps and schedules: compresses the curriculum.")
     flags.DEFINE_enum(
         "percentile",
         "as_written",
         ["as_written", "release"],
-        "The published percentile as written, or 0.7, which the release used whatever was written.",
+        "The published percentile as written, or 0.7, which the release used whatever was written; "
+        "the two need different `runs_dir`s.",
     )
     flags.DEFINE_string("data_dir", "data", "Folder of the data sets.")
     flags.DEFINE_string("runs_dir", "cifar_models", "Folder of the runs.")

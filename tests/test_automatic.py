@@ -100,6 +100,15 @@ def test_the_burn_in_ends_when_the_changes_have_passed_their_minimum():
     assert "weighted from 35 % of the training on, with percentile 0." in context.remarks[0]()
 
 
+def test_passes_before_the_last_rise_of_the_learning_rate_do_not_count():
+    for last_rise, starts in ((5, False), (1, True)):
+        context = Context(num_examples=SAMPLES, last_rise=last_rise)
+        automatic = Automatic(context, WeightingConfig(**AUTO))
+        assert context.for_mixed(lambda batch: batch.losses).last_rise == last_rise
+        memorise(automatic, context)
+        assert automatic.rules(tf.constant(7)).is_burn_in != starts
+
+
 def test_too_few_passes_are_told():
     automatic, _, context = made(**AUTO)
     for number in range(1, 5):

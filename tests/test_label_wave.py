@@ -115,6 +115,21 @@ def test_rows_tell_of_the_last_pass_after_the_minimum_too():
     assert wave.scalars() == expected
 
 
+@pytest.mark.parametrize(
+    ("first_step", "kept", "kept_step"), [(0, [3, 4], 4), (3, [5], 5), (4, [6], 6), (5, [], 0)]
+)
+def test_passes_before_the_first_step_do_not_count(first_step, kept, kept_step):
+    """The changes of two passes, from the second pass on, are 5, 4, 5 and 5."""
+    history, predicted, found = SampleHistory(4), np.zeros(4, int), []
+    wave = LabelWave(history, max_number_of_steps=6, batch_size=4, first_step=first_step)
+    for step, num_changed in enumerate((0, 4, 1, 3, 2, 3), start=1):
+        predicted[:num_changed] = 1 - predicted[:num_changed]
+        visits(history, predicted, np.arange(4))
+        found += [step] * wave.look(step, 1)
+    assert found == kept
+    assert wave.scalars().get("label_wave/kept_step", 0) == kept_step
+
+
 STEPS, STOPS = 20, (3, 7, 17)  # In the middle of passes.
 AUTO = NamedWeighting("self_paced", {"loss_p_percentile": "auto", "burn_in_epoch": "auto"})
 

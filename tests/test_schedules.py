@@ -83,6 +83,14 @@ def test_boundaries_that_were_given_take_precedence():
     assert [rates(step) for step in (10, 11, 20, 21)] == pytest.approx([0.1, 0.05, 0.05, 0.025])
 
 
+def test_the_last_rise_of_the_learning_rate():
+    shapes = {"0:0.2,0.23:1,1:0.07": 23, "0:1,0.5:1,1:0": 0, "0:1,0.4:0.1,0.6:0.2,1:0": 60}
+    for shape, epoch in shapes.items():
+        schedule = schedules.follow_shape(shape, 1.5, 1465)
+        assert schedules.last_rise(schedule, 1465) == epoch
+    assert schedules.last_rise(schedules.decay_at((30, 60), 0.1, 0.1), 90) == 0
+
+
 def test_epoch_percentage():
     steps = (0, 389, 390, 38999)
     assert [schedules.epoch_percentage(s, 39000) for s in steps] == [0, 0, 1, 99]

@@ -28,6 +28,13 @@ def first_step_of(epoch: int, max_number_of_steps: int) -> int:
     return -(-epoch * max_number_of_steps // NUM_EPOCHS)
 
 
+def last_rise(schedule: RateSchedule, max_number_of_steps: int) -> int:
+    """The epoch percentage from which a learning rate no longer rises; 0 if it never does."""
+    rates = [schedule(first_step_of(epoch, max_number_of_steps)) for epoch in range(NUM_EPOCHS)]
+    rises = [epoch for epoch in range(1, NUM_EPOCHS) if rates[epoch] > rates[epoch - 1]]
+    return max(rises, default=0)
+
+
 def dropout_rates(spec: str | Sequence[float]) -> list[float]:
     """Expands "rate,epochs,rate,epochs,..." to one example dropout rate per epoch.
 

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from mentornet.config.training import PRECISIONS, TrainConfig
+from mentornet.core import schedules
 from mentornet.core.errors import check
 from mentornet.datasets.augmentation import standardize
 from mentornet.datasets.images import reader
@@ -57,7 +58,9 @@ def make_trainer(
     assert config.label_smoothing is not None
     rule = "`augment` must be off for features."
     check(len(image_shape) == 3 or not config.augment, rule, augment=config.augment)
-    context = Context(config.seed, num_examples, num_classes)
+    schedule = registry.learning_rate_schedule(config, num_examples)
+    last_rise = schedules.last_rise(schedule, config.max_number_of_steps)
+    context = Context(config.seed, num_examples, num_classes, last_rise=last_rise)
     name, options = config.named_weighting
     weighting = weightings.make(name, context, options)
     second: tuple[Weighting, Context] | None = None

@@ -18,10 +18,19 @@ class LabelWave:
     Args:
       history: of the training samples.
       max_number_of_steps, batch_size: of the training; the batch is that of all replicas.
+      first_step: from which passes count; before it the learning rate rises, and makes the
+        predictions change more.
     """
 
-    def __init__(self, history: SampleHistory, max_number_of_steps: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        history: SampleHistory,
+        max_number_of_steps: int,
+        batch_size: int,
+        first_step: int = 0,
+    ) -> None:
         self._values, self._batch_size = history.values, batch_size
+        self._first_step = first_step
         self._num_examples = history.values.shape[0]
         # Step, and changes and visits until then, at the end of each pass.
         self._passes = tf.Variable(
@@ -74,7 +83,8 @@ class LabelWave:
 
     def _looks(self) -> np.ndarray:
         looks = self._passes.numpy()
-        return looks[looks[:, 0] > 0]  # One call of the step may end two passes.
+        # One call of the step may end two passes; then one row stays 0.
+        return looks[looks[:, 0] >= max(1, self._first_step)]
 
     def _shares(self) -> np.ndarray:
         """Of each pass but the first, the share of its visits that changed the prediction."""

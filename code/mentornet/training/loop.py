@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from mentornet.config.training import AUTO_PRECISION, TrainConfig
 from mentornet.config.weighting import UNIFORM
-from mentornet.core import files
+from mentornet.core import files, schedules
 from mentornet.core.errors import InputError, check, first_line
 from mentornet.core.processor import bfloat16_instructions
+from mentornet.core.schedules import RateSchedule
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.pipeline import (
@@ -75,9 +76,10 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
     updates = None
     if config.mentornet_update_epochs:
         updates = MentorUpdates(config, trainer, examples, relearn)
+    schedule = registry.learning_rate_schedule(config, len(examples))
     description = run_folder.describe(
         config,
-        registry.learning_rate_schedule(config, len(examples)),
+        schedule,
         batch_norm_decays=registry.batch_norm_decays(trainer.student),
         **_describe_data(info, examples),
         **trainer.facts,
@@ -88,7 +90,7 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
             stack.enter_context(files.held(config.train_log_dir, "train_log_dir"))
             run_folder.open_folder(config, description, defaults)
         distribution.meet(strategy)
-        wave = _label_wave(config, trainer)
+        wave = _label_wave(config, trainer, schedule)
         checkpoint = RunCheckpoint(
             config.train_log_dir,
             trainer.student,
@@ -113,12 +115,14 @@ def _describe_data(info: DatasetInfo, examples: records.Examples) -> dict[str, A
     }
 
 
-def _label_wave(config: TrainConfig, trainer: Trainer) -> LabelWave | None:
+def _label_wave(config: TrainConfig, trainer: Trainer, schedule: RateSchedule) -> LabelWave | None:
     """What decides which checkpoint `keep_best` keeps, if one is to be kept."""
     if config.keep_best is None:
         return None
     assert trainer.history is not None and config.batch_size is not None
-    return LabelWave(trainer.history, config.max_number_of_steps, config.batch_size)
+    steps = config.max_number_of_steps
+    first_step = schedules.first_step_of(schedules.last_rise(schedule, steps), steps)
+    return LabelWave(trainer.history, steps, config.batch_size, first_step)
 
 
 def _say_precision(asked: str) -> None:

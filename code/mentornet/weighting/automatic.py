@@ -64,9 +64,10 @@ class Automatic:
     After each pass over the data, at most once in a percent of the training, the history of all
     samples is looked at. The burn-in ends when the number of predictions that change from one pass
     to the next has passed its first local minimum (`changes`): from then on wrong labels are being
-    memorised. A training that memorises nothing in its first half is weighted in the second, if at
-    least ten passes are over and the percentile is expected to leave out at most a tenth of the
-    right labels.
+    memorised. Passes before the last rise of the learning rate do not count, as it makes the
+    predictions change more. A training that memorises nothing in its first half is weighted in the
+    second, if at least ten passes are over and the percentile is expected to leave out at most a
+    tenth of the right labels.
     Else it keeps weight 1 throughout: it cannot tell wrong labels from hard samples yet, and would
     lose more by leaving these out.
 
@@ -94,6 +95,7 @@ class Automatic:
         self._percentile, self._burn_in = config.loss_p_percentile, config.burn_in_epoch
         self._history: SampleHistory = context.history()
         self._num_classes = num_classes(context, config)
+        self._last_rise = context.last_rise
         # Percentile, 0 before the first estimate; epoch at which the burn-in ended plus 1, 0
         # before; memorised share of the suspects; whether each class has its own percentile, and
         # these.
@@ -179,7 +181,7 @@ class Automatic:
         is_late = epoch >= _HALF and passes >= _LONG
         if end == 0 and (
             self._burn_in != AUTO
-            or _is_memorising(looks)
+            or _is_memorising(looks[self._last_rise :])
             or (is_late and self._is_bearable(visits))
         ):
             end = float(epoch) + 1
@@ -249,7 +251,7 @@ def num_classes(context: Context, config: WeightingConfig) -> int:
 
 
 def _is_memorising(looks: np.ndarray) -> bool:
-    """Whether the changes, int64 [NUM_EPOCHS, 2], have passed their first local minimum."""
+    """Whether the changes, int64 [epochs, 2], have passed their first local minimum."""
     shares = changes.changed_shares(looks[looks[:, 1] > 0])
     return changes.first_minimum(shares)[1]
 

@@ -119,6 +119,7 @@ class Context:
       make_variable: creates variables.
       first, outer: the weighting of the original samples and its context, if this one is for mixed
         samples.
+      last_rise: epoch percentage from which the learning rate no longer rises.
 
     Attributes:
       state: every variable of the weighting by name, for checkpoints.
@@ -138,9 +139,10 @@ class Context:
         make_variable: MakeVariable = _plain_variable,
         first: Weighting | None = None,
         outer: Context | None = None,
+        last_rise: int = 0,
     ) -> None:
         self.seed, self.num_examples, self.num_classes = seed, num_examples, num_classes
-        self.first, self._outer = first, outer
+        self.first, self._outer, self.last_rise = first, outer, last_rise
         self.state: dict[str, tf.Variable] = {}
         self.needs_positions = False
         self.sample_history: SampleHistory | None = None
@@ -205,7 +207,8 @@ class Context:
         The history is the same: mixed samples are not remembered.
         """
         make = self._make_variable
-        return Context(self.seed, self.num_examples, self.num_classes, make, first, self)
+        known = self.seed, self.num_examples, self.num_classes
+        return Context(*known, make, first, self, self.last_rise)
 
     def _make(self, name: str, shape: tuple[int, ...], dtype: str, per_sample: bool) -> tf.Variable:
         name = name if self.first is None else f"mixed_{name}"

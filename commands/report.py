@@ -248,8 +248,7 @@ def sections(results: list[Result]) -> list[Section]:
     others = [r for r in results if r.is_done and not is_full(r)]
     for key, runs in group(others, lambda r: r.setting).items():
         dataset, noise, student, size, steps = key
-        is_reduced = size < _FULL_SIZE or student in published_steps()
-        reduced = "Reduced: " if is_reduced else ""
+        reduced = "Reduced: " if size < _FULL_SIZE or student in published_steps() else ""
         title = f"{reduced}{dataset}, noise {noise}, {student}, {steps:,} steps"
         augment = {"without" if r.config["augment"] is False else "with" for r in runs}
         batches = sorted({r.config["batch_size"] for r in runs})

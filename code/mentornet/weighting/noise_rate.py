@@ -118,15 +118,9 @@ class Visits:
         return _wrong_probabilities(self)
 
     def right_left_out(self, share: float) -> float:
-        """Expected share of the right labels among the most suspicious samples.
+        """The share of right labels expected to be left out with a share of the samples; in 0..1.
 
-        Of samples that each have a visit.
-
-        Args:
-          share: of all samples, in 0..1.
-
-        Returns:
-          In 0..1; the share of all right labels that would be left out with these samples.
+        Of samples that each have a visit; the most suspicious ones are left out.
         """
         right = 1 - np.sort(self.wrong_probabilities[0])[::-1]
         return float(right[: round(share * len(right))].sum() / max(right.sum(), 1e-12))
@@ -301,8 +295,5 @@ def _confident_learning(labels: np.ndarray, num_classes: int, visits: Visits) ->
     as_other = visits.other >= thresholds[visits.other_class]
     as_given = visits.given >= thresholds[labels]
     off = as_other & (~as_given | (visits.other > visits.given))
-    counted = off | as_given
-    share = class_means(off, labels, num_classes) / np.maximum(
-        class_means(counted, labels, num_classes), 1e-12
-    )
-    return share[labels]
+    found, counted = (class_means(each, labels, num_classes) for each in (off, off | as_given))
+    return (found / np.maximum(counted, 1e-12))[labels]

@@ -58,7 +58,7 @@ read -r runs steps <<< "$(awk -F 'max_number_of_steps=' \
   'NF > 1 { runs += 1; steps += $2 } END { print runs, steps }' <<< "$planned")"
 hours="$((steps / 25000)) to $((steps / 12500)) hours on two CPU cores"
 if [[ $table == *fast* ]]; then  # As measured, quiet and beside other work: see README.md.
-  hours="$((steps / 2900)) to $((steps / 1450)) hours on two CPU cores with bfloat16 instructions, else
+  hours="$((steps / 5000)) to $((steps / 1450)) hours on two CPU cores with bfloat16 instructions, else
 $((steps / 1150)) to $((steps / 450)), and 3.5 GB of memory"
 fi
 echo "$runs runs, $steps steps in total (finished runs are skipped): $hours."

@@ -67,7 +67,7 @@ def test_everything(reproduce):
     assert sum("--noise_file=n.npz" in flags for flags in preparations) == 2
     assert sum("--dataset_name=cifar100" in flags for flags in preparations) == 3
     assert output.startswith(
-        "2 runs, 65800 steps in total (finished runs are skipped): 22 to 45 hours"
+        "2 runs, 65800 steps in total (finished runs are skipped): 13 to 45 hours"
     )
     assert "else\n57 to 146, and 3.5 GB of memory.\n" in output
 

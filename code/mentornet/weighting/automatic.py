@@ -67,9 +67,8 @@ class Automatic:
     memorised. Passes before the last rise of the learning rate do not count, as it makes the
     predictions change more. A training that memorises nothing in its first half is weighted in the
     second, if at least ten passes are over and the percentile is expected to leave out at most a
-    tenth of the right labels.
-    Else it keeps weight 1 throughout: it cannot tell wrong labels from hard samples yet, and would
-    lose more by leaving these out.
+    tenth of the right labels. Else it keeps weight 1 throughout: it cannot tell wrong labels from
+    hard samples yet, and would lose more by leaving these out.
 
     The percentile is 1 minus the share of wrong labels that is estimated then (`noise_rate`), at
     most the share of the suspects, whose label more than half of the visits contradicted, and less

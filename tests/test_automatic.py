@@ -155,10 +155,13 @@ def test_changes_that_only_fall_end_no_burn_in_whatever_is_predicted():
 def test_a_long_training_that_memorises_nothing_is_weighted_in_its_second_half(
     passes, lost, percentile, end, monkeypatch
 ):
-    shares = []
-    monkeypatch.setattr(
-        noise_rate.Visits, "right_left_out", lambda visits, share: shares.append(share) or lost
-    )
+    shares: list[float] = []
+
+    def right_left_out(_, share):
+        shares.append(share)
+        return lost
+
+    monkeypatch.setattr(noise_rate.Visits, "right_left_out", right_left_out)
     automatic, state, context = made(**AUTO | {"loss_p_percentile": percentile})
     falling = np.cumsum(0.8 ** np.arange(passes))
     for number in range(1, passes + 1):

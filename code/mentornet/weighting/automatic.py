@@ -199,10 +199,9 @@ class Automatic:
 
     def _is_bearable(self, visits: noise_rate.Visits) -> bool:
         """Whether the percentile is expected to leave out few right labels."""
-        left_out = visits.wrong_probabilities[0].mean()
-        if self._percentile != AUTO:
-            left_out = 1 - self._percentile
-        return visits.right_left_out(left_out) <= _BEARABLE
+        share = self._percentile
+        wrong = visits.wrong_probabilities[0].mean() if isinstance(share, str) else 1 - share
+        return visits.right_left_out(wrong) <= _BEARABLE
 
     def _remark(self) -> str:
         percentile, end, memorised, is_by_class, *percentiles = self._state.numpy()

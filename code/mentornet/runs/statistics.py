@@ -38,7 +38,7 @@ def prediction_statistics(
 ) -> Scalars:
     """How often the student predicts the given label: for all and for the corrupted samples.
 
-    The second is the share of wrong labels that it has memorised.
+    The second is the share of wrong labels that it predicts as given.
 
     Args:
       predictions, labels: int [n].

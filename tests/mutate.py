@@ -33,6 +33,8 @@ _NOISE = ["test_datasets.py::test_noise_against_numpy", "test_datasets.py::test_
 
 # Module of `mentornet` -> arguments of pytest, the fastest tests first: the first failure ends it.
 TARGETS = {
+    "config.options": ["test_options.py", "-knot flags_to_json and not drops"],
+    "core.registry": ["test_registry.py", "-knot tables and not help and not column"],
     "core.schedules": ["test_schedules.py"],
     "core.seeds": ["test_seeds.py"],
     "datasets.augmentation": ["test_augmentation.py"],
@@ -87,6 +89,12 @@ TARGETS = {
         "test_label_wave.py::test_shares_equal_numpy_also_after_a_resume",
         "test_label_wave.py::test_two_passes_keep_nothing",
     ],
+    "weighting.curriculum": [
+        "test_weightings.py::test_what_a_weighting_logs",
+        "test_weightings.py::test_a_closed_form_sees_loss_difference_and_epoch",
+        "test_weightings.py::test_closed_forms_are_the_curricula",
+        "test_features.py::test_training_computes_what_the_mentornet_sees",
+    ],
     "weighting.history": [
         "test_features.py",
         "test_earlier_runs.py",
@@ -99,6 +107,7 @@ TARGETS = {
         "test_noise_rate.py::test_confident_learning_by_hand",
         "test_noise_rate.py::test_rank_score_by_hand",
         "test_noise_rate.py::test_runs_are_pooled_by_their_visits",
+        "test_noise_rate.py::test_the_share_of_right_labels_that_are_left_out",
         "test_noise_rate.py::test_means_of_classes",
         "test_automatic.py::test_shares_of_the_classes_are_shrunk_as_far_as_their_samples_are_few",
         "test_label_errors.py::test_trusted_samples_decide_the_share",

@@ -101,7 +101,7 @@ def test_the_burn_in_ends_when_the_changes_have_passed_their_minimum():
 
 
 def test_passes_before_the_last_rise_of_the_learning_rate_do_not_count():
-    for last_rise, starts in ((5, False), (1, True)):
+    for last_rise, starts in ((5, False), (3, False), (2, True), (1, True)):
         context = Context(num_examples=SAMPLES, last_rise=last_rise)
         automatic = Automatic(context, WeightingConfig(**AUTO))
         assert context.for_mixed(lambda batch: batch.losses).last_rise == last_rise
@@ -148,6 +148,7 @@ def test_changes_that_only_fall_end_no_burn_in_whatever_is_predicted():
         (20, 0.1, "auto", 51),
         (9, 0.1, "auto", 0),
         (20, 0.101, "auto", 0),
+        (10, 0.101, "auto", 0),
         (20, 0.1, 0.9, 51),
         (20, 0.101, 0.9, 0),
     ],
@@ -316,6 +317,7 @@ def test_weights_are_one_and_nothing_is_dropped_until_then(monkeypatch):
     assert weighed.scalars["automatic/burn_in"] == 0
     share = weighed.scalars["automatic/loss_p_percentile"].numpy()
     assert share == pytest.approx(LOWERED, abs=0.001)
+    assert weighed.scalars["automatic/memorised"].numpy() == pytest.approx(0.5, abs=0.01)
     average = weighed.scalars["debug/loss_moving_percentile"].numpy()
     kept = losses[:, 0] <= average
     np.testing.assert_array_equal(weighed.before_dropout.numpy()[:, 0], kept)
@@ -496,3 +498,121 @@ def test_a_checkpoint_without_the_changes_is_refused_by_name(tmp_path, capsys):
     with pytest.raises(InputError, match="No checkpoint in"):
         now.restore_latest()
     assert "automatic_changes" in capsys.readouterr().out
+
+
+def test_a_second_weighting_takes_what_the_first_found(monkeypatch):
+    """Mixed samples are compared with an average of their own, and are no further visits."""
+    monkeypatch.setattr(automatic_module, "_is_memorising", lambda looks: looks[:, 0].any())
+    context = Context(num_examples=SAMPLES, num_classes=4)
+    first = make("self_paced", context, AUTO)
+    mixed = context.for_mixed(first)
+    second = make("self_paced", mixed, AUTO)
+    assert list(mixed.state) == ["mixed_loss_moving_average"]
+    context.history().values.assign(history_values(0.3, 0.5, 1))
+    arrive(context, 12)
+    losses = tf.range(100, dtype=tf.float32)[:, None]
+    known: dict[str, Any] = {"labels": tf.zeros([100], tf.int64), "positions": tf.range(100)}
+    # The place of the percentile, LOWERED, from the largest of 100: round(99 * 0.346) = 34.
+    for weigh, factor, average in ((first, 1.0, 65), (second, 2.0, 130)):
+        scalars: Any = weigh(Batch(factor * losses, 60, 12, **known)).scalars
+        assert scalars["automatic/burn_in"] == 0
+        assert scalars["debug/loss_moving_percentile"].numpy() == pytest.approx(average)
+        assert context.state["automatic_seen"].numpy().tolist() == [1300, 3]
+
+
+def test_a_fixed_percentile_under_an_automatic_burn_in(monkeypatch):
+    """One average for all classes, so that neither labels nor positions are needed."""
+    monkeypatch.setattr(automatic_module, "_is_memorising", lambda looks: looks[:, 0].any())
+    settings: dict[str, Any] = {"loss_p_percentile": 0.75, "burn_in_epoch": "auto"}
+    settings["example_dropout_rates"] = "0,100"
+    context = Context(num_examples=SAMPLES, num_classes=4)
+    weighting = make("self_paced", context, settings)
+    assert automatic_module.num_classes(context, WeightingConfig(**settings)) == 0
+    assert automatic_module.num_classes(context, WeightingConfig(**AUTO)) == 4
+    assert context.state["loss_moving_average"].shape == (2, 1)
+    assert "given_labels" not in context.state
+    losses = tf.range(1, 101, dtype=tf.float32)[:, None]
+
+    def weigh(step, factor):
+        arrive(context, step)
+        found: Any = weighting(Batch(factor * losses, 5 * step, step))
+        return found.weights.numpy(), {name: float(v) for name, v in found.scalars.items()}
+
+    assert (weigh(8, 1.0)[0] == 1).all()
+    context.history().values.assign(history_values(0.3, 0.5, 1))
+    # The place from the largest is round(99 / 4) = 25: 75, then 150. The mean of both with weights
+    # 1/4 and 1/2 is 125, which 62 of the losses 2, 4, ... do not exceed.
+    for step, factor, average, kept in ((12, 1.0, 75, 75), (13, 2.0, 125, 62)):
+        weights, scalars = weigh(step, factor)
+        assert scalars["debug/loss_moving_percentile"] == pytest.approx(average)
+        assert weights.sum() == kept
+        for name in ("loss_p", "lowest", "highest"):
+            assert scalars[f"automatic/{name}_percentile"] == 0.75
+
+
+def test_the_epoch_stays_where_an_automatic_burn_in_ended(monkeypatch):
+    """Until then it is the training's, and so is the last rate of example dropout after it."""
+    monkeypatch.setattr(automatic_module, "_is_memorising", lambda looks: looks[:, 0].any())
+    settings = AUTO | {"fixed_epoch_after_burn_in": True, "example_dropout_rates": "0,70,1,30"}
+    context = Context(num_examples=SAMPLES, num_classes=4)
+    weighting = make("self_paced", context, settings)
+    known: dict[str, Any] = {"labels": tf.zeros([100], tf.int64), "positions": tf.range(100)}
+    found = []
+    for step in (4, 8, 12, 13, 15):
+        if step == 12:
+            context.history().values.assign(history_values(0.3, 0.5, 1))
+        arrive(context, step)
+        scalars: Any = weighting(Batch(tf.ones([100, 1]), 5 * step, step, **known)).scalars
+        assert scalars["debug/dropout_rate"] == 0
+        found.append(int(scalars["debug/epoch_step"]))
+    assert found == [20, 40, 60, 60, 60]
+
+
+def test_a_sample_without_a_visit_belongs_to_no_class(monkeypatch):
+    """Its label is not known yet; of the others one visit is enough."""
+    probabilities = property(lambda visits: (visits.wrong, []))
+    monkeypatch.setattr(noise_rate.Visits, "wrong_probabilities", probabilities)
+    monkeypatch.setattr(automatic_module, "_is_memorising", lambda looks: True)
+    context = Context(num_examples=SAMPLES, num_classes=2)
+    automatic = Automatic(context, WeightingConfig(**BALANCED))
+    number = np.arange(SAMPLES)
+    automatic.see(tf.constant(number[:360]), tf.constant(number[:360] % 2))
+    values = history_values(0.3, 0.0)
+    values[:, list(COLUMNS).index("num_counted")] = number < 360
+    values[:, list(COLUMNS).index("num_wrong")] = number < 120
+    context.history().values.assign(values)
+    look(automatic, context, 2, 40)
+    # A third of the 360, and of each class; less sqrt(2 / 9 / 100).
+    found = np.delete(context.state["automatic"].numpy(), [1, 2, 3])
+    np.testing.assert_allclose(found, [2 / 3 - np.sqrt(2) / 30] * 3, rtol=1e-6)
+
+
+def test_what_is_told_of_a_weighted_training():
+    context = Context(num_examples=SAMPLES, num_classes=3)
+    Automatic(context, WeightingConfig(**AUTO))
+    context.state["automatic"].assign([0.654, 8, 0.1, 1, 0.25, 0.9, 0.5])
+    values, column = history_values(0.3, 0.1), list(COLUMNS).index
+
+    def told():
+        context.history().values.assign(values)
+        return context.remarks[0]()
+
+    of_suspects = "at the last check the given label was predicted for 10.0% of the suspects."
+    weighted = "auto: weighted from 7 % of the training on, with percentile 0.654 "
+    assert told() == f"{weighted}(0.250 to 0.900 by class); {of_suspects}"
+    values[:, column("num_wrong")] = 5  # Of ten visits: half is not most.
+    values[0, [column("num_wrong"), column("num_counted")]] = 0
+    assert told().endswith("; no label is suspicious.")
+    values[1, column("num_wrong")] = 6
+    assert told().endswith(of_suspects)
+    values[3, column("mean_margin")] = np.nan
+    assert told().startswith(weighted)
+
+
+def test_the_second_half_begins_at_half(monkeypatch):
+    monkeypatch.setattr(noise_rate.Visits, "right_left_out", lambda visits, share: 0.0)
+    automatic, _, context = made(**AUTO)
+    falling = np.cumsum(0.8 ** np.arange(13))
+    for number, epoch in ((12, 49), (13, 50)):
+        pass_over(automatic, context, number, epoch, changed=falling)
+        assert bool(automatic.rules(tf.constant(epoch)).is_burn_in) == (epoch < 50)

@@ -144,7 +144,7 @@ def test_scores_rise_with_the_rank(monkeypatch):
     monkeypatch.setattr(noise_rate.Visits, "wrong_probabilities", found)
     seen = dataclasses.replace(
         visits(),
-        count=np.array([8.0, 8, 0, 8]),
+        count=np.array([1.0, 8, 0, 8]),
         margin=np.array([-0.5, -1.0, -9, -2.0]),
         last_wrong=np.ones(4),
     )
@@ -194,3 +194,22 @@ def test_decayed_losses_are_two_normal_distributions():
     assert noise_rate.of_losses(np.zeros(3, np.int64), 1, np.full(3, 5.0)).rate == 0
     two = noise_rate.of_losses(np.array([0, 1]), 2, np.array([0.0, 4.0]))
     np.testing.assert_allclose(two.by_class, [0, 1], atol=1e-9)
+
+
+def test_shares_of_classes_at_their_bounds():
+    labels = np.repeat([0, 1], 100)
+
+    def shares(first, second, classes=2):
+        numbers = [first, 100 - first, second, 100 - second]
+        wrong = np.repeat([1.0, 0, 1, 0], numbers)
+        return noise_rate.shrunk_class_means(wrong, labels, classes)
+
+    # As without the third class, which has no sample: 0.97 of the distance from 0.4 is kept.
+    np.testing.assert_allclose(shares(60, 20, 3), [0.594, 0.206, 0.4])
+    np.testing.assert_allclose(shares(41, 39), 0.4)  # They differ less than by chance.
+    assert shares(0, 0).tolist() == [0, 0] and shares(100, 100).tolist() == [1, 1]
+    # Of two samples: between them 0.25, within 0.25, so that half of the distance is kept.
+    two = np.array([1.0, 0.0])
+    found = noise_rate.shrunk_class_means(two, np.array([0, 1]), 2)
+    np.testing.assert_allclose(found, [0.75, 0.25])
+    assert noise_rate.shrunk_class_means(two, np.array([0, 0]), 1).tolist() == [0.5]

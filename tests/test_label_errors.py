@@ -43,6 +43,8 @@ def test_order_and_suspects():
     assert scores().suspects.tolist() == [2, 4, 0]
     assert scores(num_seen=4).suspects.tolist() == [2, 4]  # 2.4 of the seen samples.
     assert scores(0.0).suspects.tolist() == []
+    assert scores(0.55).suspects.tolist() == [2, 4, 0]  # 2.75 samples are three.
+    assert label_errors.confused_pairs(scores(0.0)) == []
 
 
 def test_detection_quality_by_hand():
@@ -174,3 +176,22 @@ def test_runs_and_records_must_have_the_same_labels(monkeypatch):
     for wrong in (other, images | {"images_sha256": "0"}):
         with pytest.raises(InputError, match="`data_dir` must hold .* Received: data_dir='first'"):
             label_errors.read_labels([wrong], ["a"], None)
+
+
+def test_a_class_without_a_trusted_sample():
+    """It has the share of all, and says that it is not known."""
+    data = examples(trusted=np.array([True, False, True, False, False]))
+    found = label_errors.estimate_noise_rate(data, 3, [])
+    assert found.by_class.tolist() == [0, 1, 0.5]
+    assert found.range_by_class[2].tolist() == [0, 1]
+    assert found.of_class(2) == "50.0% (between 0.0% and 100.0%)"
+
+
+def test_one_visit_is_enough(monkeypatch):
+    """The first sample was seen once, the second never."""
+    monkeypatch.setattr(noise_rate, "label_scores", lambda visits: SCORE)
+    monkeypatch.setattr(noise_rate, "estimate", lambda labels, number, visits: noise(0.0))
+    seen = np.array([1.0, 0, 30, 30, 30])
+    run = history(num_seen=seen, num_counted=seen, num_wrong=0 * seen, prediction=0 * seen + 2)
+    found = given_runs(monkeypatch, run)
+    assert found.num_seen == 4 and found.suggested.tolist() == [2, 1, 2, 2, 2]

@@ -219,6 +219,12 @@ def test_confident_learning_by_hand():
     visits = Visits(np.ones(4), other, other, given - other, given, other, other_class)
     found = noise_rate._confident_learning(labels, 3, visits)
     np.testing.assert_allclose(found, [0.5, 0.5, 0, 0])
+    # Thresholds 0.5 and 0.5, which the second reaches as the other class, and the third as both.
+    labels = np.array([0, 0, 1])
+    given, other = np.array([0.75, 0.25, 0.5]), np.array([0.25, 0.5, 0.5])
+    visits = Visits(np.ones(3), other, other, given - other, given, other, 1 - labels)
+    found = noise_rate._confident_learning(labels, 2, visits)
+    np.testing.assert_allclose(found, [0.5, 0.5, 0])
 
 
 def test_disagreement_is_stated():
@@ -226,6 +232,7 @@ def test_disagreement_is_stated():
     rate = noise_rate.NoiseRate(0.2, 0.15, 0.26, *by_class, "x")
     assert str(rate) == "20.0% (between 15.0% and 26.0%)"
     assert str(dataclasses.replace(rate, high=0.24)) == "20.0%"
+    assert str(dataclasses.replace(rate, low=0.0, high=0.1)) == "20.0%"  # No further apart.
     assert rate.of_class(0) == "10.0%"
     assert rate.of_class(1) == "30.0% (between 15.0% and 30.0%)"
     for right, wrong in (((2, 3), (4, 3)), ((6, 6), (10, 6))):  # Told apart hardly, and not.
@@ -266,6 +273,12 @@ def test_rank_score_by_hand():
     assert visits.memorised == 0.5
     np.testing.assert_allclose(visits.rank_score[1], (1 / (1 + np.exp(-1.5)) + 1) / 2)
     np.testing.assert_array_equal(visits.other_class, [0, 5, 0])
+    once = noise_rate.pooled([history_of(num_counted=[1, 1, 0], num_wrong=[0, 1, 0])])
+    np.testing.assert_allclose(once.margin, [0.5, -1.5, 0])
+    np.testing.assert_allclose(once.wrong, [0, 1, 0])
+    np.testing.assert_allclose(once.given, [0.7, 0.1, 0])
+    np.testing.assert_allclose(once.other, [0.2, 0.9, 0])
+    np.testing.assert_allclose(once.rank_score, [1 / (1 + np.exp(0.5)), 1 / (1 + np.exp(-1.5)), 0])
 
 
 def test_margins_decide_between_equal_shares_of_wrong_events():
@@ -288,6 +301,13 @@ def test_the_share_of_right_labels_that_are_left_out(monkeypatch):
         assert dataclasses.replace(visits).right_left_out(0.5) == pytest.approx(0.3 / 2.2)
         assert dataclasses.replace(visits).right_left_out(0) == 0
         assert dataclasses.replace(visits).right_left_out(1) == pytest.approx(1)
+        # 1.6 of the samples are two, 1.2 are one.
+        assert dataclasses.replace(visits).right_left_out(0.4) == pytest.approx(0.3 / 2.2)
+        assert dataclasses.replace(visits).right_left_out(0.3) == pytest.approx(0.1 / 2.2)
+        found[:] = [0.9, 0.7, 0.8, 0.9]  # Fewer than one label is right.
+        assert dataclasses.replace(visits).right_left_out(0.5) == pytest.approx(0.2 / 0.7)
+        found[:] = 1  # None is.
+        assert dataclasses.replace(visits).right_left_out(0.5) == 0
     _, is_wrong, visits = learned(0.4)
     left_out = np.argsort(visits.margin)[: is_wrong.sum()]
     share = (~is_wrong[left_out]).sum() / (~is_wrong).sum()

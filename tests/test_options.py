@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import shutil
+from typing import Any
 
 import pytest
 from absl import flags
@@ -17,7 +18,7 @@ from mentornet.cli.config_flags import define_flags, read_flags
 from mentornet.config import options
 from mentornet.config.evaluation import EvalConfig
 from mentornet.config.training import TrainConfig
-from mentornet.config.weighting import MixupConfig, WeightingConfig
+from mentornet.config.weighting import MixupConfig, NamedWeighting, WeightingConfig
 from mentornet.core.schedules import PiecewiseConstant
 from mentornet.datasets.prepare_config import PrepareConfig
 from mentornet.runs import layout, run_folder
@@ -325,3 +326,39 @@ def test_a_list_of_rates_drops_the_same_samples():
     ]
     np.testing.assert_array_equal(*weights)
     assert np.sum(weights[0] == 0) == 10
+
+
+def test_none_is_refused_where_it_is_not_the_default():
+    assert Example("f", rate=None).rate is None
+    with pytest.raises(InputError, match="`size`"):
+        Example("f", size=None)  # type: ignore[arg-type]
+
+
+def test_json_may_lack_fields_or_have_unknown_ones():
+    read = options.from_json
+    assert read(WeightingConfig, {"burn_in_epoch": 7, "old": 1}) == WeightingConfig(burn_in_epoch=7)
+    folders: dict[str, Any] = {"data_dir": "d", "train_log_dir": "t"}
+    folders["trained_mentornet_dir"] = "m"
+    expected: Any
+    for weighting, expected in (
+        ({"name": "gce"}, NamedWeighting("gce")),
+        ({"loss_p_percentile": 0.5}, WeightingConfig(0.5)),
+        ({"loss_p_percentile": 0.5, "old": 1}, WeightingConfig(0.5)),
+        (None, None),
+    ):
+        config = read(TrainConfig, folders | {"weighting": weighting})
+        assert config == TrainConfig(**folders, weighting=expected)
+
+
+def test_other_checks_name_the_flag():
+    assert Example("f", steps=(1, 99)).steps == (1, 99)
+    values: Any
+    for values, message in (
+        ({"split_name": ""}, "`split_name` must not be empty. Received: split_name=''"),
+        ({"timeout_secs": -1}, "`timeout_secs` must not be negative. Received: timeout_secs=-1"),
+    ):
+        with pytest.raises(InputError) as caught:
+            EvalConfig("c", "e", "d", **values)
+        assert str(caught.value) == message
+    with pytest.raises(InputError, match="must be increasing whole numbers from 1 on. Received"):
+        TrainConfig("d", "t", learning_rate_boundaries=(5, 5))

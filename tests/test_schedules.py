@@ -85,6 +85,7 @@ def test_boundaries_that_were_given_take_precedence():
 
 def test_the_last_rise_of_the_learning_rate():
     shapes = {"0:0.2,0.23:1,1:0.07": 23, "0:1,0.5:1,1:0": 0, "0:1,0.4:0.1,0.6:0.2,1:0": 60}
+    shapes |= {"0:0.5,0.01:1,1:1": 1, "0:0,1:1": 99}
     for shape, epoch in shapes.items():
         schedule = schedules.follow_shape(shape, 1.5, 1465)
         assert schedules.last_rise(schedule, 1465) == epoch
@@ -112,7 +113,8 @@ def test_dropout_rates_one_by_one():
         assert f"{len(wrong)} values" in str(caught.value)
     assert schedules.dropout_rates("1,0,0,100") == [0.0] * 100
     assert schedules.dropout_rates("1,100") == [1.0] * 100
-    for text in ("0.5,50,1.01,50", "0.5,50.5,0.5,50", "0.5,-1,0.5,100,0.5,1", "0.5,100,0.5"):
+    wrong_texts = ("0.5,50,1.01,50", "0.5,50.5,0.5,50", "0.5,-1,0.5,100,0.5,1", "0.5,100,0.5")
+    for text in (*wrong_texts, "-0.5,100"):
         with pytest.raises(ValueError, match=f'Received: example_dropout_rates="{text}"'):
             schedules.dropout_rates(text)
 

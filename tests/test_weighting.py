@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 from helpers import MENTORNET
 
-from mentornet import InputError, SampleWeighting, load_mentornet
-from mentornet.weighting.sample_weighting import nearest_percentile
+from mentornet import InputError, MentorNet, SampleWeighting, load_mentornet
+from mentornet.weighting.features import RELEASE
+from mentornet.weighting.sample_weighting import class_percentiles, nearest_percentile
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +186,18 @@ def test_state_stays_float32_under_half_precision(mentor):
 def test_settings_are_checked(mentor):
     with pytest.raises(InputError, match="`loss_p_percentile`"):
         SampleWeighting(mentor, loss_p_percentile=70)
+
+
+def test_percentiles_of_classes_by_hand():
+    """The first class has no sample; the second's only one is its percentile for any share."""
+    losses = tf.constant([[5.0], [1.0], [9.0], [3.0], [2.0], [4.0]])
+    labels = tf.constant([2, 2, 1, 2, 2, 2])
+    found, counts = class_percentiles(losses, labels, tf.constant([0.2, 0.2, 0.75]))
+    assert found.numpy().tolist() == [0, 9, 4]  # Of 5, 4, 3, 2, 1 the one at place 4 * 0.25.
+    assert counts.numpy().tolist() == [0, 1, 5]
+
+
+def test_mixed_samples_have_no_further_features():
+    first = SampleWeighting(MentorNet(features=(*RELEASE, "loss_variance")))
+    with pytest.raises(InputError, match="MentorNet without additional features. .*loss_variance"):
+        first.second()

@@ -20,7 +20,7 @@ from mentornet.config.weighting import NamedWeighting, WeightingConfig
 from mentornet.learning import curricula
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.weighting import automatic, registry
-from mentornet.weighting.curriculum import CurriculumWeighting
+from mentornet.weighting.curriculum import ClosedForm, CurriculumWeighting
 from mentornet.weighting.features import FURTHER, RELEASE
 from mentornet.weighting.history import SampleHistory
 from mentornet.weighting.mentor import MentorNet
@@ -433,3 +433,22 @@ def test_flags_of_mentormix(flags, expected):
     if isinstance(expected, dict):
         expected = NamedWeighting(flags[0].partition("=")[2], expected)
     assert done.stdout.strip() == str(expected)
+
+
+def test_a_closed_form_sees_loss_difference_and_epoch():
+    form = ClosedForm(lambda loss, difference, epoch: 100 * loss + 10 * difference + epoch)
+    weights = form.sample_weights(tf.constant([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]))
+    assert weights.numpy().tolist() == [[124], [568]]
+
+
+def test_what_a_weighting_logs():
+    """Of four losses the second largest, at place round(3 * 0.3); a quarter is the average."""
+    options = {"loss_moving_average_decay": 0.75, "example_dropout_rates": "0.25,100"}
+    weighting = registry.make("self_paced", Context(), options)
+    scalars = as_weighed(weighting(a_batch([1.0, 2.0, 4.0, 8.0])), a_batch([1.0] * 4)).scalars
+    assert {name.removeprefix("debug/"): float(value) for name, value in scalars.items()} == {
+        "percentile_loss": 4,
+        "dropout_rate": 0.25,
+        "epoch_step": 60,
+        "loss_moving_percentile": 1,
+    }

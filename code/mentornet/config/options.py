@@ -132,6 +132,7 @@ def check_fields(config: Any) -> None:
         value, option = getattr(config, field.name), field.option
         if (value is None and field.default is None) or value in option.words:
             continue
+        check(value is not None, f"`{field.flag}` must be given.", **{field.flag: value})
         if option.words and isinstance(value, str):
             words = " or ".join(option.words)
             raise InputError(f"`{field.flag}` must be a number or {words}. Received: {value!r}")

@@ -222,7 +222,7 @@ class Automatic:
             return f"auto: no sample was down-weighted, as {reason}."
         if end == 0:
             reason = "no memorising was detected"
-            if num_looks > _LONG:
+            if num_looks >= _LONG:
                 reason += " and too many right labels would be left out"
             return f"auto: no sample was down-weighted, as {reason}; {suspects}."
         # A fixed burn-in may be longer than the first pass, at whose end the history is looked at.

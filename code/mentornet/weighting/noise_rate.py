@@ -77,7 +77,8 @@ class Visits:
     Attributes:
       count: float64 [n], visits.
       wrong: float64 [n] in 0..1, share of the visits at which another class was predicted.
-      last_wrong: float64 [n] in 0..1, share of the runs whose last prediction was another class.
+      last_wrong: float64 [n] in 0..1, share of the runs, weighted by their visits, whose last
+        prediction was another class.
       margin: float64 [n], mean of the given logit minus the largest other one, divided by its
         standard deviation over a run's samples.
       given, other: float64 [n], mean probability of the given label and of the next best.

@@ -61,10 +61,12 @@ TARGETS = {
         "test_learning.py",
         "-krows or parts or stay or line or passed_over or unknown or grid or rejects or origin",
     ],
+    "runs.reader": ["test_report.py", "-knot kept_results and not label_scores"],
     "runs.statistics": [
         "test_training.py::test_prediction_statistics",
         "test_training.py::test_weight_statistics",
     ],
+    "students.networks.airbench": ["test_airbench.py"],
     "training.hooks": ["test_hooks.py"],
     "training.label_wave": ["test_label_wave.py", "-kshares or two_passes or rows_tell"],
     "training.lookahead": ["test_lookahead.py"],
@@ -73,6 +75,11 @@ TARGETS = {
         "test_layer_losses.py::test_what_layers_add_by_hand",
     ],
     "training.optimizers": ["test_optimizers.py"],
+    "training.step": ["test_step.py", "test_layer_losses.py"],
+    "training.updates": [
+        "test_updates.py",
+        "-ktrusted or another_worker or standardises or five or sees_the_history",
+    ],
     "training.wrappers": [
         "test_optimizers.py",
         "test_mixup.py::test_moving_average_of_the_parameters",

@@ -54,7 +54,8 @@ def test_shapes_are_the_published_ones():
 
 
 def test_whitening_against_numpy():
-    images = np.random.default_rng(0).normal(size=(30, 6, 5, 3)).astype(np.float32)
+    """Of more images than two parts."""
+    images = np.random.default_rng(0).normal(size=(250, 6, 5, 3)).astype(np.float32)
     images[..., 1] += images[..., 0]  # Correlated channels, and a mean that is not 0.
     images += 0.3
     patches = [
@@ -73,6 +74,8 @@ def test_whitening_against_numpy():
         np.testing.assert_allclose(found[k], (values[k] + 5e-4) ** -0.5, rtol=1e-4)
         assert np.delete(found, k).max() < 1e-3
     np.testing.assert_array_equal(kernel[:, :12], -kernel[:, 12:])
+    lengths = np.linalg.norm(kernel[:, :12], axis=0)
+    assert (np.diff(lengths) > 0).all()  # The largest eigenvalue first, hence the shortest filter.
     # Whitened patches have second moment 1 in all directions.
     whitened = x @ kernel[:, :12]
     np.testing.assert_allclose(whitened.T @ whitened / len(x), np.eye(12), atol=5e-3)
@@ -187,6 +190,9 @@ def test_images_that_are_too_small():
     assert small(size=9).output.shape == (None, 10)
     with pytest.raises(InputError, match="at least 9 pixels per side"):
         small(size=8)
+    for shape in ((8, 32, 3), (32, 8, 3)):
+        with pytest.raises(InputError, match="at least 9 pixels per side"):
+            airbench.build(SMALL, 10, 0, shape)
 
 
 def test_batch_normalisation_without_scale_keeps_what_it_is_told():
@@ -224,3 +230,34 @@ def test_gelu_and_its_gradient(dtype):
     np.testing.assert_allclose(tf.cast(y, tf.float64), exact * p, rtol=relative, atol=1e-6)
     gradient = tf.cast(tape.gradient(total, x), tf.float64)
     np.testing.assert_allclose(gradient, 3 * (p + exact * density), rtol=relative, atol=1e-5)
+
+
+def test_initial_values_of_the_last_layer():
+    """Uniform within 1 / sqrt(32), its inputs; the first group has 16 channels."""
+    kernel = small(size=12).get_layer("logits").kernel.numpy()
+    limit = 32**-0.5
+    assert kernel.shape == (32, 10) and np.abs(kernel).max() <= limit
+    assert kernel.std() == pytest.approx(limit / 3**0.5, rel=0.15)
+
+
+def test_recipes_are_the_published_ones():
+    """airbench94.py and airbench96.py: rates of the sum over 1,024 samples, divided by 7.67."""
+    scale = 1 + 1 / (1 - 0.85)
+    for name, rate, decay, shape, padding, cutout in (
+        ("airbench93", 11.5, 0.0153, "0:0.2,0.23:1,1:0.07", 2, 0),
+        ("airbench94", 11.5, 0.0153, "0:0.2,0.23:1,1:0.07", 2, 0),
+        ("airbench96", 9.0, 0.012, "0:0.2,0.1:1,1:0", 4, 12),
+    ):
+        recipe = registry.find_student(name).recipe
+        assert recipe.learning_rate == pytest.approx(rate / scale, rel=1e-3)
+        assert recipe.weight_decay == pytest.approx(decay / rate)
+        assert (recipe.batch_size, recipe.rate_follows_batch) == (1024, True)
+        assert (recipe.momentum, recipe.nesterov, recipe.label_smoothing) == (0.85, True, 0.2)
+        # The published decay of shifts is divided by their rate, which is 64 times the other's.
+        assert recipe.decayed == {"kernel": 1, "bias": 1, "beta": 1 / 64}
+        assert recipe.shift_rate_factor == 64 and recipe.frozen_after == {"whitening/bias": 3}
+        assert (recipe.learning_rate_shape, recipe.lookahead_steps) == (shape, 5)
+        assert (recipe.crop_padding, recipe.cutout) == (padding, cutout)
+        assert (recipe.crop_mode, recipe.flip) == ("reflect", "alternating")
+        assert (recipe.standardization, recipe.mixed_precision) == ("channel", "auto")
+        assert recipe.test_time_augmentation

@@ -131,6 +131,7 @@ def test_images_that_are_too_small(cutout, padding, mode):
         else:
             with pytest.raises(InputError, match="less than 8 pixels, the side of the images"):
                 augmentation.Augmenter(asked, 10, (12, 8, 3), 4, 0)
+    augmentation.Augmenter(augmentation.Augmentation(9, "zero"), 10, (8, 8, 3), 4, 0)  # Black.
 
 
 def test_standardisation_of_each_image_and_of_features():

@@ -4,9 +4,11 @@ import csv
 import dataclasses
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
+import types
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,13 @@ import mentornet
 from mentornet.cli import cleaning, label_issues, training_flags, weighting_flags
 from mentornet.cli.commands import COMMANDS
 from mentornet.config.cleaning import CleanConfig
+from mentornet.config.weighting import WeightingConfig
 from mentornet.core.errors import InputError
+from mentornet.datasets.catalog import DatasetInfo
 from mentornet.datasets.corrections import SCORE_DECIMALS
+from mentornet.datasets.prepare_config import PrepareConfig
 from mentornet.runs import writers
+from mentornet.weighting.noise_rate import NoiseRate
 
 COMMAND = "code/mentornet/__main__.py"
 
@@ -94,6 +100,11 @@ def test_the_plan():
     # 30 / 20 would be batches of 1; 500 steps of 16 are 267 epochs, more than 60.
     assert cleaning.plan(30, 128, None) == (16, 112)
     assert cleaning.plan(3, 128, 2) == (3, 2)
+    # 500 steps of 1,024 are 5.12 epochs, fewer than 10; 976.6 steps.
+    assert cleaning.plan(100_000, 1024, None) == (1024, 977)
+    # Exactly 20 batches of 64, and exactly 25 epochs; one sample less, and they are of 32.
+    assert cleaning.plan(1280, 1024, None) == (64, 500)
+    assert cleaning.plan(1279, 1024, None) == (32, 520)  # 12.5 epochs, so 13: 519.6 steps.
     shapes = ((64,), (8, 8, 3), (8, 40, 3), (9, 9, 3), (224, 224, 3))
     chosen = ["mlp", "inception", "inception", "airbench93", "airbench93"]
     assert list(map(cleaning.choose_student, shapes)) == chosen
@@ -341,3 +352,115 @@ def test_find_label_issues_of_bad_arrays():
     ):
         with pytest.raises(InputError, match=part):
             mentornet.find_label_issues(samples, labels)
+
+
+def test_the_run_that_ranks():
+    manifest = {"image_shape": [8, 8, 3], "num_examples": 1617}
+    data: Any = types.SimpleNamespace(name="mine", train=pathlib.Path("given"), manifest=manifest)
+    tiny = cleaning.train_config(data, pathlib.Path("t"), CleanConfig("out", seed=4))
+    assert (tiny.data_dir, tiny.train_log_dir, tiny.dataset_name) == ("given", "t", "mine")
+    assert (tiny.studentnet, tiny.batch_size, tiny.max_number_of_steps) == ("inception", 64, 505)
+    assert tiny.augment is False and tiny.record_sample_weights
+    assert (tiny.seed, tiny.max_to_keep, tiny.save_interval_secs) == (4, 1, 60)
+    assert tiny.trained_mentornet_dir == "mentornet_pd"
+    assert tiny.weighting == WeightingConfig("auto", "auto", example_dropout_rates="0,100")
+    manifest["image_shape"] = [9, 9, 3]
+    usual = cleaning.train_config(data, pathlib.Path("t"), CleanConfig("out", num_epochs=2))
+    assert (usual.studentnet, usual.augment) == ("airbench93", None)
+    assert usual.max_number_of_steps == 51  # 2 * 1,617 / 64 = 50.5.
+
+
+def test_how_the_source_is_read(tmp_path, monkeypatch):
+    asked: list[PrepareConfig] = []
+    monkeypatch.setattr(cleaning.prepare, "prepare", lambda config: asked.append(config) or {})
+    values = {"seed": 3, "image_size": 16, "label_column": "kind", "skip_bad": True}
+    config = CleanConfig(str(tmp_path), **values)
+    data = cleaning._prepared("a.csv", tmp_path, config)
+    (made,) = asked
+    assert {name: getattr(made, name) for name in values} == values
+    assert (made.dataset_name, made.source, made.test_share) == ("mine", "a.csv", 0.1)
+    assert (data.name, data.train, data.test) == ("mine", made.train_folder, made.test_folder)
+    for folder in (data.train, data.test):
+        folder.mkdir(parents=True)
+    cleaning._prepared("a.csv", tmp_path, config)  # Without settings they may be unfinished.
+    (tmp_path / cleaning._SETTINGS_FILE).touch()
+    cleaning._prepared("a.csv", tmp_path, config)
+    assert len(asked) == 2
+    own = tmp_path / "digits"
+    assert cleaning._prepared("digits", own, CleanConfig(str(own))).name == "digits"
+    assert (asked[2].dataset_name, asked[2].test_share) == ("digits", PrepareConfig.test_share)
+
+
+@pytest.mark.parametrize(("number", "above"), [(0, 0.75), (1, 0.25), (3, 0.0)])
+def test_all_suspects_are_corrected_and_no_other(tmp_path, monkeypatch, number, above):
+    """Those whose score is above that of the first sample that is none."""
+    order, asked = np.array([2, 0, 1]), []
+
+    def correct(config):
+        asked.append(config)
+        return {"corrections": {"replaced": number}}
+
+    monkeypatch.setattr(cleaning.corrected, "correct", correct)
+    score = np.array([0.25, 0.125, 0.75])
+    scores: Any = types.SimpleNamespace(order=order, suspects=order[:number], score=score)
+    data = cleaning.Data("mine", tmp_path / "given", tmp_path / "val")
+    assert cleaning._correct(data, tmp_path, scores) == {"replaced": number}
+    assert dataclasses.asdict(asked[0]) == {
+        "records": str(tmp_path / "given"),
+        "corrections": str(tmp_path / "labels.csv"),
+        "output_dir": str(tmp_path / "corrected"),
+        "accept_above": above,
+        "dataset_name": "mine",
+    }
+
+
+def test_what_clean_writes_beside_metadata_is_not_its_source(tmp_path):
+    """Such a folder depends on all of its files."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "metadata.csv").write_text("file_name,label\n1.bin,a\n2.bin,b\n")
+    (pictures / "1.bin").write_text("pixels")
+    config = CleanConfig(str(pictures / "out"))
+    source = str(pictures / ".." / "pictures")
+    before = cleaning._asked(source, config)
+    assert before["source"] == str(pictures)
+    (pictures / "out" / "data").mkdir(parents=True)
+    assert cleaning._asked(source, config) == before
+    (pictures / "out" / "data" / "labels.csv").write_text("id\n")
+    assert cleaning._asked(source, config) == before
+    (pictures / "2.bin").write_text("pixels")
+    assert cleaning._asked(source, config) != before
+
+
+def test_a_file_that_changed_is_other_data(tmp_path):
+    source, settings = tmp_path / "a.npz", tmp_path / cleaning._SETTINGS_FILE
+    config = CleanConfig(str(tmp_path))
+    source.write_bytes(b"one")
+    asked = cleaning._asked(str(source), config)
+    settings.write_text(json.dumps(asked))
+    cleaning._check_same(tmp_path, asked)
+    source.write_bytes(b"two")
+    with pytest.raises(InputError, match="holds other results .the source has changed"):
+        cleaning._check_same(tmp_path, cleaning._asked(str(source), config))
+    settings.write_text("[]")  # Of another program, perhaps.
+    with pytest.raises(InputError, match="holds other results .source was None"):
+        cleaning._check_same(tmp_path, asked)
+
+
+def test_the_summary_by_hand(tmp_path, monkeypatch):
+    monkeypatch.setattr(cleaning, "read_manifest", lambda folder: {"num_examples": 2})
+    by_class = np.array([0.5, 0.25, 0.0])
+    noise = NoiseRate(0.25, 0.25, 0.25, by_class, np.stack([by_class] * 2, axis=1), "a test")
+    info = DatasetInfo("mine", 3, ("a", "b", "c"))
+    scores: Any = types.SimpleNamespace(score=np.zeros(7), info=info, noise=noise)
+    data = cleaning.Data("mine", tmp_path / "given", tmp_path / "val")
+    facts = {"kept": 1, "replaced": 4, "left_out": 0}
+    lines = cleaning._summary(data, tmp_path, scores, 0.875, facts).splitlines()
+    assert lines[:4] == [
+        "7 samples of 3 classes; 2 more were held out.",
+        "Labels estimated wrong: 25.0%, from a test.",
+        "Worst classes: a 50.0%, b 25.0%, c 0.0%.",
+        "Agreement with the held-out labels, which are equally noisy: 87.5%.",
+    ]
+    assert "records in which 4 suspects have" in lines[6]
+    assert f"--records={tmp_path / 'given'} " in lines[9]

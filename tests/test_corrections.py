@@ -1,5 +1,6 @@
 """Corrections: decisions in a file, the corrected records, and files that are rejected."""
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -13,8 +14,9 @@ from helpers import run
 from mentornet import InputError
 from mentornet.core.safe_csv import to_csv
 from mentornet.datasets import records
-from mentornet.datasets.catalog import dataset_info
+from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.corrected import CorrectConfig, correct
+from mentornet.datasets.corrections import NOT_USABLE, Known, read_corrections
 from mentornet.datasets.prepare import PrepareConfig, prepare
 
 HEADER = ("id", "path", "given_label", "corrected_label", "score")
@@ -232,3 +234,47 @@ def test_paths_are_compared(tmp_path, prepared):
     correct(CorrectConfig(str(source), path, str(tmp_path / "made")))
     lines = (tmp_path / "made" / "files.csv").read_text().splitlines()
     assert len(lines) == 300 and not any(line.startswith(f"{first},") for line in lines)
+
+
+PETS = DatasetInfo("pets", 3, ("cat", "dog", "eel"))
+KNOWN = Known(PETS, np.array([7, 3, 12]), np.array([0, 1, 2]), {7: "a.png", 3: "b.png", 12: "c"})
+
+
+def decide(text, accept_above=None, known=KNOWN):
+    return read_corrections(text.encode(), "c.csv", known, accept_above)
+
+
+def test_decisions_are_ordered_by_position():
+    """Blanks around an id, no path, and no column of paths do not matter."""
+    rows = "id,path,given_label,corrected_label\n12,,eel,cat\n 3 ,b.png,dog,\n7,a.png,cat,cat\n"
+    assert decide(rows).tolist() == [[0, 0], [1, NOT_USABLE], [2, 0]]
+    header = "id,given_label,corrected_label\n"
+    assert decide(f"{header}3,dog,eel\n").tolist() == [[1, 2]]
+    assert decide(header).shape == (0, 2)
+    unknown = dataclasses.replace(KNOWN, paths={})
+    rows = "id,path,given_label,corrected_label\n7,elsewhere.png,cat,dog\n"
+    assert decide(rows, known=unknown).tolist() == [[0, 1]]
+
+
+REPORT = "id,given_label,predicted_label,label_score\n"
+
+
+def test_scores_of_a_report():
+    """1 - 0.7 is 0.30000000000000004 in floating point, and not above 0.3."""
+    rows = f"{REPORT}3,dog,cat,0.7\n7,cat,eel,0.6999999999\n"
+    assert decide(rows, 0.3).tolist() == [[0, 2]]
+    for score in ("-0.1", "1.1", "nan", "x"):
+        with pytest.raises(InputError, match="line 2: `label_score` must lie in 0..1"):
+            decide(f"{REPORT}3,dog,cat,{score}\n", 0.3)
+    with pytest.raises(InputError, match="conflicting labels.*predicted_label='dog'"):
+        decide(f"{REPORT}7,cat,eel,0.1\n7,cat,dog,0.1\n", 0.3)
+    assert decide(f"{REPORT}7,cat,eel,0.1\n7,cat,dog,0.9\n", 0.3).tolist() == [[0, 2]]
+
+
+def test_records_that_cannot_be_told_apart():
+    twice = dataclasses.replace(KNOWN, ids=np.array([7, 7, 12]))
+    with pytest.raises(InputError, match="ids must be distinct"):
+        decide("id,given_label,corrected_label\n", known=twice)
+    same = dataclasses.replace(PETS, class_names=("cat", "cat", "eel"))
+    with pytest.raises(InputError, match="classes must be distinct"):
+        decide("id,given_label,corrected_label\n", known=dataclasses.replace(KNOWN, info=same))

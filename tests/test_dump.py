@@ -216,10 +216,15 @@ def test_rows_of_a_sample_stay_together():
         (f"{HISTORY}0 1 2 2 1 1 1\n# sample_id\n", "line 3: must name the same columns"),
         ("# sample_id epoch noisy_label clean_label loss age\n", "must be among loss_variance"),
         ("0 1 2 2 0.5\n1 1 2 3\n", "line 2: must hold sample_id epoch"),
-        ("0 1 2 2 0.5\n1 1 2 3 x\n", "line 2: must hold numbers"),
+        ("0 1 2 2 0.5\n1 1 2 3 x\n", "line 2: must hold finite numbers"),
         ("0 1 2 2 0.5\n1 100 2 3 1\n", r"line 2: the epoch must lie in 0..99.*100"),
-        ("0 1 2 2 nan\n", "line 1: the loss"),
+        ("0 1 2 2 nan\n", "line 1: must hold finite numbers"),
+        ("0 1 nan nan 0.5\n", "line 1: must hold finite numbers"),
         ("0 1 2 2 0.5\n1 1 3 3 1\n", "correct and wrong labels"),
+        ("0 1 2 2 0.5\n1 -1 2 3 1\n", r"line 2: the epoch must lie in 0..99.*-1"),
+        ("0 1 2 2 -0.1\n", "line 1: the loss must be at least 0.*-0.1"),
+        ("0 1 2 2 inf\n", "line 1: must hold finite numbers"),
+        ("0 1 2 3 0.5\n1 1 3 2 1\n", "correct and wrong labels.*right=0, wrong=2"),
         ("", "must not be empty"),
     ],
 )
@@ -326,3 +331,28 @@ def test_parts_must_hold_clean_and_corrupted_samples():
         for parts, name in (((bad, rows), "tr.npz"), ((rows, bad), "ts.npz")):
             with pytest.raises(InputError, match=f"{name} must hold clean and corrupted samples"):
                 quality.report(load_mentornet("self_paced"), *parts)
+
+
+def test_dumps_at_the_bounds_and_files_that_are_none(tmp_path):
+    path = tmp_path / "dump.csv"
+    path.write_text("0 0 2 2 0\n1 99 2 3 1e9\n")
+    expected = [[0, 0, 2, 2, 0], [1, 99, 2, 3, 1e9]]
+    np.testing.assert_array_equal(training_rows.read_dump(str(path)), expected)
+    path.write_bytes(b"0 1 2 2 0.5\xff\n")
+    for name in ("dump.csv", "none.csv"):
+        with pytest.raises(InputError, match=f"`input_csv_filename` .*{name} cannot be read"):
+            training_rows.read_dump(str(tmp_path / name))
+
+
+def test_every_row_is_written_once_and_in_order(tmp_path):
+    features = np.zeros((10, 4), np.float32)
+    features[:, 0] = np.arange(10)
+    targets = np.arange(10, dtype=np.float32) / 10
+    training_rows.write(features, targets, str(tmp_path), "self_paced")
+    train, test = (training_rows.read_rows(tmp_path / f"{name}.npz") for name in ("tr", "ts"))
+    assert len(train[0]) == 8
+    np.testing.assert_array_equal(np.concatenate([train[0], test[0]]), features)
+    np.testing.assert_array_equal(np.concatenate([train[1], test[1]]), targets[:, None])
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="`outdir` .* cannot be written"):
+        training_rows.write(features, targets, str(tmp_path / "file" / "rows"), "self_paced")

@@ -162,7 +162,7 @@ def test_rows_without_data_stay(trained, digits, tmp_path):
     file = tmp_path / "eval" / "eval.jsonl"
     old = rows(tmp_path)
     for row in old:
-        assert len(row.pop("data")) == 16
+        assert len(row.pop("data")) == len(row.pop("checkpoint")) == 16
     file.write_text("".join(json.dumps(row) + "\n" for row in old[:2]))
     job.run(asked)
     assert rows(tmp_path)[:2] == old[:2] and len(rows(tmp_path)) == 3
@@ -207,6 +207,11 @@ def test_survives_deleted_and_half_written_checkpoints(trained, digits, tmp_path
     job.run(config(folder, digits, tmp_path, run_once=True), sleep=sleep)
     data.write_bytes(whole)
     job.run(config(folder, digits, tmp_path, run_once=True))
+    assert [row["step"] for row in rows(tmp_path)] == [3, 2]
+    for _ in range(2):  # Evaluated in this process, and read from the file.
+        summary = json.loads((tmp_path / "eval" / "summary.json").read_text())
+        assert summary["last_step"] == 3
+        job.run(config(folder, digits, tmp_path, run_once=True))
     assert [row["step"] for row in rows(tmp_path)] == [3, 2]
 
 
@@ -345,3 +350,35 @@ def test_beside_a_training(train_flags, digits, tmp_path):
     assert job.returncode == 0, output
     assert rows(tmp_path)[-1]["step"] == 40
     assert "last accuracy" in output
+
+
+def test_each_checkpoint_begins_the_timeout_anew(trained, digits, tmp_path):
+    """It appears after 8 seconds; 10 more without another one end the job."""
+    folder, now = tmp_path / "later", [0.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+        if now[0] == 8:
+            shutil.copytree(trained, folder)
+            tf.compat.v1.train.update_checkpoint_state(str(folder), "model.ckpt-1")
+
+    settings = config(folder, digits, tmp_path, eval_interval_secs=4, timeout_secs=10)
+    job.run(settings, clock=lambda: now[0], sleep=sleep)
+    assert now[0] == 18
+    assert [row["step"] for row in rows(tmp_path)] == [1]
+
+
+def test_timeout_with_a_deleted_checkpoint(trained, digits, tmp_path):
+    """It is not a new one each time."""
+    folder, now = tmp_path / "deleted", [0.0]
+    shutil.copytree(trained, folder)
+    for file in folder.glob("model.ckpt-3.*"):
+        file.unlink()
+
+    def sleep(seconds):
+        now[0] += seconds
+        assert now[0] <= 10
+
+    settings = config(folder, digits, tmp_path, eval_interval_secs=4, timeout_secs=10)
+    job.run(settings, clock=lambda: now[0], sleep=sleep)
+    assert now[0] == 10 and [row["step"] for row in rows(tmp_path)] == [1, 2]

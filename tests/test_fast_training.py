@@ -220,3 +220,27 @@ def test_contradictions():
         config(pathlib.Path("-"), "-", learning_rate_shape="fast")
     asked = config(pathlib.Path("-"), "-", studentnet="airbench94", learning_rate_boundaries=(3,))
     assert recipe.resolve(asked, recipe.defaults(asked, True)).learning_rate_shape is None
+
+
+def test_the_recipe_reaches_the_pipeline(digits, tmp_path, monkeypatch):
+    seen, original = {}, loop.training_batches
+
+    def batches(examples, **values):
+        seen.update(values)
+        return original(examples, **values)
+
+    monkeypatch.setattr(loop, "training_batches", batches)
+    loop.train(fast(digits, tmp_path, max_number_of_steps=1))
+    assert seen["standardization"] == "channel"
+    assert seen["augmentation"] == augmentation.Augmentation(2, "reflect", "alternating", 0)
+
+
+def test_what_is_as_usual_is_not_mentioned(capsys):
+    for asked, resolved, said in ((None, 5, False), (None, 0, True), (2, 2, False), (0, 0, False)):
+        configs = (
+            fast(pathlib.Path("-"), "-", lookahead_steps=steps) for steps in (asked, resolved)
+        )
+        loop._say_lookahead(*configs)
+        assert ("Lookahead is off" in capsys.readouterr().out) == said
+    loop._say_precision("float32")
+    assert capsys.readouterr().out == ""

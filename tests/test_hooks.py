@@ -93,7 +93,7 @@ def test_when_a_checkpoint_is_saved(values, expected):
     finite(moment(11, float("nan")))
     with pytest.raises(InputError, match="step 11"):
         save(moment(11, float("nan"), is_last=True))
-    parameters[1].assign([float("inf")])
+    parameters[0].assign([0.0, float("inf")])  # One of several elements.
     with pytest.raises(InputError, match="Step 12 led to parameters that are not finite"):
         save(moment(12, 1.0, is_last=True))
     assert saved.save.call_count == len(expected)
@@ -193,3 +193,41 @@ def test_signals_to_this_worker_and_to_another():
             assert stop.asked()
         assert stop.reason == reason
         assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_time_counts_from_the_last_save(monkeypatch):
+    """A step takes 30 s; due after 60 s, and at step 5, which begins the time anew."""
+    now = [0.0]
+    monkeypatch.setattr(hooks.time, "monotonic", lambda: now[0])
+    saved, seen = mock.Mock(), []
+    values = {"save_interval_secs": 60, "save_interval_steps": 5}
+    save = hooks.Save(config(**values), saved, hooks.FiniteLosses([]))
+    for step in range(1, 10):
+        now[0] += 30
+        before = saved.save.call_count
+        save(moment(step, 1.0))
+        seen += [step] * (saved.save.call_count - before)
+    assert seen == [2, 4, 5, 7, 9]
+
+
+def test_a_second_signal_has_its_usual_effect():
+    seen: list[str] = []
+    usual = signal.signal(signal.SIGTERM, lambda *_: seen.append("usual"))
+    try:
+        stop = hooks.Stop(mock.Mock(side_effect=bool))
+        with stop.on_signals():
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.asked() and seen == []
+            signal.raise_signal(signal.SIGTERM)
+            assert seen == ["usual"]
+        assert stop.reason == "SIGTERM"
+    finally:
+        signal.signal(signal.SIGTERM, usual)
+
+
+def test_the_first_bad_loss_is_named():
+    finite = hooks.FiniteLosses([])
+    finite(moment(2, 1.0, float("nan")))
+    finite(moment(3, float("inf")))
+    with pytest.raises(InputError, match="The loss of step 2 is nan"):
+        finite.check(3)

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+import types
 from typing import Any
 
 import helpers
@@ -15,6 +16,7 @@ from mentornet import InputError
 from mentornet.config.evaluation import EvalConfig
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import NamedWeighting
+from mentornet.core import schedules
 from mentornet.core.files import read_json_lines
 from mentornet.evaluation import job
 from mentornet.runs.checkpoints import checkpoint_step, find_latest, restore_student
@@ -136,7 +138,7 @@ AUTO = NamedWeighting("self_paced", {"loss_p_percentile": "auto", "burn_in_epoch
 
 def config(digits, folder, **values):
     defaults: dict[str, Any] = {"keep_best": "label_wave", "weighting": AUTO, "learning_rate": 0.02}
-    defaults["max_number_of_steps"] = STEPS
+    defaults |= {"max_number_of_steps": STEPS, "log_every_steps": 1}
     return TrainConfig(
         str(digits / "0.4"),
         str(folder),
@@ -189,9 +191,11 @@ def test_the_checkpoint_of_that_pass_is_kept(kept):
     assert names == {f"model.ckpt-{step}"}
     assert checkpoint_step(find_latest(str(folder))) == STEPS
     assert step < STEPS  # The run goes on beyond the minimum.
-    row = read_json_lines(folder / "metrics.jsonl")[-1]
-    assert row["label_wave/kept_step"] == step
-    assert row["label_wave/is_over"] == 1
+    log = read_json_lines(folder / "metrics.jsonl")
+    first = next(row for row in log if row.get("label_wave/kept_step") == step)
+    assert first["step"] == step  # The row of the very step says so.
+    assert log[-1]["label_wave/kept_step"] == step
+    assert log[-1]["label_wave/is_over"] == 1
 
 
 def test_a_run_that_was_stopped_keeps_the_same(kept, digits, tmp_path, capsys):
@@ -265,3 +269,14 @@ def accuracy_of(folder: pathlib.Path, digits: pathlib.Path) -> float:
 def test_other_names():
     with pytest.raises(InputError, match="`keep_best` must be one of label_wave"):
         TrainConfig("d", "t", keep_best="best")
+
+
+def test_passes_count_from_the_last_rise_of_the_learning_rate(monkeypatch):
+    """It rises to 23 % of 200 steps, the step 46."""
+    made = []
+    monkeypatch.setattr(loop, "LabelWave", lambda *arguments: made.append(arguments))
+    trainer: Any = types.SimpleNamespace(history="history")
+    asked = TrainConfig("d", "t", keep_best="label_wave", batch_size=7, max_number_of_steps=200)
+    rates = schedules.follow_shape("0:0.2,0.23:1,1:0.07", 1.5, 200)
+    loop._label_wave(asked, trainer, rates)
+    assert made == [("history", 200, 7, 46)]

@@ -80,6 +80,7 @@ def test_data_are_rows_of_the_grid_drawn_without_replacement():
     [
         (("own", None, 100, 0), "self_paced, hard_example_mining"),
         (("self_paced", -1.0, 100, 0), "`vstar_gamma` must be positive"),
+        (("self_paced", 0.0, 100, 0), "`vstar_gamma` must be positive"),
         (("self_paced", None, 2_000_000, 0), "10..1200000"),
     ],
 )
@@ -90,13 +91,25 @@ def test_data_generator_rejects(values, part):
 
 def test_train_rejects_bad_data(tmp_path):
     good = {"features": np.zeros((5, 4)), "targets": np.ones(5)}
-    late = np.zeros((5, 4))
-    late[0, 3] = 100
+
+    def at(column, value):
+        features = np.zeros((5, 4))
+        features[2, column] = value
+        return {"features": features}
+
     for change, part in (
         ({"targets": np.ones(4)}, r"features \[n, 4\]"),
         ({"targets": np.full(5, 2.0)}, "must lie in 0..1"),
         ({"targets": np.array([1, 1, np.nan, 1, 1])}, "finite"),
-        ({"features": late}, "epochs must lie in 0..99"),
+        (at(3, 100), "epochs must lie in 0..99"),
+        ({"targets": np.full(5, -0.1)}, "must lie in 0..1"),
+        ({"targets": np.full(5, "1")}, "finite"),
+        ({"feature_names": np.array("loss")}, r"features \[n, 1\]"),
+        ({"targets": np.ones((5, 1))}, r"targets \[n\]"),
+        ({"features": np.zeros((0, 4)), "targets": np.ones(0)}, "n > 0"),
+        (at(0, np.inf), "finite"),
+        (at(2, -1), "Labels in .* must not be negative"),
+        (at(3, -1), "epochs must lie in 0..99"),
     ):
         np.savez(tmp_path / "bad.npz", **(good | change))
         with pytest.raises(InputError, match=part):
@@ -108,6 +121,10 @@ def test_train_rejects_bad_data(tmp_path):
     np.savez(tmp_path / "pickle.npz", features=np.array([{}], object), targets=np.ones(1))
     with pytest.raises(InputError, match="cannot be read"):
         training_rows.read_rows(tmp_path / "pickle.npz")
+    np.savez(tmp_path / "good.npz", **at(3, 99), targets=np.array([0, 1, 0.5, 1, 1]))
+    features, targets = training_rows.read_rows(tmp_path / "good.npz")
+    assert features.dtype == targets.dtype == np.float32
+    assert (features[2, 3], targets.tolist()) == (99, [[0], [1], [0.5], [1], [1]])
 
 
 def scaled(mentor, factor):
@@ -164,3 +181,54 @@ def test_a_dump_of_too_few_rows():
     rows = np.zeros((4, 4), np.float32), np.zeros((4, 1), np.float32)
     with pytest.raises(InputError, match="at least 5 rows to learn from. Received: rows=4"):
         teaching.learn_noisy(rows, rows, seed=0, **teaching.DEFAULTS)
+
+
+def rows_of_losses(count):
+    loss = np.linspace(0, 4, count, dtype=np.float32)
+    return np.stack([loss, loss - 2, 0 * loss, 0 * loss + 18], axis=1)
+
+
+def test_the_start_is_kept_if_nothing_better_is_learned():
+    """Targets are its own weights; a huge rate leads away from them."""
+    start, features = MentorNet(seed=1), rows_of_losses(40)
+    rows = features, start.sample_weights(features).numpy()
+    how = {"num_steps": 30, "batch_size": 8, "learning_rate": 1.0, "seed": 0}
+    learned = teaching.learn_noisy(rows, rows, start=start, **how)
+    assert learned is not start
+    for ours, theirs in zip(learned.get_weights(), start.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_input_gates_stay_open():
+    features = rows_of_losses(40)
+    rows = features, np.float32(features[:, :1] < 2)
+    learned = teaching.learn(rows, rows, num_steps=20, batch_size=16, learning_rate=0.05, seed=0)
+    initial = teaching.initial_mentornet(2, 0)
+    for way in ("fw", "bw"):
+        name = f"mentornet/bidirectional_rnn/{way}/basic_lstm_cell/kernel"
+        before, after = (m.tf1_variables[name].numpy() for m in (initial, learned))
+        np.testing.assert_array_equal(after[:, 0], 0)
+        assert (before[:2, 1] != after[:2, 1]).all()  # The rest of the cell is trained.
+
+
+def test_five_rows_are_learned_from():
+    rows = rows_of_losses(5), np.float32([[1], [1], [0], [1], [0]])
+    how = {"num_steps": 1, "batch_size": 2, "learning_rate": 0.05, "seed": 0}
+    assert isinstance(teaching.learn_noisy(rows, rows, **how), MentorNet)
+
+
+def test_a_loss_that_is_not_finite():
+    features = rows_of_losses(5)
+    features[:, 0] = np.inf
+    rows = features, np.ones((5, 1), np.float32)
+    with pytest.raises(InputError, match="The loss before step 1 must be finite"):
+        teaching.learn(rows, rows, num_steps=1, batch_size=5, learning_rate=0.05, seed=0)
+
+
+def test_every_label_has_a_row_of_the_embedding():
+    none, some = rows_of_losses(3), rows_of_losses(3)
+    some[1, 2] = 3
+    targets = np.ones((3, 1), np.float32)
+    assert teaching._num_labels((none, targets), (none, targets)) == 2
+    assert teaching._num_labels((none, targets), (some, targets)) == 4
+    assert teaching._num_labels((some, targets), (none, targets)) == 4

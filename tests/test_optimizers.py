@@ -12,7 +12,7 @@ from mentornet.training.optimizers import (
     TF1Momentum,
     make_optimizer,
 )
-from mentornet.training.wrappers import LossScaled, OptimizerUpdate
+from mentornet.training.wrappers import Averaged, LossScaled, OptimizerUpdate
 
 
 def test_worked_steps_across_a_change_of_the_rate():
@@ -163,4 +163,25 @@ def test_loss_scale():
     for _ in range(2000):
         scale.unscale(good)
     assert float(scale.state()["loss_scale"]) == 2**15
+    assert int(scale.state()["num_finite"]) == 0
+
+
+def test_a_moving_average_passes_on_the_scale():
+    student = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    scaled = LossScaled(OptimizerUpdate(keras.optimizers.SGD(0.5), student))
+    update = Averaged(scaled, student, 0.9)
+    assert float(update.scale_loss(tf.constant(2.0))) == 2 * 2**15
+    state = update.state()
+    assert {"loss_scale", "num_finite"} <= state.keys()
+    assert sum(name.startswith("average/") for name in state) == 2
+
+
+def test_an_overflow_in_another_replica(monkeypatch):
+    """It counts here, too; all replicas take the same step."""
+    student = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    scale = LossScaled(OptimizerUpdate(keras.optimizers.SGD(0.5), student))
+    monkeypatch.setattr("mentornet.core.replicas.total", lambda values: values + 1)
+    found = scale.unscale([tf.constant([[4.0]]), tf.constant([2.0])])
+    assert [gradient.numpy().ravel().tolist() for gradient in found] == [[0], [0]]
+    assert float(scale.state()["loss_scale"]) == 2**14
     assert int(scale.state()["num_finite"]) == 0

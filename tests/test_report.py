@@ -145,6 +145,10 @@ def test_auto_is_a_method_of_its_own():
     for percentile, name in ((0.75, "mentornet_pd"), ("auto", "mentornet_pd, auto")):
         config = common | {"weighting": {"loss_p_percentile": percentile}}
         assert Result("run", config, [], []).method == name
+    config = {"trained_mentornet_dir": "a/steady_mentornet", "mentornet_update_epochs": [21]}
+    for percentile, name in ((0.75, "steady, updated"), ("auto", "steady, auto, updated")):
+        result = Result("run", config | {"weighting": {"loss_p_percentile": percentile}}, [], [])
+        assert result.method == name
 
 
 def test_names_of_other_weightings():
@@ -266,3 +270,29 @@ def test_a_kept_checkpoint_is_not_the_last_of_a_run_that_was_killed(report, tmp_
     assert not result.is_done and result.last_step == 38999
     assert result.accuracies.tolist() == [0.5, 0.6]
     assert result.kept_accuracy == 0.9
+
+
+def test_runs_and_evaluations_are_put_in_order(tmp_path):
+    """By number; runs without a log, or of which only a kept checkpoint was evaluated, are not."""
+    for name in ("run_10", "run_9", "kept", "fresh"):
+        write_run(tmp_path / name, 0, [0.5, 0.6])
+    file = tmp_path / "run_9" / "eval_val" / "eval.jsonl"
+    file.write_text("".join(f"{line}\n" for line in file.read_text().splitlines()[::-1]))
+    row = {"step": 39000, "eval/accuracy": 0.9, "kept": True}
+    (tmp_path / "kept" / "eval_val" / "eval.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "fresh" / "train" / "metrics.jsonl").write_text("")
+    results = read_results(tmp_path)
+    assert [result.name for result in results] == ["run_9", "run_10"]
+    assert results[0].is_done and results[0].accuracies.tolist() == [0.5, 0.6]
+
+
+def test_speed_and_kept_checkpoint_by_hand():
+    """The median of three rows; the checkpoint that the last row names."""
+    rows = [
+        {"step": step, "images_per_second": rate, "label_wave/kept_step": kept}
+        for step, rate, kept in ((10, 1.0, 10.0), (20, 10.0, 20.0), (30, 100.0, 20.0))
+    ]
+    evaluation = [{"step": 10, "eval/accuracy": 0.5}, {"step": 20, "eval/accuracy": 0.75}]
+    result = Result("run", {}, rows, evaluation)
+    assert (result.images_per_second(), result.kept_accuracy) == (10, 0.75)
+    assert Result("run", {}, rows, evaluation[:1]).kept_accuracy is None

@@ -418,3 +418,16 @@ def test_a_run_of_an_earlier_version_goes_on(digits, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(saved))
     with pytest.raises(InputError, match="batch_size was 128, is 16"):
         loop.train(config(digits, tmp_path))
+
+
+def test_a_signal_at_the_last_step_stops_nothing(digits, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(loop.hooks.Stop, "asked", lambda self: True)
+    assert loop.train(config(digits, tmp_path / "a", max_number_of_steps=1)) == 1
+    assert "Stopped by" not in capsys.readouterr().out
+    assert loop.train(config(digits, tmp_path / "b")) == 1
+    told = "Stopped by a signal to another worker after step 1, which is saved"
+    assert told in capsys.readouterr().out
+
+
+def test_no_step_follows_the_last(digits, tmp_path):
+    assert loop.train(config(digits, tmp_path, max_number_of_steps=1, stop_after_step=3)) == 1

@@ -1,8 +1,11 @@
 """Updates of the MentorNet while the student trains."""
 
+import dataclasses
 import json
 import shutil
+import types
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -17,8 +20,9 @@ from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.datasets.records import read_examples
 from mentornet.learning import teaching
 from mentornet.runs import run_folder
-from mentornet.runs.checkpoints import read_state
-from mentornet.training import loop
+from mentornet.runs.checkpoints import load_student, read_state
+from mentornet.training import loop, updates
+from mentornet.weighting.curriculum import CurriculumWeighting
 from mentornet.weighting.features import RELEASE
 from mentornet.weighting.history import NAMES, VALUES, saved_columns
 
@@ -114,15 +118,30 @@ def test_only_trusted_clean_labels_reach_it(trusting, digits, tmp_path):
     seen = []
 
     def spy(mentor, dump, percentile, seed):
-        seen.append(dump)
+        seen.append((dump, percentile, seed))
         return mentor
 
-    loop.train(config(trusting, tmp_path / "a", mentornet_update_epochs=(50,)), spy)
-    assert seen[0].shape == (100, 5)
+    asked = config(
+        trusting, tmp_path / "a", mentornet_update_epochs=(50,), save_interval_steps=6, seed=7
+    )
+    loop.train(asked, spy)
+    ((rows, percentile, seed),) = seen
+    assert rows.shape == (100, 5)
+    assert (percentile, seed) == (pytest.approx(70), 7)
     examples = read_examples(str(trusting), dataset_info("digits", str(trusting)), "train")
     trusted = examples.take(np.flatnonzero(examples.trusted))
     columns = trusted.ids, np.full(100, 18), trusted.labels, trusted.clean_labels
-    np.testing.assert_array_equal(seen[0][:, :4], np.stack(columns, axis=1))
+    np.testing.assert_array_equal(rows[:, :4], np.stack(columns, axis=1))
+    # The losses are those of the student after the step, in evaluation mode, in NumPy.
+    pixels = np.asarray(trusted.images, np.float64)
+    flat = pixels.reshape(100, -1)
+    spread = np.maximum(flat.std(axis=1), 1 / np.sqrt(flat.shape[1]))
+    pixels = (pixels - flat.mean(axis=1)[:, None, None, None]) / spread[:, None, None, None]
+    pooled = pixels.reshape(100, 8, 4, 8, 4, 3).mean((2, 4)).reshape(100, -1)
+    kernel, bias = load_student(str(tmp_path / "a" / "model.ckpt-6")).get_weights()
+    logits = pooled @ kernel + bias
+    losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(100), trusted.labels]
+    np.testing.assert_allclose(rows[:, 4], losses, rtol=1e-4, atol=1e-5)
     with pytest.raises(InputError, match="needs trusted samples"):
         loop.train(config(digits / "0.4", tmp_path / "b"), spy)
 
@@ -167,3 +186,48 @@ def test_settings_are_checked():
     ):
         with pytest.raises(InputError, match=part):
             config("d", "t", **values)
+
+
+def make_updates(trusting, folder, relearn, count=100, **values):
+    """Of `count` trusted samples; every loss is 1."""
+    examples = read_examples(str(trusting), dataset_info("digits", str(trusting)), "train")
+    examples = dataclasses.replace(examples, trusted=np.arange(200) < count)
+    asked = config(trusting, folder, **values)
+    mentor = MentorNet(seed=1)
+    weighting = mock.Mock(spec=CurriculumWeighting, config=asked.weighting, mentor=mentor)
+    trainer: Any = types.SimpleNamespace(weighting=weighting, history=None, student=None)
+    made = updates.MentorUpdates(asked, trainer, examples, relearn)
+    made._predictor = lambda part, size: types.SimpleNamespace(losses=np.ones(len(part)))
+    return made, mentor
+
+
+def test_an_update_in_another_worker_and_after_the_last_epoch(trusting, tmp_path):
+    """Only the chief writes; a burn-in of 100 is the epoch 99, as in dumps."""
+    seen, learned = [], MentorNet(seed=2)
+
+    def spy(mentor, dump, percentile, seed):
+        seen.append(dump)
+        return learned
+
+    late = WeightingConfig(burn_in_epoch=100, fixed_epoch_after_burn_in=True)
+    update, mentor = make_updates(trusting, tmp_path, spy, weighting=late)
+    update(6, save=False)
+    assert set(seen[0][:, 1]) == {99} and list(tmp_path.iterdir()) == []
+    for ours, theirs in zip(mentor.get_weights(), learned.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    update(6, save=True)
+    assert any((tmp_path / "mentornet").glob("mentornet-6*"))
+
+
+def test_five_trusted_samples_suffice(trusting, tmp_path):
+    make_updates(trusting, tmp_path, relearn, count=5)
+    with pytest.raises(InputError, match="at least 5 .*trusted=4"):
+        make_updates(trusting, tmp_path, relearn, count=4)
+
+
+def test_an_update_standardises_as_the_student_does(trusting, tmp_path, monkeypatch):
+    found = []
+    monkeypatch.setattr(updates, "Predictor", lambda student, kind: found.append(kind))
+    make_updates(trusting, tmp_path, relearn, studentnet="airbench93")
+    make_updates(trusting, tmp_path, relearn)
+    assert found == ["channel", "image"]

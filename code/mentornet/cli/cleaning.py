@@ -169,13 +169,13 @@ def _say(stage: int, text: str) -> None:
 
 def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
     """What the results depend on, as JSON values."""
-    path = pathlib.Path(source)
+    path = pathlib.Path(os.path.abspath(source))  # Without "..", unlike `absolute`.
     is_path = source != _INCLUDED and path.exists()
-    asked = dataclasses.asdict(config) | {"source": str(path.absolute()) if is_path else source}
-    output = pathlib.Path(asked.pop("output_dir")).absolute()
+    asked = dataclasses.asdict(config) | {"source": str(path) if is_path else source}
+    output = pathlib.Path(os.path.abspath(asked.pop("output_dir")))
     if is_path and path.is_dir():
         reader, _ = sources.find_reader(_NAME, source)
-        listed = sorted(reader.files(path.absolute()))
+        listed = sorted(reader.files(path))
         inside = [f for f in listed if output not in f.parents and f.is_file()]
         listing = [(str(each), each.stat().st_size) for each in inside]
         digest = hashlib.sha256(repr(listing).encode())

@@ -102,13 +102,12 @@ def read_dump(path: str) -> np.ndarray:
         try:
             row = [float(field) for field in fields[: len(columns)]]
         except ValueError:
-            raise InputError(
-                f"{path}, line {number}: must hold numbers. Received: {line!r}"
-            ) from None
+            row = [np.nan]
+        rule = f"{path}, line {number}: must hold finite numbers."
+        check(bool(np.isfinite(row).all()), rule, line=line)
         rule = f"{path}, line {number}: the epoch must lie in 0..{NUM_EPOCHS - 1}."
         check(0 <= row[1] < NUM_EPOCHS, rule, epoch=fields[1])
-        rule = f"{path}, line {number}: the loss must be a number of at least 0."
-        check(0 <= row[4] < np.inf, rule, loss=fields[4])
+        check(row[4] >= 0, f"{path}, line {number}: the loss must be at least 0.", loss=fields[4])
         rows.append(row)
     check(bool(rows), f"{path} must not be empty.", lines=len(lines))
     dump = np.array(rows)
@@ -223,15 +222,17 @@ def read_rows(path: pathlib.Path) -> Rows:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         reason = f"cannot be read as an .npz file with features and targets: {error}"
         raise InputError(f"{path} {reason}") from None
-    rule = f"{path} must hold features [n, {len(names)}] and targets [n], n > 0."
+    num_features = len(np.atleast_1d(names))
+    rule = f"{path} must hold features [n, {num_features}] and targets [n], n > 0."
     shapes = {"features": features.shape, "targets": targets.shape}
     check(
-        targets.ndim == 1 and features.shape == (targets.size, len(names)) and targets.size > 0,
+        targets.ndim == 1 and features.shape == (targets.size, num_features) and targets.size > 0,
         rule,
         **shapes,
     )
-    numbers = np.isfinite(features).all() and np.isfinite(targets).all()
-    check(bool(numbers), f"{path} must hold finite numbers only.", **shapes)
+    are_numbers = features.dtype.kind in "biuf" and targets.dtype.kind in "biuf"
+    are_finite = are_numbers and np.isfinite(features).all() and np.isfinite(targets).all()
+    check(bool(are_finite), f"{path} must hold finite numbers only.", **shapes)
     low, high = float(targets.min()), float(targets.max())
     check(
         low >= 0 and high <= 1, f"Targets in {path} must lie in 0..1.", smallest=low, largest=high

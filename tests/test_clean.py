@@ -372,8 +372,8 @@ def test_the_run_that_ranks():
 
 def test_how_the_source_is_read(tmp_path, monkeypatch):
     asked: list[PrepareConfig] = []
-    monkeypatch.setattr(cleaning.prepare, "prepare", lambda config: asked.append(config) or {})
-    values = {"seed": 3, "image_size": 16, "label_column": "kind", "skip_bad": True}
+    monkeypatch.setattr(cleaning.prepare, "prepare", asked.append)
+    values: dict[str, Any] = {"seed": 3, "image_size": 16, "label_column": "kind", "skip_bad": True}
     config = CleanConfig(str(tmp_path), **values)
     data = cleaning._prepared("a.csv", tmp_path, config)
     (made,) = asked

@@ -74,6 +74,23 @@ def test_noise_against_numpy():
     assert counts.tolist() == [[1, 2, 0], [0, 0, 0], [0, 0, 1]]
 
 
+@pytest.mark.parametrize("noise_type", sorted({*noise.NOISE_TYPES.names()} - {"file"}))
+def test_every_noise_type(labels, noise_type):
+    """Whole labels of the classes; the same for the same seed; none changes at fraction 0."""
+    noisy = corrupt(labels, noise_type)
+    assert noisy.shape == labels.shape and noisy.dtype == np.int64
+    assert (noisy != labels).any() and 0 <= noisy.min() <= noisy.max() < 10
+    np.testing.assert_array_equal(corrupt(labels, noise_type), noisy)
+    np.testing.assert_array_equal(corrupt(labels, noise_type, fraction=0.0), labels)
+
+
+@pytest.mark.parametrize("returned", [lambda c: c.labels[:5], lambda c: c.labels + 1])
+def test_a_noise_type_must_return_a_label_for_each_sample(tmp_path, monkeypatch, returned):
+    monkeypatch.setattr(noise.NOISE_TYPES, "find", lambda name: returned)
+    with pytest.raises(InputError, match="`noise_type` must return a label in 0..9 for each"):
+        prepare(PrepareConfig("digits", str(tmp_path)))
+
+
 def test_noise_is_a_function_of_its_seed(labels):
     draws = [corrupt(labels, "uniform", seed=seed) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(draws[0], draws[1])

@@ -1,5 +1,7 @@
 """Learning the predefined curricula: errors on and outside the grid, for any seed."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from curricula_errors import DEFAULTS, SHIPPED, errors, learn
@@ -90,7 +92,7 @@ def test_data_generator_rejects(values, part):
 
 
 def test_train_rejects_bad_data(tmp_path):
-    good = {"features": np.zeros((5, 4)), "targets": np.ones(5)}
+    good: dict[str, Any] = {"features": np.zeros((5, 4)), "targets": np.ones(5)}
 
     def at(column, value):
         features = np.zeros((5, 4))
@@ -121,7 +123,8 @@ def test_train_rejects_bad_data(tmp_path):
     np.savez(tmp_path / "pickle.npz", features=np.array([{}], object), targets=np.ones(1))
     with pytest.raises(InputError, match="cannot be read"):
         training_rows.read_rows(tmp_path / "pickle.npz")
-    np.savez(tmp_path / "good.npz", **at(3, 99), targets=np.array([0, 1, 0.5, 1, 1]))
+    targets = np.array([0, 1, 0.5, 1, 1])
+    np.savez(tmp_path / "good.npz", features=at(3, 99)["features"], targets=targets)
     features, targets = training_rows.read_rows(tmp_path / "good.npz")
     assert features.dtype == targets.dtype == np.float32
     assert (features[2, 3], targets.tolist()) == (99, [[0], [1], [0.5], [1], [1]])
@@ -192,7 +195,7 @@ def test_the_start_is_kept_if_nothing_better_is_learned():
     """Targets are its own weights; a huge rate leads away from them."""
     start, features = MentorNet(seed=1), rows_of_losses(40)
     rows = features, start.sample_weights(features).numpy()
-    how = {"num_steps": 30, "batch_size": 8, "learning_rate": 1.0, "seed": 0}
+    how: dict[str, Any] = {"num_steps": 30, "batch_size": 8, "learning_rate": 1.0, "seed": 0}
     learned = teaching.learn_noisy(rows, rows, start=start, **how)
     assert learned is not start
     for ours, theirs in zip(learned.get_weights(), start.get_weights(), strict=True):
@@ -201,7 +204,7 @@ def test_the_start_is_kept_if_nothing_better_is_learned():
 
 def test_the_input_gates_stay_open():
     features = rows_of_losses(40)
-    rows = features, np.float32(features[:, :1] < 2)
+    rows = features, (features[:, :1] < 2).astype(np.float32)
     learned = teaching.learn(rows, rows, num_steps=20, batch_size=16, learning_rate=0.05, seed=0)
     initial = teaching.initial_mentornet(2, 0)
     for way in ("fw", "bw"):
@@ -212,8 +215,8 @@ def test_the_input_gates_stay_open():
 
 
 def test_five_rows_are_learned_from():
-    rows = rows_of_losses(5), np.float32([[1], [1], [0], [1], [0]])
-    how = {"num_steps": 1, "batch_size": 2, "learning_rate": 0.05, "seed": 0}
+    rows = rows_of_losses(5), np.array([[1], [1], [0], [1], [0]], np.float32)
+    how: dict[str, Any] = {"num_steps": 1, "batch_size": 2, "learning_rate": 0.05, "seed": 0}
     assert isinstance(teaching.learn_noisy(rows, rows, **how), MentorNet)
 
 

@@ -1,4 +1,4 @@
-"""A new student, noise type or source is one new file.
+"""A new student, weighting, noise type or source is one new file.
 
 Dropped into a copy of the scripts and the package, it is listed and used.
 """
@@ -21,6 +21,14 @@ def build(num_classes, seed, image_shape):
     return keras.Model(inputs, layer(keras.layers.Flatten()(inputs)), name="linear")
 
 student = Student(build, Recipe(crop_padding=0, momentum=0.0))
+'''
+
+WEIGHTING = '''"""Weight 1 below a threshold of the loss, else 0. Option `threshold`."""
+
+import tensorflow as tf
+
+def make(context, *, threshold=1.0):
+    return lambda batch: tf.cast(batch.losses < threshold, tf.float32)
 '''
 
 NOISE = '''"""A label becomes the class opposite."""
@@ -48,19 +56,23 @@ def copy(tmp_path_factory):
     code = tmp_path_factory.mktemp("copy") / "code"
     shutil.copytree(ROOT / "code", code, ignore=shutil.ignore_patterns("__pycache__"))
     (code / "mentornet/students/networks/linear.py").write_text(STUDENT)
+    (code / "mentornet/weighting/methods/cut.py").write_text(WEIGHTING)
     (code / "mentornet/datasets/noise/opposite.py").write_text(NOISE)
     (code / "mentornet/datasets/sources/grey.py").write_text(SOURCE)
     return code
 
 
-def test_a_student(copy, train_flags, tmp_path):
+def test_a_student_and_a_weighting(copy, train_flags, tmp_path):
     _, output = run(copy / "cifar_train_baseline.py", "--help")
     assert "linear: One dense layer on the pixels." in output
+    assert "cut: Weight 1 below a threshold of the loss, else 0. Option `threshold`." in output
     flags = train_flags(studentnet="linear", max_number_of_steps=5, train_log_dir=tmp_path)
-    status, output = run(copy / "cifar_train_baseline.py", *flags)
+    options = ["--weighting=cut", "--weighting_options=threshold=0"]
+    status, output = run(copy / "cifar_train_baseline.py", *flags, *options)
     assert status == 0, output
     rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert json.loads(rows[-1])["step"] == 5
+    assert json.loads(rows[-1])["data_util/batch_sum_v"] == 0
 
 
 def test_a_source_and_a_noise_type(copy, tmp_path):

@@ -145,9 +145,9 @@ def test_auto_is_a_method_of_its_own():
     for percentile, name in ((0.75, "mentornet_pd"), ("auto", "mentornet_pd, auto")):
         config = common | {"weighting": {"loss_p_percentile": percentile}}
         assert Result("run", config, [], []).method == name
-    config = {"trained_mentornet_dir": "a/steady_mentornet", "mentornet_update_epochs": [21]}
+    updated = {"trained_mentornet_dir": "a/steady_mentornet", "mentornet_update_epochs": [21]}
     for percentile, name in ((0.75, "steady, updated"), ("auto", "steady, auto, updated")):
-        result = Result("run", config | {"weighting": {"loss_p_percentile": percentile}}, [], [])
+        result = Result("run", updated | {"weighting": {"loss_p_percentile": percentile}}, [], [])
         assert result.method == name
 
 

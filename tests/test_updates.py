@@ -196,7 +196,7 @@ def make_updates(trusting, folder, relearn, count=100, **values):
     mentor = MentorNet(seed=1)
     weighting = mock.Mock(spec=CurriculumWeighting, config=asked.weighting, mentor=mentor)
     trainer: Any = types.SimpleNamespace(weighting=weighting, history=None, student=None)
-    made = updates.MentorUpdates(asked, trainer, examples, relearn)
+    made: Any = updates.MentorUpdates(asked, trainer, examples, relearn)
     made._predictor = lambda part, size: types.SimpleNamespace(losses=np.ones(len(part)))
     return made, mentor
 

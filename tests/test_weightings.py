@@ -17,6 +17,7 @@ from weighting_runs import BATCH, CLASSES, OPTIONS, SAMPLES, STEPS, batches, mak
 
 from mentornet import InputError, MentoredModel
 from mentornet.config.weighting import NamedWeighting, WeightingConfig
+from mentornet.core.registry import Registry
 from mentornet.learning import curricula
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.weighting import automatic, registry
@@ -156,8 +157,10 @@ def test_fit_and_saving(name, tmp_path):
 
 def weight_of(name, loss, options=None):
     """The first weight of a sample in a batch of equal losses, without dropout."""
-    plain = {} if name == "gce" else {"example_dropout_rates": "0,100"}
-    weighting = registry.make(name, Context(0), plain | (options or {}))
+    plain = {"example_dropout_rates": "0,100"}
+    known = registry.options_of(name)
+    options = {key: value for key, value in plain.items() if key in known} | (options or {})
+    weighting = registry.make(name, Context(0), options)
     batch = a_batch([loss, loss, loss])
     return float(as_weighed(weighting(batch), batch).weights[0, 0])
 
@@ -343,6 +346,9 @@ def test_wrong_weightings():
         ("os:system", {}, "`weighting` os:system cannot be called: "),
         ("gce", {"p": 0.7}, "`weighting_options` of gce are: q"),
         ("gce", {"q": 2}, "`q` must lie in 0..1"),
+        ("gce", {"q": "0.5;1"}, "`weighting_options`: q must be a number. Received: q='0.5;1'"),
+        ("elr", {"lambda": "x"}, "`weighting_options`: lambda must be a number"),
+        ("self_paced", {"loss_moving_average_decay": "x"}, "must be a number. Received: 'x'"),
         ("elr", {"lambda": -1}, "`lambda` must not be negative"),
         ("elr", {}, "`num_classes` must be given"),
         ("mentornet", {}, "do not fit `weighting`: missing a required argument: 'mentor'"),
@@ -367,7 +373,18 @@ def test_descriptions_name_the_options():
     for name, description in WEIGHTINGS.descriptions().items():
         if name != "mentornet":
             own = tuple(re.findall(r"`(\w+)`", description))
-            assert registry.options_of(name) == own + settings * ("settings" in description)
+            rule = "the description must name the options in backticks, in order, or say: settings"
+            named = own + settings * ("settings" in description)
+            assert registry.options_of(name) == named, f"{name}: {rule}"
+
+
+def test_a_file_without_a_factory(tmp_path, monkeypatch):
+    (tmp_path / "own_methods").mkdir()
+    (tmp_path / "own_methods" / "bare.py").write_text('"""Nothing."""\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(registry, "WEIGHTINGS", Registry("own_methods", "make", "weighting"))
+    with pytest.raises(RuntimeError, match="bare.py must define a function make"):
+        registry.options_of("bare")
 
 
 def test_listing_needs_no_tensorflow():

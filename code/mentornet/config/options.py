@@ -133,9 +133,9 @@ def check_fields(config: Any) -> None:
         if (value is None and field.default is None) or value in option.words:
             continue
         check(value is not None, f"`{field.flag}` must be given.", **{field.flag: value})
-        if option.words and isinstance(value, str):
-            words = " or ".join(option.words)
-            raise InputError(f"`{field.flag}` must be a number or {words}. Received: {value!r}")
+        if isinstance(value, str) and (option.words or isinstance(field.default, int | float)):
+            allowed = " or ".join(("a number", *option.words))
+            raise InputError(f"`{field.flag}` must be {allowed}. Received: {value!r}")
         if option.choices:
             rule = f"`{field.flag}` must be one of {', '.join(option.choices)}."
             check(value in option.choices, rule, **{field.flag: value})

@@ -129,7 +129,10 @@ def import_object(argument: str, reference: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"`{argument}` {reference} cannot be imported: {error}") from None
+        is_missing = isinstance(error, ModuleNotFoundError)
+        hint = " (its folder must be on PYTHONPATH)" if is_missing else ""
+        reason = f"cannot be imported: {error}{hint}"
+        raise InputError(f"`{argument}` {reference} {reason}") from None
 
 
 def call_object(

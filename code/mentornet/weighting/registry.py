@@ -31,8 +31,10 @@ def options_of(name: str) -> tuple[str, ...]:
     spec = importlib.util.find_spec(f"{WEIGHTINGS.package}.{name}")
     assert spec is not None and spec.origin is not None
     tree = ast.parse(pathlib.Path(spec.origin).read_text())
-    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef))
-    arguments = next(node for node in functions if node.name == WEIGHTINGS.attribute).args
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if WEIGHTINGS.attribute not in functions:
+        raise RuntimeError(f"{spec.origin} must define a function {WEIGHTINGS.attribute}.")
+    arguments = functions[WEIGHTINGS.attribute].args
     found = [argument.arg.rstrip("_") for argument in arguments.kwonlyargs]
     if arguments.kwarg is not None:  # **settings of Algorithm 1.
         found += [field.name for field in dataclasses.fields(WeightingConfig)]
@@ -51,7 +53,8 @@ def make(
         appended.
 
     Raises:
-      InputError: there is no such weighting, or it does not have these options.
+      InputError: there is no such weighting, it does not have these options, or one whose default
+        is a number is none.
     """
     factory: Any = weighting
     if isinstance(weighting, str):
@@ -62,12 +65,18 @@ def make(
         rule = f"`weighting_options` of {weighting} are: {', '.join(known) or 'none'}."
         check(is_own or set(options) <= set(known), rule, **dict(options))
     arguments = {f"{k}_" if keyword.iskeyword(k) else k: v for k, v in options.items()}
+    signature = inspect.signature(factory)
     try:
-        inspect.signature(factory).bind(context, **arguments)
+        signature.bind(context, **arguments)
     except TypeError as error:
         raise InputError(
             f"`weighting_options` do not fit `weighting`: {error}. Received: {dict(options)!r}"
         ) from None
+    for key, value in arguments.items():
+        parameter = signature.parameters.get(key)
+        if parameter and isinstance(parameter.default, int | float):
+            rule = f"`weighting_options`: {key.rstrip('_')} must be a number."
+            check(isinstance(value, int | float), rule, **{key: value})
     made = call_object("weighting", weighting, factory, context, **arguments)
     check(callable(made), f"`weighting` {weighting} must return a function.", returned=made)
     return made

@@ -134,3 +134,25 @@ def test_starts_by_hand():
     low, high = 0.01, (0.7 + 18) / 90
     beta = np.array([low, 1 - high, high - low, high - low])
     np.testing.assert_allclose(found[1:], np.log(8 * beta))
+
+
+@pytest.mark.parametrize(
+    ("criteria", "mean", "best"),
+    [
+        ((0, -1, -1.039), 1, 2),
+        ((0, -1, -1.041), 1, 3),  # More than 0.01 a sample, of four.
+        ((-1, -1, -1.041), 1, 3),
+        ((-1.042, -1, -1.041), 1, 1),
+        ((-1, -1, -1.039), 1, 1),
+        ((-1, -1, -1.039), 0, 1),
+        ((-1, -1, -1.039), -1, 2),
+        ((-2, -1, -1.041), -1, 3),
+    ],
+)
+def test_a_third_component_must_gain_noticeably(monkeypatch, criteria, mean, best):
+    def normal(margins, number):
+        return np.full(4, float(number)), criteria[number - 1]
+
+    monkeypatch.setattr(mixtures, "normal", normal)
+    found, others = mixtures.normals(np.array([mean - 1.0, mean, mean, mean + 1]))
+    assert [found[0], *(other[0] for other in others)] == [best, 2, 3]

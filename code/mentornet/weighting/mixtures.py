@@ -8,6 +8,7 @@ import numpy as np
 
 _BINS = 200  # Of the scores; what the fit costs does not depend on the number of samples.
 _STARTS = (0.05, 0.2, 0.4, 0.6, 0.8)  # Shares of wrong labels from which the fit starts.
+_NOTICEABLE = 0.01  # BIC a sample that a third normal component must gain.
 _LARGEST = 1000.0  # Of the components' parameters; beyond, they are binomial in effect.
 
 
@@ -33,6 +34,24 @@ def normal(margins: np.ndarray, number: int) -> tuple[np.ndarray, float]:
     return mixture.predict_proba(margins[:, None])[:, wrong].sum(axis=1), mixture.bic(
         margins[:, None]
     )
+
+
+def normals(margins: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """As `normal`, of the best number of components, and of each of two and three.
+
+    With three, labels that are right but hard have one of their own. It must gain noticeably: of
+    many samples, a slight departure from normal distributions is significant, and where people gave
+    the labels, the third component would be part of the wrong ones, and count as right.
+
+    Args:
+      margins: float64 [n].
+    """
+    one, two, three = (normal(margins, number) for number in (1, 2, 3))
+    best = two if two[1] <= three[1] + _NOTICEABLE * len(margins) else three
+    # A single component says that all labels are right, which margins below 0 contradict.
+    if margins.mean() >= 0 and one[1] <= best[1]:
+        best = one
+    return best[0], [two[0], three[0]]
 
 
 def beta_binomial(scores: np.ndarray, visits: np.ndarray) -> tuple[np.ndarray, float]:

@@ -218,13 +218,10 @@ def _combined(
 
 def _wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[np.ndarray]]:
     events, doubt = mixtures.beta_binomial(visits.wrong, visits.count)
-    found = [mixtures.normal(visits.margin, number) for number in (1, 2, 3)]
-    # A single component says that all labels are right, which margins below 0 contradict.
-    best = min(range(3) if visits.margin.mean() >= 0 else (1, 2), key=lambda k: found[k][1])
-    by_margins = found[best][0]
+    by_margins, others = mixtures.normals(visits.margin)
     if visits.memorised < (_MEMORISED if by_margins.any() else 0.5):
-        others = [found[1][0], found[2][0], *([events] if events.any() else [])]
-        by_margins, *others = (at_most_suspects(values, visits) for values in (by_margins, *others))
+        found = by_margins, *others, *([events] if events.any() else [])
+        by_margins, *others = (at_most_suspects(values, visits) for values in found)
         return by_margins, others
     others = [(events > _SURE).astype(np.float64), (events > 1 - _SURE).astype(np.float64)]
     if not events.any():  # All are right, which few doubts show; else nothing is known.

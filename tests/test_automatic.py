@@ -145,12 +145,12 @@ def test_changes_that_only_fall_end_no_burn_in_whatever_is_predicted():
 @pytest.mark.parametrize(
     ("passes", "lost", "percentile", "end"),
     [
-        (20, 0.1, "auto", 51),
-        (9, 0.1, "auto", 0),
-        (20, 0.101, "auto", 0),
-        (10, 0.101, "auto", 0),
-        (20, 0.1, 0.9, 51),
-        (20, 0.101, 0.9, 0),
+        (20, 0.25, "auto", 51),
+        (9, 0.25, "auto", 0),
+        (20, 0.251, "auto", 0),
+        (10, 0.251, "auto", 0),
+        (20, 0.25, 0.9, 51),
+        (20, 0.251, 0.9, 0),
     ],
 )
 def test_a_long_training_that_memorises_nothing_is_weighted_in_its_second_half(

@@ -19,7 +19,7 @@ _FEWEST_LOOKS = 5  # In which the changes can fall and rise.
 _FEW = 0.5  # Share of right labels below which each class has its own percentile.
 _HALF = 50  # Percent of the training after which weights come in without memorising,
 _LONG = 10  # if so many passes are over by then,
-_BEARABLE = 0.1  # and at most this share of the right labels is expected to be left out.
+_BEARABLE = 0.25  # and at most this share of the right labels is expected to be left out.
 
 
 class Rules(NamedTuple):
@@ -67,7 +67,7 @@ class Automatic:
     memorised. Passes before the last rise of the learning rate do not count, as it makes the
     predictions change more. A training that memorises nothing in its first half is weighted in the
     second, if at least ten passes are over and the percentile is expected to leave out at most a
-    tenth of the right labels. Else it keeps weight 1 throughout: it cannot tell wrong labels from
+    quarter of the right labels. Else it keeps weight 1 throughout: it cannot tell wrong labels from
     hard samples yet, and would lose more by leaving these out.
 
     The percentile is 1 minus the share of wrong labels that is estimated then (`noise_rate`), at

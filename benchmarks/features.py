@@ -62,7 +62,8 @@ def train_mlp(
     """Test accuracy, and the training samples' scores, of a run on the data in `folder`."""
     from mentornet.evaluation import label_errors
     from mentornet.evaluation.predictor import Predictor, accuracies
-    from mentornet.runs.checkpoints import find_latest, load_student
+    from mentornet.runs.checkpoints import find_latest
+    from mentornet.runs.students import load_student
     from mentornet.training.loop import train
 
     # The percentile of the losses below which those of right labels should lie.

@@ -36,7 +36,8 @@ def mean_weights(rows: list[dict[str, Any]]) -> tuple[float, float]:
 def training_losses(run: pathlib.Path, examples: records.Examples) -> np.ndarray:
     """Loss of each training sample, with the label as given, under the last checkpoint."""
     from mentornet.evaluation.predictor import Predictor
-    from mentornet.runs.checkpoints import find_latest, load_student
+    from mentornet.runs.checkpoints import find_latest
+    from mentornet.runs.students import load_student
 
     predictor = Predictor(load_student(find_latest(str(run / "train"))))
     return predictor(examples, 256).losses

@@ -84,6 +84,7 @@ TARGETS = {
         "test_optimizers.py",
         "test_mixup.py::test_moving_average_of_the_parameters",
     ],
+    "weighting.percentiles": ["test_weighting.py", "-kpercentile"],
     "weighting.sample_weighting": [
         "test_weighting.py",
         "test_features.py::test_weighting_wants_every_feature",

@@ -33,36 +33,39 @@ SCRIPTS = [
 
 # Flags that users' commands may contain: none may be removed.
 TRAINING = (
-    "augment batch_size cluster_timeout_secs data_dir dataset_name deterministic device_id "
-    "ema_decay jit_compile learning_rate learning_rate_boundaries learning_rate_decay_factor "
-    "keep_best log_every_steps master max_number_of_steps max_to_keep mixed_precision mixup_alpha "
-    "momentum num_devices num_epochs_per_decay overwrite ps_tasks recompute_gradients "
-    "record_sample_weights save_interval_secs save_interval_steps save_summaries_secs seed "
-    "steps_per_loop stop_after_step studentnet sync_batch_norm task train_log_dir weight_decay"
+    "augment batch_norm_decay batch_size cluster_timeout_secs crop_mode crop_padding cutout "
+    "data_dir dataset_name deterministic device_id ema_decay flip jit_compile keep_best "
+    "label_smoothing learning_rate learning_rate_boundaries learning_rate_decay_factor "
+    "learning_rate_shape log_every_steps lookahead_steps master max_number_of_steps max_to_keep "
+    "mixed_precision mixup_alpha momentum nesterov num_devices num_epochs_per_decay overwrite "
+    "ps_tasks recompute_gradients record_sample_weights save_interval_secs save_interval_steps "
+    "save_summaries_secs seed shift_rate_factor steps_per_loop stop_after_step studentnet "
+    "sync_batch_norm task train_log_dir weight_decay"
 )
 WEIGHTING = (
     "burn_in_epoch class_balanced example_dropout_rates fixed_epoch_after_burn_in "
     "loss_moving_average_decay loss_p_percentile loss_p_precentile mentornet_update_epochs"
 )
-MENTORED = f"{TRAINING} {WEIGHTING} mentornet_label second_reweight trained_mentornet_dir"
+OTHER = "weighting weighting_options"
+MENTORED = f"{TRAINING} {WEIGHTING} {OTHER} mentornet_label second_reweight trained_mentornet_dir"
 PREPARE = (
-    "dataset_name image_size noise_file noise_fraction noise_key noise_type num_train num_trusted "
-    "output_dir seed skip_bad source test_share"
+    "accept_above corrections dataset_name image_size label_column noise_file noise_fraction "
+    "noise_key noise_type num_train num_trusted output_dir records seed skip_bad source test_share"
 )
 PUBLISHED = {
     "code/cifar_train_mentornet.py": MENTORED,
     "code/cifar_train_mentormix.py": MENTORED,
-    "code/cifar_train_baseline.py": TRAINING,
+    "code/cifar_train_baseline.py": f"{TRAINING} {OTHER}",
     "code/cifar_eval.py": (
-        "batch_size checkpoint_dir data_dir dataset_name device_id dump_num_samples dump_seed "
-        "eval_dir eval_interval_secs master output_csv_file run_once split_name studentnet "
-        "timeout_secs"
+        "batch_size checkpoint_dir data_dir dataset_name device_id dump_features dump_num_samples "
+        "dump_seed eval_dir eval_interval_secs master output_csv_file run_once split_name "
+        "studentnet test_time_augmentation timeout_secs"
     ),
     "code/cifar_prepare_data.py": PREPARE,
     "code/prepare_data.py": PREPARE,
     "code/export.py": "checkpoint_dir data_dir dataset_name format output studentnet",
     "mentornet_learning/data_generator.py": (
-        "input_csv_filename outdir sample_size seed vstar_fn vstar_gamma"
+        "fixed_epoch input_csv_filename outdir sample_size seed vstar_fn vstar_gamma"
     ),
     "mentornet_learning/train.py": (
         "checkpoint_name data_path learning_rate max_step_train mini_batch_size seed train_dir"
@@ -71,7 +74,7 @@ PUBLISHED = {
         "epoch_ranges further_features loss_bound model_dir outdir vstar_fn vstar_gamma"
     ),
     "mentornet_learning/learn_curriculum.py": (
-        f"{TRAINING} {WEIGHTING} dump_num_samples eval_data_dir"
+        f"{TRAINING} {WEIGHTING} dump_epochs dump_num_samples eval_data_dir mentornet_features"
     ),
 }
 

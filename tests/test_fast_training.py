@@ -15,7 +15,8 @@ from mentornet.core.files import read_json_lines
 from mentornet.datasets import augmentation, records
 from mentornet.datasets.catalog import dataset_info
 from mentornet.evaluation import job
-from mentornet.runs.checkpoints import find_latest, load_student
+from mentornet.runs.checkpoints import find_latest
+from mentornet.runs.students import load_student
 from mentornet.students.networks import airbench
 from mentornet.training import loop, recipe
 
@@ -209,7 +210,7 @@ def test_automatic_precision(monkeypatch, capsys, found, precision):
         monkeypatch.setattr(module, "bfloat16_instructions", lambda: found)
     asked = config(pathlib.Path("-"), "-", studentnet="airbench94")
     assert recipe.resolve(asked, recipe.defaults(asked, True)).mixed_precision == precision
-    loop._say_precision("auto")
+    loop._report_precision("auto")
     assert f"mixed_precision=auto: {precision}" in capsys.readouterr().out
 
 
@@ -240,7 +241,7 @@ def test_what_is_as_usual_is_not_mentioned(capsys):
         configs = (
             fast(pathlib.Path("-"), "-", lookahead_steps=steps) for steps in (asked, resolved)
         )
-        loop._say_lookahead(*configs)
+        loop._report_lookahead(*configs)
         assert ("Lookahead is off" in capsys.readouterr().out) == said
-    loop._say_precision("float32")
+    loop._report_precision("float32")
     assert capsys.readouterr().out == ""

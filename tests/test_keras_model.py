@@ -217,9 +217,16 @@ def test_fit_says_what_auto_did(capsys):
     model = MentoredModel(student, MENTORNET, loss_p_percentile="auto", num_examples=40)
     model.compile("sgd", LOGITS)
     model.fit(inputs, y, batch_size=10, epochs=4, verbose=0)
-    assert "automatic" not in capsys.readouterr().out
+    assert capsys.readouterr().out == ""
     model.fit(inputs, y, batch_size=10, epochs=4, verbose=2)
     assert "auto: weighted from" in capsys.readouterr().out
+    settings: dict[str, Any] = {"loss_p_percentile": "auto", "num_examples": 40}
+    model = MentoredModel(keras.models.clone_model(student), MENTORNET, total_steps=9, **settings)
+    model.compile("sgd", LOGITS)
+    model.fit(inputs, y, batch_size=10, epochs=2, verbose=2)
+    assert "auto" not in capsys.readouterr().out  # One step is left.
+    model.fit(inputs, y, batch_size=10, epochs=1, verbose=2)
+    assert "auto: " in capsys.readouterr().out
 
 
 def test_other_losses_and_sample_weights(data):

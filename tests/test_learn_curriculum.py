@@ -83,7 +83,7 @@ def test_from_the_history_at_several_epochs(tmp_path, monkeypatch, capsys):
         str(prepared.train_folder),
         str(out),
         dataset_name="digits",
-        studentnet="test_updates:linear",
+        studentnet="helpers:linear_network",
         batch_size=20,
         max_number_of_steps=50,
     )

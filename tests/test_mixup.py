@@ -13,7 +13,8 @@ from mentornet import InputError, MentoredModel, load_mentornet
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import MixupConfig, WeightingConfig
 from mentornet.core.files import read_json_lines
-from mentornet.runs.checkpoints import load_student, variables_of
+from mentornet.runs.checkpoints import variables_of
+from mentornet.runs.students import load_student
 from mentornet.training.optimizers import TF1Momentum
 from mentornet.training.step import Trainer
 from mentornet.training.wrappers import Averaged, OptimizerUpdate

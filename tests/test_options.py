@@ -16,15 +16,25 @@ from mentornet import InputError
 from mentornet.cli import config_flags, training_flags, weighting_flags
 from mentornet.cli.config_flags import define_flags, read_flags
 from mentornet.config import options
+from mentornet.config.cleaning import CleanConfig
 from mentornet.config.evaluation import EvalConfig
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import MixupConfig, NamedWeighting, WeightingConfig
 from mentornet.core.schedules import PiecewiseConstant
+from mentornet.datasets.corrected import CorrectConfig
 from mentornet.datasets.prepare_config import PrepareConfig
 from mentornet.runs import layout, run_folder
 from mentornet.training import recipe
 
-CONFIGS = (TrainConfig, WeightingConfig, MixupConfig, EvalConfig, PrepareConfig)
+CONFIGS = (
+    TrainConfig,
+    WeightingConfig,
+    MixupConfig,
+    EvalConfig,
+    PrepareConfig,
+    CleanConfig,
+    CorrectConfig,
+)
 # The fields that could change on resuming before `may_change` existed.
 MAY_CHANGE = (
     "train_log_dir num_devices cluster_timeout_secs recompute_gradients save_summaries_secs "

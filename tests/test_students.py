@@ -13,7 +13,7 @@ from helpers import GOLDEN, normalized_network
 from mentornet import InputError, build_student, restore_tf1_student
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
-from mentornet.runs import checkpoints
+from mentornet.runs import checkpoints, students
 from mentornet.students import registry
 from mentornet.students.batch_normalization import BatchNormalization
 from mentornet.students.local_response_normalization import LocalResponseNormalization
@@ -210,7 +210,7 @@ def test_a_checkpoint_finds_layers_without_names(tmp_path):
     assert first.weights[0].path != second.weights[0].path
     step = tf.Variable(3, dtype=tf.int64)
     checkpoints.RunCheckpoint(str(tmp_path), first, {}, {"global_step": step}, 1).save()
-    checkpoints.restore_student(second, checkpoints.find_latest(str(tmp_path)))
+    students.restore_student(second, checkpoints.find_latest(str(tmp_path)))
     for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 

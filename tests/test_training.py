@@ -329,10 +329,6 @@ def test_weight_statistics():
     assert weight_statistics(np.ones(4), labels, np.full(4, -1)) == {}
 
 
-def test_config_is_plain_json(digits):
-    json.dumps(dataclasses.asdict(config(digits, os.devnull)))
-
-
 def both(digits, tmp_path, name, max_number_of_steps=10, dropout="0.5,50,0,50", **values):
     """Final parameters and rows of a mentored run, unchanged and with other values."""
     states, rows = [], []

@@ -7,7 +7,6 @@ import types
 from typing import Any
 from unittest import mock
 
-import keras
 import numpy as np
 import pytest
 from helpers import MENTORNET, assert_same_state, latest_state
@@ -20,7 +19,8 @@ from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.datasets.records import read_examples
 from mentornet.learning import teaching
 from mentornet.runs import run_folder
-from mentornet.runs.checkpoints import load_student, read_state
+from mentornet.runs.checkpoints import read_state
+from mentornet.runs.students import load_student
 from mentornet.training import loop, updates
 from mentornet.weighting.curriculum import CurriculumWeighting
 from mentornet.weighting.features import RELEASE
@@ -38,12 +38,6 @@ def trusting(tmp_path_factory):
     return config.train_folder
 
 
-def linear(classes):
-    layers = [keras.layers.AveragePooling2D(4), keras.layers.Flatten()]
-    logits = keras.layers.Dense(classes, name="logits")
-    return keras.Sequential([*layers, logits], name="linear")  # The same in every run here.
-
-
 def relearn(mentor, dump, percentile, seed):
     """The project's own `relearn`, with fewer steps."""
     defaults = teaching.DEFAULTS
@@ -57,7 +51,7 @@ def relearn(mentor, dump, percentile, seed):
 def config(data_dir, folder, **values):
     defaults: dict[str, Any] = {
         "dataset_name": "digits",
-        "studentnet": "test_updates:linear",
+        "studentnet": "helpers:linear_network",
         "batch_size": 16,
         "max_number_of_steps": 12,
         "trained_mentornet_dir": MENTORNET,

@@ -7,7 +7,7 @@ from helpers import MENTORNET
 
 from mentornet import InputError, MentorNet, SampleWeighting, load_mentornet
 from mentornet.weighting.features import RELEASE
-from mentornet.weighting.sample_weighting import class_percentiles, nearest_percentile
+from mentornet.weighting.percentiles import class_percentiles, nearest_percentile
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,7 @@ class MentoredModel(keras.Model):
     def _find_mentor(self, mentor: MentorNet | str) -> MentorNet | None:
         if self._other is not None:
             changed = [k for k, v in self._settings.items() if v != getattr(WeightingConfig, k)]
-            rule = f"{', '.join(changed)}: for a MentorNet; `weighting` has `weighting_options`."
+            rule = f"{', '.join(changed)}: for a MentorNet only; others have `weighting_options`."
             check(not changed, rule, weighting=self._other)
             return None
         rule = "`weighting_options` needs `weighting`; a MentorNet has its own arguments."
@@ -202,14 +202,14 @@ class MentoredModel(keras.Model):
         super().compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """As keras.Model's; at the end, unless `verbose` is 0, prints what "auto" determined."""
+        """Same as keras.Model.fit; unless `verbose` is 0, it prints what "auto" determined."""
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
         own = keras_adapters.TotalSteps(self._remarks)
         given["callbacks"] = own.added_to(given.get("callbacks"), self)
         return super().fit(**given)
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """As keras.Model's.
+        """Same as keras.Model.train_on_batch.
 
         Raises:
           InputError: `total_steps` was not given, and no fit() has set it.
@@ -258,7 +258,7 @@ class MentoredModel(keras.Model):
         )
         if self._history is not None:
             logits = keras_adapters.class_logits(y_pred, self._from_logits)
-            keras_adapters.remember(self._history, learned, positions, y, logits)
+            keras_adapters.record(self._history, learned, positions, y, logits)
         # Divided by the size of the global batch: replicas' gradients are summed.
         size = replicas.total(tf.cast(tf.size(learned.losses), tf.float32))
         parts = [learned.weighted_loss(size), learned.added_loss(size), layer_loss(self)]

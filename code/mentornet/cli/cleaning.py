@@ -168,7 +168,7 @@ def _say(stage: int, text: str) -> None:
 
 
 def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
-    """What the results depend on, as JSON values."""
+    """The settings and the checksum that determine the results, as JSON values."""
     path = pathlib.Path(os.path.abspath(source))  # Without "..", unlike `absolute`.
     is_path = source != _INCLUDED and path.exists()
     asked = dataclasses.asdict(config) | {"source": str(path) if is_path else source}

@@ -1,4 +1,4 @@
-"""What commands say of the records that they wrote."""
+"""Summaries of written records, for the commands to print."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
+from mentornet.config.consistency import check_together
 from mentornet.config.options import (
     REQUIRED,
     at_least,
@@ -18,7 +19,6 @@ from mentornet.config.options import (
     read_by,
 )
 from mentornet.config.weighting import (
-    AUTO,
     MENTORNET,
     UNIFORM,
     MixupConfig,
@@ -26,7 +26,6 @@ from mentornet.config.weighting import (
     WeightingConfig,
 )
 from mentornet.core import schedules
-from mentornet.core.errors import check
 
 # The student's compute types: flag -> Keras' dtype policy. Parameters and losses stay float32.
 AUTO_PRECISION = "auto"  # bfloat16 if the processor has instructions for it, else float32.
@@ -247,42 +246,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        self._check_together()
-
-    def _check_together(self) -> None:
-        """Rejects values that contradict each other."""
-        rule = "`jit_compile` needs --nodeterministic: XLA draws different random numbers."
-        check(not (self.jit_compile and self.deterministic), rule, jit_compile=True)
-        size, updates = self.steps_per_loop, self.mentornet_update_epochs
-        rule = "`jit_compile` needs num_devices=1 and steps_per_loop=1."
-        check(not self.jit_compile or size == self.num_devices == 1, rule, jit_compile=True)
-        shape, boundaries = self.learning_rate_shape, self.learning_rate_boundaries
-        rule = "Give `learning_rate_shape` or learning_rate_boundaries, not both."
-        check(shape is None or not boundaries, rule, learning_rate_shape=shape)
-        for name in ("log_every_steps", "save_interval_steps"):
-            value = getattr(self, name)
-            rule = f"`{name}` must be a multiple of steps_per_loop={size}."
-            check(value is None or value % size == 0, rule, **{name: value})
-        rule = "`mentornet_update_epochs` needs steps_per_loop=1."
-        check(size == 1 or not updates, rule, steps_per_loop=size)
-        # What is learned at one epoch does not train the embeddings of the other epochs.
-        fixed = getattr(self.weighting, "fixed_epoch_after_burn_in", False)
-        rule = "`mentornet_update_epochs` needs fixed_epoch_after_burn_in."
-        check(not updates or fixed, rule, mentornet_update_epochs=updates)
-        found = AUTO in map(self.named_weighting[1].get, ("loss_p_percentile", "burn_in_epoch"))
-        for name in ("mentornet_update_epochs", "jit_compile"):
-            rule = f"`{name}` needs a fixed burn_in_epoch and loss_p_percentile."
-            check(not (found and getattr(self, name)), rule, **{name: getattr(self, name)})
-        rule = "`mentornet_update_epochs` needs mentornet_label=zero: updates show it no other."
-        check(not updates or self.mentornet_label == "zero", rule, mentornet_label="given")
-        mentor, lookahead = self.trained_mentornet_dir, self.lookahead_steps or 0
-        rule = f"`lookahead_steps` needs a larger max_number_of_steps: {self.max_number_of_steps}."
-        check(lookahead < self.max_number_of_steps, rule, lookahead_steps=lookahead)
-        rule = "`trained_mentornet_dir` must name a MentorNet checkpoint."
-        check(not self.is_mentored or bool(mentor), rule, trained_mentornet_dir=mentor)
-        second = self.mixup is not None and self.mixup.second_reweight
-        rule = "`second_reweight` needs a MentorNet, or another weighting."
-        check(not second or self.weighting is not None, rule, second_reweight=second)
+        check_together(self)
 
     @property
     def is_mentored(self) -> bool:

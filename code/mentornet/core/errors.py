@@ -32,7 +32,7 @@ def check(condition: bool, rule: str, /, **received: Any) -> None:
 
 
 def _shown(value: Any) -> str:
-    """As Python writes it; of a file's content, which may be long, the beginning."""
+    """The repr of a value, truncated."""
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 

@@ -20,12 +20,8 @@ from mentornet.core.tf1_checkpoints import is_prefix, reading
 from mentornet.datasets.augmentation import CHANNEL_DEVIATION, CHANNEL_MEAN, standardize
 from mentornet.datasets.catalog import KNOWN, dataset_info
 from mentornet.runs import layout
-from mentornet.runs.checkpoints import (
-    checkpoint_step,
-    describe_student,
-    find_latest,
-    load_student,
-)
+from mentornet.runs.checkpoints import checkpoint_step, find_latest
+from mentornet.runs.students import describe_student, load_student
 from mentornet.students import registry
 from mentornet.students.stock import stock_model
 from mentornet.students.tf1_checkpoints import save_tf1_student

@@ -21,13 +21,8 @@ from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.evaluation.predictor import Predictor, accuracies, check_fits
 from mentornet.runs import layout, writers
-from mentornet.runs.checkpoints import (
-    checkpoint_paths,
-    checkpoint_step,
-    describe_student,
-    read_run_config,
-    restore_student,
-)
+from mentornet.runs.checkpoints import checkpoint_paths, checkpoint_step, read_run_config
+from mentornet.runs.students import describe_student, restore_student
 from mentornet.students import registry
 
 _VIEWS = "test_time_augmentation"  # Its key in a row.
@@ -109,7 +104,7 @@ class _Job:
         )
 
     def _set_rows_aside(self, others: str) -> None:
-        """Begins anew, as the rows are of others; they are kept under another name."""
+        """Starts a new file, as the rows are of another run or data; they are kept in another."""
         names = (self._file.with_stem(f"{self._file.stem}-{n}") for n in itertools.count(1))
         aside = next(name for name in names if not name.exists())
         self._rows_writer.close()

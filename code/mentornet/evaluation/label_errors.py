@@ -125,7 +125,7 @@ def estimate_noise_rate(
     """
     if examples.trusted.any():
         return _of_trusted(examples.take(np.flatnonzero(examples.trusted)), num_classes)
-    if all(map(_never_forgets, histories)):
+    if all(map(_is_undecayed, histories)):
         visits = visits or noise_rate.pooled(histories)
         return noise_rate.estimate(examples.labels, num_classes, visits)
     mean_loss = np.mean([columns["mean_loss"] for columns in histories], axis=0)
@@ -156,7 +156,7 @@ def _of_trusted(trusted: records.Examples, num_classes: int) -> NoiseRate:
     return NoiseRate(float(wrong.mean()), low, high, by_class, ranges, "the trusted samples")
 
 
-def _never_forgets(columns: Mapping[str, np.ndarray]) -> bool:
+def _is_undecayed(columns: Mapping[str, np.ndarray]) -> bool:
     """Whether the undecayed columns cover at least the visits that the decayed columns reflect.
 
     A run started with an earlier version has counted only its later visits in them, and a run
@@ -187,7 +187,7 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
         np.mean([columns[name] for columns in histories], axis=0)
         for name in ("mean_loss", "mean_weight")
     )
-    exact = all(map(_never_forgets, histories))
+    exact = all(map(_is_undecayed, histories))
     visits = noise_rate.pooled(histories) if exact else None
     if visits:
         score = noise_rate.label_scores(visits)

@@ -88,7 +88,7 @@ def check_fits(
     """Checks that records are of the shape and the classes of a run's student.
 
     Args:
-      run: its configuration, see `runs.checkpoints.describe_student`.
+      run: its configuration, see `runs.students.describe_student`.
       info, examples: the records.
       data_dir: their folder, for the message.
 

@@ -15,10 +15,7 @@ import tensorflow as tf
 
 from mentornet.core.errors import InputError, check, first_line
 from mentornet.core.tf1_checkpoints import READ_ERRORS, is_prefix
-from mentornet.datasets.catalog import dataset_info
 from mentornet.runs import layout
-from mentornet.students import registry
-from mentornet.students.tf1_checkpoints import restore_tf1_student
 
 _CONFIG_KEY = "config/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -85,7 +82,7 @@ class RunCheckpoint:
         own = {name for part in versioned for name in part.state()}
         same = {name: variable for name, variable in state.items() if name not in own}
         self._restored = tf.train.Checkpoint(**parts, state=same)
-        self._names = frozenset(state)
+        self._names, self._required = frozenset(state), frozenset(same)
         self._manager = self._make_manager(folder, max_to_keep)
         self._global_step = state["global_step"]
 
@@ -130,12 +127,11 @@ class RunCheckpoint:
 
     def _restore(self, path: str) -> None:
         saved = tf.train.load_checkpoint(path).get_variable_to_shape_map()
-        unknown = {key for key in saved if key.startswith("state/")}
-        unknown -= {state_key(name) for name in self._names}
-        if unknown:
-            raise ValueError(
-                f"It holds variables that this run does not have: {', '.join(sorted(unknown))}"
-            )
+        found = {key for key in saved if key.startswith("state/")}
+        lacks = sorted(name for name in self._required if state_key(name) not in found)
+        unknown = sorted(found - {state_key(name) for name in self._names})
+        rule = f"{path} is of another version of this program: continue with that, or start over."
+        check(not lacks and not unknown, rule, lacks=lacks, has_besides=unknown)
         config = self._config.numpy()
         status = self._restored.restore(path)
         status.assert_existing_objects_matched().expect_partial()
@@ -236,65 +232,3 @@ def read_run_config(prefix: str) -> dict[str, Any]:
     if not reader.has_tensor(_CONFIG_KEY):
         raise KeyError(_CONFIG_KEY)
     return json.loads(reader.get_tensor(_CONFIG_KEY))
-
-
-def describe_student(
-    prefix: str, studentnet: str | None, dataset_name: str | None, data_dir: str | None
-) -> dict[str, Any]:
-    """What describes the student of a checkpoint, ours or the release's.
-
-    Args:
-      prefix: the checkpoint.
-      studentnet, dataset_name, data_dir: of the release's, which records none of them.
-
-    Returns:
-      The run's configuration; of the release's, the fields that `load_student` reads, and these.
-
-    Raises:
-      InputError: it is the release's, and `studentnet` or `dataset_name` is missing.
-      One of `READ_ERRORS`: it is missing or damaged.
-    """
-    try:
-        return read_run_config(prefix)
-    except KeyError:
-        names: dict[str, Any] = {"studentnet": studentnet, "dataset_name": dataset_name}
-        rule = f"{prefix} holds no configuration: `studentnet` and `dataset_name` must describe it."
-        check(None not in names.values(), rule, **names)
-        info = dataset_info(str(dataset_name), data_dir or "")
-        return names | {"num_classes": info.num_classes, "data_dir": ""}
-
-
-def restore_student(student: keras.Model, prefix: str) -> None:
-    """Restores only the student of a checkpoint; its moving average, if there is one.
-
-    Raises:
-      InputError: it is the release's, and does not fit.
-      One of `READ_ERRORS`: the checkpoint is missing, damaged or of another network.
-    """
-    try:
-        run = read_run_config(prefix)
-    except KeyError:
-        restore_tf1_student(student, prefix)
-        return
-    checkpoint = tf.train.Checkpoint(student=variables_of(student))
-    checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
-    if run.get("ema_decay"):
-        checkpoint = tf.train.Checkpoint(state=averaged_variables(student))
-        checkpoint.restore(prefix).assert_existing_objects_matched().expect_partial()
-
-
-def load_student(prefix: str, run: Mapping[str, Any] | None = None) -> keras.Model:
-    """Builds a checkpoint's student and restores it.
-
-    Args:
-      prefix: the checkpoint.
-      run: what `describe_student` returned; by default as the checkpoint records it.
-
-    Raises:
-      InputError, KeyError, or one of `READ_ERRORS`: as `read_run_config` and `restore_student`.
-    """
-    run = run or read_run_config(prefix)
-    shape = tuple(run.get("image_shape", registry.IMAGE_SHAPE))
-    student = registry.build_student(run["studentnet"], run["num_classes"], image_shape=shape)
-    restore_student(student, prefix)
-    return student

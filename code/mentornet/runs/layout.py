@@ -1,4 +1,4 @@
-"""The names of all files that the project writes into a run's folders."""
+"""The names of the files of a training and of its evaluations."""
 
 from __future__ import annotations
 

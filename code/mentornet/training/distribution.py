@@ -124,7 +124,7 @@ def make_strategy(
     return tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(num_devices)])
 
 
-def meet(strategy: tf.distribute.Strategy) -> None:
+def barrier(strategy: tf.distribute.Strategy) -> None:
     """Barrier across workers."""
     same_everywhere(strategy, 0)
 

@@ -212,7 +212,7 @@ class Stop:
         self._received: list[str] = []
 
     def asked(self) -> bool:
-        """Whether a signal came; all workers must call this after the same step, and agree."""
+        """Whether a signal was received; all workers must ask after the same step, and agree."""
         return self._any_worker(bool(self._received))
 
     @property

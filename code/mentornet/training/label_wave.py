@@ -38,7 +38,7 @@ class LabelWave:
         )
 
     def state(self) -> dict[str, tf.Variable]:
-        """What a checkpoint holds, by name."""
+        """The variables to save, by name."""
         return {"label_wave": self._passes}
 
     def look(self, step: int, num_steps: int) -> bool:
@@ -87,5 +87,5 @@ class LabelWave:
         return looks[looks[:, 0] >= max(1, self._first_step)]
 
     def _shares(self) -> np.ndarray:
-        """Of each pass but the first, the share of its visits that changed the prediction."""
+        """For each pass but the first, the share of predictions that changed; float64."""
         return changes.changed_shares(self._looks()[:, 1:])

@@ -64,8 +64,8 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
         print(f"WARNING: --{name} has no effect: {reason}", flush=True)
     defaults = recipe.defaults(config, info.augment)
     asked, config = config, recipe.resolve(config, defaults)
-    _say_precision(asked.mixed_precision or defaults["mixed_precision"])
-    _say_lookahead(asked, config)
+    _report_precision(asked.mixed_precision or defaults["mixed_precision"])
+    _report_lookahead(asked, config)
     assert config.batch_size is not None
     examples = records.read_examples(config.data_dir, info, "train")
     check_batch_size(config.batch_size, len(examples), strategy.num_replicas_in_sync)
@@ -89,7 +89,7 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
         if cluster.is_chief:
             stack.enter_context(files.held(config.train_log_dir, "train_log_dir"))
             run_folder.open_folder(config, description, defaults)
-        distribution.meet(strategy)
+        distribution.barrier(strategy)
         wave = _label_wave(config, trainer, schedule)
         checkpoint = RunCheckpoint(
             config.train_log_dir,
@@ -100,7 +100,7 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
             versioned=[trainer.history] if trainer.history else [],
         )
         run = _Run(config, cluster, strategy, examples, trainer, checkpoint, updates, wave)
-        return run.go_on()
+        return run.run()
 
 
 def _describe_data(info: DatasetInfo, examples: records.Examples) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _describe_data(info: DatasetInfo, examples: records.Examples) -> dict[str, A
 
 
 def _label_wave(config: TrainConfig, trainer: Trainer, schedule: RateSchedule) -> LabelWave | None:
-    """What decides which checkpoint `keep_best` keeps, if one is to be kept."""
+    """The criterion of `keep_best`; None if no checkpoint is to be kept."""
     if config.keep_best is None:
         return None
     assert trainer.history is not None and config.batch_size is not None
@@ -125,7 +125,7 @@ def _label_wave(config: TrainConfig, trainer: Trainer, schedule: RateSchedule) -
     return LabelWave(trainer.history, steps, config.batch_size, first_step)
 
 
-def _say_precision(asked: str) -> None:
+def _report_precision(asked: str) -> None:
     """Prints what mixed_precision=auto resolves to, and why."""
     if asked == AUTO_PRECISION:
         found = bfloat16_instructions()
@@ -136,7 +136,7 @@ def _say_precision(asked: str) -> None:
         print(f"mixed_precision=auto: {said}.", flush=True)
 
 
-def _say_lookahead(asked: TrainConfig, config: TrainConfig) -> None:
+def _report_lookahead(asked: TrainConfig, config: TrainConfig) -> None:
     """Prints that the student's lookahead is off in a short training, if it is."""
     usual = registry.find_student(config.studentnet).recipe.lookahead_steps
     if asked.lookahead_steps is None and config.lookahead_steps != usual:
@@ -156,7 +156,7 @@ class _Run:
     updates: MentorUpdates | None
     wave: LabelWave | None
 
-    def go_on(self) -> int:
+    def run(self) -> int:
         """Trains from the latest checkpoint; returns the last step done."""
         config = self.config
         restored = self.checkpoint.restore_latest()
@@ -190,7 +190,7 @@ class _Run:
             )
 
         step = self._loop(in_replicas(batches, self.strategy), first_step, last_step)
-        distribution.meet(self.strategy)  # Let the chief finish saving.
+        distribution.barrier(self.strategy)  # Let the chief finish saving.
         return step
 
     def _loop(self, batches: Iterable[Batch], step: int, last_step: int) -> int:

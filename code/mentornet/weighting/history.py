@@ -28,7 +28,7 @@ _UNNAMED = (
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What a step knows about its samples, float32 [batch] unless stated otherwise.
+    """A step's samples, from which columns are updated; float32 [batch] unless stated otherwise.
 
     Attributes:
       old: the columns before, by name.
@@ -184,7 +184,7 @@ class SampleHistory(tf.Module):
         return tf.Variable(list(COLUMNS), trainable=False, name=NAMES)
 
     def state(self) -> dict[str, tf.Variable]:
-        """What a checkpoint holds: the values and their columns' names.
+        """The variables to save: the values and their columns' names.
 
         To be called outside the scope of a strategy.
         """

@@ -108,7 +108,7 @@ class TotalSteps(keras.callbacks.Callback):
             print(remark(), flush=True)
 
 
-def remember(
+def record(
     history: SampleHistory, learned: Learned, positions: Any, y: Any, logits: tf.Tensor | None
 ) -> None:
     """Records a step of fit() in the history.

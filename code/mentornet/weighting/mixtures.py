@@ -37,7 +37,7 @@ def normal(margins: np.ndarray, number: int) -> tuple[np.ndarray, float]:
 
 
 def normals(margins: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """As `normal`, of the best number of components, and of each of two and three.
+    """Like `normal`, for the best number of components; and for two and for three.
 
     With three, labels that are right but hard have one of their own. It must gain noticeably: of
     many samples, a slight departure from normal distributions is significant, and where people gave

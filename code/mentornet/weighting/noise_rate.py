@@ -1,4 +1,4 @@
-"""Which labels are suspicious, and how many are wrong, from what runs remember of each sample.
+"""Estimates which labels are wrong, and how many, from statistics of each sample in training.
 
 No clean label is needed. Which statistic tells most depends on whether the student has memorised
 wrong labels. That shows without clean labels, too: suspects are samples whose label most visits
@@ -72,7 +72,7 @@ def _stated(rate: float, low: float, high: float) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Visits:
-    """What one or more runs on the same labels remember without forgetting.
+    """Undecayed statistics of each sample, pooled over runs on the same labels.
 
     Attributes:
       count: float64 [n], visits.
@@ -240,7 +240,7 @@ def at_most_suspects(probabilities: np.ndarray, visits: Visits) -> np.ndarray:
 
 
 def of_losses(labels: np.ndarray, num_classes: int, mean_loss: np.ndarray) -> NoiseRate:
-    """A hint from decayed losses, for runs whose history forgets: a mixture of two normals."""
+    """A hint from decayed losses, for runs that recorded no others: a mixture of two normals."""
     from sklearn.mixture import GaussianMixture
 
     wrong = np.zeros(len(mean_loss))

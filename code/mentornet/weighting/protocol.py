@@ -204,7 +204,7 @@ class Context:
     def for_mixed(self, first: Weighting) -> Context:
         """The context of a second weighting, for mixed samples; its state is named "mixed_...".
 
-        The history is the same: mixed samples are not remembered.
+        The history is the same: mixed samples are not recorded.
         """
         make = self._make_variable
         known = self.seed, self.num_examples, self.num_classes

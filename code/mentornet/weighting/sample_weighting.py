@@ -15,6 +15,7 @@ from mentornet.core.schedules import NUM_EPOCHS
 from mentornet.core.seeds import Stream, seed_for
 from mentornet.weighting.automatic import Automatic, Rules
 from mentornet.weighting.mentor import MentorNet
+from mentornet.weighting.percentiles import class_percentiles, nearest_percentile
 
 
 class WeightedBatch(NamedTuple):
@@ -76,12 +77,12 @@ class SampleWeighting(tf.Module):
     ) -> None:
         super().__init__("sample_weighting")
         self.config = WeightingConfig(
-            loss_p_percentile,
-            burn_in_epoch,
-            fixed_epoch_after_burn_in,
-            loss_moving_average_decay,
-            example_dropout_rates,
-            class_balanced,
+            loss_p_percentile=loss_p_percentile,
+            burn_in_epoch=burn_in_epoch,
+            fixed_epoch_after_burn_in=fixed_epoch_after_burn_in,
+            loss_moving_average_decay=loss_moving_average_decay,
+            example_dropout_rates=example_dropout_rates,
+            class_balanced=class_balanced,
         )
         rule = "`auto` needs a training that keeps a history: the scripts' or MentoredModel's."
         known = automatic is not None or not self.config.is_automatic
@@ -225,8 +226,8 @@ class SampleWeighting(tf.Module):
             of_classes = tf.cast(counts, tf.float32) / tf.cast(tf.size(all_given), tf.float32)
             percentiles = tf.concat([found, percentiles], axis=0)
             shares = tf.concat([of_classes, shares], axis=0)
-        # A class's average forgets as much per sample as one of all classes does: of a class with a
-        # tenth of the samples ten batches are remembered.
+        # A class's average decays at the same rate per sample as the common one: that of a class
+        # with a tenth of the samples is over ten times as many batches.
         decay = tf.cast(self.config.loss_moving_average_decay, tf.float32) ** shares
         latest = tf.stack([percentiles, tf.ones_like(percentiles)])
         sums = decay * self.loss_moving_average + (1 - decay) * latest
@@ -252,48 +253,3 @@ class SampleWeighting(tf.Module):
         seed = seed_for(self.seed, global_step, self._stream)
         permutation = tf.argsort(tf.random.stateless_uniform([batch_size], seed))
         return tf.cast(permutation < num_kept, tf.float32)[:, None]
-
-
-def nearest_percentile(losses: tf.Tensor, share: tf.Tensor | float) -> tf.Tensor:
-    """The percentile of a batch's losses, always an element of the batch.
-
-    As in tf.contrib.distributions.percentile(..., interpolation="nearest") of TensorFlow 1, the
-    rank is counted from the largest loss and rounded half to even in double precision.
-
-    Args:
-      losses: float32 [batch, 1].
-      share: float32 scalar 0..1; 0.7 is the 70th percentile.
-
-    Returns:
-      float32 scalar.
-    """
-    rank = _rank(tf.size(losses), share)
-    return tf.sort(tf.reshape(losses, [-1]), direction="DESCENDING")[rank]
-
-
-def class_percentiles(
-    losses: tf.Tensor, labels: tf.Tensor, shares: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """`nearest_percentile` of the losses of each class.
-
-    Args:
-      losses: float32 [batch, 1].
-      labels: int32 [batch].
-      shares: float32 [classes], each 0..1.
-
-    Returns:
-      float32 [classes], of a class without samples 0, and int32 [classes], its samples.
-    """
-    losses, classes = tf.reshape(losses, [-1]), tf.size(shares)
-    counts = tf.reduce_sum(tf.one_hot(labels, classes, dtype=tf.int32), axis=0)
-    descending = tf.argsort(losses, direction="DESCENDING", stable=True)
-    by_class = tf.gather(descending, tf.argsort(tf.gather(labels, descending), stable=True))
-    place = tf.cumsum(counts, exclusive=True) + _rank(tf.maximum(counts, 1), shares)
-    found = tf.gather(tf.gather(losses, by_class), tf.minimum(place, tf.size(losses) - 1))
-    return tf.where(counts > 0, found, 0.0), counts
-
-
-def _rank(count: tf.Tensor, share: tf.Tensor | float) -> tf.Tensor:
-    """The place of a percentile among as many losses, from the largest down; int32."""
-    from_largest = 1 - tf.cast(tf.cast(share, tf.float32) * 100, tf.float64) / 100
-    return tf.cast(tf.round(tf.cast(count - 1, tf.float64) * from_largest), tf.int32)

@@ -123,7 +123,7 @@ def load(dataset: str, source: str | None, options: Options | None = None) -> So
 
 
 def find_reader(dataset: str, source: str | None) -> tuple[Reader, str]:
-    """What reads a data set, and the location that it takes; the arguments are those of `load`.
+    """The reader of a data set, and the location to read from; the arguments are those of `load`.
 
     Raises:
       InputError: there is no such source, or it does not hold the data set.

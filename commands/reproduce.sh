@@ -56,34 +56,29 @@ fi
 planned=$(launch --dry_run "$@")
 read -r runs steps <<< "$(awk -F 'max_number_of_steps=' \
   'NF > 1 { runs += 1; steps += $2 } END { print runs, steps }' <<< "$planned")"
-hours="$((steps / 25000)) to $((steps / 12500)) hours on two CPU cores"
+hours="$((steps / 45000)) to $((steps / 12500)) hours on two CPU cores"
 if [[ $table == *fast* ]]; then  # As measured, quiet and beside other work: see README.md.
   hours="$((steps / 5000)) to $((steps / 1450)) hours on two CPU cores with bfloat16 instructions, else
 $((steps / 1150)) to $((steps / 450)), and 3.5 GB of memory"
 fi
 echo "$runs runs, $steps steps in total (finished runs are skipped): $hours."
 
-prepare() {
-  python code/cifar_prepare_data.py --seed="$noise_seed" "$@"
+prepare() {  # prepare FOLDER [FLAGS]: the data in this folder, if a run needs them.
+  grep -q "/$1," "$chosen" || return 0
+  python code/cifar_prepare_data.py --seed="$noise_seed" --dataset_name="${1%/*}" "${@:2}"
 }
 for noise in 0 0.2 0.4 0.8; do
-  [[ $noise != 0 ]] || grep -q /cifar10/0, "$chosen" || continue
-  prepare --dataset_name=cifar10 --source="$cifar10" --noise_fraction=$noise "${options[@]}"
+  prepare cifar10/$noise --source="$cifar10" --noise_fraction=$noise "${options[@]}"
 done
-for key in ${human:+worse_label aggre_label}; do
-  prepare --dataset_name=cifar10 --source="$cifar10" --noise_type=file --noise_file="$human" \
+for key in worse_label aggre_label; do
+  prepare cifar10/$key --source="$cifar10" --noise_type=file --noise_file="$human" \
     --noise_key=$key "${options[@]}"
 done
-for noise in ${cifar100:+0.2 0.4 0.8}; do
-  prepare --dataset_name=cifar100 --source="$cifar100" --noise_fraction=$noise \
-    --output_dir="$data/full"
+for noise in 0.2 0.4 0.8; do
+  prepare cifar100/$noise --source="$cifar100" --noise_fraction=$noise --output_dir="$data/full"
 done
-if [[ $table == *reduced* ]]; then
-  prepare --dataset_name=cifar10 --source="$cifar10" --noise_fraction=0.4 --output_dir="$data"
-else
-  prepare --dataset_name=cifar10 --source="$cifar10" --noise_type=asymmetric --noise_fraction=0.4 \
-    "${options[@]}"
-fi
+prepare cifar10/asymmetric_0.4 --source="$cifar10" --noise_type=asymmetric --noise_fraction=0.4 \
+  "${options[@]}"
 
 status=0
 launch "$@" || status=$?

@@ -102,6 +102,7 @@ TARGETS = {
         "test_weightings.py::test_a_closed_form_sees_loss_difference_and_epoch",
         "test_weightings.py::test_closed_forms_are_the_curricula",
         "test_features.py::test_training_computes_what_the_mentornet_sees",
+        "test_automatic.py",
     ],
     "weighting.history": [
         "test_features.py",

@@ -189,12 +189,16 @@ def test_settings_are_checked(mentor):
 
 
 def test_percentiles_of_classes_by_hand():
-    """The first class has no sample; the second's only one is its percentile for any share."""
+    """The first and the last class have no sample; the second's only one is its percentile."""
     losses = tf.constant([[5.0], [1.0], [9.0], [3.0], [2.0], [4.0]])
     labels = tf.constant([2, 2, 1, 2, 2, 2])
-    found, counts = class_percentiles(losses, labels, tf.constant([0.2, 0.2, 0.75]))
-    assert found.numpy().tolist() == [0, 9, 4]  # Of 5, 4, 3, 2, 1 the one at place 4 * 0.25.
-    assert counts.numpy().tolist() == [0, 1, 5]
+    found, counts = class_percentiles(losses, labels, tf.constant([0.2, 0.2, 0.75, 0.2]))
+    assert found.numpy().tolist() == [0, 9, 4, 0]  # Of 5, 4, 3, 2, 1 the one at place 4 * 0.25.
+    assert counts.numpy().tolist() == [0, 1, 5, 0]
+    # Of 9, 4, 1 the one at place 2 * 0.8, of 5, 3, 2 the last.
+    labels = tf.constant([2, 1, 1, 2, 2, 1])
+    found, _ = class_percentiles(losses, labels, tf.constant([0, 0.2, 0]))
+    assert found.numpy().tolist() == [0, 1, 2]
 
 
 def test_mixed_samples_have_no_further_features():

@@ -67,8 +67,9 @@ def build_student(
     """
     student = find_student(name)
     check(num_classes >= 2, "`num_classes` must be at least 2.", num_classes=num_classes)
-    rule = "`studentnet` must be mlp, or your own, for features."
-    check(len(image_shape) == 3 or student.takes_features, rule, studentnet=name)
+    if len(image_shape) != 3 and not student.takes_features:
+        takers = ", ".join(each for each in STUDENTS.names() if find_student(each).takes_features)
+        check(False, f"`studentnet` must be {takers}, or your own, for features.", studentnet=name)
     replaces = student.has_dropout and dropout_rate is not None
     given = {"dropout_rate": dropout_rate} if replaces else {}
     before = keras.config.dtype_policy()

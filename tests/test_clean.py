@@ -372,7 +372,12 @@ def test_the_run_that_ranks():
 
 def test_how_the_source_is_read(tmp_path, monkeypatch):
     asked: list[PrepareConfig] = []
-    monkeypatch.setattr(cleaning.prepare, "prepare", asked.append)
+
+    def prepare(config):
+        asked.append(config)
+        return {}
+
+    monkeypatch.setattr(cleaning.prepare, "prepare", prepare)
     values: dict[str, Any] = {"seed": 3, "image_size": 16, "label_column": "kind", "skip_bad": True}
     config = CleanConfig(str(tmp_path), **values)
     data = cleaning._prepared("a.csv", tmp_path, config)

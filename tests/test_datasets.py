@@ -84,7 +84,10 @@ def test_every_noise_type(labels, noise_type):
     np.testing.assert_array_equal(corrupt(labels, noise_type, fraction=0.0), labels)
 
 
-@pytest.mark.parametrize("returned", [lambda c: c.labels[:5], lambda c: c.labels + 1])
+WRONG_LABELS = (lambda c: c.labels[:5], lambda c: c.labels + 1, lambda c: list(c.labels + 0.5))
+
+
+@pytest.mark.parametrize("returned", WRONG_LABELS)
 def test_a_noise_type_must_return_a_label_for_each_sample(tmp_path, monkeypatch, returned):
     monkeypatch.setattr(noise.NOISE_TYPES, "find", lambda name: returned)
     with pytest.raises(InputError, match="`noise_type` must return a label in 0..9 for each"):

@@ -347,6 +347,7 @@ def test_wrong_weightings():
         ("gce", {"p": 0.7}, "`weighting_options` of gce are: q"),
         ("gce", {"q": 2}, "`q` must lie in 0..1"),
         ("gce", {"q": "0.5;1"}, "`weighting_options`: q must be a number. Received: q='0.5;1'"),
+        ("gce", {"q": np.float32(2)}, "`q` must lie in 0..1"),
         ("elr", {"lambda": "x"}, "`weighting_options`: lambda must be a number"),
         ("self_paced", {"loss_moving_average_decay": "x"}, "must be a number. Received: 'x'"),
         ("elr", {"lambda": -1}, "`lambda` must not be negative"),

@@ -169,10 +169,10 @@ def _say(stage: int, text: str) -> None:
 
 def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
     """The settings and the checksum that determine the results, as JSON values."""
-    path = pathlib.Path(os.path.abspath(source))  # Without "..", unlike `absolute`.
+    path = pathlib.Path(source).resolve()
     is_path = source != _INCLUDED and path.exists()
     asked = dataclasses.asdict(config) | {"source": str(path) if is_path else source}
-    output = pathlib.Path(os.path.abspath(asked.pop("output_dir")))
+    output = pathlib.Path(asked.pop("output_dir")).resolve()
     if is_path and path.is_dir():
         reader, _ = sources.find_reader(_NAME, source)
         listed = sorted(reader.files(path))

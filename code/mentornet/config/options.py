@@ -133,7 +133,7 @@ def check_fields(config: Any) -> None:
         if (value is None and field.default is None) or value in option.words:
             continue
         check(value is not None, f"`{field.flag}` must be given.", **{field.flag: value})
-        if isinstance(value, str) and (option.words or isinstance(field.default, int | float)):
+        if isinstance(value, str) and (option.words or field.type in (int, float)):
             allowed = " or ".join(("a number", *option.words))
             raise InputError(f"`{field.flag}` must be {allowed}. Received: {value!r}")
         if option.choices:

@@ -129,7 +129,8 @@ def import_object(argument: str, reference: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        is_missing = isinstance(error, ModuleNotFoundError)
+        missing = f"{error.name}." if isinstance(error, ModuleNotFoundError) else ""
+        is_missing = bool(missing) and f"{module}.".startswith(missing)
         hint = " (its folder must be on PYTHONPATH)" if is_missing else ""
         reason = f"cannot be imported: {error}{hint}"
         raise InputError(f"`{argument}` {reference} {reason}") from None

@@ -30,10 +30,11 @@ def _noisy_labels(config: PrepareConfig, clean: np.ndarray, num_classes: int) ->
         config.noise_file,
         config.noise_key,
     )
-    labels = noise.NOISE_TYPES.find(config.noise_type)(corruption)
-    is_fit = labels.shape == clean.shape and bool(((labels >= 0) & (labels < num_classes)).all())
+    labels = np.asarray(noise.NOISE_TYPES.find(config.noise_type)(corruption))
+    is_fit = labels.shape == clean.shape and labels.dtype.kind in "iu"
+    is_fit = is_fit and bool(((labels >= 0) & (labels < num_classes)).all())
     rule = f"`noise_type` must return a label in 0..{num_classes - 1} for each sample."
-    check(is_fit, rule, noise_type=config.noise_type, shape=labels.shape)
+    check(is_fit, rule, noise_type=config.noise_type, shape=labels.shape, dtype=labels.dtype)
     return labels
 
 

@@ -130,8 +130,9 @@ class RunCheckpoint:
         found = {key for key in saved if key.startswith("state/")}
         lacks = sorted(name for name in self._required if state_key(name) not in found)
         unknown = sorted(found - {state_key(name) for name in self._names})
-        rule = f"{path} is of another version of this program: continue with that, or start over."
-        check(not lacks and not unknown, rule, lacks=lacks, has_besides=unknown)
+        rule = f"{path} must hold the state of this run, as this version keeps it."
+        besides = [key.removeprefix("state/").partition("/.")[0] for key in unknown]
+        check(not lacks and not unknown, rule, lacks=lacks, has_besides=besides)
         config = self._config.numpy()
         status = self._restored.restore(path)
         status.assert_existing_objects_matched().expect_partial()

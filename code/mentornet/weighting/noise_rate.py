@@ -240,7 +240,7 @@ def at_most_suspects(probabilities: np.ndarray, visits: Visits) -> np.ndarray:
 
 
 def of_losses(labels: np.ndarray, num_classes: int, mean_loss: np.ndarray) -> NoiseRate:
-    """A hint from decayed losses, for runs that recorded no others: a mixture of two normals."""
+    """A hint from decayed losses, for runs without undecayed statistics: two normals."""
     from sklearn.mixture import GaussianMixture
 
     wrong = np.zeros(len(mean_loss))

@@ -7,6 +7,7 @@ import dataclasses
 import importlib.util
 import inspect
 import keyword
+import numbers
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -53,13 +54,13 @@ def make(
         appended.
 
     Raises:
-      InputError: there is no such weighting, it does not have these options, or one whose default
-        is a number is none.
+      InputError: there is no such weighting, it does not have these options, or one of them must be
+        a number.
     """
     factory: Any = weighting
+    is_own = not isinstance(weighting, str) or ":" in weighting
     if isinstance(weighting, str):
         check_name(weighting)
-        is_own = ":" in weighting
         factory = import_object("weighting", weighting) if is_own else WEIGHTINGS.find(weighting)
         known = () if is_own else options_of(weighting)
         rule = f"`weighting_options` of {weighting} are: {', '.join(known) or 'none'}."
@@ -72,11 +73,11 @@ def make(
         raise InputError(
             f"`weighting_options` do not fit `weighting`: {error}. Received: {dict(options)!r}"
         ) from None
-    for key, value in arguments.items():
+    for key, value in arguments.items() if not is_own else ():
         parameter = signature.parameters.get(key)
-        if parameter and isinstance(parameter.default, int | float):
+        if parameter and type(parameter.default) in (int, float):
             rule = f"`weighting_options`: {key.rstrip('_')} must be a number."
-            check(isinstance(value, int | float), rule, **{key: value})
+            check(isinstance(value, numbers.Real), rule, **{key: value})
     made = call_object("weighting", weighting, factory, context, **arguments)
     check(callable(made), f"`weighting` {weighting} must return a function.", returned=made)
     return made

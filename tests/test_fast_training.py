@@ -108,9 +108,7 @@ def test_a_training_too_short_for_lookahead_has_none(digits, tmp_path, capsys):
     assert json.loads((tmp_path / "config.json").read_text())["lookahead_steps"] == 0
     assert not [name for name in latest_state(tmp_path) if "slow.S" in name]
     for steps in (2, 3):
-        with pytest.raises(
-            InputError, match="`lookahead_steps` must be below max_number_of_steps"
-        ):
+        with pytest.raises(InputError, match="`lookahead_steps` must be below max_number_of_steps"):
             fast(digits, tmp_path, max_number_of_steps=2, lookahead_steps=steps)
     assert fast(digits, tmp_path, max_number_of_steps=3, lookahead_steps=2).lookahead_steps == 2
 

@@ -9,7 +9,7 @@ import keras
 
 from mentornet.config.training import TrainConfig
 from mentornet.core import schedules
-from mentornet.core.errors import check
+from mentornet.core.errors import InputError, check
 from mentornet.core.schedules import RateSchedule
 
 # Importing the layers registers them with Keras, which is needed to load saved students.
@@ -69,7 +69,8 @@ def build_student(
     check(num_classes >= 2, "`num_classes` must be at least 2.", num_classes=num_classes)
     if len(image_shape) != 3 and not student.takes_features:
         takers = ", ".join(each for each in STUDENTS.names() if find_student(each).takes_features)
-        check(False, f"`studentnet` must be {takers}, or your own, for features.", studentnet=name)
+        rule = f"`studentnet` must be {takers}, or your own, for features."
+        raise InputError(f"{rule} Received: studentnet={name!r}")
     replaces = student.has_dropout and dropout_rate is not None
     given = {"dropout_rate": dropout_rate} if replaces else {}
     before = keras.config.dtype_policy()

@@ -2,12 +2,13 @@
 """Writes the tables of students, noise types, weightings, sources and results in the documents.
 
 A table is between `<!-- table: NAME -->` and `<!-- end of table -->` of a page; its rows are the
-names and descriptions of a registry, or the accuracies of the runs in results/. A test checks that
-the pages are up to date.
+names and descriptions of a registry, the students' recipes, or the accuracies of the runs in
+results/. A test checks that the pages are up to date.
 """
 
 import pathlib
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,12 @@ from mentornet.datasets.noise import NOISE_TYPES
 from mentornet.datasets.sources import SOURCES
 from mentornet.runs.reader import Result, read_results
 from mentornet.students.networks import STUDENTS
+from mentornet.students.recipes import (
+    EPOCHS_PER_DECAY,
+    Recipe,
+    half_and_three_quarters,
+    staircase,
+)
 from mentornet.weighting.methods import WEIGHTINGS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -36,6 +43,9 @@ TABLES = {
 }
 
 
+# Name of the table of the students' recipes.
+RECIPES = "recipes"
+
 # Name of the table -> student whose runs in results/ it shows.
 RESULTS = {"fast_runs": "airbench93"}
 _METHODS = (  # In this order; others follow by name.
@@ -48,6 +58,39 @@ _METHODS = (  # In this order; others follow by name.
     "mentornet_dd",
     "mentormix",
 )
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown, with an empty line before it."""
+    head = tuple(head)
+    lines = (" | ".join(line) for line in (head, ["---"] * len(head), *rows))
+    return "\n".join(("", *(f"| {line} |" for line in lines)))
+
+
+def _recipes() -> str:
+    """A row per student: the defaults of the flags whose help says "by default the student's"."""
+    courses = {half_and_three_quarters: "falls at 1/2 and 3/4 of the steps"}
+    courses[staircase] = f"falls every {EPOCHS_PER_DECAY:g} epochs"
+
+    def row(name: str) -> list[str]:
+        recipe: Recipe = STUDENTS.find(name).recipe
+        rate = f"{recipe.learning_rate:g}"
+        if recipe.rate_follows_batch:
+            rate += f" per {recipe.batch_size:,} samples"
+        course = courses[recipe.schedule]
+        if recipe.learning_rate_shape:
+            course = f"`{recipe.learning_rate_shape}`"
+        if recipe.mentored_boundaries:
+            steps = ", ".join(f"{step:,}" for step in recipe.mentored_boundaries)
+            course += f"; with a MentorNet at steps {steps}"
+        momentum = f"{recipe.momentum:g}" + (" (Nesterov)" if recipe.nesterov else "")
+        padding = f"{recipe.crop_padding} ({recipe.crop_mode})"
+        decay = f"{recipe.weight_decay:.2g}"
+        parts = (f"{recipe.batch_size:,}", rate, course, momentum, decay, padding)
+        return [f"`{name}`", *parts, recipe.mixed_precision]
+
+    head = "batch size", "learning rate", "schedule", "momentum", "weight decay", "crop padding"
+    return _table(("`--studentnet`", *head, "precision"), map(row, STUDENTS.names()))
 
 
 def _accuracies(student: str) -> str:
@@ -71,12 +114,11 @@ def _accuracies(student: str) -> str:
 
     ran = set[str]().union(*cells.values())
     methods = [*(name for name in _METHODS if name in ran), *sorted(ran - set(_METHODS))]
-    head = ("data", "labels", "epochs", *methods)
-    lines = ["", " | ".join(head), " | ".join(["---"] * len(head))]
+    rows = []
     for setting, found in sorted(cells.items(), key=lambda item: (item[0][:2], int(item[0][2]))):
         row = [cell(found[method]) if method in found else "" for method in methods]
-        lines.append(" | ".join([*setting, *row]))
-    return "\n".join(f"| {line} |" if line else "" for line in lines)
+        rows.append([*setting, *row])
+    return _table(("data", "labels", "epochs", *methods), rows)
 
 
 def pages() -> list[pathlib.Path]:
@@ -88,6 +130,8 @@ def with_tables(text: str) -> str:
     """A page's text with its tables updated."""
 
     def table(match: re.Match[str]) -> str:
+        if match[2] == RECIPES:
+            return f"{match[1]}{_recipes()}\n\n{match[3]}"
         if match[2] in RESULTS:
             return f"{match[1]}{_accuracies(RESULTS[match[2]])}\n\n{match[3]}"
         head, registry = TABLES[match[2]]

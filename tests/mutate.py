@@ -1,9 +1,9 @@
 """Mutation testing: python tests/mutate.py [--max=N] [MODULE ...].
 
 Changes the code of a module in one place at a time (another comparison, operator, constant, order
-of arguments, ...) and runs the tests that should notice, each mutant in a fork of a process that
-has imported TensorFlow. Prints the mutants that survive. Files are never touched. Only tests that
-run in the process itself can notice, so `TARGETS` names these.
+of arguments, a statement left out, ...) and runs the tests that should notice, each mutant in a
+fork of a process that has imported TensorFlow. Prints the mutants that survive. Files are never
+touched. Only tests that run in the process itself can notice, so `TARGETS` names these.
 """
 
 from __future__ import annotations
@@ -205,6 +205,14 @@ def variants(node: ast.AST) -> Iterator[ast.AST]:
                     yield other
             if isinstance(ops[0], ast.Lt | ast.LtE | ast.Gt | ast.GtE):
                 yield ast.UnaryOp(ast.Not(), changed)
+        case ast.AugAssign(op=op):
+            yield ast.Pass()
+            changed.op = _OPERATORS[type(op)]()
+            yield changed
+        case ast.Expr(value=ast.Call()) | ast.Raise() | ast.Continue() | ast.Break():
+            yield ast.Pass()
+        case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
+            yield ast.Pass()
         case ast.BinOp(op=op) if type(op) in _OPERATORS:
             changed.op = _OPERATORS[type(op)]()
             yield changed

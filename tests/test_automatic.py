@@ -13,7 +13,7 @@ from mentornet.config.weighting import NamedWeighting, WeightingConfig
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.weighting import automatic as automatic_module
 from mentornet.weighting import noise_rate
-from mentornet.weighting.automatic import Automatic
+from mentornet.weighting.automatic import Automatic, Found
 from mentornet.weighting.history import COLUMNS
 from mentornet.weighting.protocol import Batch, Context
 from mentornet.weighting.registry import make
@@ -47,12 +47,19 @@ def history_values(wrong, memorised, changed=0.0, seed=0):
 def made(**settings):
     context = Context(num_examples=SAMPLES)  # Classes are not known.
     automatic = Automatic(context, WeightingConfig(**settings))
-    return automatic, context.state["automatic"], context
+    return automatic, context
+
+
+def found(context):
+    """What has been found so far, as numbers."""
+    return Found(*(context.state[f"automatic_{name}"].numpy() for name in Found._fields))
 
 
 def arrive(context, step):
     """As if so many steps of 100 samples were done."""
-    context.state["automatic_seen"].assign([100 * step, max(0, 100 * (step - 1) // SAMPLES)])
+    context.state["automatic_samples_passes"].assign(
+        [100 * step, max(0, 100 * (step - 1) // SAMPLES)]
+    )
 
 
 def look(automatic, context, passes, epoch, step_in_pass=0):
@@ -82,12 +89,12 @@ def memorise(automatic, context, first_epoch=1, **shares):
 
 
 def test_the_burn_in_ends_when_the_changes_have_passed_their_minimum():
-    automatic, state, context = made(**AUTO)
+    automatic, context = made(**AUTO)
     for number, epoch in enumerate((5, 11, 17, 23, 29), start=1):
         pass_over(automatic, context, number, epoch)
         assert automatic.rules(tf.constant(epoch)).is_burn_in
         memorised = 0 if number == 1 else 0.1
-        np.testing.assert_allclose(state.numpy(), [0, 0, memorised, 0], atol=0.01)
+        np.testing.assert_allclose(found(context)[:4], [0, 0, memorised, 0], atol=0.01)
     remark = context.remarks[0]()
     assert "as no memorising was detected; " in remark and "for 10.0% of the suspects." in remark
     pass_over(automatic, context, 6, 35)
@@ -110,7 +117,7 @@ def test_passes_before_the_last_rise_of_the_learning_rate_do_not_count():
 
 
 def test_too_few_passes_are_told():
-    automatic, _, context = made(**AUTO)
+    automatic, context = made(**AUTO)
     for number in range(1, 5):
         pass_over(automatic, context, number, 10 * number)
     assert "as seeing memorising begin takes more than 5 passes" in context.remarks[0]()
@@ -122,24 +129,24 @@ def test_too_few_passes_are_told():
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_history_that_is_not_finite_is_not_looked_at(value):
     """The loop says which loss it was, at the next log or checkpoint."""
-    automatic, state, context = made(**AUTO)
+    automatic, context = made(**AUTO)
     memorise(automatic, context)
-    before = state.numpy()
+    before = found(context)
     values = history_values(0.6, 0.2, 4)
     values[3, list(COLUMNS).index("mean_margin")] = value
     context.history().values.assign(values)
     look(automatic, context, 7, 7)
-    np.testing.assert_array_equal(state.numpy(), before)
-    assert (before[:3] > 0).all()
+    assert str(found(context)) == str(before)
+    assert min(before[:3]) > 0
 
 
 def test_changes_that_only_fall_end_no_burn_in_whatever_is_predicted():
-    automatic, state, context = made(**AUTO)
+    automatic, context = made(**AUTO)
     falling = np.cumsum(0.8 ** np.arange(12))
     for number in range(1, 13):
         pass_over(automatic, context, number, 4 * number, memorised=0.9, changed=falling)
     assert automatic.rules(tf.constant(99)).is_burn_in
-    assert state.numpy()[2] == pytest.approx(0.9, abs=0.01)
+    assert found(context).memorised == pytest.approx(0.9, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -163,13 +170,13 @@ def test_a_long_training_that_memorises_nothing_is_weighted_in_its_second_half(
         return lost
 
     monkeypatch.setattr(noise_rate.Visits, "right_left_out", right_left_out)
-    automatic, state, context = made(**AUTO | {"loss_p_percentile": percentile})
+    automatic, context = made(**AUTO | {"loss_p_percentile": percentile})
     falling = np.cumsum(0.8 ** np.arange(passes))
     for number in range(1, passes + 1):
         epoch = round(100 * number / passes) - (number == passes)
         pass_over(automatic, context, number, epoch, changed=falling)
         assert automatic.rules(tf.constant(epoch)).is_burn_in == (not end or epoch < 50)
-    assert state.numpy()[1] == end
+    assert found(context).weighted_from == end
     remark = context.remarks[0]()
     if passes > 9:  # The samples that the percentile leaves out.
         assert shares[0] == pytest.approx(0.3 if percentile == "auto" else 0.1, abs=0.001)
@@ -182,8 +189,8 @@ def test_a_long_training_that_memorises_nothing_is_weighted_in_its_second_half(
 
 
 def test_it_looks_as_a_pass_ends_and_once_in_a_percent():
-    automatic, state, context = made(**AUTO)
-    looks = context.state["automatic_changes"]
+    automatic, context = made(**AUTO)
+    looks = context.state["automatic_changed_visits"]
     context.history().values.assign(history_values(0.3, 0.5, 2))
     for passes, inside in ((0, 0), (1, 1), (2, 3)):
         look(automatic, context, passes, 20, inside)
@@ -198,8 +205,8 @@ def test_it_looks_as_a_pass_ends_and_once_in_a_percent():
 @pytest.mark.parametrize("sizes", [[100] * 4, [150, 150, 100], [300, 100], [90, 90, 90, 90, 40]])
 def test_it_looks_where_batches_differ_in_size(sizes):
     """As the last one of each epoch of fit() does; three passes, of which each ends once."""
-    automatic, _, context = made(**AUTO)
-    looks, epoch = context.state["automatic_changes"], 0
+    automatic, context = made(**AUTO)
+    looks, epoch = context.state["automatic_changed_visits"], 0
     for number in range(1, 4):
         for size in sizes:
             automatic.look(tf.constant(epoch), tf.constant(size))
@@ -212,17 +219,17 @@ def test_it_looks_where_batches_differ_in_size(sizes):
 
 
 def test_the_percentile_stays_once_wrong_labels_are_found():
-    automatic, state, context = made(**AUTO)
+    automatic, context = made(**AUTO)
     memorise(automatic, context, wrong=0.0)
-    assert state.numpy()[:2].tolist() == [1, 7]  # It begins at 6 %, and there is none.
+    assert found(context)[:2] == (1, 7)  # It begins at 6 %, and there is none.
     context.history().values.assign(history_values(0.3, 0.5, 3))
     look(automatic, context, 7, 7)
-    assert state.numpy()[0] == pytest.approx(LOWERED, abs=0.02)
+    assert found(context).percentile == pytest.approx(LOWERED, abs=0.02)
     context.history().values.assign(history_values(0.6, 0.2, 4))
     look(automatic, context, 8, 8)
-    assert state.numpy()[0] == pytest.approx(LOWERED, abs=0.02)
-    assert state.numpy()[1] == 7  # It began once.
-    assert state.numpy()[2] == pytest.approx(0.2, abs=0.01)
+    assert found(context).percentile == pytest.approx(LOWERED, abs=0.02)
+    assert found(context).weighted_from == 7  # It began once.
+    assert found(context).memorised == pytest.approx(0.2, abs=0.01)
 
 
 @pytest.mark.parametrize(("said", "right"), [(0.6, 0.7), (0.2, 0.8)])
@@ -234,10 +241,10 @@ def test_no_more_than_the_suspects_are_taken_for_wrong(said, right, monkeypatch)
         context = Context(num_examples=SAMPLES, num_classes=2)
         automatic = Automatic(context, WeightingConfig(**settings))
         memorise(automatic, context, wrong=0.3)
-        found = np.delete(context.state["automatic"].numpy(), [1, 2, 3])
-        assert len(found) == 3
+        shares = np.append(found(context).percentile, found(context).by_class)
+        assert len(shares) == 3
         expected = right - (right * (1 - right)) ** 0.5 / 10
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        np.testing.assert_allclose(shares, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("said", "by_class"), [(0.495, False), (0.5, False), (0.505, True)])
@@ -251,7 +258,7 @@ def test_where_fewer_than_half_are_right_each_class_has_its_percentile(said, by_
 
 
 def test_one_of_the_two():
-    automatic, state, context = made(loss_p_percentile="auto", burn_in_epoch=30)
+    automatic, context = made(loss_p_percentile="auto", burn_in_epoch=30)
     assert automatic.rules(tf.constant(50)).is_burn_in  # No estimate yet.
     remark = context.remarks[0]()
     assert "as an estimate takes more than 2 passes over the data." in remark
@@ -260,18 +267,18 @@ def test_one_of_the_two():
         context.history().values.assign(history_values(wrong, 0.0))
         look(automatic, context, passes, epoch)
         expected = {5: 0, 10: 0.45}.get(epoch, LOWERED)  # Of the last pass in the burn-in.
-        assert state.numpy()[0] == pytest.approx(expected, abs=0.02), epoch
+        assert found(context).percentile == pytest.approx(expected, abs=0.02), epoch
     for epoch, is_burn_in in ((28, True), (29, False)):  # The release's burn-in, one epoch early.
         assert bool(automatic.rules(tf.constant(epoch)).is_burn_in) == is_burn_in
     assert automatic.rules(tf.constant(50)).fixed_epoch == 30
     assert "weighted from 29 % of the training on, with percentile" in context.remarks[0]()
     # A burn-in that is over before the first look at the data.
-    automatic, _, context = made(loss_p_percentile="auto", burn_in_epoch=3)
+    automatic, context = made(loss_p_percentile="auto", burn_in_epoch=3)
     context.history().values.assign(history_values(0.3, 0.0))
     look(automatic, context, 2, 40)
     assert automatic.rules(tf.constant(41)).fixed_epoch == 3
     assert "weighted from 40 % of the training on" in context.remarks[0]()
-    automatic, _, context = made(loss_p_percentile=0.55, burn_in_epoch="auto")
+    automatic, context = made(loss_p_percentile=0.55, burn_in_epoch="auto")
     assert automatic.rules(tf.constant(10)).is_burn_in
     memorise(automatic, context)
     rules = automatic.rules(tf.constant(10))
@@ -465,7 +472,7 @@ def test_each_class_has_its_percentile_where_few_labels_are_right(monkeypatch, w
     weighed = weigh(8, np.arange(150, 250))
     assert weighed.scalars["automatic/by_class"] == (wrong > 0.5)
     assert not [name for name in weighed.scalars if name.endswith(("/0", "/1"))]
-    percentiles = context.state["automatic"].numpy()[[0, 4, 5]]
+    percentiles = [found(context).percentile, *found(context).by_class]
     ruling = percentiles[1:] if wrong > 0.5 else percentiles[:1]
     for name, value in (("lowest", min(ruling)), ("highest", max(ruling))):
         assert weighed.scalars[f"automatic/{name}_percentile"] == value
@@ -491,15 +498,16 @@ def test_a_checkpoint_of_other_state_is_refused_by_name(tmp_path):
     """As an earlier version wrote it."""
     trainer = weighting_runs.make_trainer("automatic")
     state = trainer.state()
-    earlier = {name: variable for name, variable in state.items() if name != "automatic_changes"}
+    name = "automatic_changed_visits"
+    earlier = {other: variable for other, variable in state.items() if other != name}
     assert len(earlier) == len(state) - 1
     RunCheckpoint(str(tmp_path), trainer.student, {}, earlier, 1, [trainer.history]).save()
     now = RunCheckpoint(str(tmp_path), trainer.student, {}, state, 1, [trainer.history])
-    with pytest.raises(InputError, match="state of this run.* lacks=.'automatic_changes'., has_"):
+    with pytest.raises(InputError, match=f"state of this run.* lacks=.'{name}'., has_"):
         now.restore_latest()
     RunCheckpoint(str(tmp_path), trainer.student, {}, state, 1, [trainer.history]).save()
     now = RunCheckpoint(str(tmp_path), trainer.student, {}, earlier, 1, [trainer.history])
-    with pytest.raises(InputError, match="lacks=.., has_besides=.'automatic_changes'."):
+    with pytest.raises(InputError, match=f"lacks=.., has_besides=.'{name}'."):
         now.restore_latest()
 
 
@@ -520,7 +528,7 @@ def test_a_second_weighting_takes_what_the_first_found(monkeypatch):
         scalars: Any = weigh(Batch(factor * losses, 60, 12, **known)).scalars
         assert scalars["automatic/burn_in"] == 0
         assert scalars["debug/loss_moving_percentile"].numpy() == pytest.approx(average)
-        assert context.state["automatic_seen"].numpy().tolist() == [1300, 3]
+        assert context.state["automatic_samples_passes"].numpy().tolist() == [1300, 3]
 
 
 def test_a_fixed_percentile_under_an_automatic_burn_in(monkeypatch):
@@ -586,14 +594,15 @@ def test_a_sample_without_a_visit_belongs_to_no_class(monkeypatch):
     context.history().values.assign(values)
     look(automatic, context, 2, 40)
     # A third of the 360, and of each class; less sqrt(2 / 9 / 100).
-    found = np.delete(context.state["automatic"].numpy(), [1, 2, 3])
-    np.testing.assert_allclose(found, [2 / 3 - np.sqrt(2) / 30] * 3, rtol=1e-6)
+    shares = np.append(found(context).percentile, found(context).by_class)
+    np.testing.assert_allclose(shares, [2 / 3 - np.sqrt(2) / 30] * 3, rtol=1e-6)
 
 
 def test_what_is_told_of_a_weighted_training():
     context = Context(num_examples=SAMPLES, num_classes=3)
     Automatic(context, WeightingConfig(**AUTO))
-    context.state["automatic"].assign([0.654, 8, 0.1, 1, 0.25, 0.9, 0.5])
+    for name, value in Found(0.654, 8.0, 0.1, 1.0, [0.25, 0.9, 0.5])._asdict().items():
+        context.state[f"automatic_{name}"].assign(value)
     values, column = history_values(0.3, 0.1), list(COLUMNS).index
 
     def told():
@@ -614,7 +623,7 @@ def test_what_is_told_of_a_weighted_training():
 
 def test_the_second_half_begins_at_half(monkeypatch):
     monkeypatch.setattr(noise_rate.Visits, "right_left_out", lambda visits, share: 0.0)
-    automatic, _, context = made(**AUTO)
+    automatic, context = made(**AUTO)
     falling = np.cumsum(0.8 ** np.arange(13))
     for number, epoch in ((12, 49), (13, 50)):
         pass_over(automatic, context, number, epoch, changed=falling)

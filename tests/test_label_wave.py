@@ -82,9 +82,11 @@ def test_shares_equal_numpy_also_after_a_resume(steps_per_call):
         if step == 6:  # All that a checkpoint holds.
             saved = {name: variable.numpy() for name, variable in wave.state().items()}
             wave = LabelWave(history, max_number_of_steps=14, batch_size=3)
-            wave.state()["label_wave"].assign(saved["label_wave"])
-    assert not wave.state()["label_wave"].trainable
-    rows = wave.state()["label_wave"].numpy()
+            for name, variable in wave.state().items():
+                variable.assign(saved[name])
+    (passes,) = wave.state().values()
+    assert not passes.trainable
+    rows = passes.numpy()
     rows = rows[rows[:, 0] > 0]
     assert len(rows) >= 3
     assert rows[:, :2].tolist() == [list(row) for row in totals[1 : len(rows) + 1]]

@@ -1,5 +1,6 @@
 """Registries: entries are files, read without being imported."""
 
+import dataclasses
 import importlib.util
 import re
 import sys
@@ -11,6 +12,8 @@ from helpers import ROOT, run
 from mentornet import InputError
 from mentornet.core.registry import Registry, call_object, import_object
 from mentornet.runs.reader import Result
+from mentornet.students.networks import STUDENTS
+from mentornet.students.recipes import Recipe, Student, staircase
 
 ONE = '''"""Adds one,
 and no more.
@@ -101,12 +104,48 @@ def test_tables_of_the_documents():
     for page, text in zip(module.pages(), texts, strict=True):
         assert module.with_tables(text) == text, f"{page.name}: run commands/doc_tables.py"
     places = re.findall(r"<!-- table: (\w+) -->", "".join(texts))
-    assert sorted(places) == sorted([*module.TABLES, *module.RESULTS])
+    assert sorted(places) == sorted([*module.TABLES, *module.RESULTS, module.RECIPES])
     assert "| `pair` | A label becomes the next class |\n" in "".join(texts)
     changed = texts[0].replace("becomes the next class", "becomes another class")
     assert changed != texts[0] and module.with_tables(changed) == texts[0]
     changed = re.sub(r"(\| cifar10 \| 0.4 \| 8 \| 0.)\d+", r"\g<1>999", texts[0])
     assert changed != texts[0] and module.with_tables(changed) == texts[0]
+
+
+def test_the_table_of_recipes(monkeypatch):
+    module = doc_tables()
+    lines = module._recipes().split("\n")
+    assert len(lines) == 3 + len(STUDENTS.names())
+    assert len({line.count("|") for line in lines[1:]}) == 1
+    own = Recipe(
+        batch_size=2048,
+        learning_rate=0.25,
+        momentum=0.8,
+        nesterov=True,
+        weight_decay=0.0123,
+        crop_padding=3,
+        crop_mode="reflect",
+        schedule=staircase,
+        mixed_precision="auto",
+    )
+    shaped = dataclasses.replace(
+        own, rate_follows_batch=True, learning_rate_shape="0:1,1:0", nesterov=False
+    )
+    halves = Recipe(mentored_boundaries=(10, 2000))
+    recipes = {"a": own, "b": shaped, "c": halves}
+
+    class Students:
+        names = staticmethod(recipes.keys)
+        find = staticmethod(lambda name: Student(lambda: None, recipes[name]))
+
+    monkeypatch.setattr(module, "STUDENTS", Students)
+    every = "falls every 50 epochs"
+    assert module._recipes().split("\n")[3:] == [
+        f"| `a` | 2,048 | 0.25 | {every} | 0.8 (Nesterov) | 0.012 | 3 (reflect) | auto |",
+        "| `b` | 2,048 | 0.25 per 2,048 samples | `0:1,1:0` | 0.8 | 0.012 | 3 (reflect) | auto |",
+        "| `c` | 128 | 0.1 | falls at 1/2 and 3/4 of the steps; with a MentorNet at steps 10, "
+        "2,000 | 0.9 | 0.0001 | 4 (zero) | float32 |",
+    ]
 
 
 def test_every_method_of_the_runs_has_a_column(monkeypatch):

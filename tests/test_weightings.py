@@ -83,7 +83,8 @@ def test_a_run_goes_on_from_its_checkpoint(name, tmp_path):
         np.testing.assert_array_equal(value, b[key], err_msg=key)
     start = weighting_runs.linear_student().get_weights()[0]
     assert np.abs(a["kernel"] - start).max() > 1e-3
-    assert name not in ("automatic", "balanced") or (a["automatic"][:2] > 0).all()
+    for key in ("automatic_percentile", "automatic_weighted_from"):
+        assert (name in ("automatic", "balanced")) == (key in a) and a.get(key, 1) > 0
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def replicas(tmp_path_factory):
 @pytest.mark.parametrize("name", [*weighting_runs.names(), "uneven"])
 def test_two_replicas_are_one_device(name, replicas):
     keys = {key.split(" ")[2] for key in replicas if key.startswith(f"{name} 1 ")}
-    own = "automatic_seen" if name == "uneven" else "num_used"
+    own = "automatic_samples_passes" if name == "uneven" else "num_used"
     assert {"kernel", "sample_history", own} <= keys
     for key in keys:
         one, two = (replicas[f"{name} {count} {key}"] for count in (1, 2))
@@ -106,10 +107,10 @@ def test_two_replicas_are_one_device(name, replicas):
 
 def test_uneven_batches_end_each_pass_once(replicas):
     """Of "auto": the looks are those of all visits, and follow passes."""
-    looks = replicas["uneven 1 automatic_changes"]
+    looks = replicas["uneven 1 automatic_changed_visits"]
     assert np.flatnonzero(looks[:, 1]).tolist() == [25, 50, 75]  # Percent of the training.
     assert looks[looks[:, 1] > 0, 1].tolist() == [23, 46, 69]
-    percentiles = np.delete(replicas["uneven 1 automatic"], [1, 2, 3])
+    percentiles = replicas["uneven 1 automatic_by_class"]
     assert ((percentiles > 0) & (percentiles < 1)).any()
 
 

@@ -56,15 +56,14 @@ class TrainConfig:
     )
     batch_size: int | None = option(
         None,
-        "Samples per step, over all devices; by default the student's, 1,024 for airbench93, "
-        "airbench94 and airbench96, 128 for others.",
+        "Samples per step, over all devices; by default the student's.",
         check=at_least(1),
     )
     max_number_of_steps: int = option(39000, "Number of training steps.", check=at_least(1))
     learning_rate: float | None = option(
         None,
-        "Learning rate before decays; by default the student's: 0.1, or for airbench93 and "
-        "airbench94 1.5 per 1,024 samples (airbench96: 1.17), proportional to the batch size.",
+        "Learning rate before decays; by default the student's, which may be in proportion to the "
+        "batch size.",
         check=positive,
     )
     learning_rate_decay_factor: float = option(
@@ -72,8 +71,7 @@ class TrainConfig:
     )
     num_epochs_per_decay: float | None = option(
         None,
-        "Epochs between decays; by default 50 for resnet101 and inception, while other students "
-        "decay after half and three quarters of the steps.",
+        "Epochs between decays; by default the student's own schedule applies.",
         check=positive,
     )
     learning_rate_boundaries: tuple[int, ...] = option(
@@ -180,8 +178,7 @@ class TrainConfig:
     mixed_precision: str | None = option(
         None,
         "Precision of the student's computations; its parameters stay float32. auto is bfloat16 if "
-        "the processor has instructions for it, else float32. By default the student's: float32, "
-        "or auto for the airbench students.",
+        "the processor has instructions for it, else float32. By default the student's.",
         choices=(*PRECISIONS, AUTO_PRECISION),
     )
     jit_compile: bool = option(False, "Compile the step with XLA (slower on CPUs).")

@@ -39,7 +39,7 @@ class LabelWave:
 
     def state(self) -> dict[str, tf.Variable]:
         """The variables to save, by name."""
-        return {"label_wave": self._passes}
+        return {"label_wave_step_changed_visits": self._passes}
 
     def look(self, step: int, num_steps: int) -> bool:
         """Records the changes if a pass has just ended.

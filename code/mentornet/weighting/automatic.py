@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -58,6 +58,24 @@ class Rules(NamedTuple):
         }
 
 
+class Found(NamedTuple):
+    """What has been found so far: float32 variables, saved by these names, or their values.
+
+    Attributes:
+      percentile: scalar, 0 before the first estimate.
+      weighted_from: scalar, the epoch percentage at which the burn-in ended plus 1, 0 before.
+      memorised: scalar, see `Rules`.
+      is_by_class: scalar, see `Rules`.
+      by_class: [classes], see `Rules`.
+    """
+
+    percentile: Any
+    weighted_from: Any
+    memorised: Any
+    is_by_class: Any
+    by_class: Any
+
+
 class Automatic:
     """`loss_p_percentile="auto"` and `burn_in_epoch="auto"`.
 
@@ -95,15 +113,15 @@ class Automatic:
         self._history: SampleHistory = context.history()
         self._num_classes = num_classes(context, config)
         self._last_rise = context.last_rise
-        # Percentile, 0 before the first estimate; epoch at which the burn-in ended plus 1, 0
-        # before; memorised share of the suspects; whether each class has its own percentile, and
-        # these.
-        self._state = context.variable("automatic", (4 + self._num_classes,))
+        shapes = {"by_class": (self._num_classes,)}
+        self._found = Found(
+            *(context.variable(f"automatic_{name}", shapes.get(name, ())) for name in Found._fields)
+        )
         # `changes.totals` when looked at, by epoch percentage.
-        self._changes = context.variable("automatic_changes", (NUM_EPOCHS, 2), "int64")
+        self._changes = context.variable("automatic_changed_visits", (NUM_EPOCHS, 2), "int64")
         # Samples in the batches so far, and passes over the data before the latest batch; counted,
         # since the last batch of a pass may be smaller in fit().
-        self._seen = context.variable("automatic_seen", (2,), "int64")
+        self._seen = context.variable("automatic_samples_passes", (2,), "int64")
         self._labels = context.per_sample("given_labels") if self._num_classes else None
         context.remarks.append(self._remark)
 
@@ -130,28 +148,32 @@ class Automatic:
         num_seen, passes_before = tf.unstack(tf.convert_to_tensor(self._seen))
         passes = num_seen // self._history.values.shape[0]
         self._seen.assign(tf.stack([num_seen + size, passes]))
-        state, looks = tf.convert_to_tensor(self._state), tf.convert_to_tensor(self._changes)
+        old, looks = self._values(), tf.convert_to_tensor(self._changes)
         is_due = (passes > passes_before) & tf.equal(looks[epoch, 1], 0)
 
-        def found() -> tuple[tf.Tensor, tf.Tensor]:
+        def look() -> tuple[Found, tf.Tensor]:
             values = tf.convert_to_tensor(self._history.values)
             row = changes.totals(values)[None]
             updated = tf.tensor_scatter_nd_update(looks, [[epoch]], row)
             labels = [] if self._labels is None else [tf.convert_to_tensor(self._labels.values)]
-            inputs = (values, state, updated, epoch, passes, size, *labels)
-            new = tf.numpy_function(self._found, inputs, tf.float32)
-            return tf.ensure_shape(new, state.shape), updated
+            inputs = (values, updated, epoch, passes, size, *old, *labels)
+            new = tf.numpy_function(self._find, inputs, [tf.float32] * len(old))
+            return Found(*map(tf.ensure_shape, new, [value.shape for value in old])), updated
 
-        state, looks = tf.cond(is_due, found, lambda: (state, looks))
-        self._state.assign(state)
+        new, looks = tf.cond(is_due, look, lambda: (old, looks))
+        for variable, value in zip(self._found, new, strict=True):
+            variable.assign(value)
         self._changes.assign(looks)
+
+    def _values(self) -> Found:
+        return Found(*map(tf.convert_to_tensor, self._found))
 
     def rules(self, epoch: tf.Tensor) -> Rules:
         """The settings that apply at an epoch percentage, int32 scalar."""
-        state = tf.convert_to_tensor(self._state)
-        percentile, end = state[0], tf.cast(state[1], tf.int32)
+        found = self._values()
+        percentile, start = found.percentile, tf.cast(found.weighted_from, tf.int32)
         if self._burn_in == AUTO:
-            is_burn_in, fixed_epoch = tf.equal(end, 0), end - 1
+            is_burn_in, fixed_epoch = tf.equal(start, 0), start - 1
         else:
             is_burn_in, fixed_epoch = self._config.is_burn_in(epoch), tf.constant(self._burn_in)
         if self._percentile == AUTO:
@@ -159,43 +181,46 @@ class Automatic:
         else:
             percentile = tf.constant(self._percentile, tf.float32)
         fixed_epoch = tf.where(is_burn_in, epoch, fixed_epoch)
-        is_by_class = tf.cast(state[3], tf.bool)
-        return Rules(percentile, is_burn_in, fixed_epoch, state[2], state[4:], is_by_class)
+        is_by_class = tf.cast(found.is_by_class, tf.bool)
+        how = (found.memorised, found.by_class, is_by_class)
+        return Rules(percentile, is_burn_in, fixed_epoch, *how)
 
-    def _found(
+    def _find(
         self,
         values: np.ndarray,
-        state: np.ndarray,
         looks: np.ndarray,
         epoch: np.ndarray,
         passes: np.ndarray,
         batch_size: np.ndarray,
-        *labels: np.ndarray,
-    ) -> np.ndarray:
+        *others: np.ndarray,
+    ) -> tuple[np.ndarray, ...]:
+        """The new values; `others` are the old ones and perhaps the given labels."""
+        number = len(Found._fields)
+        old, labels = Found(*others[:number]), others[number:]
         if passes < _FIRST_PASS or not np.isfinite(values).all():  # A loss that is not finite.
-            return state
-        percentile, end, by_class = float(state[0]), float(state[1]), state[3:]
+            return old
+        percentile, start, is_by_class, by_class = old.percentile, old.weighted_from, *old[3:]
         columns = dict(zip(COLUMNS, values.astype(np.float64).T, strict=True))
         visits = noise_rate.pooled([columns]).seen
         is_late = epoch >= _HALF and passes >= _LONG
-        if end == 0 and (
+        if start == 0 and (
             self._burn_in != AUTO
             or _is_memorising(looks[self._last_rise :])
             or (is_late and self._is_bearable(visits))
         ):
-            end = float(epoch) + 1
+            start = epoch + 1
         is_fixed_burn_in = self._burn_in != AUTO and self._config.is_burn_in(epoch)
-        if end and self._percentile == AUTO and (is_fixed_burn_in or percentile in (0, 1)):
+        if start and self._percentile == AUTO and (is_fixed_burn_in or percentile in (0, 1)):
             # The estimate itself is limited only before labels are memorised.
             wrong = noise_rate.at_most_suspects(visits.wrong_probabilities[0], visits)
-            percentile = float(_lowered(1 - wrong.mean(), batch_size))
+            percentile = _lowered(1 - wrong.mean(), batch_size)
             for given in labels:  # None or one.
                 given = given[columns["num_counted"] > 0].astype(np.int64)
                 shares = 1 - noise_rate.shrunk_class_means(wrong, given, self._num_classes)
-                applies = self._config.class_balanced or 1 - wrong.mean() < _FEW
-                by_class = np.array([applies, *_lowered(shares, batch_size)])
-        found = [percentile, end, visits.memorised, *by_class]
-        return np.array(found, np.float32)
+                is_by_class = self._config.class_balanced or 1 - wrong.mean() < _FEW
+                by_class = _lowered(shares, batch_size)
+        found = (percentile, start, visits.memorised, is_by_class, by_class)
+        return tuple(np.asarray(value, np.float32) for value in found)
 
     def _is_bearable(self, visits: noise_rate.Visits) -> bool:
         """Whether the percentile is expected to leave out few right labels."""
@@ -204,7 +229,7 @@ class Automatic:
         return visits.right_left_out(wrong) <= _BEARABLE
 
     def _remark(self) -> str:
-        percentile, end, memorised, is_by_class, *percentiles = self._state.numpy()
+        percentile, start, memorised, is_by_class, by_class = (v.numpy() for v in self._found)
         past = self._history.values.numpy()
         columns = dict(zip(COLUMNS, past.T, strict=True))
         suspects = "no label is suspicious"
@@ -212,29 +237,28 @@ class Automatic:
             share = f"{memorised:.1%} of the suspects"
             suspects = f"at the last check the given label was predicted for {share}"
         num_looks = np.count_nonzero(self._changes.numpy()[:, 1])
-        if end == 0 and not np.isfinite(past).all():
+        if start == 0 and not np.isfinite(past).all():
             return "auto: no sample was down-weighted, as a loss was not finite."
-        if end == 0 and self._burn_in != AUTO:
+        if start == 0 and self._burn_in != AUTO:
             reason = f"an estimate takes more than {_FIRST_PASS} passes over the data"
             return f"auto: no sample was down-weighted, as {reason}."
-        if end == 0 and num_looks < _FEWEST_LOOKS:
+        if start == 0 and num_looks < _FEWEST_LOOKS:
             reason = f"seeing memorising begin takes more than {_FEWEST_LOOKS} passes over the data"
             return f"auto: no sample was down-weighted, as {reason}."
-        if end == 0:
+        if start == 0:
             reason = "no memorising was detected"
             if num_looks >= _LONG:
                 reason += " and too many right labels would be left out"
             return f"auto: no sample was down-weighted, as {reason}; {suspects}."
         # A fixed burn-in may be longer than the first pass, at whose end the history is looked at.
-        first = int(end) if isinstance(self._burn_in, str) else max(int(end), self._burn_in)
+        first = int(start) if isinstance(self._burn_in, str) else max(int(start), self._burn_in)
         burn_in = f"weighted from {first - 1} % of the training on"
         if self._percentile != AUTO:
             return f"auto: {burn_in}; {suspects}."
-        by_class = ""
+        said = f"percentile {percentile:.3f}"
         if is_by_class:
-            by_class = f" ({min(percentiles):.3f} to {max(percentiles):.3f} by class)"
-        percentile = f"percentile {percentile:.3f}{by_class}"
-        return f"auto: {burn_in}, with {percentile}; {suspects}."
+            said += f" ({by_class.min():.3f} to {by_class.max():.3f} by class)"
+        return f"auto: {burn_in}, with {said}; {suspects}."
 
 
 def num_classes(context: Context, config: WeightingConfig) -> int:

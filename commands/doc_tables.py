@@ -21,6 +21,7 @@ from mentornet.students.networks import STUDENTS
 from mentornet.students.recipes import (
     EPOCHS_PER_DECAY,
     Recipe,
+    Schedule,
     half_and_three_quarters,
     staircase,
 )
@@ -69,7 +70,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def _recipes() -> str:
     """A row per student: the defaults of the flags whose help says "by default the student's"."""
-    courses = {half_and_three_quarters: "falls at 1/2 and 3/4 of the steps"}
+    courses: dict[Schedule, str] = {half_and_three_quarters: "falls at 1/2 and 3/4 of the steps"}
     courses[staircase] = f"falls every {EPOCHS_PER_DECAY:g} epochs"
 
     def row(name: str) -> list[str]:

@@ -55,6 +55,8 @@ def test_what_ran_is_written_down(whole):
     assert ran["learning_rate_schedule"]["steps"] == [0, 2, 9]
     assert (ran["label_smoothing"], ran["lookahead_steps"], ran["nesterov"]) == (0.2, 5, True)
     assert ran["batch_norm_decays"] == [0.6]
+    assert ran["standardization"] == "channel" and ran["frozen_after"] == {"whitening/bias": 3}
+    assert ran["decayed"] == {"kernel": 1, "bias": 1, "beta": 1 / 64}
     rates = [row["learning_rate"] for row in read_json_lines(whole / "metrics.jsonl")]
     assert rates[:3] == pytest.approx([0.2 * ran["learning_rate"] * f for f in (1, 3, 5)])
 

@@ -81,6 +81,7 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
         config,
         schedule,
         batch_norm_decays=registry.batch_norm_decays(trainer.student),
+        **recipe.fixed(config),
         **_describe_data(info, examples),
         **trainer.facts,
     )

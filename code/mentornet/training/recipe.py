@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from mentornet.config.training import AUTO_PRECISION, TrainConfig
@@ -16,6 +17,15 @@ _OF_STUDENT = (
     *("weight_decay", "shift_rate_factor", "label_smoothing", "lookahead_steps"),
     *("crop_padding", "crop_mode", "flip", "cutout", "mixed_precision"),
 )
+# Further parts of the recipe, which no flag changes, for config.json.
+_FIXED = ("standardization", "decayed", "frozen_after")
+
+
+def fixed(config: TrainConfig) -> dict[str, Any]:
+    """What the training takes from the student's recipe although it is no flag, as JSON values."""
+    recipe = registry.find_student(config.studentnet).recipe
+    values = {name: getattr(recipe, name) for name in _FIXED}
+    return {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
 
 
 def defaults(config: TrainConfig, augment: bool) -> dict[str, Any]:

@@ -372,3 +372,28 @@ def test_other_checks_name_the_flag():
         assert str(caught.value) == message
     with pytest.raises(InputError, match="must be increasing whole numbers from 1 on. Received"):
         TrainConfig("d", "t", learning_rate_boundaries=(5, 5))
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    share: float = options.option(0.5, "Of all.", check=options.within(0.25, 0.75))
+    count: int | str = options.option(1, "How many.", words=("all",))
+
+    def __post_init__(self) -> None:
+        options.check_fields(self)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"share": 0.2}, "`share` must lie in 0.25..0.75. Received: share=0.2"),
+        ({"share": 0.8}, "`share` must lie in 0.25..0.75. Received: share=0.8"),
+        ({"share": "all"}, "`share` must be a number. Received: 'all'"),
+        ({"count": "none"}, "`count` must be a number or all. Received: 'none'"),
+    ],
+)
+def test_numbers_have_bounds_and_words_are_listed(values, message):
+    assert (Numbers(0.25, "all").count, Numbers(0.75, 3).share) == ("all", 0.75)
+    with pytest.raises(InputError) as caught:
+        Numbers(**values)
+    assert str(caught.value) == message

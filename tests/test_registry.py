@@ -196,3 +196,12 @@ def test_an_error_inside_the_users_function_keeps_its_traceback():
         with pytest.raises(InputError, match="`studentnet` own:adds cannot be called: .*argument"):
             call_object("studentnet", "own:adds", adds, *args)
     assert call_object("studentnet", "own:adds", adds, "a") == "a"
+
+
+def test_where_a_module_is_looked_for_is_said_only_if_it_is_missing(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "needs_another.py").write_text("import there_is_no_such_module\n")
+    for reference, is_told in (("there_is_none:make", True), ("needs_another:make", False)):
+        with pytest.raises(InputError, match="cannot be imported: No module named") as caught:
+            import_object("studentnet", reference)
+        assert ("(its folder must be on PYTHONPATH)" in str(caught.value)) == is_told

@@ -296,3 +296,9 @@ def test_speed_and_kept_checkpoint_by_hand():
     result = Result("run", {}, rows, evaluation)
     assert (result.images_per_second(), result.kept_accuracy) == (10, 0.75)
     assert Result("run", {}, rows, evaluation[:1]).kept_accuracy is None
+
+
+def test_training_time_is_that_of_all_steps():
+    rows = [{"step": 10, "images_per_second": 50.0}, {"step": 30, "images_per_second": 100.0}]
+    result = Result("run", {"batch_size": 10}, rows, [])
+    assert result.minutes() == pytest.approx((100 / 50 + 200 / 100) / 60)

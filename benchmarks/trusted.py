@@ -1,0 +1,54 @@
+"""What runs predict for the trusted samples: a way to compare settings without a test image.
+
+    python benchmarks/trusted.py RUN_DIR [RUN_DIR ...]
+
+Reads runs with --record_sample_weights. A training sees the given labels of the trusted samples; it
+does not see their clean ones, unless its MentorNet was learned from them. So a student that
+predicts the clean label where another one was given has not been taught to. Predictions are those
+of each sample's last visit. The last two columns say which share of all right labels a percentile
+of 1 minus the estimated noise rate leaves out, as expected from the mixture and in truth.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mentornet.cli import pages, script
+from mentornet.core.errors import check
+
+HEAD = (
+    *("run", "trusted, given a wrong label", "predicted right", "of all trusted"),
+    *("right labels left out: expected", "in truth"),
+)
+
+
+def line(run_dir: str) -> list[str]:
+    """A run's line of the table.
+
+    Raises:
+      InputError: the folder holds no run with a history, or no trusted sample has a wrong label.
+    """
+    from mentornet.evaluation import label_errors
+    from mentornet.weighting import noise_rate
+
+    config, columns = label_errors.read_run(run_dir)
+    examples = label_errors.read_labels([config], [run_dir], None)[1]
+    trusted = examples.trusted
+    wrong = trusted & (examples.labels != examples.clean_labels)
+    check(bool(wrong.any()), "Some trusted samples must have a wrong label.", run=run_dir)
+    found = columns["prediction"] == examples.clean_labels
+    right, visits = examples.labels == examples.clean_labels, noise_rate.pooled([columns])
+    share = visits.wrong_probabilities[0].mean()
+    left_out = np.argsort(-visits.rank_score)[: round(share * len(right))]
+    shares = [found[wrong].mean(), found[trusted].mean(), visits.right_left_out(share)]
+    shares.append(right[left_out].sum() / right.sum())
+    return [run_dir, str(wrong.sum()), *(f"{each:.1%}" for each in shares)]
+
+
+def main(*run_dirs: str) -> None:
+    script.load_tensorflow()
+    print(pages.markdown_table(HEAD, [line(run_dir) for run_dir in run_dirs]))
+
+
+if __name__ == "__main__":
+    script.run(main, "RUN_DIR...")

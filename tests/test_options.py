@@ -58,6 +58,16 @@ class Example:
         options.check_fields(self)
 
 
+@dataclasses.dataclass(frozen=True)
+class Several:
+    file: str = options.option(options.REQUIRED, "What to write.")
+    names: tuple[str, ...] = options.option(("a", "b"), "Whose.", check=options.not_empty)
+    patterns: tuple[str, ...] = options.option((), "Of names.", repeated=True)
+
+    def __post_init__(self) -> None:
+        options.check_fields(self)
+
+
 def parsed(*arguments, cls=Example):
     values = flags.FlagValues()
     define_flags(cls, flag_values=values, things="records")
@@ -98,6 +108,37 @@ def test_flags_make_the_configuration():
         "steps": (),
         "kind": "plain",
     }
+
+
+def test_several_values_of_a_flag():
+    """Separated by commas, in quotes where they hold some; or the flag once for each."""
+    for arguments, names, patterns in (
+        ([], ("a", "b"), ()),
+        (["--names="], (), ()),
+        (["--names= c, d e,,"], ("c", "d e"), ()),
+        (['--names="c,d",e', "--patterns=x{1,2}"], ("c,d", "e"), ("x{1,2}",)),
+        (["--patterns=x,y", "--names=c", "--patterns="], ("c",), ("x,y", "")),
+    ):
+        values = parsed(*arguments, cls=Several)
+        assert read_flags(Several, values) == {"file": "", "names": names, "patterns": patterns}
+    config = Several("f", ("c", "d"), ("x{1,2}", "y"))
+    lines = config_flags.flag_lines(config)
+    assert lines == ["--file=f", "--names=c,d", "--patterns=x{1,2}", "--patterns=y"]
+    assert Several(**read_flags(Several, parsed(*lines, cls=Several))) == config
+    assert config_flags.flag_lines(Several("f")) == ["--file=f"]
+    with pytest.raises(flags.Error, match="comma separated list of str"):
+        parsed('--names="c', cls=Several)
+
+
+def test_what_must_be_given():
+    for values, message in (
+        ({"file": ""}, "`file` must be given. Received: file=''"),
+        ({"file": None}, "`file` must be given. Received: file=None"),
+        ({"names": ()}, "`names` must not be empty. Received: names=()"),
+    ):
+        with pytest.raises(InputError) as caught:
+            Several(**({"file": "f"} | values))
+        assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(

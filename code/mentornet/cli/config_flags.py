@@ -21,19 +21,19 @@ _DEFINE = {
 }
 
 
-class _TupleParser(flags.ArgumentParser):
+class _TupleParser(flags.ListParser):
     """Values of one type, separated by commas."""
 
-    syntactic_help = "a comma separated list"
-
     def __init__(self, kind: type) -> None:
+        super().__init__()
         self._kind = kind
 
     def parse(self, argument: Any) -> tuple[Any, ...]:
         if not isinstance(argument, str):
             return tuple(argument)
+        parts = super().parse(argument)
         try:
-            return tuple(self._kind(part) for part in argument.split(",") if part.strip())
+            return tuple(self._kind(part) for part in parts if part)
         except ValueError:
             kind = {int: "whole numbers", float: "numbers"}[self._kind]
             raise ValueError(f"must be {kind}, separated by commas.") from None
@@ -84,6 +84,8 @@ def define_flags(
         elif field.option.words:
             word_parser = _WordParser(kind, field.option.words)
             flags.DEFINE(word_parser, field.flag, default, text, flag_values)
+        elif field.option.repeated:
+            flags.DEFINE_multi_string(field.flag, list(default), text, flag_values=flag_values)
         elif typing.get_origin(kind) is tuple:
             parser = _TupleParser(typing.get_args(kind)[0])
             serializer = flags.CsvListSerializer(",")
@@ -94,8 +96,12 @@ def define_flags(
 
 def read_flags(cls: type, flag_values: flags.FlagValues = FLAGS) -> dict[str, Any]:
     """The values of those fields of a configuration whose flags are defined."""
-    named = {field.name: field.flag for field in options.fields(cls) if not field.is_nested}
-    return {name: flag_values[flag].value for name, flag in named.items() if flag in flag_values}
+    found = {}
+    for field in options.fields(cls):
+        if not field.is_nested and field.flag in flag_values:
+            value = flag_values[field.flag].value
+            found[field.name] = tuple(value) if field.option.repeated else value
+    return found
 
 
 def flag_lines(config: Any) -> list[str]:
@@ -106,6 +112,7 @@ def flag_lines(config: Any) -> list[str]:
         if dataclasses.is_dataclass(value):
             lines += flag_lines(value)
         elif value is not None and value != field.default:
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            lines.append(f"--{field.flag}={text}")
+            texts = [str(each) for each in (value if isinstance(value, tuple) else (value,))]
+            parts = texts if field.option.repeated else [",".join(texts)]
+            lines += [f"--{field.flag}={part}" for part in parts]
     return lines

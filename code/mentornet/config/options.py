@@ -28,6 +28,8 @@ class Option:
       may_change: whether a run may be continued with another value.
       choices: the allowed values, if there is a fixed list.
       words: strings that are allowed in addition to values of the field's type.
+      repeated: whether the flag is given once for each string of a tuple, instead of once with
+        commas.
       flag: name of the flag, by default that of the field.
       group: which scripts have the flag, see `cli.training_flags`; "" means all scripts that use
         the field's class.
@@ -38,6 +40,7 @@ class Option:
     may_change: bool = False
     choices: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
+    repeated: bool = False
     flag: str = ""
     group: str = ""
 
@@ -50,6 +53,7 @@ def option(
     may_change: bool = False,
     choices: Iterable[str] = (),
     words: Iterable[str] = (),
+    repeated: bool = False,
     flag: str = "",
     group: str = "",
 ) -> Any:
@@ -64,7 +68,7 @@ def option(
             check_fields(self)
     ```
     """
-    entry = Option(help, check, may_change, tuple(choices), tuple(words), flag, group)
+    entry = Option(help, check, may_change, tuple(choices), tuple(words), repeated, flag, group)
     # None of mypy's overloads of field() accepts MISSING as the default.
     return dataclasses.field(default=default, metadata={"option": entry})
 
@@ -126,13 +130,15 @@ def check_fields(config: Any) -> None:
     """Checks each field by itself; None is allowed where it is the default.
 
     Raises:
-      InputError: a value is outside its range.
+      InputError: a value is outside its range, or a required one is empty.
     """
     for field in fields(type(config)):
         value, option = getattr(config, field.name), field.option
         if (value is None and field.default is None) or value in option.words:
             continue
-        check(value is not None, f"`{field.flag}` must be given.", **{field.flag: value})
+        is_empty = value == "" and field.default is REQUIRED and not option.check
+        is_given = value is not None and not is_empty
+        check(is_given, f"`{field.flag}` must be given.", **{field.flag: value})
         if isinstance(value, str) and (option.words or field.type in (int, float)):
             allowed = " or ".join(("a number", *option.words))
             raise InputError(f"`{field.flag}` must be {allowed}. Received: {value!r}")
@@ -253,6 +259,6 @@ def folder(name: str, value: str) -> None:
     check(bool(value), f"`{name}` must name a folder.", **{name: value})
 
 
-def not_empty(name: str, value: str) -> None:
-    """Check for a string that is not empty."""
+def not_empty(name: str, value: str | tuple[Any, ...]) -> None:
+    """Check for a string, or several values, that is not empty."""
     check(bool(value), f"`{name}` must not be empty.", **{name: value})

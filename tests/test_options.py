@@ -61,6 +61,7 @@ class Example:
 @dataclasses.dataclass(frozen=True)
 class Several:
     file: str = options.option(options.REQUIRED, "What to write.")
+    kind: str = options.option(options.REQUIRED, "Which.", choices=("plain", "purl"))
     names: tuple[str, ...] = options.option(("a", "b"), "Whose.", check=options.not_empty)
     patterns: tuple[str, ...] = options.option((), "Of names.", repeated=True)
 
@@ -120,12 +121,14 @@ def test_several_values_of_a_flag():
         (["--patterns=x,y", "--names=c", "--patterns="], ("c",), ("x,y", "")),
     ):
         values = parsed(*arguments, cls=Several)
-        assert read_flags(Several, values) == {"file": "", "names": names, "patterns": patterns}
-    config = Several("f", ("c", "d"), ("x{1,2}", "y"))
+        expected = {"file": "", "kind": None, "names": names, "patterns": patterns}
+        assert read_flags(Several, values) == expected
+    config = Several("f", "purl", ("c", "d"), ("x{1,2}", "y"))
     lines = config_flags.flag_lines(config)
-    assert lines == ["--file=f", "--names=c,d", "--patterns=x{1,2}", "--patterns=y"]
+    several = ["--names=c,d", "--patterns=x{1,2}", "--patterns=y"]
+    assert lines == ["--file=f", "--kind=purl", *several]
     assert Several(**read_flags(Several, parsed(*lines, cls=Several))) == config
-    assert config_flags.flag_lines(Several("f")) == ["--file=f"]
+    assert config_flags.flag_lines(Several("f", "plain")) == ["--file=f", "--kind=plain"]
     with pytest.raises(flags.Error, match="comma separated list of str"):
         parsed('--names="c', cls=Several)
 
@@ -134,10 +137,12 @@ def test_what_must_be_given():
     for values, message in (
         ({"file": ""}, "`file` must be given. Received: file=''"),
         ({"file": None}, "`file` must be given. Received: file=None"),
+        ({"kind": None}, "`kind` must be given. Received: kind=None"),
+        ({"kind": ""}, "`kind` must be given. Received: kind=''"),
         ({"names": ()}, "`names` must not be empty. Received: names=()"),
     ):
         with pytest.raises(InputError) as caught:
-            Several(**({"file": "f"} | values))
+            Several(**({"file": "f", "kind": "plain"} | values))
         assert str(caught.value) == message
 
 

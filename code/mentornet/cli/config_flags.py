@@ -77,7 +77,7 @@ def define_flags(
             continue
         text, default, kind = field.option.help.format(**names), field.default, field.type
         if default is options.REQUIRED:
-            default = "" if kind is str else None
+            default = "" if kind is str and not field.option.choices else None
         if field.option.choices:
             choices = list(field.option.choices)
             flags.DEFINE_enum(field.flag, default, choices, text, flag_values=flag_values)

@@ -20,59 +20,70 @@ This writes the same two files into DIR/dump_percentile_40, ..., DIR/dump_percen
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
-from absl import flags
-
-from mentornet.cli import script
-from mentornet.core.errors import check, check_count
+from mentornet.cli import config_flags, script
+from mentornet.config.options import REQUIRED, at_least, check_fields, folder, option, within
+from mentornet.core.errors import check
 from mentornet.core.schedules import NUM_EPOCHS
 from mentornet.learning import curricula, training_rows
 from mentornet.weighting.features import RELEASE
 
-FLAGS = flags.FLAGS
+_KNOWN = ", ".join((*curricula.CURRICULA, training_rows.DATA_DRIVEN))
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerateConfig:
+    """Which data are made: each field is a flag.
+
+    Raises:
+      InputError: a value is outside its range, or `input_csv_filename` and `vstar_fn` do not fit.
+    """
+
+    outdir: str = option(REQUIRED, "Folder of tr.npz and ts.npz.", check=folder)
+    vstar_fn: str = option(
+        "",
+        f"One of {_KNOWN}, or your own, module:function (features [n, 4], gamma) -> weights [n].",
+    )
+    vstar_gamma: float | None = option(None, "Parameter of the curriculum; by default its default.")
+    sample_size: int = option(100_000, "Rows drawn from the grid, without replacement.")
+    input_csv_filename: str = option("", "For data_driven: a student's dumped losses.")
+    fixed_epoch: int | None = option(
+        None,
+        "For data_driven: the epoch of all rows, for trainings with fixed_epoch_after_burn_in; by "
+        "default the dump's.",
+        check=within(0, NUM_EPOCHS - 1),
+    )
+    seed: int = option(
+        0, "Random seed for drawing rows, or for ordering those of the dump.", check=at_least(0)
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        needed, source = training_rows.DATA_DRIVEN, self.input_csv_filename
+        rule = f"`input_csv_filename` can only be used with vstar_fn={needed}, which needs it."
+        fits = (self.vstar_fn == needed) == bool(source)
+        check(fits, rule, vstar_fn=self.vstar_fn, input_csv_filename=source)
 
 
 def define_flags() -> None:
     """Defines the flags; called only by the script, so that it can be imported without them."""
-    known = ", ".join((*curricula.CURRICULA, training_rows.DATA_DRIVEN))
-    flags.DEFINE_string("outdir", "", "Folder of tr.npz and ts.npz.")
-    own = "or your own, module:function (features [n, 4], gamma) -> weights [n]"
-    flags.DEFINE_string("vstar_fn", "", f"One of {known}, {own}.")
-    flags.DEFINE_float("vstar_gamma", None, "Parameter of the curriculum; by default its default.")
-    flags.DEFINE_integer("sample_size", 100000, "Rows drawn from the grid, without replacement.")
-    flags.DEFINE_string("input_csv_filename", "", "For data_driven: a student's dumped losses.")
-    flags.DEFINE_integer(
-        "fixed_epoch",
-        None,
-        "For data_driven: the epoch of all rows, for trainings with fixed_epoch_after_burn_in; by "
-        "default the dump's.",
-    )
-    flags.DEFINE_integer(
-        "seed", 0, "Random seed for drawing rows, or for ordering those of the dump."
-    )
+    config_flags.define_flags(GenerateConfig)
 
 
 def main() -> None:
-    check_count("seed", FLAGS.seed, 0)
-    epoch = FLAGS.fixed_epoch
-    rule = f"`fixed_epoch` must lie in 0..{NUM_EPOCHS - 1}."
-    check(epoch is None or 0 <= epoch < NUM_EPOCHS, rule, fixed_epoch=epoch)
-    check(bool(FLAGS.outdir), "`outdir` must name a folder.", outdir=FLAGS.outdir)
-    source, vstar_fn = FLAGS.input_csv_filename, FLAGS.vstar_fn
-    needed = training_rows.DATA_DRIVEN
-    rule = f"`input_csv_filename` can only be used with vstar_fn={needed}, which needs it."
-    fits = (vstar_fn == training_rows.DATA_DRIVEN) == bool(source)
-    check(fits, rule, vstar_fn=vstar_fn, input_csv_filename=source)
+    config = GenerateConfig(**config_flags.read_flags(GenerateConfig))
+    vstar_fn, source, seed = config.vstar_fn, config.input_csv_filename, config.seed
     if vstar_fn != training_rows.DATA_DRIVEN:
-        rows = training_rows.generate(vstar_fn, FLAGS.vstar_gamma, FLAGS.sample_size, FLAGS.seed)
-        training_rows.write(*rows, FLAGS.outdir, vstar_fn, curricula.feature_names(vstar_fn))
+        rows = training_rows.generate(vstar_fn, config.vstar_gamma, config.sample_size, seed)
+        training_rows.write(*rows, config.outdir, vstar_fn, curricula.feature_names(vstar_fn))
         return
-    dump = training_rows.shuffled(training_rows.read_dump(source), FLAGS.seed)
+    dump = training_rows.shuffled(training_rows.read_dump(source), seed)
     names = (*RELEASE, *training_rows.dump_features(source))
     for percentile in training_rows.PERCENTILES:
-        folder = os.path.join(FLAGS.outdir, training_rows.dump_folder(source, percentile))
-        rows = training_rows.data_driven(dump, percentile, epoch)
+        folder = os.path.join(config.outdir, training_rows.dump_folder(source, percentile))
+        rows = training_rows.data_driven(dump, percentile, config.fixed_epoch)
         training_rows.write(*rows, folder, vstar_fn, names)
 
 

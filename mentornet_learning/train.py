@@ -8,60 +8,79 @@ checkpoint OUT/mentornet.{index,data-00000-of-00001} that `--trained_mentornet_d
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
-from absl import flags
-
-from mentornet.cli import script
-from mentornet.core.errors import check, check_count
+from mentornet.cli import config_flags, script
+from mentornet.config.options import (
+    REQUIRED,
+    at_least,
+    check_fields,
+    folder,
+    option,
+    positive,
+    within,
+)
+from mentornet.core.errors import check
 from mentornet.learning import quality, training_rows
+from mentornet.learning.settings import DEFAULTS
 
-FLAGS = flags.FLAGS
+
+def _whole(name: str, value: float) -> None:
+    rule = f"`{name}` must be a whole number of at least 1 and below 2**31."
+    check(1 <= value < 2**31 and value == int(value), rule, **{name: value})
+
+
+@dataclasses.dataclass(frozen=True)
+class TeachingConfig:
+    """How a MentorNet is learned: each field is a flag.
+
+    Raises:
+      InputError: a value is outside its range.
+    """
+
+    train_dir: str = option(REQUIRED, "Folder of the checkpoint.", check=folder)
+    data_path: str = option(REQUIRED, "Folder of tr.npz and ts.npz.", check=folder)
+    mini_batch_size: int = option(
+        DEFAULTS["batch_size"], "Rows per step.", check=within(1, 1_000_000)
+    )
+    max_step_train: float = option(DEFAULTS["num_steps"], "Steps, e.g. 3e4.", check=_whole)
+    learning_rate: float = option(
+        DEFAULTS["learning_rate"],
+        "Initial learning rate; it decays to 0 along a cosine.",
+        check=positive,
+    )
+    seed: int = option(0, "Random seed of the initial weights and the batches.", check=at_least(0))
+    checkpoint_name: str = option("mentornet", "Name of the checkpoint in train_dir.")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def define_flags() -> None:
     """Defines the flags; called only by the script, so that it can be imported without them."""
-    flags.DEFINE_string("train_dir", "", "Folder of the checkpoint.")
-    flags.DEFINE_string("data_path", "", "Folder of tr.npz and ts.npz.")
-    flags.DEFINE_integer("mini_batch_size", 512, "Rows per step.")
-    flags.DEFINE_float("max_step_train", 3000, "Steps, e.g. 3e4.")
-    flags.DEFINE_float(
-        "learning_rate", 0.05, "Initial learning rate; it decays to 0 along a cosine."
-    )
-    flags.DEFINE_integer("seed", 0, "Random seed of the initial weights and the batches.")
-    flags.DEFINE_string("checkpoint_name", "mentornet", "Name of the checkpoint in train_dir.")
+    config_flags.define_flags(TeachingConfig)
 
 
 def main() -> None:
-    for name in ("train_dir", "data_path"):
-        check(bool(FLAGS[name].value), f"`{name}` must name a folder.", **{name: FLAGS[name].value})
-    steps, batch_size, rate = FLAGS.max_step_train, FLAGS.mini_batch_size, FLAGS.learning_rate
-    rule = "`max_step_train` must be a whole number of at least 1 and below 2**31."
-    check(1 <= steps < 2**31 and steps == int(steps), rule, max_step_train=steps)
-    rule = "`mini_batch_size` must lie in 1..1000000."
-    check(1 <= batch_size <= 1_000_000, rule, mini_batch_size=batch_size)
-    check_count("seed", FLAGS.seed, 0)
-    check(0 < rate < float("inf"), "`learning_rate` must be positive.", learning_rate=rate)
-    folder = pathlib.Path(FLAGS.data_path)
-    train, test = (
-        training_rows.read_rows(folder / "tr.npz"),
-        training_rows.read_rows(folder / "ts.npz"),
-    )
+    config = TeachingConfig(**config_flags.read_flags(TeachingConfig))
+    data = pathlib.Path(config.data_path)
+    train, test = training_rows.read_rows(data / "tr.npz"), training_rows.read_rows(data / "ts.npz")
     script.load_tensorflow()
     from mentornet.learning import teaching
     from mentornet.weighting import mentor_checkpoints
 
-    data_driven, names = training_rows.origin(folder / "tr.npz")
+    data_driven, names = training_rows.origin(data / "tr.npz")
     mentor = (teaching.learn_noisy if data_driven else teaching.learn)(
         train,
         test,
-        num_steps=int(steps),
-        batch_size=batch_size,
-        learning_rate=rate,
-        seed=FLAGS.seed,
+        num_steps=int(config.max_step_train),
+        batch_size=config.mini_batch_size,
+        learning_rate=config.learning_rate,
+        seed=config.seed,
         features=names,
     )
-    prefix = str(pathlib.Path(FLAGS.train_dir) / FLAGS.checkpoint_name)
+    prefix = str(pathlib.Path(config.train_dir) / config.checkpoint_name)
     mentor_checkpoints.save_mentornet(mentor, prefix)
     print(f"Saved {prefix}")
     if data_driven:

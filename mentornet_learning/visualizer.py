@@ -8,16 +8,17 @@ which shows all epochs; with --vstar_fn the target is shown below the learned we
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from absl import flags
 
-from mentornet.cli import script
-from mentornet.core.errors import InputError, check
+from mentornet.cli import config_flags, script
+from mentornet.config.options import REQUIRED, check_fields, option, positive
+from mentornet.core.errors import check
 from mentornet.core.schedules import NUM_EPOCHS
 from mentornet.learning import curricula
 from mentornet.weighting.features import RELEASE
@@ -28,10 +29,41 @@ if TYPE_CHECKING:
 
     from mentornet.weighting.mentor import MentorNet
 
-FLAGS = flags.FLAGS
-
 _RESOLUTION = 150  # Points along each axis.
 _COLUMNS = 6
+
+
+def _check_epochs(name: str, epochs: tuple[int, ...]) -> None:
+    rule = f"`{name}` must be whole numbers in 0..{NUM_EPOCHS - 1}."
+    check(bool(epochs) and all(0 <= epoch < NUM_EPOCHS for epoch in epochs), rule, **{name: epochs})
+
+
+@dataclasses.dataclass(frozen=True)
+class PlotConfig:
+    """What is plotted: each field is a flag.
+
+    Raises:
+      InputError: a value is outside its range.
+    """
+
+    model_dir: str = option(REQUIRED, "MentorNet: checkpoint prefix, folder or shipped name.")
+    outdir: str = option("", "Folder for the pictures; by default the model's.")
+    loss_bound: float = option(
+        15.0, "Largest loss and loss difference shown, in nats.", check=positive
+    )
+    epoch_ranges: tuple[int, ...] = option(
+        (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99), "Epochs shown.", check=_check_epochs
+    )
+    further_features: tuple[float, ...] = option(
+        (), "Values of the features beyond the release's four."
+    )
+    vstar_fn: str = option("", "Also show this curriculum's target.")
+    vstar_gamma: float | None = option(
+        None, "Parameter of that curriculum; by default its default."
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def feature_grid(epoch: int, loss_bound: float, further: Sequence[float] = ()) -> np.ndarray:
@@ -143,54 +175,28 @@ def plot_still(
     plt.close(figure)
 
 
-def parse_epochs(text: str) -> list[int]:
-    """ "0,10,99" -> [0, 10, 99].
-
-    Raises:
-      InputError: not whole numbers in 0..99.
-    """
-    rule = f"`epoch_ranges` must be whole numbers in 0..{NUM_EPOCHS - 1}."
-    try:
-        epochs = [int(item) for item in text.split(",")]
-    except ValueError:
-        raise InputError(f"{rule} Received: epoch_ranges={text!r}") from None
-    check(all(0 <= epoch < NUM_EPOCHS for epoch in epochs), rule, epoch_ranges=text)
-    return epochs
-
-
-def further_values(further: Sequence[str], texts: Sequence[str]) -> list[float]:
+def further_values(further: Sequence[str], given: tuple[float, ...]) -> tuple[float, ...]:
     """The constant value of each feature beyond the release's four, 0 by default.
 
     Raises:
       InputError: there is not one number per feature.
     """
     rule = f"`further_features` must be one number for each of: {', '.join(further) or 'none'}."
-    try:
-        values = [float(text) for text in texts] or [0.0] * len(further)
-    except ValueError:
-        values = []
-    check(len(values) == len(further), rule, further_features=",".join(texts))
+    values = given or (0.0,) * len(further)
+    check(len(values) == len(further), rule, further_features=given)
     return values
 
 
 def define_flags() -> None:
     """Defines the flags; called only by the script, so that it can be imported without them."""
-    flags.DEFINE_string("model_dir", "", "MentorNet: checkpoint prefix, folder or shipped name.")
-    flags.DEFINE_string("outdir", "", "Folder for the pictures; by default the model's.")
-    flags.DEFINE_float("loss_bound", 15, "Largest loss and loss difference shown, in nats.")
-    flags.DEFINE_string("epoch_ranges", "0,10,20,30,40,50,60,70,80,90,99", "Epochs shown.")
-    flags.DEFINE_list("further_features", [], "Values of the features beyond the release's four.")
-    flags.DEFINE_string("vstar_fn", "", "Also show this curriculum's target.")
-    flags.DEFINE_float("vstar_gamma", None, "Parameter of that curriculum; by default its default.")
+    config_flags.define_flags(PlotConfig)
 
 
 def main() -> None:
-    bound, vstar_fn = FLAGS.loss_bound, FLAGS.vstar_fn
-    check(bool(FLAGS.model_dir), "`model_dir` must name a MentorNet.", model_dir=FLAGS.model_dir)
-    check(0 < bound < float("inf"), "`loss_bound` must be positive.", loss_bound=bound)
-    epochs = parse_epochs(FLAGS.epoch_ranges)
-    folder = pathlib.Path(FLAGS.outdir or FLAGS.model_dir)
-    if not FLAGS.outdir and pathlib.Path(f"{folder}.index").is_file():
+    config = PlotConfig(**config_flags.read_flags(PlotConfig))
+    bound, epochs = config.loss_bound, config.epoch_ranges
+    folder = pathlib.Path(config.outdir or config.model_dir)
+    if not config.outdir and pathlib.Path(f"{folder}.index").is_file():
         folder = folder.parent  # For a checkpoint's prefix.
     script.load_tensorflow()
     import matplotlib
@@ -198,16 +204,15 @@ def main() -> None:
     matplotlib.use("Agg")
     from mentornet.weighting.mentor_checkpoints import load_mentornet
 
-    mentor = load_mentornet(FLAGS.model_dir)
+    mentor = load_mentornet(config.model_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    further = further_values(mentor.further_features, FLAGS.further_features)
+    further = further_values(mentor.further_features, config.further_features)
     held = dict(zip(mentor.further_features, further, strict=True))
     weights = {epoch: learned_weights(mentor, epoch, bound, further) for epoch in epochs}
     targets = {}
-    if vstar_fn:
-        gamma = FLAGS.vstar_gamma
-        given = (bound, held)
-        targets = {epoch: target_weights(vstar_fn, gamma, epoch, *given) for epoch in epochs}
+    if config.vstar_fn:
+        curriculum = (config.vstar_fn, config.vstar_gamma)
+        targets = {epoch: target_weights(*curriculum, epoch, bound, held) for epoch in epochs}
     plot_epochs(weights, bound, folder)
     caption = "\n".join(f"{name} = {value:g}" for name, value in held.items())
     plot_still(weights, targets, bound, folder / "curriculum.png", caption)

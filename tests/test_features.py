@@ -312,7 +312,7 @@ def test_from_function_to_training(tmp_path, train_flags):
 
 
 def test_pictures_want_a_value_for_each_feature():
-    assert visualizer.further_values(NAMES[4:], []) == [0.0]
-    for texts in (["1", "2"], ["x"]):
-        with pytest.raises(InputError, match="one number for each of: loss_variance"):
-            visualizer.further_values(NAMES[4:], texts)
+    assert visualizer.further_values(NAMES[4:], ()) == (0.0,)
+    assert visualizer.further_values(NAMES[4:], (1.5,)) == (1.5,)
+    with pytest.raises(InputError, match="one number for each of: loss_variance"):
+        visualizer.further_values(NAMES[4:], (1.0, 2.0))

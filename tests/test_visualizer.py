@@ -59,10 +59,14 @@ def test_the_released_command(tmp_path):
     assert (first != later).mean() > 0.2
 
 
-@pytest.mark.parametrize("text", ["", "a", "0,100", "-1"])
-def test_epochs_out_of_range(text):
-    with pytest.raises(InputError, match=r"whole numbers in 0..99"):
-        visualizer.parse_epochs(text)
+@pytest.mark.parametrize("epochs", [(), (0, 100), (-1,)])
+def test_epochs_out_of_range(epochs):
+    with pytest.raises(InputError, match=r"`epoch_ranges` must be whole numbers in 0..99"):
+        visualizer.PlotConfig("m", epoch_ranges=epochs)
+
+
+def test_epochs_in_any_order():
+    assert visualizer.PlotConfig("m", epoch_ranges=(99, 0, 7)).epoch_ranges == (99, 0, 7)
 
 
 def test_pictures_lie_beside_the_model(tmp_path):

@@ -10,6 +10,7 @@ from typing import Any
 
 from mentornet.core import files
 from mentornet.learning import training_rows
+from mentornet.learning.settings import DEFAULTS
 from mentornet.weighting.features import RELEASE
 
 QUALITY_FILE = "quality.json"
@@ -55,7 +56,7 @@ def learn(
     training_rows.write(*found, str(folder), training_rows.DATA_DRIVEN, names)
     rows = training_rows.read_rows(folder / "tr.npz"), training_rows.read_rows(folder / "ts.npz")
     quality.check_rows(*rows)
-    mentor = teaching.learn_noisy(*rows, seed=seed, features=names, **teaching.DEFAULTS)
+    mentor = teaching.learn_noisy(*rows, seed=seed, features=names, **DEFAULTS)
     judged = quality.report(mentor, *rows)
     mentor_checkpoints.save_mentornet(mentor, str(folder / name(mentor.further_features)))
     results = {method: dataclasses.asdict(result) for method, result in judged.items()}

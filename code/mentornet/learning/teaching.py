@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from mentornet.core.errors import check
 from mentornet.learning import training_rows
+from mentornet.learning.settings import DEFAULTS
 from mentornet.learning.training_rows import Rows
 from mentornet.weighting.features import RELEASE
 from mentornet.weighting.mentor import OUTPUT_NAMES, MentorNet
@@ -20,9 +21,6 @@ _STEPS_PER_CHOICE = 25
 _MAX_GRADIENT_NORM = 5.0
 _WEIGHT_DECAY = 0.1  # In learn_noisy: makes weights learned from 100 rows rank like the losses.
 _FACTORS = np.geomspace(1, 1000, 300)  # Of an updated MentorNet's logits, see `harden`.
-
-# Settings with which a curriculum is learned in seconds, whatever the seed.
-DEFAULTS: dict[str, Any] = {"num_steps": 3000, "batch_size": 512, "learning_rate": 0.05}
 
 
 def initial_mentornet(num_labels: int, seed: int, features: tuple[str, ...] = RELEASE) -> MentorNet:

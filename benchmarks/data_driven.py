@@ -117,7 +117,7 @@ def measure(data: pathlib.Path, root: pathlib.Path, noise: float, seed: int) -> 
     steps = FLAGS.steps
     weighting = WeightingConfig(1 - noise, 18, True, example_dropout_rates="0,100")
     for name in FLAGS.only:
-        sources = learn.Sources(**_SOURCES[name])
+        learning = learn.LearnConfig(**_SOURCES[name], eval_data_dir=str(data.with_name("val")))
         folder = root / name.replace(" ", "_")
         for updated in (False, True)[: 1 + FLAGS.updated]:
             if updated:  # Only the training under the MentorNet is another.
@@ -136,8 +136,7 @@ def measure(data: pathlib.Path, root: pathlib.Path, noise: float, seed: int) -> 
                 seed=seed,
             )
             updates = _UPDATES if updated else ()
-            test = str(data.with_name("val"))
-            summary = learn.run(config, weighting, test, sources, updates)
+            summary = learn.run(config, weighting, learning, updates)
             found[name, updated, "accuracy"] = summary["last_accuracy"]
             print(noise, seed, name, updated, summary["last_accuracy"], flush=True)
             for percentage in _MOMENTS:

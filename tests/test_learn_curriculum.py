@@ -87,9 +87,10 @@ def test_from_the_history_at_several_epochs(tmp_path, monkeypatch, capsys):
         batch_size=20,
         max_number_of_steps=50,
     )
-    sources = learn.Sources(None, ("wrong_share", "mean_loss"), (20, 60))
+    test = str(prepared.test_folder)
+    learning = learn.LearnConfig(None, ("wrong_share", "mean_loss"), (20, 60), test)
     weighting = WeightingConfig(0.6, 18, True, example_dropout_rates="0,100")
-    summary = learn.run(config, weighting, str(prepared.test_folder), sources)
+    summary = learn.run(config, weighting, learning)
     assert tf.train.latest_checkpoint(str(out / "burn_in")).endswith("-30")
     rows = training_rows.read_dump(str(out / "dump.csv"))
     assert rows.shape == (200, 7)
@@ -106,12 +107,12 @@ def test_from_the_history_at_several_epochs(tmp_path, monkeypatch, capsys):
         dump.write_losses(
             str(tmp_path / "test.csv"),
             checkpoint_dir=str(out / "burn_in"),
-            data_dir=str(prepared.test_folder),
+            data_dir=test,
             split_name="test",
             features=("wrong_share",),
         )
     capsys.readouterr()
-    assert learn.run(config, weighting, str(prepared.test_folder), sources) == summary
+    assert learn.run(config, weighting, learning) == summary
     assert "Nothing to do: 50 steps" in capsys.readouterr().out
 
 
@@ -126,19 +127,19 @@ def test_the_burn_in_ends_where_its_epoch_begins(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "train", train)
     monkeypatch.setattr(dump, "write_losses", lambda csv, **_: pathlib.Path(csv).touch())
     (tmp_path / "dump_9.csv").write_text("0 8 1 1 0.5\n")
-    learn.write_dump(config, learn.Sources(), (9, 18), tmp_path)
+    learn.write_dump(config, learn.LearnConfig(), (9, 18), tmp_path)
     assert stops == [541]
     assert (tmp_path / "dump.csv").read_text() == "0 8 1 1 0.5\n"
 
 
 def test_stages_of_other_settings_are_not_used_again(tmp_path, monkeypatch):
-    """Whatever dump and MentorNet depend on; how often is logged may change."""
+    """Whatever dump and MentorNet depend on; log interval and test records may change."""
     monkeypatch.setattr(loop, "train", lambda config: 0)  # A signal stops it.
     config, weighting = TrainConfig("data", str(tmp_path)), WeightingConfig(0.7, 18)
 
-    def stop(error, match, config=config, weighting=weighting, sources=None):
+    def stop(error, match, config=config, weighting=weighting, **values):
         with pytest.raises(error, match=match):
-            learn.run(config, weighting, "-", sources or learn.Sources())
+            learn.run(config, weighting, learn.LearnConfig(**{"eval_data_dir": "-"} | values))
 
     stop(learn.StoppedError, None, dataclasses.replace(config, learning_rate=1e30))
     stop(learn.StoppedError, None)  # The burn-in saved nothing: another rate may be asked for.
@@ -146,12 +147,16 @@ def test_stages_of_other_settings_are_not_used_again(tmp_path, monkeypatch):
     (tmp_path / "burn_in" / "config.json").write_text("{}")
     (tmp_path / "burn_in" / "checkpoint").touch()
     stop(learn.StoppedError, None, dataclasses.replace(config, log_every_steps=7))
+    stop(learn.StoppedError, None, eval_data_dir="other")
+    recorded = json.loads((tmp_path / "settings.json").read_text())
+    assert recorded["dump_epochs"] == [] and recorded["data_dir"] == "data"
+    assert not {"eval_data_dir", "log_every_steps"} & recorded.keys()
     lower, later = WeightingConfig(0.6, 18), WeightingConfig(0.7, 20)
     refused: list[tuple[str, dict[str, Any]]] = [
         ("loss_p_percentile was 0.7, is 0.6", {"weighting": lower}),
         ("burn_in_epoch was 18, is 20", {"weighting": later}),
-        ("dump_num_samples was None, is 50", {"sources": learn.Sources(50)}),
-        ("dump_epochs was", {"sources": learn.Sources(None, (), (30,))}),
+        ("dump_num_samples was None, is 50", {"dump_num_samples": 50}),
+        ("dump_epochs was", {"dump_epochs": (30,)}),
         ("seed was 0, is 1", {"config": dataclasses.replace(config, seed=1)}),
         ("studentnet was", {"config": dataclasses.replace(config, studentnet="mlp")}),
     ]
@@ -161,15 +166,16 @@ def test_stages_of_other_settings_are_not_used_again(tmp_path, monkeypatch):
     stop(learn.StoppedError, None, config, lower)
 
 
-def test_sources_are_checked():
+def test_what_is_learned_from_is_checked():
     for values, part in (
+        ({"dump_num_samples": 0}, "`dump_num_samples` must be at least 1"),
         ({"mentornet_features": ("loss",)}, "`mentornet_features` must be among loss_variance"),
         ({"mentornet_features": ("mean_loss",) * 2}, "without duplicates"),
         ({"dump_epochs": (18, 9)}, "`dump_epochs` must be increasing"),
         ({"dump_epochs": (18, 36)}, "more than one epoch needs mentornet_features"),
     ):
         with pytest.raises(InputError, match=part):
-            learn.Sources(**values)
+            learn.LearnConfig(**values)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -184,7 +190,7 @@ def test_overwriting_starts_anew(tmp_path, monkeypatch, overwrite):
     monkeypatch.setattr(from_dump, "learn", lambda *args: {})
     config = TrainConfig("-", str(tmp_path), overwrite=overwrite)
     with pytest.raises(learn.StoppedError):
-        learn.run(config, WeightingConfig(burn_in_epoch=18), "-", learn.Sources())
+        learn.run(config, WeightingConfig(burn_in_epoch=18), learn.LearnConfig())
     assert [(tmp_path / name).exists() for name in old] == [not overwrite] * len(old)
     assert (tmp_path / "notes.txt").exists() and (tmp_path / "train/notes.txt").exists()
 
@@ -203,7 +209,7 @@ def test_overwriting_goes_on_from_dump_to_dump(tmp_path, monkeypatch):
     config = TrainConfig("-", str(tmp_path), overwrite=True, max_number_of_steps=100)
     weighting = WeightingConfig(0.7, 18, True, example_dropout_rates="0,100")
     with pytest.raises(learn.StoppedError):  # The training under the MentorNet.
-        learn.run(config, weighting, "-", learn.Sources(None, ("mean_loss",), (20, 60)))
+        learn.run(config, weighting, learn.LearnConfig(None, ("mean_loss",), (20, 60)))
     assert [(stage.stop_after_step, stage.overwrite) for stage in stages] == [
         (20, False),
         (60, False),

@@ -1,60 +1,83 @@
 """Evaluates the checkpoints of a training run as they appear, alongside the training."""
 
+from __future__ import annotations
+
+import dataclasses
+
 from absl import flags
 
 from mentornet.cli import config_flags, script, training_flags
 from mentornet.config.evaluation import EvalConfig
+from mentornet.config.options import REQUIRED, at_least, check_fields, fields, not_negative, option
 from mentornet.core.errors import check
-from mentornet.weighting.features import FURTHER
+from mentornet.weighting.features import FURTHER, check_further
 
 FLAGS = flags.FLAGS
 
-_OF_DUMPS = ("dump_num_samples", "dump_seed", "dump_features")
+_SHARED = ("checkpoint_dir", "data_dir", "split_name", "batch_size")  # With the evaluation.
+
+
+@dataclasses.dataclass(frozen=True)
+class DumpConfig:
+    """Which losses are written instead of an evaluation: each field is a flag.
+
+    Raises:
+      InputError: a value is outside its range.
+    """
+
+    output_csv_file: str = option(
+        REQUIRED,
+        "Instead of evaluating, write the latest checkpoint's losses, 'sample_id epoch noisy_label "
+        "clean_label loss', for the samples whose clean label is known (trusted ones, if any are).",
+    )
+    num_samples: int | None = option(
+        None,
+        "With output_csv_file: write a class-balanced subset of this size; by default all.",
+        check=at_least(1),
+        flag="dump_num_samples",
+    )
+    seed: int = option(
+        0,
+        "Random seed of the subset of dump_num_samples.",
+        check=not_negative,
+        flag="dump_seed",
+    )
+    features: tuple[str, ...] = option(
+        (),
+        "With output_csv_file: further features of each sample, from a run with "
+        "--record_sample_weights: {features}.",
+        check=check_further,
+        flag="dump_features",
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def define_flags() -> None:
     config_flags.define_flags(EvalConfig)
-    flags.DEFINE_string(
-        "output_csv_file",
-        "",
-        "Instead of evaluating, write the latest checkpoint's losses, 'sample_id epoch noisy_label "
-        "clean_label loss', for the samples whose clean label is known (trusted ones, if any are).",
-    )
-    flags.DEFINE_integer(
-        "dump_num_samples",
-        None,
-        "With output_csv_file: write a class-balanced subset of this size; by default all.",
-    )
-    flags.DEFINE_integer("dump_seed", 0, "Random seed of the subset of dump_num_samples.")
-    flags.DEFINE_list(
-        "dump_features",
-        [],
-        "With output_csv_file: further features of each sample, from a run with "
-        f"--record_sample_weights: {', '.join(FURTHER)}.",
-    )
+    config_flags.define_flags(DumpConfig, features=", ".join(FURTHER))
     flags.DEFINE_string("master", "", "Not supported.")
     training_flags.define_device_flag()
 
 
 def main() -> None:
     check(not FLAGS.master, "--master is not supported.", master=FLAGS.master)
+    values = config_flags.read_flags(EvalConfig)
     if FLAGS.output_csv_file:
+        asked = DumpConfig(**config_flags.read_flags(DumpConfig))
         script.load_tensorflow()
         from mentornet.evaluation import dump
 
-        names = ("checkpoint_dir", "data_dir", "split_name", "batch_size")
-        dump.write_losses(
-            FLAGS.output_csv_file,
-            num_samples=FLAGS.dump_num_samples,
-            seed=FLAGS.dump_seed,
-            features=FLAGS.dump_features,
-            **{name: FLAGS[name].value for name in names},
-        )
+        shared = {name: values[name] for name in _SHARED}
+        dump.write_losses(**dataclasses.asdict(asked), **shared)
         return
-    for name in _OF_DUMPS:
-        rule = f"--{name} needs --output_csv_file."
-        check(not FLAGS[name].present, rule, **{name: FLAGS[name].value})
-    config = EvalConfig(**config_flags.read_flags(EvalConfig))
+    _, *of_dumps = fields(DumpConfig)
+    for field in of_dumps:
+        given = FLAGS[field.flag]
+        rule = f"--{field.flag} needs --output_csv_file."
+        check(not given.present, rule, **{field.flag: given.value})
+    config = EvalConfig(**values)
     script.load_tensorflow()
     from mentornet.evaluation import job
 

@@ -35,7 +35,7 @@ from mentornet.config.weighting import WeightingConfig
 from mentornet.core import files, schedules
 from mentornet.core.errors import check
 from mentornet.learning import from_dump
-from mentornet.runs import layout, run_folder
+from mentornet.runs import layout
 from mentornet.weighting.features import FURTHER, check_further
 
 FLAGS = flags.FLAGS
@@ -58,8 +58,8 @@ class StoppedError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class Sources:
-    """What a MentorNet is learned from: each field is a flag.
+class LearnConfig:
+    """What a MentorNet is learned from, and what its student is tested on: each field is a flag.
 
     Raises:
       InputError: a value lies outside its range.
@@ -80,6 +80,9 @@ class Sources:
         "given goes on to the last. By default burn_in_epoch.",
         check=increasing(1, 99),
     )
+    eval_data_dir: str = option(
+        "", "Folder of the test records; by default `val` next to data_dir.", may_change=True
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -99,14 +102,14 @@ def burn_in(config: TrainConfig, epoch: int, folder: pathlib.Path) -> None:
 
 
 def write_dump(
-    config: TrainConfig, sources: Sources, epochs: tuple[int, ...], root: pathlib.Path
+    config: TrainConfig, learning: LearnConfig, epochs: tuple[int, ...], root: pathlib.Path
 ) -> None:
     """Writes a dump for each epoch, `dump_<epoch>.csv`, and joins them in root/dump.csv."""
     from mentornet.evaluation import dump
 
     if (root / _DUMP).exists():
         return
-    recorded = config.record_sample_weights or bool(sources.mentornet_features)
+    recorded = config.record_sample_weights or bool(learning.mentornet_features)
     config = dataclasses.replace(config, record_sample_weights=recorded)
     parts = []
     for epoch in epochs:
@@ -118,23 +121,26 @@ def write_dump(
             str(parts[-1]),
             checkpoint_dir=str(root / layout.BURN_IN_FOLDER),
             data_dir=config.data_dir,
-            num_samples=sources.dump_num_samples,
+            num_samples=learning.dump_num_samples,
             seed=config.seed,
-            features=sources.mentornet_features,
+            features=learning.mentornet_features,
         )
     files.write_text(root / _DUMP, "".join(part.read_text() for part in parts))
 
 
 def _check_same(
-    root: pathlib.Path, config: TrainConfig, weighting: WeightingConfig, sources: Sources
+    root: pathlib.Path, config: TrainConfig, weighting: WeightingConfig, learning: LearnConfig
 ) -> None:
     """Records the settings of dump and MentorNet, which are reused when the command is repeated.
 
     Raises:
       InputError: the folder holds the stages of other settings.
     """
-    fixed = dataclasses.asdict(config) | dataclasses.asdict(sources)
-    asked = {name: value for name, value in fixed.items() if name not in may_change(TrainConfig)}
+    from mentornet.runs import run_folder
+
+    fixed = dataclasses.asdict(config) | dataclasses.asdict(learning)
+    free = may_change(TrainConfig) | may_change(LearnConfig)
+    asked = {name: value for name, value in fixed.items() if name not in free}
     for name in ("loss_p_percentile", "burn_in_epoch", "fixed_epoch_after_burn_in"):
         asked[name] = getattr(weighting, name)
     asked = json.loads(json.dumps(asked))
@@ -175,8 +181,7 @@ def start_anew(root: pathlib.Path) -> None:
 def run(
     config: TrainConfig,
     weighting: WeightingConfig,
-    eval_data_dir: str,
-    sources: Sources,
+    learning: LearnConfig,
     update_epochs: tuple[int, ...] = (),
 ) -> dict[str, Any]:
     """Runs all stages under config.train_log_dir and writes summary.json there.
@@ -184,8 +189,8 @@ def run(
     Args:
       config: of the student's training, without a MentorNet.
       weighting: of the training under the MentorNet.
-      eval_data_dir: folder of the test records.
-      sources: what the MentorNet is learned from; the burn-in stage ends at the last epoch.
+      learning: what the MentorNet is learned from, where the burn-in stage ends at the last epoch;
+        and the folder of the test records, which must be given.
       update_epochs: epochs at which the MentorNet is trained further, see `TrainConfig`.
 
     Returns:
@@ -203,10 +208,10 @@ def run(
     if config.overwrite:
         start_anew(root)
         config = dataclasses.replace(config, overwrite=False)  # Stages go on with what is new.
-    _check_same(root, config, weighting, sources)
+    _check_same(root, config, weighting, learning)
     assert not isinstance(weighting.loss_p_percentile, str)
     assert not isinstance(weighting.burn_in_epoch, str)  # As `main` checks.
-    write_dump(config, sources, sources.dump_epochs or (weighting.burn_in_epoch,), root)
+    write_dump(config, learning, learning.dump_epochs or (weighting.burn_in_epoch,), root)
     percentile = 100 * weighting.loss_p_percentile
     epoch = min(weighting.burn_in_epoch, 99) if weighting.fixed_epoch_after_burn_in else None
     quality = from_dump.learn(str(csv), percentile, config.seed, root / _MENTORNET, epoch)
@@ -214,15 +219,14 @@ def run(
         config,
         mentornet_update_epochs=update_epochs,
         train_log_dir=str(root / _TRAIN),
-        trained_mentornet_dir=str(root / _MENTORNET / from_dump.name(sources.mentornet_features)),
+        trained_mentornet_dir=str(root / _MENTORNET / from_dump.name(learning.mentornet_features)),
         weighting=weighting,
     )
     if loop.train(mentored) < config.max_number_of_steps:
         raise StoppedError
     eval_dir = root / _EVALUATION
-    job.run(
-        EvalConfig(str(root / _TRAIN), str(eval_dir), eval_data_dir, batch_size=100, run_once=True)
-    )
+    folders = str(root / _TRAIN), str(eval_dir), learning.eval_data_dir
+    job.run(EvalConfig(*folders, batch_size=100, run_once=True))
     accuracy = json.loads((eval_dir / layout.SUMMARY_FILE).read_text())
     summary = {
         "csv": str(csv),
@@ -241,10 +245,7 @@ def define_flags() -> None:
     training_flags.define_weighting_flags()
     for name, value in _DEFAULTS.items():
         FLAGS.set_default(name, value)
-    flags.DEFINE_string(
-        "eval_data_dir", "", "Folder of the test records; by default `val` next to data_dir."
-    )
-    config_flags.define_flags(Sources, features=", ".join(FURTHER))
+    config_flags.define_flags(LearnConfig, features=", ".join(FURTHER))
 
 
 def eval_records(data_dir: str, eval_data_dir: str) -> str:
@@ -262,7 +263,9 @@ def eval_records(data_dir: str, eval_data_dir: str) -> str:
 
 
 def main() -> None:
-    path = eval_records(FLAGS.data_dir, FLAGS.eval_data_dir)
+    found = LearnConfig(**config_flags.read_flags(LearnConfig))
+    path = eval_records(FLAGS.data_dir, found.eval_data_dir)
+    learning = dataclasses.replace(found, eval_data_dir=path)
     config = training_flags.train_config(mentored=False)
     weighting = training_flags.weighting_config()
     rule = "`auto` cannot be used with a MentorNet that is learned after a fixed burn-in."
@@ -272,14 +275,13 @@ def main() -> None:
     rule = "`burn_in_epoch` must be at least 1: the MentorNet is learned after it."
     check(weighting.burn_in_epoch >= 1, rule, burn_in_epoch=weighting.burn_in_epoch)
     update_epochs = FLAGS.mentornet_update_epochs
-    found = Sources(**config_flags.read_flags(Sources))
     # What is learned at some epochs does not train the embeddings of the others.
     rule = "`dump_epochs` needs fixed_epoch_after_burn_in."
     fixed = weighting.fixed_epoch_after_burn_in
-    check(fixed or not found.dump_epochs, rule, dump_epochs=found.dump_epochs)
+    check(fixed or not learning.dump_epochs, rule, dump_epochs=learning.dump_epochs)
     script.load_tensorflow()
     try:
-        summary = run(config, weighting, path, found, update_epochs)
+        summary = run(config, weighting, learning, update_epochs)
     except StoppedError:
         return
     print(json.dumps(summary, indent=1))

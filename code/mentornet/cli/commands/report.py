@@ -9,45 +9,56 @@ labels are averaged.
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
-from absl import flags
-
-from mentornet.cli import script
-from mentornet.core.errors import check
+from mentornet.cli import config_flags, script
+from mentornet.config.options import at_least, check_fields, option
 from mentornet.runs import layout
 
-FLAGS = flags.FLAGS
 ARGUMENTS = ("RUN_DIR...",)
 
 
-def define_flags() -> None:
-    flags.DEFINE_string("output_dir", "", "Folder of the results; by default the first run's.")
-    flags.DEFINE_string(
-        "data_dir", "", "Training records; by default those on which the run was trained."
+@dataclasses.dataclass(frozen=True)
+class LabelReportConfig:
+    """What the report shows, and where it is written: each field is a flag.
+
+    Raises:
+      InputError: a value is outside its range.
+    """
+
+    output_dir: str = option("", "Folder of the results; by default the first run's.")
+    data_dir: str = option("", "Training records; by default those on which the run was trained.")
+    num_shown: int = option(
+        100,
+        "Number of samples shown in labels.html, most suspicious first.",
+        check=at_least(1),
     )
-    flags.DEFINE_integer(
-        "num_shown", 100, "Number of samples shown in labels.html, most suspicious first."
-    )
-    flags.DEFINE_string(
-        "label_studio_dir",
+    label_studio_dir: str = option(
         "",
         "Folder for the same samples as tasks of Label Studio: tasks.json, label_config.xml, "
         "images.",
     )
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+def define_flags() -> None:
+    config_flags.define_flags(LabelReportConfig)
+
 
 def main(*run_dirs: str) -> None:
-    check(FLAGS.num_shown >= 1, "`num_shown` must be at least 1.", num_shown=FLAGS.num_shown)
+    config = LabelReportConfig(**config_flags.read_flags(LabelReportConfig))
     script.load_tensorflow()
     from mentornet.cli import label_files, label_studio
     from mentornet.evaluation import label_errors
 
-    scores = label_errors.score_labels(list(run_dirs), FLAGS.data_dir or None)
-    folder = pathlib.Path(FLAGS.output_dir or run_dirs[0])
-    label_files.write(scores, folder, FLAGS.num_shown)
-    if FLAGS.label_studio_dir:
-        label_studio.write(scores, pathlib.Path(FLAGS.label_studio_dir), FLAGS.num_shown)
+    scores = label_errors.score_labels(list(run_dirs), config.data_dir or None)
+    folder = pathlib.Path(config.output_dir or run_dirs[0])
+    label_files.write(scores, folder, config.num_shown)
+    if config.label_studio_dir:
+        label_studio.write(scores, pathlib.Path(config.label_studio_dir), config.num_shown)
     noise = scores.noise
     print(
         f"{len(scores.score)} samples, {noise} of the labels estimated wrong, from {noise.source}"
@@ -56,5 +67,5 @@ def main(*run_dirs: str) -> None:
     if rows := label_errors.detection_quality(scores):
         print("  ".join(f"{k} {v:.3f}" for k, v in rows[0].items() if isinstance(v, float)))
     print(f"{folder / layout.LABELS_FILE} and {layout.LABELS_PAGE}")
-    if FLAGS.label_studio_dir:
-        print(f"{FLAGS.label_studio_dir}: tasks for Label Studio")
+    if config.label_studio_dir:
+        print(f"{config.label_studio_dir}: tasks for Label Studio")

@@ -15,6 +15,7 @@ spelling.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -24,15 +25,56 @@ import subprocess
 import sys
 import time
 
-from absl import flags
 from run_table import Run, make_run, read_table
 
-from mentornet.cli import script
+from mentornet.cli import config_flags, script
+from mentornet.config.options import REQUIRED, check_fields, not_empty, option, positive
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.runs import layout
 
-FLAGS = flags.FLAGS
+
+def _check_patterns(name: str, values: tuple[str, ...]) -> None:
+    try:
+        for value in values:
+            re.compile(value)
+    except re.error as error:
+        raise InputError(f"`{name}` must hold regular expressions: {error}") from None
+
+
+@dataclasses.dataclass(frozen=True)
+class LaunchConfig:
+    """Which runs are launched, and where: each field is a flag.
+
+    Raises:
+      InputError: a value is outside its range.
+    """
+
+    table: str = option(REQUIRED, "CSV file with one run per row.")
+    gpus: tuple[str, ...] = option(
+        ("0",), "GPUs; one run at a time on each. On a CPU, as many at once.", check=not_empty
+    )
+    filter: tuple[str, ...] = option(
+        (),
+        "Regular expressions that a run's name must all match.",
+        check=_check_patterns,
+        repeated=True,
+    )
+    scale: float = option(
+        1.0, "Factor of steps and schedules: compresses the curriculum.", check=positive
+    )
+    percentile: str = option(
+        "as_written",
+        "The published percentile as written, or 0.7, which the release used whatever was written; "
+        "the two need different `runs_dir`s.",
+        choices=("as_written", "release"),
+    )
+    data_dir: str = option("data", "Folder of the data sets.")
+    runs_dir: str = option("cifar_models", "Folder of the runs.")
+    dry_run: bool = option(False, "Print the commands without running them.")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 class Pair:
@@ -160,38 +202,29 @@ class Launcher:
 
 def define_flags() -> None:
     """Defines the flags; called only by the script, so that it can be imported without them."""
-    flags.DEFINE_string("table", "", "CSV file with one run per row.")
-    flags.DEFINE_list("gpus", ["0"], "GPUs; one run at a time on each. On a CPU, as many at once.")
-    flags.DEFINE_multi_string("filter", [], "Regular expressions that a run's name must all match.")
-    flags.DEFINE_float("scale", 1, "Factor of steps and schedules: compresses the curriculum.")
-    flags.DEFINE_enum(
-        "percentile",
-        "as_written",
-        ["as_written", "release"],
-        "The published percentile as written, or 0.7, which the release used whatever was written; "
-        "the two need different `runs_dir`s.",
-    )
-    flags.DEFINE_string("data_dir", "data", "Folder of the data sets.")
-    flags.DEFINE_string("runs_dir", "cifar_models", "Folder of the runs.")
-    flags.DEFINE_boolean("dry_run", False, "Print the commands without running them.")
+    config_flags.define_flags(LaunchConfig)
 
 
 def main() -> None:
-    check(FLAGS.scale > 0, "`scale` must be positive.", scale=FLAGS.scale)
-    check(bool(FLAGS.gpus), "`gpus` must name at least one.", gpus=FLAGS.gpus)
+    config = LaunchConfig(**config_flags.read_flags(LaunchConfig))
     # Scripts and shipped MentorNets are named from the top of the repository.
     os.chdir(pathlib.Path(__file__).resolve().parents[1])
-    rows, folders = read_table(FLAGS.table), {"data": FLAGS.data_dir, "runs": FLAGS.runs_dir}
-    if FLAGS.scale != 1:
+    rows = read_table(config.table)
+    if config.scale != 1:
         script.load_tensorflow()
-    how = {"scale": FLAGS.scale, "percentile": FLAGS.percentile}
-    runs = [make_run(row, **folders, **how) for row in rows]
-    try:
-        runs = [run for run in runs if all(re.search(part, run.name) for part in FLAGS.filter)]
-    except re.error as error:
-        raise InputError(f"`filter` must hold regular expressions: {error}") from None
-    check(bool(runs), "`filter` must match at least one run.", filter=FLAGS.filter)
-    if FLAGS.dry_run:
+    runs = [
+        make_run(
+            row,
+            data=config.data_dir,
+            runs=config.runs_dir,
+            scale=config.scale,
+            percentile=config.percentile,
+        )
+        for row in rows
+    ]
+    runs = [run for run in runs if all(re.search(part, run.name) for part in config.filter)]
+    check(bool(runs), "`filter` must match at least one run.", filter=config.filter)
+    if config.dry_run:
         for run in runs:
             for command in (run.train, run.evaluate):
                 print(shlex.join(("python", *command)))
@@ -199,8 +232,8 @@ def main() -> None:
     left = [run.steps_left() for run in runs]
     print(f"{left.count(0)} of {len(runs)} runs are done; {sum(left):,} steps are left", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    failed = Launcher(runs, list(dict.fromkeys(FLAGS.gpus))).work()
-    check(failed == 0, f"{failed} of {len(runs)} runs failed.", runs_dir=FLAGS.runs_dir)
+    failed = Launcher(runs, list(dict.fromkeys(config.gpus))).work()
+    check(failed == 0, f"{failed} of {len(runs)} runs failed.", runs_dir=config.runs_dir)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +11,23 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from absl import flags
 
-from mentornet.cli import script
+from mentornet.cli import config_flags, script
+from mentornet.config.options import option
 
 if TYPE_CHECKING:
     from mentornet.datasets import records
 
-FLAGS = flags.FLAGS
-
-flags.DEFINE_string("output_dir", "runs/quickstart", "Output folder of commands/quickstart.sh.")
-
 METHODS = {"baseline": "Baseline", "mentornet_pd": "MentorNet PD"}
 COLORS = {"baseline": "#d55e00", "mentornet_pd": "#0072b2"}  # Okabe and Ito, colour-blind safe.
 CLEAN, CORRUPTED = "#0072b2", "#d55e00"
+
+
+@dataclasses.dataclass(frozen=True)
+class QuickstartConfig:
+    """Where the quick start lies: each field is a flag."""
+
+    output_dir: str = option("runs/quickstart", "Output folder of commands/quickstart.sh.")
 
 
 def mean_weights(rows: list[dict[str, Any]]) -> tuple[float, float]:
@@ -72,12 +76,13 @@ def plot_losses(out: pathlib.Path, losses: dict[str, np.ndarray], correct: np.nd
 
 
 def main() -> None:
+    config = QuickstartConfig(**config_flags.read_flags(QuickstartConfig))
     script.load_tensorflow()
     from mentornet.core.files import read_json_lines
     from mentornet.datasets import records
     from mentornet.datasets.catalog import dataset_info
 
-    out = pathlib.Path(FLAGS.output_dir)
+    out = pathlib.Path(config.output_dir)
     data_dir = out / "data" / "digits" / "0.4"
     examples = records.read_examples(str(data_dir), dataset_info("digits", data_dir), "train")
     correct = examples.labels == examples.clean_labels
@@ -101,4 +106,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    config_flags.define_flags(QuickstartConfig)
     script.run(main)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import csv
+import dataclasses
 import functools
 import io
 import itertools
@@ -18,17 +19,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from absl import flags
 
-from mentornet.cli import pages, script
+from mentornet.cli import config_flags, pages, script
+from mentornet.config.options import option
 from mentornet.core import files
 from mentornet.core.errors import InputError
 from mentornet.runs.reader import Curve, Result, read_results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-FLAGS = flags.FLAGS
 
 _HERE = pathlib.Path(__file__).resolve().parent
 _FULL_SIZE = 50_000  # Training images of CIFAR-10 and CIFAR-100.
@@ -46,6 +45,13 @@ _COLORS = {
 _OTHER = "#cc79a7"  # Methods of one colour differ in their line styles.
 _LINES = ("-", "--", ":", "-.")
 _CLEAN, _CORRUPTED = "#0072b2", "#d55e00"
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportConfig:
+    """Where the report is written: each field is a flag."""
+
+    output_dir: str = option("", "Folder for results.md and results.html; by default RUNS_DIR.")
 
 
 def published() -> dict[tuple[str, str, str, str, str], float]:
@@ -96,15 +102,9 @@ Groups = dict[tuple[Any, ...], list[Result]]
 
 def group(results: Iterable[Result], key: Callable[[Result], tuple[Any, ...]]) -> Groups:
     """The results by a key, in the order of the methods."""
-    order = list(_COLORS)
-
-    def rank(result: Result) -> int:
-        name = result.method_without_options
-        return order.index(name) if name in order else len(order)
-
-    results = sorted(results, key=rank)
+    rank = {name: place for place, name in enumerate(_COLORS)}
     groups: Groups = collections.defaultdict(list)
-    for result in results:
+    for result in sorted(results, key=lambda r: rank.get(r.method_without_options, len(rank))):
         groups[key(result)].append(result)
     return dict(groups)
 
@@ -281,14 +281,13 @@ def write(results: list[Result], output_dir: pathlib.Path) -> None:
 
 def define_flags() -> None:
     """Defines the flags; called only by the script, so that it can be imported without them."""
-    flags.DEFINE_string(
-        "output_dir", "", "Folder for results.md and results.html; by default RUNS_DIR."
-    )
+    config_flags.define_flags(ReportConfig)
 
 
 def main(runs_dir: str) -> None:
+    config = ReportConfig(**config_flags.read_flags(ReportConfig))
     results = read_results(pathlib.Path(runs_dir))
-    output_dir = pathlib.Path(FLAGS.output_dir or runs_dir)
+    output_dir = pathlib.Path(config.output_dir or runs_dir)
     write(results, output_dir)
     done = sum(result.is_done for result in results)
     unfinished = len(results) - done

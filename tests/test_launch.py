@@ -167,8 +167,8 @@ def test_boundaries_of_a_row_are_scaled(launch):
         ([f"--table={ROOT / 'requirements.txt'}"], "must have rows and these columns"),
         ([f"--table={PUBLISHED}", "--filter=mnist"], "`filter` must match at least one run"),
         ([f"--table={PUBLISHED}", "--filter=mixup("], "`filter` must hold regular expressions: "),
-        ([f"--table={PUBLISHED}", "--scale=0"], "`scale` must be positive"),
-        ([f"--table={PUBLISHED}", "--gpus="], "`gpus` must name at least one"),
+        ([f"--table={PUBLISHED}", "--scale=0"], "`scale` must be a positive number"),
+        ([f"--table={PUBLISHED}", "--gpus="], "`gpus` must not be empty"),
     ],
 )
 def test_bad_input(flags, message):

@@ -116,6 +116,15 @@ def test_only_scripts_touch_flags():
         assert folder_of(module) in USES_FLAGS, f"{module} touches flags"
 
 
+def test_flags_are_fields():
+    """But for those that are no field by their nature: GPUs, weightings, what is not supported."""
+    names = ("config_flags", "training_flags", "weighting_flags", "commands.evaluate")
+    users = {module for module, path in MODULES.items() if "flags.DEFINE" in path.read_text()}
+    assert users == {f"mentornet.cli.{name}" for name in names}
+    text = MODULES["mentornet.cli.commands.evaluate"].read_text()
+    assert re.findall(r"flags\.DEFINE\w*\(\s*\"(\w+)", text) == ["master"]
+
+
 def test_only_commands_import_commands():
     """What two of them share is in a module of cli/, which either may import."""
     commands = "mentornet.cli.commands"

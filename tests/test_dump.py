@@ -75,14 +75,11 @@ def test_from_dump_to_training(trusting, tmp_path):
         assert status == 0, output
         return output
 
+    steps.append("--record_sample_weights")
     call("code/cifar_train_baseline.py", *data, *steps, f"--train_log_dir={tmp_path}/burn-in")
-    output = call(
-        "code/cifar_eval.py",
-        f"--checkpoint_dir={tmp_path}/burn-in",
-        f"--data_dir={trusting}",
-        "--split_name=train",
-        f"--output_csv_file={tmp_path}/dump.csv",
-    )
+    evaluate = ["code/cifar_eval.py", f"--checkpoint_dir={tmp_path}/burn-in"]
+    evaluate += [f"--data_dir={trusting}", "--split_name=train"]
+    output = call(*evaluate, f"--output_csv_file={tmp_path}/dump.csv")
     assert "losses of 60 samples at step 20" in output
     rows = training_rows.read_dump(str(tmp_path / "dump.csv"))
     examples = read(trusting)
@@ -91,6 +88,12 @@ def test_from_dump_to_training(trusting, tmp_path):
     np.testing.assert_array_equal(rows[:, 2], trusted.labels)
     np.testing.assert_array_equal(rows[:, 3], trusted.clean_labels)
     assert (rows[:, 1] == 99).all()
+    few = ["--dump_num_samples=20", "--dump_seed=3", "--dump_features=wrong_share,mean_loss"]
+    call(*evaluate, *few, f"--output_csv_file={tmp_path}/few.csv")
+    chosen = examples.take(dump.choose(examples, 20, 3))
+    few_rows = training_rows.read_dump(str(tmp_path / "few.csv"))
+    np.testing.assert_array_equal(few_rows[:, 0], chosen.ids)
+    assert training_rows.dump_features(str(tmp_path / "few.csv")) == ("wrong_share", "mean_loss")
     call(
         "mentornet_learning/data_generator.py",
         "--vstar_fn=data_driven",

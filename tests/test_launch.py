@@ -99,6 +99,17 @@ def test_scale_and_percentile():
         assert "loss_p_precentile" not in flags
 
 
+def test_every_filter_must_match():
+    filters = "--filter=^cifar10/.*/0.8/", "--filter=_d{1,2}1$"
+    status, output = run(SCRIPT, f"--table={PUBLISHED}", "--dry_run", *filters)
+    assert status == 0, output
+    folders = [parse(line)[1]["train_log_dir"] for line in output.splitlines()[::2]]
+    students = ("resnet", "inception")
+    assert folders == [f"cifar_models/cifar10/{s}/0.8/mentornet_dd1/train" for s in students]
+    status, output = run(SCRIPT, f"--table={PUBLISHED}", "--dry_run", *filters, "--filter=pd1")
+    assert status == 2 and "`filter` must match at least one run. Received: filter=(" in output
+
+
 ROW = {
     "dataset_name": "cifar10",
     "studentnet": "resnet101",

@@ -111,13 +111,15 @@ def measure(data: pathlib.Path, root: pathlib.Path, noise: float, seed: int) -> 
 
     These are by (MentorNet, whether updated, percentage, field of Judgement).
     """
-    from mentornet.cli.commands import learn
+    from mentornet.training import data_driven
 
     found: dict[Any, float] = {}
     steps = FLAGS.steps
     weighting = WeightingConfig(1 - noise, 18, True, example_dropout_rates="0,100")
     for name in FLAGS.only:
-        learning = learn.LearnConfig(**_SOURCES[name], eval_data_dir=str(data.with_name("val")))
+        learning = data_driven.LearnConfig(
+            **_SOURCES[name], eval_data_dir=str(data.with_name("val"))
+        )
         folder = root / name.replace(" ", "_")
         for updated in (False, True)[: 1 + FLAGS.updated]:
             if updated:  # Only the training under the MentorNet is another.
@@ -136,7 +138,7 @@ def measure(data: pathlib.Path, root: pathlib.Path, noise: float, seed: int) -> 
                 seed=seed,
             )
             updates = _UPDATES if updated else ()
-            summary = learn.run(config, weighting, learning, updates)
+            summary = data_driven.run(config, weighting, learning, updates)
             found[name, updated, "accuracy"] = summary["last_accuracy"]
             print(noise, seed, name, updated, summary["last_accuracy"], flush=True)
             for percentage in _MOMENTS:

@@ -21,7 +21,7 @@ from mentornet.core.files import read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.evaluation import dump
 from mentornet.learning import from_dump, teaching, training_rows
-from mentornet.training import loop
+from mentornet.training import data_driven, loop
 
 SCRIPT = "mentornet_learning/learn_curriculum.py"
 
@@ -88,9 +88,9 @@ def test_from_the_history_at_several_epochs(tmp_path, monkeypatch, capsys):
         max_number_of_steps=50,
     )
     test = str(prepared.test_folder)
-    learning = learn.LearnConfig(None, ("wrong_share", "mean_loss"), (20, 60), test)
+    learning = data_driven.LearnConfig(None, ("wrong_share", "mean_loss"), (20, 60), test)
     weighting = WeightingConfig(0.6, 18, True, example_dropout_rates="0,100")
-    summary = learn.run(config, weighting, learning)
+    summary = data_driven.run(config, weighting, learning)
     assert tf.train.latest_checkpoint(str(out / "burn_in")).endswith("-30")
     rows = training_rows.read_dump(str(out / "dump.csv"))
     assert rows.shape == (200, 7)
@@ -112,7 +112,7 @@ def test_from_the_history_at_several_epochs(tmp_path, monkeypatch, capsys):
             features=("wrong_share",),
         )
     capsys.readouterr()
-    assert learn.run(config, weighting, learning) == summary
+    assert data_driven.run(config, weighting, learning) == summary
     assert "Nothing to do: 50 steps" in capsys.readouterr().out
 
 
@@ -127,7 +127,7 @@ def test_the_burn_in_ends_where_its_epoch_begins(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "train", train)
     monkeypatch.setattr(dump, "write_losses", lambda csv, **_: pathlib.Path(csv).touch())
     (tmp_path / "dump_9.csv").write_text("0 8 1 1 0.5\n")
-    learn.write_dump(config, learn.LearnConfig(), (9, 18), tmp_path)
+    data_driven.write_dump(config, data_driven.LearnConfig(), (9, 18), tmp_path)
     assert stops == [541]
     assert (tmp_path / "dump.csv").read_text() == "0 8 1 1 0.5\n"
 
@@ -139,15 +139,19 @@ def test_stages_of_other_settings_are_not_used_again(tmp_path, monkeypatch):
 
     def stop(error, match, config=config, weighting=weighting, **values):
         with pytest.raises(error, match=match):
-            learn.run(config, weighting, learn.LearnConfig(**{"eval_data_dir": "-"} | values))
+            data_driven.run(
+                config, weighting, data_driven.LearnConfig(**{"eval_data_dir": "-"} | values)
+            )
 
-    stop(learn.StoppedError, None, dataclasses.replace(config, learning_rate=1e30))
-    stop(learn.StoppedError, None)  # The burn-in saved nothing: another rate may be asked for.
+    stop(data_driven.StoppedError, None, dataclasses.replace(config, learning_rate=1e30))
+    stop(
+        data_driven.StoppedError, None
+    )  # The burn-in saved nothing: another rate may be asked for.
     (tmp_path / "burn_in").mkdir()
     (tmp_path / "burn_in" / "config.json").write_text("{}")
     (tmp_path / "burn_in" / "checkpoint").touch()
-    stop(learn.StoppedError, None, dataclasses.replace(config, log_every_steps=7))
-    stop(learn.StoppedError, None, eval_data_dir="other")
+    stop(data_driven.StoppedError, None, dataclasses.replace(config, log_every_steps=7))
+    stop(data_driven.StoppedError, None, eval_data_dir="other")
     recorded = json.loads((tmp_path / "settings.json").read_text())
     assert recorded["dump_epochs"] == [] and recorded["data_dir"] == "data"
     assert not {"eval_data_dir", "log_every_steps"} & recorded.keys()
@@ -162,8 +166,8 @@ def test_stages_of_other_settings_are_not_used_again(tmp_path, monkeypatch):
     ]
     for different, values in refused:
         stop(InputError, re.escape(f"holds stages of other settings ({different}"), **values)
-    stop(learn.StoppedError, None, dataclasses.replace(config, overwrite=True), lower)
-    stop(learn.StoppedError, None, config, lower)
+    stop(data_driven.StoppedError, None, dataclasses.replace(config, overwrite=True), lower)
+    stop(data_driven.StoppedError, None, config, lower)
 
 
 def test_what_is_learned_from_is_checked():
@@ -175,7 +179,7 @@ def test_what_is_learned_from_is_checked():
         ({"dump_epochs": (18, 36)}, "more than one epoch needs mentornet_features"),
     ):
         with pytest.raises(InputError, match=part):
-            learn.LearnConfig(**values)
+            data_driven.LearnConfig(**values)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -189,8 +193,8 @@ def test_overwriting_starts_anew(tmp_path, monkeypatch, overwrite):
     monkeypatch.setattr(loop, "train", lambda config: 0)  # A signal stops it.
     monkeypatch.setattr(from_dump, "learn", lambda *args: {})
     config = TrainConfig("-", str(tmp_path), overwrite=overwrite)
-    with pytest.raises(learn.StoppedError):
-        learn.run(config, WeightingConfig(burn_in_epoch=18), learn.LearnConfig())
+    with pytest.raises(data_driven.StoppedError):
+        data_driven.run(config, WeightingConfig(burn_in_epoch=18), data_driven.LearnConfig())
     assert [(tmp_path / name).exists() for name in old] == [not overwrite] * len(old)
     assert (tmp_path / "notes.txt").exists() and (tmp_path / "train/notes.txt").exists()
 
@@ -208,8 +212,8 @@ def test_overwriting_goes_on_from_dump_to_dump(tmp_path, monkeypatch):
     monkeypatch.setattr(from_dump, "learn", lambda *args: {})
     config = TrainConfig("-", str(tmp_path), overwrite=True, max_number_of_steps=100)
     weighting = WeightingConfig(0.7, 18, True, example_dropout_rates="0,100")
-    with pytest.raises(learn.StoppedError):  # The training under the MentorNet.
-        learn.run(config, weighting, learn.LearnConfig(None, ("mean_loss",), (20, 60)))
+    with pytest.raises(data_driven.StoppedError):  # The training under the MentorNet.
+        data_driven.run(config, weighting, data_driven.LearnConfig(None, ("mean_loss",), (20, 60)))
     assert [(stage.stop_after_step, stage.overwrite) for stage in stages] == [
         (20, False),
         (60, False),

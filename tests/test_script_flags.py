@@ -14,7 +14,7 @@ from mentornet.config import options
 
 EVALUATE = "mentornet.cli.commands.evaluate:DumpConfig"
 EXPORT = "mentornet.cli.commands.export:ExportConfig"
-LEARN = "mentornet.cli.commands.learn:LearnConfig"
+LEARN = "mentornet.training.data_driven:LearnConfig"
 LABEL_REPORT = "mentornet.cli.commands.report:LabelReportConfig"
 GENERATE = "mentornet_learning.data_generator:GenerateConfig"
 TEACH = "mentornet_learning.train:TeachingConfig"

@@ -12,31 +12,17 @@ sees each sample's history, and is learned at several points of a longer burn-in
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import pathlib
-from typing import Any
 
 from absl import flags
 
 from mentornet.cli import config_flags, script, training_flags
-from mentornet.config.evaluation import EvalConfig
-from mentornet.config.options import (
-    at_least,
-    check_fields,
-    differences,
-    increasing,
-    may_change,
-    option,
-)
-from mentornet.config.training import TrainConfig
-from mentornet.config.weighting import WeightingConfig
-from mentornet.core import files, schedules
 from mentornet.core.errors import check
-from mentornet.learning import from_dump
-from mentornet.runs import layout
-from mentornet.weighting.features import FURTHER, check_further
+from mentornet.training import data_driven
+from mentornet.training.data_driven import LearnConfig
+from mentornet.weighting.features import FURTHER
 
 FLAGS = flags.FLAGS
 
@@ -46,197 +32,6 @@ _DEFAULTS = {
     "fixed_epoch_after_burn_in": True,
     "example_dropout_rates": "0.5,17,0.05,78,0.9,5",
 }
-
-# Below train_log_dir.
-_TRAIN, _EVALUATION, _MENTORNET = "train", "eval", "mentornet"
-_DUMP, _SUMMARY, _SETTINGS = "dump.csv", "summary.json", "settings.json"
-_DUMP_OF_EPOCH = "dump_{}.csv"
-
-
-class StoppedError(Exception):
-    """A signal ended a training stage; its state is saved."""
-
-
-@dataclasses.dataclass(frozen=True)
-class LearnConfig:
-    """What a MentorNet is learned from, and what its student is tested on: each field is a flag.
-
-    Raises:
-      InputError: a value lies outside its range.
-    """
-
-    dump_num_samples: int | None = option(
-        None, "Size of each dump, a class-balanced subset; by default all.", check=at_least(1)
-    )
-    mentornet_features: tuple[str, ...] = option(
-        (),
-        "What the MentorNet sees of a sample besides loss and epoch, from the sample's history: "
-        "{features}.",
-        check=check_further,
-    )
-    dump_epochs: tuple[int, ...] = option(
-        (),
-        "Epoch percentages at which the trusted samples are dumped; the training on the labels as "
-        "given goes on to the last. By default burn_in_epoch.",
-        check=increasing(1, 99),
-    )
-    eval_data_dir: str = option(
-        "", "Folder of the test records; by default `val` next to data_dir.", may_change=True
-    )
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        rule = "`dump_epochs` of more than one epoch needs mentornet_features."
-        known = len(self.dump_epochs) < 2 or bool(self.mentornet_features)
-        check(known, rule, dump_epochs=self.dump_epochs)
-
-
-def burn_in(config: TrainConfig, epoch: int, folder: pathlib.Path) -> None:
-    """Trains on the labels as given up to an epoch percentage of the whole training."""
-    from mentornet.training import loop
-
-    stop = schedules.first_step_of(epoch, config.max_number_of_steps)
-    stage = dataclasses.replace(config, train_log_dir=str(folder), stop_after_step=stop)
-    if loop.train(stage) < stop:
-        raise StoppedError
-
-
-def write_dump(
-    config: TrainConfig, learning: LearnConfig, epochs: tuple[int, ...], root: pathlib.Path
-) -> None:
-    """Writes a dump for each epoch, `dump_<epoch>.csv`, and joins them in root/dump.csv."""
-    from mentornet.evaluation import dump
-
-    if (root / _DUMP).exists():
-        return
-    recorded = config.record_sample_weights or bool(learning.mentornet_features)
-    config = dataclasses.replace(config, record_sample_weights=recorded)
-    parts = []
-    for epoch in epochs:
-        parts.append(root / _DUMP_OF_EPOCH.format(epoch))
-        if parts[-1].exists():
-            continue
-        burn_in(config, epoch, root / layout.BURN_IN_FOLDER)
-        dump.write_losses(
-            str(parts[-1]),
-            checkpoint_dir=str(root / layout.BURN_IN_FOLDER),
-            data_dir=config.data_dir,
-            num_samples=learning.dump_num_samples,
-            seed=config.seed,
-            features=learning.mentornet_features,
-        )
-    files.write_text(root / _DUMP, "".join(part.read_text() for part in parts))
-
-
-def _check_same(
-    root: pathlib.Path, config: TrainConfig, weighting: WeightingConfig, learning: LearnConfig
-) -> None:
-    """Records the settings of dump and MentorNet, which are reused when the command is repeated.
-
-    Raises:
-      InputError: the folder holds the stages of other settings.
-    """
-    from mentornet.runs import run_folder
-
-    fixed = dataclasses.asdict(config) | dataclasses.asdict(learning)
-    free = may_change(TrainConfig) | may_change(LearnConfig)
-    asked = {name: value for name, value in fixed.items() if name not in free}
-    for name in ("loss_p_percentile", "burn_in_epoch", "fixed_epoch_after_burn_in"):
-        asked[name] = getattr(weighting, name)
-    asked = json.loads(json.dumps(asked))
-    path = root / _SETTINGS
-    # Earlier versions did not record them; nothing depends on them before a stage saves something.
-    has_stages = (root / _DUMP).exists() or not run_folder.saved_nothing(
-        root / layout.BURN_IN_FOLDER
-    )
-    is_bound = path.exists() and has_stages
-    different = (
-        differences(files.read_json_object(path, "holds no settings"), asked) if is_bound else []
-    )
-    rule = f"`train_log_dir` holds stages of other settings ({'; '.join(different)}); "
-    rule += "choose another folder, or --overwrite to start over."
-    check(not different, rule, train_log_dir=str(root))
-    root.mkdir(parents=True, exist_ok=True)
-    files.write_text(path, json.dumps(asked, indent=1) + "\n")
-
-
-def start_anew(root: pathlib.Path) -> None:
-    """Removes an earlier run's results, which the stages would reuse; other files are kept.
-
-    Raises:
-      InputError: another process is using one of the folders.
-    """
-    with contextlib.ExitStack() as stack:
-        folders = [root / name for name in (layout.BURN_IN_FOLDER, _TRAIN, _EVALUATION)]
-        for folder in folders:
-            stack.enter_context(files.held(folder, "train_log_dir"))
-        for folder in folders:
-            layout.remove(folder)
-        parts = root.glob(_DUMP_OF_EPOCH.format("[0-9]*"))
-        made = (_DUMP, f"{_MENTORNET}/{from_dump.QUALITY_FILE}", _SUMMARY, _SETTINGS)
-        for path in (*parts, *(root / name for name in made)):
-            path.unlink(missing_ok=True)
-
-
-def run(
-    config: TrainConfig,
-    weighting: WeightingConfig,
-    learning: LearnConfig,
-    update_epochs: tuple[int, ...] = (),
-) -> dict[str, Any]:
-    """Runs all stages under config.train_log_dir and writes summary.json there.
-
-    Args:
-      config: of the student's training, without a MentorNet.
-      weighting: of the training under the MentorNet.
-      learning: what the MentorNet is learned from, where the burn-in stage ends at the last epoch;
-        and the folder of the test records, which must be given.
-      update_epochs: epochs at which the MentorNet is trained further, see `TrainConfig`.
-
-    Returns:
-      The summary.
-
-    Raises:
-      StoppedError: a signal ended a stage.
-      InputError: as the stages do.
-    """
-    from mentornet.evaluation import job
-    from mentornet.training import loop
-
-    root = pathlib.Path(config.train_log_dir)
-    csv = root / _DUMP
-    if config.overwrite:
-        start_anew(root)
-        config = dataclasses.replace(config, overwrite=False)  # Stages go on with what is new.
-    _check_same(root, config, weighting, learning)
-    assert not isinstance(weighting.loss_p_percentile, str)
-    assert not isinstance(weighting.burn_in_epoch, str)  # As `main` checks.
-    write_dump(config, learning, learning.dump_epochs or (weighting.burn_in_epoch,), root)
-    percentile = 100 * weighting.loss_p_percentile
-    epoch = min(weighting.burn_in_epoch, 99) if weighting.fixed_epoch_after_burn_in else None
-    quality = from_dump.learn(str(csv), percentile, config.seed, root / _MENTORNET, epoch)
-    mentored = dataclasses.replace(
-        config,
-        mentornet_update_epochs=update_epochs,
-        train_log_dir=str(root / _TRAIN),
-        trained_mentornet_dir=str(root / _MENTORNET / from_dump.name(learning.mentornet_features)),
-        weighting=weighting,
-    )
-    if loop.train(mentored) < config.max_number_of_steps:
-        raise StoppedError
-    eval_dir = root / _EVALUATION
-    folders = str(root / _TRAIN), str(eval_dir), learning.eval_data_dir
-    job.run(EvalConfig(*folders, batch_size=100, run_once=True))
-    accuracy = json.loads((eval_dir / layout.SUMMARY_FILE).read_text())
-    summary = {
-        "csv": str(csv),
-        "mentornet": mentored.trained_mentornet_dir,
-        "quality": quality,
-        "last_accuracy": accuracy["last_accuracy"],
-        "best_accuracy": accuracy["best_accuracy"],
-    }
-    files.write_text(root / _SUMMARY, json.dumps(summary, indent=1) + "\n")
-    return summary
 
 
 def define_flags() -> None:
@@ -281,7 +76,7 @@ def main() -> None:
     check(fixed or not learning.dump_epochs, rule, dump_epochs=learning.dump_epochs)
     script.load_tensorflow()
     try:
-        summary = run(config, weighting, learning, update_epochs)
-    except StoppedError:
+        summary = data_driven.run(config, weighting, learning, update_epochs)
+    except data_driven.StoppedError:
         return
     print(json.dumps(summary, indent=1))

@@ -6,10 +6,11 @@ names and descriptions of a registry, the students' recipes, or the accuracies o
 results/. A test checks that the pages are up to date.
 """
 
+import functools
 import pathlib
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,11 +45,8 @@ TABLES = {
 }
 
 
-# Name of the table of the students' recipes.
-RECIPES = "recipes"
+_GRID = "grid/"  # Below results/: runs that differ from others in one setting only.
 
-# Name of the table -> student whose runs in results/ it shows.
-RESULTS = {"fast_runs": "airbench93"}
 _METHODS = (  # In this order; others follow by name.
     "baseline",
     "mixup",
@@ -99,7 +97,7 @@ def _accuracies(student: str) -> str:
 
     Options of weightings, precision and other settings are left out; docs/results.md has them.
     """
-    results = read_results(ROOT / "results")
+    results = [r for r in read_results(ROOT / "results") if not r.name.startswith(_GRID)]
     results = [r for r in results if r.is_done and r.setting[2] == student]
     cells: dict[tuple[str, str, str], dict[str, list[Result]]] = {}
     for result in results:
@@ -122,6 +120,34 @@ def _accuracies(student: str) -> str:
     return _table(("data", "labels", "epochs", *methods), rows)
 
 
+def _percentiles() -> str:
+    """A row per kind of labels: last accuracies of MentorNet PD by percentile, and without it.
+
+    Of the runs in results/grid and those with seed 0 that differ from them in the percentile only.
+    """
+    results = [r for r in read_results(ROOT / "results") if r.is_done and r.config["seed"] == 0]
+    settings = {result.setting for result in results if result.name.startswith(_GRID)}
+    rows: dict[Any, dict[str, str]] = {}
+    for result in results:
+        name, weighting = result.method_without_options, result.config["weighting"]
+        if result.setting in settings and name in ("baseline", "mentornet_pd"):
+            column = f"{weighting['loss_p_percentile']}" if weighting else "no weighting"
+            rows.setdefault(result.setting, {})[column] = f"{result.accuracies[-1]:.3f}"
+    head = sorted(set[str]().union(*rows.values()) - {"no weighting"})
+    lines = [
+        [key[1], *(rows[key].get(c, "") for c in ("no weighting", *head))] for key in sorted(rows)
+    ]
+    return _table(("labels", "no weighting", *head), lines)
+
+
+# Tables of other kinds: name -> its maker.
+MADE: dict[str, Callable[[], str]] = {
+    "recipes": _recipes,
+    "fast_runs": functools.partial(_accuracies, "airbench93"),
+    "percentiles": _percentiles,
+}
+
+
 def pages() -> list[pathlib.Path]:
     """The documents that may contain tables."""
     return [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -131,10 +157,8 @@ def with_tables(text: str) -> str:
     """A page's text with its tables updated."""
 
     def table(match: re.Match[str]) -> str:
-        if match[2] == RECIPES:
-            return f"{match[1]}{_recipes()}\n\n{match[3]}"
-        if match[2] in RESULTS:
-            return f"{match[1]}{_accuracies(RESULTS[match[2]])}\n\n{match[3]}"
+        if match[2] in MADE:
+            return f"{match[1]}{MADE[match[2]]()}\n\n{match[3]}"
         head, registry = TABLES[match[2]]
         return f"{match[1]}\n{head}\n| --- | --- |\n{registry.table()}\n\n{match[3]}"
 

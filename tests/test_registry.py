@@ -104,7 +104,7 @@ def test_tables_of_the_documents():
     for page, text in zip(module.pages(), texts, strict=True):
         assert module.with_tables(text) == text, f"{page.name}: run commands/doc_tables.py"
     places = re.findall(r"<!-- table: (\w+) -->", "".join(texts))
-    assert sorted(places) == sorted([*module.TABLES, *module.RESULTS, module.RECIPES])
+    assert sorted(places) == sorted([*module.TABLES, *module.MADE])
     assert "| `pair` | A label becomes the next class |\n" in "".join(texts)
     changed = texts[0].replace("becomes the next class", "becomes another class")
     assert changed != texts[0] and module.with_tables(changed) == texts[0]
@@ -148,22 +148,53 @@ def test_the_table_of_recipes(monkeypatch):
     ]
 
 
+def test_the_table_of_percentiles(monkeypatch):
+    module = doc_tables()
+
+    def result(name, labels, percentile, accuracy, seed=0, steps=20):
+        config: dict[str, Any] = {"data_dir": f"data/{labels}", "studentnet": "airbench93"}
+        config |= {"dataset_name": "cifar10", "num_examples": 100, "seed": seed}
+        config |= {"max_number_of_steps": steps, "mentornet_update_epochs": []}
+        config |= {"trained_mentornet_dir": "models/mentornet_pd"}
+        config["weighting"] = percentile and {"loss_p_percentile": percentile}
+        return Result(name, config, [], [{"step": 20, "eval/accuracy": accuracy}])
+
+    runs = [
+        result("grid/a", "0.8", 0.9, 0.1),
+        result("grid/b", "0.4", 0.3, 0.2),
+        result("c", "0.4", 0.6, 0.3),
+        result("d", "0.4", None, 0.4),
+        result("e", "0.4", 0.6, 0.5, seed=1),
+        result("f", "0.4", 0.7, 0.6, steps=30),
+        result("g", "worse_label", 0.6, 0.7),
+        result("h", "0.4", "auto", 0.8),
+    ]
+    monkeypatch.setattr(module, "read_results", lambda folder: runs)
+    assert module._percentiles().split("\n")[1:] == [
+        "| labels | no weighting | 0.3 | 0.6 | 0.9 |",
+        "| --- | --- | --- | --- | --- |",
+        "| 0.4 | 0.400 | 0.200 | 0.300 |  |",
+        "| 0.8 |  |  |  | 0.100 |",
+    ]
+
+
 def test_every_method_of_the_runs_has_a_column(monkeypatch):
     """Those that the script does not list come last, by name; options make no further columns."""
     module = doc_tables()
 
-    def result(name, accuracy, **options):
+    def result(name, accuracy, run="run", **options):
         config: dict[str, Any] = {"data_dir": "data/0.4", "studentnet": "airbench93"}
         config |= {"dataset_name": "cifar10"}
         config |= {"num_examples": 100, "max_number_of_steps": 20, "batch_size": 10, "seed": 0}
         config |= {"weighting": name and {"name": name, "options": options}}
-        return Result("run", config, [], [{"step": 20, "eval/accuracy": accuracy}])
+        return Result(run, config, [], [{"step": 20, "eval/accuracy": accuracy}])
 
     runs = [
         result("own:make", 0.5),
         result("gce", 0.6, q=0.5),
         result("self_paced", 0.7, loss_p_percentile=0.65),
         result(None, 0.8),
+        result(None, 0.2, run="grid/run"),  # Has a table of its own.
     ]
     monkeypatch.setattr(module, "read_results", lambda folder: runs)
     head, _, line = module._accuracies("airbench93").split("\n")[1:]

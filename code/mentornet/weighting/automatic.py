@@ -278,7 +278,7 @@ def _is_memorising(looks: np.ndarray) -> bool:
     return changes.first_minimum(shares)[1]
 
 
-def _lowered(share: np.ndarray, batch_size: np.ndarray) -> np.ndarray:
+def _lowered(share: np.ndarray | float, batch_size: np.ndarray) -> np.ndarray:
     """A share of right labels less its standard deviation in a batch, above 0.
 
     The shares of classes, float64 [classes], are lowered by the same batch size, since the moving

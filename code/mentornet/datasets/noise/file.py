@@ -24,7 +24,7 @@ def corrupt(corruption: Corruption) -> np.ndarray:
     integral = np.issubdtype(loaded.dtype, np.integer) and loaded.shape == (size,)
     check(integral, f"{path} must hold {size} whole numbers.", shape=loaded.shape)
     labels = loaded.astype(np.int64)
-    inside = labels.size == 0 or (labels.min() >= 0 and labels.max() < num_classes)
+    inside = bool(((labels >= 0) & (labels < num_classes)).all())
     check(inside, f"Labels in {path} must lie in 0..{num_classes - 1}.", largest=labels.max())
     return labels
 

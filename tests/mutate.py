@@ -33,7 +33,11 @@ _NOISE = ["test_datasets.py::test_noise_against_numpy", "test_datasets.py::test_
 
 # Module of `mentornet` -> arguments of pytest, the fastest tests first: the first failure ends it.
 TARGETS = {
-    "config.options": ["test_options.py", "-knot flags_to_json and not drops"],
+    "config.options": [
+        "test_options.py",
+        "test_script_flags.py",
+        "-knot flags_to_json and not drops and not formats",
+    ],
     "core.registry": ["test_registry.py", "-knot tables and not help and not column"],
     "core.schedules": ["test_schedules.py"],
     "core.seeds": ["test_seeds.py"],

@@ -26,7 +26,8 @@ def line(run_dir: str) -> list[str]:
     """A run's line of the table.
 
     Raises:
-      InputError: the folder holds no run with a history, or no trusted sample has a wrong label.
+      InputError: the folder holds no run with a history, no trusted sample has a wrong label, or a
+        clean label is unknown.
     """
     from mentornet.evaluation import label_errors
     from mentornet.weighting import noise_rate
@@ -36,6 +37,8 @@ def line(run_dir: str) -> list[str]:
     trusted = examples.trusted
     wrong = trusted & (examples.labels != examples.clean_labels)
     check(bool(wrong.any()), "Some trusted samples must have a wrong label.", run=run_dir)
+    known = bool((examples.clean_labels >= 0).all())
+    check(known, "The clean label of every sample must be known.", run=run_dir)
     found = columns["prediction"] == examples.clean_labels
     right, visits = examples.labels == examples.clean_labels, noise_rate.pooled([columns])
     share = visits.wrong_probabilities[0].mean()

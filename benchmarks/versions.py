@@ -74,6 +74,9 @@ def measure(trees: dict[str, pathlib.Path], folder: pathlib.Path) -> list[list[s
 
 def main() -> None:
     check(FLAGS.steps >= 2, "`steps` must be at least 2.", steps=FLAGS.steps)
+    check(FLAGS.rounds >= 1, "`rounds` must be at least 1.", rounds=FLAGS.rounds)
+    for name in ("commit", "data_dir"):
+        check(bool(FLAGS[name].value), f"`{name}` must be given.", **{name: FLAGS[name].value})
     with tempfile.TemporaryDirectory() as temporary:
         tree = pathlib.Path(temporary, "tree")
         git = ["git", "-C", str(ROOT), "worktree"]

@@ -73,10 +73,10 @@ def _recipes() -> str:
 
     def row(name: str) -> list[str]:
         recipe: Recipe = STUDENTS.find(name).recipe
-        rate = f"{recipe.learning_rate:g}"
+        rate = f"{recipe.learning_rate:.3g}"
         if recipe.rate_follows_batch:
             rate += f" per {recipe.batch_size:,} samples"
-        course = courses[recipe.schedule]
+        course = courses.get(recipe.schedule, "its own")
         if recipe.learning_rate_shape:
             course = f"`{recipe.learning_rate_shape}`"
         if recipe.mentored_boundaries:
@@ -123,7 +123,7 @@ def _accuracies(student: str) -> str:
 def _percentiles() -> str:
     """A row per kind of labels: last accuracies of MentorNet PD by percentile, and without it.
 
-    Of the runs in results/grid and those with seed 0 that differ from them in the percentile only.
+    Of the runs in results/grid and of those with seed 0 on the same data, of as many steps.
     """
     results = [r for r in read_results(ROOT / "results") if r.is_done and r.config["seed"] == 0]
     settings = {result.setting for result in results if result.name.startswith(_GRID)}

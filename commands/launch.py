@@ -35,11 +35,12 @@ from mentornet.runs import layout
 
 
 def _check_patterns(name: str, values: tuple[str, ...]) -> None:
-    try:
-        for value in values:
+    for value in values:
+        try:
             re.compile(value)
-    except re.error as error:
-        raise InputError(f"`{name}` must hold regular expressions: {error}") from None
+        except re.error as error:
+            rule = f"`{name}` must hold regular expressions: {error}."
+            raise InputError(f"{rule} Received: {name}={value!r}") from None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -75,6 +75,11 @@ def plot_losses(out: pathlib.Path, losses: dict[str, np.ndarray], correct: np.nd
     figure.savefig(out / "losses.png", dpi=150)
 
 
+def define_flags() -> None:
+    """Defines the flags; called only by the script, so that it can be imported without them."""
+    config_flags.define_flags(QuickstartConfig)
+
+
 def main() -> None:
     config = QuickstartConfig(**config_flags.read_flags(QuickstartConfig))
     script.load_tensorflow()
@@ -106,5 +111,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    config_flags.define_flags(QuickstartConfig)
+    define_flags()
     script.run(main)

@@ -14,10 +14,10 @@ import tensorflow as tf
 
 from mentornet import MentorNet, load_mentornet
 from mentornet.learning import curricula, teaching, training_rows
+from mentornet.learning.settings import DEFAULTS
 from mentornet.weighting.features import RELEASE
 from mentornet.weighting.mentor_checkpoints import shipped_mentornets
 
-DEFAULTS = teaching.DEFAULTS
 # The curricula of the release's four features; others are not shipped.
 SHIPPED = [n for n in curricula.CURRICULA if curricula.feature_names(n) == RELEASE]
 PUBLISHED = DEFAULTS | {"num_steps": 30_000, "learning_rate": 0.1}

@@ -121,8 +121,14 @@ def test_flags_are_fields():
     names = ("config_flags", "training_flags", "weighting_flags", "commands.evaluate")
     users = {module for module, path in MODULES.items() if "flags.DEFINE" in path.read_text()}
     assert users == {f"mentornet.cli.{name}" for name in names}
-    text = MODULES["mentornet.cli.commands.evaluate"].read_text()
-    assert re.findall(r"flags\.DEFINE\w*\(\s*\"(\w+)", text) == ["master"]
+    named = {
+        "training_flags": ["device_id", "loss_p_precentile"],
+        "weighting_flags": ["weighting", "weighting_options"],
+        "commands.evaluate": ["master"],
+    }
+    for name, expected in named.items():
+        text = MODULES[f"mentornet.cli.{name}"].read_text()
+        assert re.findall(r"flags\.DEFINE\w*\(\s*\"(\w+)", text) == expected
 
 
 def test_only_commands_import_commands():

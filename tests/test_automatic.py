@@ -136,7 +136,7 @@ def test_a_history_that_is_not_finite_is_not_looked_at(value):
     values[3, list(COLUMNS).index("mean_margin")] = value
     context.history().values.assign(values)
     look(automatic, context, 7, 7)
-    assert str(found(context)) == str(before)
+    np.testing.assert_equal(found(context), before)
     assert min(before[:3]) > 0
 
 
@@ -176,7 +176,7 @@ def test_a_long_training_that_memorises_nothing_is_weighted_in_its_second_half(
         epoch = round(100 * number / passes) - (number == passes)
         pass_over(automatic, context, number, epoch, changed=falling)
         assert automatic.rules(tf.constant(epoch)).is_burn_in == (not end or epoch < 50)
-    assert found(context).weighted_from == end
+    assert found(context).burn_in_end == end
     remark = context.remarks[0]()
     if passes > 9:  # The samples that the percentile leaves out.
         assert shares[0] == pytest.approx(0.3 if percentile == "auto" else 0.1, abs=0.001)
@@ -228,7 +228,7 @@ def test_the_percentile_stays_once_wrong_labels_are_found():
     context.history().values.assign(history_values(0.6, 0.2, 4))
     look(automatic, context, 8, 8)
     assert found(context).percentile == pytest.approx(LOWERED, abs=0.02)
-    assert found(context).weighted_from == 7  # It began once.
+    assert found(context).burn_in_end == 7  # It began once.
     assert found(context).memorised == pytest.approx(0.2, abs=0.01)
 
 

@@ -3,14 +3,19 @@
 What `run.py` and `scaling.py` measure is not checked.
 """
 
+import dataclasses
+import importlib
 import itertools
 import json
+import pathlib
+import types
 
 import helpers
 import numpy as np
 import pytest
 from helpers import ROOT, warm_server
 
+from mentornet import InputError
 from mentornet.evaluation import label_errors
 from mentornet.training import loop
 
@@ -133,6 +138,57 @@ def test_label_errors(labelled, tmp_path):
     names = [row["scores"] for row in others]
     assert names == ["cleanlab, self_confidence", "cleanlab, normalized_margin"]
     assert all(row["AUC"] > 0.6 for row in others)
+
+
+def test_trusted_samples_compare_runs(labelled, monkeypatch):
+    """Of ten samples five are trusted; the run is right about one of the two wrong ones."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    trusted = importlib.import_module("trusted")
+    config, columns = label_errors.read_run(str(labelled))
+    data = label_errors.read_labels([config], [str(labelled)], None)[1]
+    wrong = np.flatnonzero(data.labels != data.clean_labels)[:2]
+    right = np.flatnonzero(data.labels == data.clean_labels)[:3]
+    marked = np.zeros(len(data.labels), bool)
+    marked[[*wrong, *right]] = True
+    predictions = columns["prediction"].copy()
+    predictions[[wrong[0], *right]] = data.clean_labels[[wrong[0], *right]]
+    predictions[wrong[1]] = data.labels[wrong[1]]
+    data = dataclasses.replace(data, trusted=marked)
+    read = config, columns | {"prediction": predictions}
+    monkeypatch.setattr(label_errors, "read_run", lambda run_dir: read)
+    monkeypatch.setattr(label_errors, "read_labels", lambda *args: (None, data))
+    name, number, found, of_all, expected, lost = trusted.line("run")
+    assert (name, number, found, of_all) == ("run", "2", "50.0%", "80.0%")
+    assert all(0 <= float(text.removesuffix("%")) < 50 for text in (expected, lost))
+    unknown = dataclasses.replace(data, clean_labels=np.where(marked, data.clean_labels, -1))
+    for other, message in (
+        (dataclasses.replace(data, trusted=~marked & False), "Some trusted samples"),
+        (unknown, "The clean label of every sample must be known"),
+    ):
+        monkeypatch.setattr(label_errors, "read_labels", lambda *args, own=other: (None, own))
+        with pytest.raises(InputError, match=message):
+            trusted.line("run")
+
+
+def test_versions_take_turns(monkeypatch):
+    """Ratios of medians: a step of the second takes half, its start a third."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    versions = importlib.import_module("versions")
+    calls = []
+
+    def cpu_seconds(tree, steps, folder):
+        calls.append((tree, steps))
+        return {"old": 9, "new": 3}[tree] + (steps - 1) * {"old": 0.2, "new": 0.1}[tree]
+
+    monkeypatch.setattr(versions, "cpu_seconds", cpu_seconds)
+    monkeypatch.setattr(versions, "FLAGS", types.SimpleNamespace(rounds=2, steps=11))
+    lines = versions.measure({"before": "old", "now": "new"}, pathlib.Path("runs"))
+    assert lines == [
+        ["step", "0.2000", "0.1000", "0.500"],
+        ["start-up, with one step", "9.0000", "3.0000", "0.333"],
+    ]
+    assert [tree for tree, _ in calls[::2]] == ["new", "old", "old", "new"]
+    assert {steps for _, steps in calls} == {1, 11}
 
 
 def test_auto_beats_no_weighting():

@@ -177,7 +177,7 @@ def test_boundaries_of_a_row_are_scaled(launch):
         (["--table=nowhere.csv"], "`table` nowhere.csv cannot be read"),
         ([f"--table={ROOT / 'requirements.txt'}"], "must have rows and these columns"),
         ([f"--table={PUBLISHED}", "--filter=mnist"], "`filter` must match at least one run"),
-        ([f"--table={PUBLISHED}", "--filter=mixup("], "`filter` must hold regular expressions: "),
+        ([f"--table={PUBLISHED}", "--filter=mixup("], "Received: filter='mixup('"),
         ([f"--table={PUBLISHED}", "--scale=0"], "`scale` must be a positive number"),
         ([f"--table={PUBLISHED}", "--gpus="], "`gpus` must not be empty"),
     ],

@@ -20,7 +20,7 @@ from mentornet.config.weighting import WeightingConfig
 from mentornet.core.files import read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.evaluation import dump
-from mentornet.learning import from_dump, teaching, training_rows
+from mentornet.learning import from_dump, settings, training_rows
 from mentornet.training import data_driven, loop
 
 SCRIPT = "mentornet_learning/learn_curriculum.py"
@@ -73,7 +73,7 @@ def test_from_burn_in_to_summary_with_a_kill_between(tmp_path):
 
 def test_from_the_history_at_several_epochs(tmp_path, monkeypatch, capsys):
     """A dump an epoch, with the features, of one training on the labels as given."""
-    monkeypatch.setitem(teaching.DEFAULTS, "num_steps", 50)
+    monkeypatch.setitem(settings.DEFAULTS, "num_steps", 50)
     prepared = PrepareConfig(
         "digits", str(tmp_path), noise_fraction=0.4, num_train=200, num_trusted=100
     )
@@ -135,7 +135,7 @@ def test_the_burn_in_ends_where_its_epoch_begins(tmp_path, monkeypatch):
 def test_stages_of_other_settings_are_not_used_again(tmp_path, monkeypatch):
     """Whatever dump and MentorNet depend on; log interval and test records may change."""
     monkeypatch.setattr(loop, "train", lambda config: 0)  # A signal stops it.
-    config, weighting = TrainConfig("data", str(tmp_path)), WeightingConfig(0.7, 18)
+    config, weighting = TrainConfig("data", str(tmp_path)), WeightingConfig(0.7, 18, True)
 
     def stop(error, match, config=config, weighting=weighting, **values):
         with pytest.raises(error, match=match):
@@ -144,9 +144,8 @@ def test_stages_of_other_settings_are_not_used_again(tmp_path, monkeypatch):
             )
 
     stop(data_driven.StoppedError, None, dataclasses.replace(config, learning_rate=1e30))
-    stop(
-        data_driven.StoppedError, None
-    )  # The burn-in saved nothing: another rate may be asked for.
+    # The burn-in saved nothing: another rate may be asked for.
+    stop(data_driven.StoppedError, None)
     (tmp_path / "burn_in").mkdir()
     (tmp_path / "burn_in" / "config.json").write_text("{}")
     (tmp_path / "burn_in" / "checkpoint").touch()
@@ -155,7 +154,7 @@ def test_stages_of_other_settings_are_not_used_again(tmp_path, monkeypatch):
     recorded = json.loads((tmp_path / "settings.json").read_text())
     assert recorded["dump_epochs"] == [] and recorded["data_dir"] == "data"
     assert not {"eval_data_dir", "log_every_steps"} & recorded.keys()
-    lower, later = WeightingConfig(0.6, 18), WeightingConfig(0.7, 20)
+    lower, later = WeightingConfig(0.6, 18, True), WeightingConfig(0.7, 20, True)
     refused: list[tuple[str, dict[str, Any]]] = [
         ("loss_p_percentile was 0.7, is 0.6", {"weighting": lower}),
         ("burn_in_epoch was 18, is 20", {"weighting": later}),
@@ -182,6 +181,27 @@ def test_what_is_learned_from_is_checked():
             data_driven.LearnConfig(**values)
 
 
+@pytest.mark.parametrize(
+    ("weighting", "values", "message"),
+    [
+        ({"loss_p_percentile": "auto"}, {}, "`auto` cannot be used with a MentorNet"),
+        ({"burn_in_epoch": "auto"}, {}, "`auto` cannot be used with a MentorNet"),
+        ({"burn_in_epoch": 0}, {}, "`burn_in_epoch` must be at least 1"),
+        ({}, {"dump_epochs": (9,)}, "`dump_epochs` needs fixed_epoch_after_burn_in"),
+        ({}, {"eval_data_dir": ""}, "`data_dir` must name a folder"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_a_stage(tmp_path, weighting, values, message):
+    folder = tmp_path / "run"
+    config = TrainConfig("-", str(folder), overwrite=True)
+    learning = data_driven.LearnConfig(**{"eval_data_dir": "-"} | values)
+    with pytest.raises(InputError, match=message):
+        data_driven.run(config, WeightingConfig(**{"burn_in_epoch": 1} | weighting), learning)
+    assert not folder.exists()
+    fixed = WeightingConfig(burn_in_epoch=1, fixed_epoch_after_burn_in=True)
+    data_driven.check_fits(fixed, data_driven.LearnConfig(dump_epochs=(9,)))
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_overwriting_starts_anew(tmp_path, monkeypatch, overwrite):
     """Before the first stage, so that a run stopped in it does not reuse old results."""
@@ -194,7 +214,8 @@ def test_overwriting_starts_anew(tmp_path, monkeypatch, overwrite):
     monkeypatch.setattr(from_dump, "learn", lambda *args: {})
     config = TrainConfig("-", str(tmp_path), overwrite=overwrite)
     with pytest.raises(data_driven.StoppedError):
-        data_driven.run(config, WeightingConfig(burn_in_epoch=18), data_driven.LearnConfig())
+        weighting = WeightingConfig(burn_in_epoch=18)
+        data_driven.run(config, weighting, data_driven.LearnConfig(eval_data_dir="-"))
     assert [(tmp_path / name).exists() for name in old] == [not overwrite] * len(old)
     assert (tmp_path / "notes.txt").exists() and (tmp_path / "train/notes.txt").exists()
 
@@ -213,7 +234,9 @@ def test_overwriting_goes_on_from_dump_to_dump(tmp_path, monkeypatch):
     config = TrainConfig("-", str(tmp_path), overwrite=True, max_number_of_steps=100)
     weighting = WeightingConfig(0.7, 18, True, example_dropout_rates="0,100")
     with pytest.raises(data_driven.StoppedError):  # The training under the MentorNet.
-        data_driven.run(config, weighting, data_driven.LearnConfig(None, ("mean_loss",), (20, 60)))
+        data_driven.run(
+            config, weighting, data_driven.LearnConfig(None, ("mean_loss",), (20, 60), "-")
+        )
     assert [(stage.stop_after_step, stage.overwrite) for stage in stages] == [
         (20, False),
         (60, False),

@@ -8,7 +8,7 @@ from curricula_errors import DEFAULTS, SHIPPED, errors, learn
 from helpers import times
 
 from mentornet import InputError, MentorNet, load_mentornet
-from mentornet.learning import curricula, teaching, training_rows
+from mentornet.learning import curricula, settings, teaching, training_rows
 from mentornet.weighting.mentor_checkpoints import shipped_mentornets
 
 
@@ -173,7 +173,7 @@ def test_what_is_learned_further_is_no_softer(monkeypatch):
     dump = np.stack([np.arange(100), clean + 18, clean + ~right, clean, loss], axis=1)
     before = scaled(load_mentornet(shipped_mentornets()["self_paced"]), 5)
     features, _ = training_rows.data_driven(dump, 50)
-    monkeypatch.setitem(teaching.DEFAULTS, "num_steps", 100)
+    monkeypatch.setitem(settings.DEFAULTS, "num_steps", 100)
     learned = teaching.relearn(before, dump, 50, 0)
     assert np.abs(learned(features) - before(features)).max() > 1  # Something was learned.
     decided = [np.abs(m.sample_weights(features).numpy() - 0.5).mean() for m in (before, learned)]
@@ -183,7 +183,7 @@ def test_what_is_learned_further_is_no_softer(monkeypatch):
 def test_a_dump_of_too_few_rows():
     rows = np.zeros((4, 4), np.float32), np.zeros((4, 1), np.float32)
     with pytest.raises(InputError, match="at least 5 rows to learn from. Received: rows=4"):
-        teaching.learn_noisy(rows, rows, seed=0, **teaching.DEFAULTS)
+        teaching.learn_noisy(rows, rows, seed=0, **settings.DEFAULTS)
 
 
 def rows_of_losses(count):

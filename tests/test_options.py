@@ -123,6 +123,8 @@ def test_several_values_of_a_flag():
         values = parsed(*arguments, cls=Several)
         expected = {"file": "", "kind": None, "names": names, "patterns": patterns}
         assert read_flags(Several, values) == expected
+    quoted = Several("f", "plain", ("c,d", "e"))
+    assert config_flags.flag_lines(quoted)[-1] == '--names="c,d",e'
     config = Several("f", "purl", ("c", "d"), ("x{1,2}", "y"))
     lines = config_flags.flag_lines(config)
     several = ["--names=c,d", "--patterns=x{1,2}", "--patterns=y"]

@@ -11,6 +11,7 @@ from helpers import ROOT, run
 
 from mentornet import InputError
 from mentornet.core.registry import Registry, call_object, import_object
+from mentornet.core.schedules import PiecewiseConstant
 from mentornet.runs.reader import Result
 from mentornet.students.networks import STUDENTS
 from mentornet.students.recipes import Recipe, Student, staircase
@@ -132,7 +133,10 @@ def test_the_table_of_recipes(monkeypatch):
         own, rate_follows_batch=True, learning_rate_shape="0:1,1:0", nesterov=False
     )
     halves = Recipe(mentored_boundaries=(10, 2000))
-    recipes = {"a": own, "b": shaped, "c": halves}
+    free = Recipe(
+        learning_rate=0.123456, schedule=lambda config, number: PiecewiseConstant((), (1,))
+    )
+    recipes = {"a": own, "b": shaped, "c": halves, "d": free}
 
     class Students:
         names = staticmethod(recipes.keys)
@@ -145,6 +149,7 @@ def test_the_table_of_recipes(monkeypatch):
         "| `b` | 2,048 | 0.25 per 2,048 samples | `0:1,1:0` | 0.8 | 0.012 | 3 (reflect) | auto |",
         "| `c` | 128 | 0.1 | falls at 1/2 and 3/4 of the steps; with a MentorNet at steps 10, "
         "2,000 | 0.9 | 0.0001 | 4 (zero) | float32 |",
+        "| `d` | 128 | 0.123 | its own | 0.9 | 0.0001 | 4 (zero) | float32 |",
     ]
 
 

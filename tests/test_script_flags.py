@@ -1,4 +1,4 @@
-"""Configurations that stand beside a script's `main`: their flags, defaults and checks."""
+"""Configurations of scripts: their flags, defaults and checks."""
 
 import importlib
 import math
@@ -127,7 +127,7 @@ def test_flags_and_their_defaults(name):
     config(name)  # With what must be given, the defaults are accepted.
     for field in options.fields(find(name)):
         text = field.option.help
-        assert len(text) > 12 and text[0].isupper() | text.startswith("tf1:"), field.name
+        assert len(text) > 12 and (text[0].isupper() or text.startswith("tf1:")), field.name
         assert text.endswith("."), field.name
 
 
@@ -229,13 +229,6 @@ def test_formats_are_those_that_can_be_written():
 
     (choices,) = (f.option.choices for f in options.fields(find(EXPORT)) if f.name == "format")
     assert choices == tuple(export._WRITERS)
-
-
-def test_the_learning_script_has_the_defaults_of_the_package():
-    from mentornet.learning import teaching
-
-    expected = {"num_steps": 3000, "batch_size": 512, "learning_rate": 0.05}
-    assert expected == teaching.DEFAULTS
 
 
 def test_where_the_test_records_lie_may_change():

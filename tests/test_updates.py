@@ -17,7 +17,7 @@ from mentornet.config.weighting import WeightingConfig
 from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.datasets.records import read_examples
-from mentornet.learning import teaching
+from mentornet.learning import settings, teaching
 from mentornet.runs import run_folder
 from mentornet.runs.checkpoints import read_state
 from mentornet.runs.students import load_student
@@ -40,12 +40,9 @@ def trusting(tmp_path_factory):
 
 def relearn(mentor, dump, percentile, seed):
     """The project's own `relearn`, with fewer steps."""
-    defaults = teaching.DEFAULTS
-    teaching.DEFAULTS = defaults | {"num_steps": 50}
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(settings.DEFAULTS, "num_steps", 50)
         return teaching.relearn(mentor, dump, percentile, seed)
-    finally:
-        teaching.DEFAULTS = defaults
 
 
 def config(data_dir, folder, **values):
@@ -67,7 +64,7 @@ def config(data_dir, folder, **values):
 def whole(trusting, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(teaching.DEFAULTS, "num_steps", 50)
+        patch.setitem(settings.DEFAULTS, "num_steps", 50)
         loop.train(config(trusting, folder))
     return folder
 

@@ -83,7 +83,7 @@ def test_a_run_goes_on_from_its_checkpoint(name, tmp_path):
         np.testing.assert_array_equal(value, b[key], err_msg=key)
     start = weighting_runs.linear_student().get_weights()[0]
     assert np.abs(a["kernel"] - start).max() > 1e-3
-    for key in ("automatic_percentile", "automatic_weighted_from"):
+    for key in ("automatic_percentile", "automatic_burn_in_end"):
         assert (name in ("automatic", "balanced")) == (key in a) and a.get(key, 1) > 0
 
 

@@ -112,7 +112,11 @@ def flag_lines(config: Any) -> list[str]:
         if dataclasses.is_dataclass(value):
             lines += flag_lines(value)
         elif value is not None and value != field.default:
-            texts = [str(each) for each in (value if isinstance(value, tuple) else (value,))]
-            parts = texts if field.option.repeated else [",".join(texts)]
+            if field.option.repeated:
+                parts = value
+            elif isinstance(value, tuple):
+                parts = (flags.CsvListSerializer(",").serialize(value),)
+            else:
+                parts = (value,)
             lines += [f"--{field.flag}={part}" for part in parts]
     return lines

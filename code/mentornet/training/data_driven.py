@@ -73,6 +73,20 @@ class LearnConfig:
         check(known, rule, dump_epochs=self.dump_epochs)
 
 
+def check_fits(weighting: WeightingConfig, learning: LearnConfig) -> None:
+    """Raises InputError for a weighting whose MentorNet cannot be learned in these stages."""
+    rule = "`auto` cannot be used with a MentorNet that is learned after a fixed burn-in."
+    asked = {name: getattr(weighting, name) for name in ("loss_p_percentile", "burn_in_epoch")}
+    check(not weighting.is_automatic, rule, **asked)
+    assert not isinstance(weighting.burn_in_epoch, str)
+    rule = "`burn_in_epoch` must be at least 1: the MentorNet is learned after it."
+    check(weighting.burn_in_epoch >= 1, rule, burn_in_epoch=weighting.burn_in_epoch)
+    # What is learned at some epochs does not train the embeddings of the others.
+    rule = "`dump_epochs` needs fixed_epoch_after_burn_in."
+    fixed = weighting.fixed_epoch_after_burn_in
+    check(fixed or not learning.dump_epochs, rule, dump_epochs=learning.dump_epochs)
+
+
 def burn_in(config: TrainConfig, epoch: int, folder: pathlib.Path) -> None:
     """Trains on the labels as given up to an epoch percentage of the whole training."""
     from mentornet.training import loop
@@ -171,8 +185,8 @@ def run(
     Args:
       config: of the student's training, without a MentorNet.
       weighting: of the training under the MentorNet.
-      learning: what the MentorNet is learned from, where the burn-in stage ends at the last epoch;
-        and the folder of the test records, which must be given.
+      learning: what the MentorNet is learned from, and the test records, which must be given. The
+        burn-in ends at the last of `dump_epochs`.
       update_epochs: epochs at which the MentorNet is trained further, see `TrainConfig`.
 
     Returns:
@@ -180,19 +194,23 @@ def run(
 
     Raises:
       StoppedError: a signal ended a stage.
-      InputError: as the stages do.
+      InputError: as `check_fits` and the stages do.
     """
     from mentornet.evaluation import job
     from mentornet.training import loop
 
+    check_fits(weighting, learning)
     root = pathlib.Path(config.train_log_dir)
+    eval_dir = root / _EVALUATION
+    folders = str(root / _TRAIN), str(eval_dir), learning.eval_data_dir
+    evaluation = EvalConfig(*folders, batch_size=100, run_once=True)
     csv = root / _DUMP
     if config.overwrite:
         start_anew(root)
         config = dataclasses.replace(config, overwrite=False)  # Stages go on with what is new.
     _check_same(root, config, weighting, learning)
     assert not isinstance(weighting.loss_p_percentile, str)
-    assert not isinstance(weighting.burn_in_epoch, str)  # As `main` checks.
+    assert not isinstance(weighting.burn_in_epoch, str)
     write_dump(config, learning, learning.dump_epochs or (weighting.burn_in_epoch,), root)
     percentile = 100 * weighting.loss_p_percentile
     epoch = min(weighting.burn_in_epoch, 99) if weighting.fixed_epoch_after_burn_in else None
@@ -206,9 +224,7 @@ def run(
     )
     if loop.train(mentored) < config.max_number_of_steps:
         raise StoppedError
-    eval_dir = root / _EVALUATION
-    folders = str(root / _TRAIN), str(eval_dir), learning.eval_data_dir
-    job.run(EvalConfig(*folders, batch_size=100, run_once=True))
+    job.run(evaluation)
     accuracy = json.loads((eval_dir / layout.SUMMARY_FILE).read_text())
     summary = {
         "csv": str(csv),

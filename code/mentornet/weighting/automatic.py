@@ -63,14 +63,14 @@ class Found(NamedTuple):
 
     Attributes:
       percentile: scalar, 0 before the first estimate.
-      weighted_from: scalar, the epoch percentage at which the burn-in ended plus 1, 0 before.
+      burn_in_end: scalar, the epoch percentage after the one at which the burn-in ended; 0 before.
       memorised: scalar, see `Rules`.
       is_by_class: scalar, see `Rules`.
       by_class: [classes], see `Rules`.
     """
 
     percentile: Any
-    weighted_from: Any
+    burn_in_end: Any
     memorised: Any
     is_by_class: Any
     by_class: Any
@@ -113,6 +113,7 @@ class Automatic:
         self._history: SampleHistory = context.history()
         self._num_classes = num_classes(context, config)
         self._last_rise = context.last_rise
+        # The names in a checkpoint say what the variables hold, also column by column.
         shapes = {"by_class": (self._num_classes,)}
         self._found = Found(
             *(context.variable(f"automatic_{name}", shapes.get(name, ())) for name in Found._fields)
@@ -171,7 +172,7 @@ class Automatic:
     def rules(self, epoch: tf.Tensor) -> Rules:
         """The settings that apply at an epoch percentage, int32 scalar."""
         found = self._values()
-        percentile, start = found.percentile, tf.cast(found.weighted_from, tf.int32)
+        percentile, start = found.percentile, tf.cast(found.burn_in_end, tf.int32)
         if self._burn_in == AUTO:
             is_burn_in, fixed_epoch = tf.equal(start, 0), start - 1
         else:
@@ -182,8 +183,9 @@ class Automatic:
             percentile = tf.constant(self._percentile, tf.float32)
         fixed_epoch = tf.where(is_burn_in, epoch, fixed_epoch)
         is_by_class = tf.cast(found.is_by_class, tf.bool)
-        how = (found.memorised, found.by_class, is_by_class)
-        return Rules(percentile, is_burn_in, fixed_epoch, *how)
+        return Rules(
+            percentile, is_burn_in, fixed_epoch, found.memorised, found.by_class, is_by_class
+        )
 
     def _find(
         self,
@@ -192,14 +194,15 @@ class Automatic:
         epoch: np.ndarray,
         passes: np.ndarray,
         batch_size: np.ndarray,
-        *others: np.ndarray,
+        *old_and_labels: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
-        """The new values; `others` are the old ones and perhaps the given labels."""
+        """The new values, in the order of `Found`; labels are given where classes are known."""
         number = len(Found._fields)
-        old, labels = Found(*others[:number]), others[number:]
+        old, labels = Found(*old_and_labels[:number]), old_and_labels[number:]
         if passes < _FIRST_PASS or not np.isfinite(values).all():  # A loss that is not finite.
             return old
-        percentile, start, is_by_class, by_class = old.percentile, old.weighted_from, *old[3:]
+        percentile, start = old.percentile, old.burn_in_end
+        is_by_class, by_class = old.is_by_class, old.by_class
         columns = dict(zip(COLUMNS, values.astype(np.float64).T, strict=True))
         visits = noise_rate.pooled([columns]).seen
         is_late = epoch >= _HALF and passes >= _LONG

@@ -72,8 +72,7 @@ def main() -> None:
         shared = {name: values[name] for name in _SHARED}
         dump.write_losses(**dataclasses.asdict(asked), **shared)
         return
-    _, *of_dumps = fields(DumpConfig)
-    for field in of_dumps:
+    for field in fields(DumpConfig)[1:]:  # All but output_csv_file.
         given = FLAGS[field.flag]
         rule = f"--{field.flag} needs --output_csv_file."
         check(not given.present, rule, **{field.flag: given.value})

@@ -63,17 +63,8 @@ def main() -> None:
     learning = dataclasses.replace(found, eval_data_dir=path)
     config = training_flags.train_config(mentored=False)
     weighting = training_flags.weighting_config()
-    rule = "`auto` cannot be used with a MentorNet that is learned after a fixed burn-in."
-    asked = {name: getattr(weighting, name) for name in ("loss_p_percentile", "burn_in_epoch")}
-    check(not weighting.is_automatic, rule, **asked)
-    assert not isinstance(weighting.burn_in_epoch, str)
-    rule = "`burn_in_epoch` must be at least 1: the MentorNet is learned after it."
-    check(weighting.burn_in_epoch >= 1, rule, burn_in_epoch=weighting.burn_in_epoch)
+    data_driven.check_fits(weighting, learning)
     update_epochs = FLAGS.mentornet_update_epochs
-    # What is learned at some epochs does not train the embeddings of the others.
-    rule = "`dump_epochs` needs fixed_epoch_after_burn_in."
-    fixed = weighting.fixed_epoch_after_burn_in
-    check(fixed or not learning.dump_epochs, rule, dump_epochs=learning.dump_epochs)
     script.load_tensorflow()
     try:
         summary = data_driven.run(config, weighting, learning, update_epochs)

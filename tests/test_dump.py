@@ -359,3 +359,31 @@ def test_every_row_is_written_once_and_in_order(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="`outdir` .* cannot be written"):
         training_rows.write(features, targets, str(tmp_path / "file" / "rows"), "self_paced")
+
+
+def test_what_the_script_makes_of_a_dump(tmp_path):
+    csv = tmp_path / "d.csv"
+    lines = [f"{i} 18 {i % 2} 0 {i / 10} 0.5\n" for i in range(20)]
+    csv.write_text("# sample_id epoch noisy_label clean_label loss wrong_share\n" + "".join(lines))
+    flags = ("--vstar_fn=data_driven", "--fixed_epoch=30", "--seed=3")
+    files = (f"--input_csv_filename={csv}", f"--outdir={tmp_path}/rows")
+    status, output = run("mentornet_learning/data_generator.py", *flags, *files)
+    assert status == 0, output
+    dump = training_rows.shuffled(training_rows.read_dump(str(csv)), 3)
+    for percentile in (40, 50, 60, 75, 80, 90):
+        folder = tmp_path / "rows" / f"d_percentile_{percentile}"
+        parts = [training_rows.read_rows(folder / f"{name}.npz")[0] for name in ("tr", "ts")]
+        expected, _ = training_rows.data_driven(dump, percentile, 30)
+        np.testing.assert_array_equal(np.concatenate(parts), expected)
+        assert training_rows.origin(folder / "tr.npz") == (True, (*RELEASE, "wrong_share"))
+
+
+def test_the_script_of_a_curriculum(tmp_path):
+    flags = ("--vstar_fn=focal_loss", "--vstar_gamma=3", "--sample_size=50", "--seed=2")
+    status, output = run("mentornet_learning/data_generator.py", *flags, f"--outdir={tmp_path}")
+    assert status == 0, output
+    parts = [training_rows.read_rows(tmp_path / f"{name}.npz") for name in ("tr", "ts")]
+    expected = training_rows.generate("focal_loss", 3.0, 50, 2)
+    np.testing.assert_array_equal(np.concatenate([p[0] for p in parts]), expected[0])
+    np.testing.assert_array_equal(np.concatenate([p[1] for p in parts])[:, 0], expected[1])
+    assert (training_rows.generate("focal_loss", 3.0, 50, 1)[0] != expected[0]).any()

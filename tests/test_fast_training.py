@@ -8,6 +8,7 @@ import pytest
 from helpers import assert_same_state, config, latest_state, warm_server
 
 from mentornet.config.evaluation import EvalConfig
+from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import MixupConfig, WeightingConfig
 from mentornet.core import processor
 from mentornet.core.errors import InputError
@@ -245,3 +246,11 @@ def test_what_is_as_usual_is_not_mentioned(capsys):
         assert ("Lookahead is off" in capsys.readouterr().out) == said
     loop._report_precision("float32")
     assert capsys.readouterr().out == ""
+
+
+def test_defaults_of_an_airbench_student():
+    for steps, lookahead in ((5, 0), (6, 5)):
+        asked = TrainConfig("-", "-", studentnet="airbench94", max_number_of_steps=steps)
+        found = recipe.defaults(asked, True)
+        assert (found["batch_size"], found["learning_rate"]) == (1024, 1.5)
+        assert found["lookahead_steps"] == lookahead

@@ -11,6 +11,7 @@ import re
 import shlex
 import signal
 import time
+import types
 
 import imageio.v3 as imageio
 import numpy as np
@@ -205,7 +206,12 @@ def test_bad_rows(tmp_path, launch, cells, message):
     table.write_text(f"{header}\n{run},100,0.4,\n{run.replace('/a/', '/b/')},{cells}\n")
     with pytest.raises(InputError, match=re.escape(f"`table` {table}, row 2: {message}")):
         launch.read_table(str(table))
-    for folders in (["train"], ["runs/a/seed_0"], ["runs/b/train", "runs/c/train", "runs/b/train"]):
+    for folders in (
+        ["train"],
+        ["runs/train"],
+        ["runs/a/seed_0"],
+        ["runs/b/train", "runs/c/train", "runs/b/train"],
+    ):
         rows = [f"{run.replace('runs/a/train', folder)},100,0.4,\n" for folder in folders]
         table.write_text(f"{header}\n{''.join(rows)}")
         rule = f"row {len(rows)}: `train_log_dir` must look like runs/NAME/train, and be no other"
@@ -267,6 +273,9 @@ def test_a_checkpoint_that_was_set_aside_is_not_the_last(tmp_path, launch):
     with file.open("a") as added:
         print(json.dumps(row | {"eval/accuracy": 0.25}), file=added)
     assert run.result() == {"last_accuracy": 0.25, "best_accuracy": 0.25}
+    with file.open("a") as added:
+        print(json.dumps({"step": 5, "eval/accuracy": 0.75}), file=added)
+    assert run.result() == {"last_accuracy": 0.25, "best_accuracy": 0.75}
 
 
 @pytest.mark.parametrize(("status", "last_step"), [(0, 9), (2, 10)])
@@ -303,7 +312,8 @@ folder.mkdir()
 (folder / "eval.jsonl").write_text('{{"step": 10, "eval/accuracy": 0.5}}')
 """
     run = launch.Run("run", tmp_path / "run", 10, ("-c", "pass"), ("-c", code))
-    assert launch.Launcher([run], ["0"]).work() == failures - 1
+    launcher = launch.Launcher([run], ["0"])
+    assert launcher.work() == failures - 1 and launcher._seconds == 0  # Nothing was trained.
     assert tries.read_text() == "xx"
 
 
@@ -442,3 +452,88 @@ def test_a_miniature_of_the_whole(tmp_path):
     assert np.count_nonzero(np.diff(scores)) > 300  # One can sort by them.
     for name in ("results.html", "digits/mentornet_pd/labels.html"):
         look_at(runs / name, tmp_path)
+
+
+def test_how_the_two_jobs_are_started(tmp_path, launch):
+    says = ("-c", "import os, sys; print(sys.argv[1:], os.getsid(0) == os.getpid())")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "train.log").write_text("before\n")
+    pair = launch.Pair(launch.Run("run", tmp_path / "run", 10, says, says), "3")
+    assert pair.train.wait() == pair.evaluation.wait() == 0
+    train, evaluation = ((tmp_path / f"run/{n}.log").read_text() for n in ("train", "eval"))
+    assert train == "before\n['--device_id=3'] True\n"
+    flags = ["--eval_interval_secs=5", "--batch_size=100", "--device_id=3"]
+    assert evaluation == f"{flags} True\n"
+
+
+def test_failed_runs_are_an_error(tmp_path, launch, monkeypatch):
+    write_table(tmp_path / "table.csv", 80)
+    values = {"table": str(tmp_path / "table.csv"), "gpus": ("1", "0", "1")}
+    values["runs_dir"], devices = str(tmp_path / "runs"), []
+
+    class Failing:
+        def __init__(self, runs, gpus):
+            devices.extend(gpus)
+
+        def work(self):
+            return 2
+
+    monkeypatch.setattr(launch.config_flags, "read_flags", lambda cls: values)
+    monkeypatch.setattr(launch.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(launch, "Launcher", Failing)
+    monkeypatch.chdir(tmp_path)  # main changes it; undone afterwards.
+    with pytest.raises(InputError, match="2 of 3 runs failed"):
+        launch.main()
+    assert devices == ["1", "0"]
+
+
+def test_a_row_that_learns_its_mentornet(launch):
+    row = ROW | {"method": "mentornet_dd", "data": "full/cifar10/0.4"}
+    row["script"] = "mentornet_learning/learn_curriculum.py"
+    made = launch.make_run(row, data="data", runs="other")
+    script, flags = parse(shlex.join(("python", *made.train)))
+    assert script == row["script"]
+    assert flags == {
+        "dataset_name": "cifar10",
+        "studentnet": "resnet101",
+        "max_number_of_steps": "39000",
+        "data_dir": "data/full/cifar10/0.4",
+        "train_log_dir": "other/a",
+        "eval_data_dir": "data/full/cifar10/val",
+    }
+    evaluate = parse(shlex.join(("python", *made.evaluate)))[1]
+    assert evaluate["data_dir"] == "data/full/cifar10/val"
+    assert evaluate["checkpoint_dir"] == "other/a/train"
+
+
+def test_epochs_of_a_row_are_scaled_whatever_the_schedule(launch, monkeypatch):
+    monkeypatch.setattr(registry, "find_student", lambda name: Student(lambda *_: None, Recipe()))
+    row = ROW | {"method": "pd", "num_epochs_per_decay": "30"}
+    made = launch.make_run(row, data="data", runs="runs", scale=0.5)
+    assert parse(shlex.join(("python", *made.train)))[1]["num_epochs_per_decay"] == "15"
+
+
+def test_the_time_left_on_two_devices(tmp_path, launch):
+    runs = [launch.Run(name, tmp_path / name, 50, (), ()) for name in "ab"]
+    launcher = launch.Launcher(runs, ["0", "1"])
+    launcher._seconds, launcher._steps = 3600.0, 10
+    assert launcher._time_left() == ", about 5.0 hours left"
+    pair = types.SimpleNamespace(run=launcher._waiting.pop())
+    launcher._pairs[launcher._free.pop()] = pair
+    assert launcher._time_left() == ", about 5.0 hours left"
+
+
+def test_boundaries_stay_increasing_and_positive(launch):
+    row = ROW | {"method": "pd", "learning_rate_boundaries": "2,12,14"}
+    made = launch.make_run(row, data="data", runs="runs", scale=0.1)
+    assert parse(shlex.join(("python", *made.train)))[1]["learning_rate_boundaries"] == "1"
+
+
+@pytest.mark.parametrize("name", ["dataset_name", "studentnet", "method", "train_log_dir"])
+def test_columns_that_every_table_has(tmp_path, launch, name):
+    row = {"dataset_name": "digits", "studentnet": "mlp", "method": "baseline", "data": "d"}
+    row |= {"train_log_dir": "runs/a/train", "max_number_of_steps": "100"}
+    del row[name]
+    (tmp_path / "t.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+    with pytest.raises(InputError, match=rf"these columns.*missing=\['{name}'\]"):
+        launch.read_table(str(tmp_path / "t.csv"))

@@ -17,6 +17,7 @@ from mentornet import InputError, load_mentornet
 from mentornet.cli.commands import learn
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
+from mentornet.core import files
 from mentornet.core.files import read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.evaluation import dump
@@ -158,6 +159,10 @@ def test_stages_of_other_settings_are_not_used_again(tmp_path, monkeypatch):
     refused: list[tuple[str, dict[str, Any]]] = [
         ("loss_p_percentile was 0.7, is 0.6", {"weighting": lower}),
         ("burn_in_epoch was 18, is 20", {"weighting": later}),
+        (
+            "fixed_epoch_after_burn_in was True, is False",
+            {"weighting": WeightingConfig(0.7, 18)},
+        ),
         ("dump_num_samples was None, is 50", {"dump_num_samples": 50}),
         ("dump_epochs was", {"dump_epochs": (30,)}),
         ("seed was 0, is 1", {"config": dataclasses.replace(config, seed=1)}),
@@ -254,3 +259,64 @@ def test_test_records_by_default(tmp_path):
     for data_dir in (str(train), f"{train}/"):
         assert learn.eval_records(data_dir, "") == str(val)
     assert learn.eval_records(str(train), "other") == "other"
+
+
+@pytest.mark.parametrize("is_fixed", [True, False])
+def test_what_the_mentornet_is_learned_for(tmp_path, monkeypatch, is_fixed):
+    """The percentile in percent, the seed, and the epoch if the training has one."""
+    learned: list[Any] = []
+    monkeypatch.setattr(loop, "train", lambda config: config.stop_after_step or 0)
+    monkeypatch.setattr(dump, "write_losses", lambda csv, **_: pathlib.Path(csv).touch())
+
+    def learn(*args):
+        learned.append(args)
+        return {}
+
+    monkeypatch.setattr(from_dump, "learn", learn)
+    config = TrainConfig("-", str(tmp_path), max_number_of_steps=100, seed=5)
+    with pytest.raises(data_driven.StoppedError):
+        weighting = WeightingConfig(0.7, 18, is_fixed)
+        data_driven.run(config, weighting, data_driven.LearnConfig(eval_data_dir="-"))
+    epoch = 18 if is_fixed else None
+    csv = str(tmp_path / "dump.csv")
+    assert learned == [(csv, pytest.approx(70), 5, tmp_path / "mentornet", epoch)]
+
+
+def test_what_a_dump_is_asked(tmp_path, monkeypatch):
+    asked, stages = [], []
+
+    def train(config):
+        stages.append(config)
+        return config.stop_after_step
+
+    def write(csv, **values):
+        asked.append(values)
+        pathlib.Path(csv).touch()
+
+    monkeypatch.setattr(loop, "train", train)
+    monkeypatch.setattr(dump, "write_losses", write)
+    config = TrainConfig("data", str(tmp_path), seed=5, record_sample_weights=True)
+    data_driven.write_dump(config, data_driven.LearnConfig(50), (18,), tmp_path)
+    folders = {"checkpoint_dir": str(tmp_path / "burn_in"), "data_dir": "data"}
+    assert asked == [{**folders, "num_samples": 50, "seed": 5, "features": ()}]
+    assert stages[0].record_sample_weights
+
+
+def test_nothing_is_removed_while_another_uses_a_folder(tmp_path):
+    (tmp_path / "burn_in").mkdir()
+    (tmp_path / "burn_in" / "config.json").write_text("{}")
+    match = "two processes at once"
+    with files.held(tmp_path / "eval", "train_log_dir"), pytest.raises(InputError, match=match):
+        data_driven.start_anew(tmp_path)
+    assert (tmp_path / "burn_in" / "config.json").exists()
+
+
+def test_a_dump_counts_without_its_burn_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "train", lambda config: 0)
+    config, weighting = TrainConfig("data", str(tmp_path)), WeightingConfig(0.7, 18)
+    learning = data_driven.LearnConfig(eval_data_dir="-")
+    with pytest.raises(data_driven.StoppedError):
+        data_driven.run(config, weighting, learning)
+    (tmp_path / "dump.csv").touch()
+    with pytest.raises(InputError, match="seed was 0, is 1"):
+        data_driven.run(dataclasses.replace(config, seed=1), weighting, learning)

@@ -116,8 +116,13 @@ def test_train_rejects_bad_data(tmp_path):
         np.savez(tmp_path / "bad.npz", **(good | change))
         with pytest.raises(InputError, match=part):
             training_rows.read_rows(tmp_path / "bad.npz")
+    np.savez(tmp_path / "good.npz", **good)
+    whole = (tmp_path / "good.npz").read_bytes()
+    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
+    np.savez(tmp_path / "lacks.npz", features=np.zeros((5, 4)))
+    (tmp_path / "empty.npz").touch()
     (tmp_path / "text.npz").write_text("no zip")
-    for name in ("none.npz", "text.npz"):
+    for name in ("none.npz", "text.npz", "half.npz", "lacks.npz", "empty.npz"):
         with pytest.raises(InputError, match="cannot be read"):
             training_rows.read_rows(tmp_path / name)
     np.savez(tmp_path / "pickle.npz", features=np.array([{}], object), targets=np.ones(1))
@@ -235,3 +240,70 @@ def test_every_label_has_a_row_of_the_embedding():
     assert teaching._num_labels((none, targets), (none, targets)) == 2
     assert teaching._num_labels((none, targets), (some, targets)) == 4
     assert teaching._num_labels((some, targets), (none, targets)) == 4
+    how: dict[str, Any] = {"num_steps": 1, "batch_size": 3, "learning_rate": 0.05, "seed": 0}
+    assert teaching.learn((some, targets), (none, targets), **how).num_labels == 4
+    five = rows_of_losses(5), np.ones((5, 1), np.float32)
+    assert teaching.learn_noisy(five, (some, targets), **how).num_labels == 4
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int64])
+def test_rows_may_be_whole_numbers(tmp_path, kind):
+    targets = np.array([0, 1, 1, 0, 1]).astype(kind)
+    np.savez(tmp_path / "rows.npz", features=np.zeros((5, 4), np.int64), targets=targets)
+    found = training_rows.read_rows(tmp_path / "rows.npz")[1]
+    assert found.tolist() == [[0], [1], [1], [0], [1]]
+
+
+def test_a_fifth_is_held_back_and_weights_decay(monkeypatch):
+    made = []
+
+    class Spy(teaching.Learner):
+        def __init__(self, rows, **how):
+            made.append((rows, how))
+            super().__init__(rows, **how)
+
+    monkeypatch.setattr(teaching, "Learner", Spy)
+    rows = rows_of_losses(50), np.tile([[1.0], [0.0]], (25, 1)).astype(np.float32)
+    teaching.learn_noisy(rows, rows, num_steps=1, batch_size=4, learning_rate=0.05, seed=0)
+    ((trained, how),) = made
+    for part, whole in zip(trained, rows, strict=True):
+        np.testing.assert_array_equal(part, whole[10:])
+    assert how["weight_decay"] == 0.1
+
+
+def test_weight_decay_is_decoupled():
+    rows = rows_of_losses(20), np.tile([[1.0], [0.0]], (10, 1)).astype(np.float32)
+    name, found = "mentornet/Variable", []
+    for decay in (0.0, 1.0):
+        how: dict[str, Any] = {"num_steps": 10, "batch_size": 4, "learning_rate": 0.05, "seed": 0}
+        learner = teaching.Learner(rows, **how, weight_decay=decay)
+        learner.run(1)
+        found.append(learner.mentor.tf1_variables[name].numpy())
+    initial = teaching.initial_mentornet(2, 0).tf1_variables[name].numpy()
+    np.testing.assert_allclose(found[0] - found[1], 0.05 * initial, rtol=1e-3, atol=1e-6)
+
+
+def test_an_update_goes_on_from_the_mentornet(monkeypatch):
+    for name, value in (("num_steps", 1), ("learning_rate", 1e-9)):
+        monkeypatch.setitem(settings.DEFAULTS, name, value)
+    number = np.arange(20.0)
+    dump = np.stack([number, 0 * number + 18, number % 2, 0 * number, number / 5], axis=1)
+    before = MentorNet(seed=1)
+    learned = teaching.relearn(before, dump, 50, 0)
+    ours, theirs = (m.tf1_variables["mentornet/Variable"].numpy() for m in (learned, before))
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_what_is_held_back_decides_when_to_stop(monkeypatch, capsys):
+    """Its loss is lowest after 50 of 100 steps, here by definition; others are not asked for."""
+    rows = rows_of_losses(50), np.tile([[1.0], [0.0]], (25, 1)).astype(np.float32)
+    losses = iter((0.4, 0.2, 0.3, 0.3))
+
+    def loss(learner, *part):
+        np.testing.assert_array_equal(part[0], rows[0][:10])
+        return next(losses)
+
+    monkeypatch.setattr(teaching.Learner, "loss", loss)
+    teaching.learn_noisy(rows, rows, num_steps=100, batch_size=32, learning_rate=0.05, seed=0)
+    assert capsys.readouterr().out.rstrip().endswith("best so far at 50")
+    assert next(losses, None) is None

@@ -516,3 +516,11 @@ def test_digits(tmp_path, train_flags, monkeypatch):
         assert (scores.noise.low, scores.noise.high) == pytest.approx((truth, truth), abs=0.1)
     status, output = run("code/label_report.py", str(folder))
     assert f"{scores.noise} of the labels estimated wrong, from all visits" in output
+
+
+def test_margins_and_losses_give_the_same_each_time():
+    labels, _, visits = learned(0.2, size=300)
+    first, *others = (mixtures.normal(visits.margin, 3)[0] for _ in range(5))
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+    assert len({noise_rate.of_losses(labels, CLASSES, visits.margin).rate for _ in range(5)}) == 1

@@ -164,7 +164,9 @@ def test_the_table_of_percentiles(monkeypatch):
         config["weighting"] = percentile and {"loss_p_percentile": percentile}
         return Result(name, config, [], [{"step": 20, "eval/accuracy": accuracy}])
 
+    unfinished = [{"step": 10, "eval/accuracy": 0.9}]
     runs = [
+        dataclasses.replace(result("grid/i", "0.4", 0.2, 0.9), evaluation=unfinished),
         result("grid/a", "0.8", 0.9, 0.1),
         result("grid/b", "0.4", 0.3, 0.2),
         result("c", "0.4", 0.6, 0.3),

@@ -233,3 +233,8 @@ def test_formats_are_those_that_can_be_written():
 
 def test_where_the_test_records_lie_may_change():
     assert options.may_change(find(LEARN)) == {"eval_data_dir"}
+
+
+def test_lists_of_other_numbers():
+    with pytest.raises(flags.Error, match="must be numbers, separated by commas"):
+        parsed(PLOT, "--further_features=1,x")

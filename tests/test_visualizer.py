@@ -1,9 +1,11 @@
 """Pictures of curricula: their content, and the files that are written."""
 
 import imageio.v3 as imageio
+import matplotlib
 import numpy as np
 import pytest
 from helpers import run
+from matplotlib.figure import Figure
 
 from mentornet import InputError, load_mentornet, save_mentornet
 from mentornet_learning import visualizer
@@ -81,3 +83,32 @@ def test_pictures_lie_beside_the_model(tmp_path):
         assert picture.is_file()
         picture.unlink()
     assert not prefix.is_dir()
+
+
+def test_a_panel_has_the_axes_that_it_says():
+    axes = Figure().add_subplot()
+    image = visualizer.draw(axes, np.full((3, 3), 0.5), 5.0, "t")
+    assert tuple(image.get_extent()) == (0, 5, -5, 5)
+    assert image.origin == "lower" and image.get_clim() == (0, 1)
+
+
+def test_targets_stand_below_what_was_learned(tmp_path, monkeypatch):
+    matplotlib.use("Agg")
+    places, original = [], visualizer.draw
+
+    def draw(axes, weights, bound, title):
+        spec = axes.get_subplotspec()
+        places.append((title, spec.rowspan.start, spec.colspan.start, weights[0, 0]))
+        return original(axes, weights, bound, title)
+
+    monkeypatch.setattr(visualizer, "draw", draw)
+    learned, targets = ({e: np.full((3, 3), e / 10 + more) for e in range(7)} for more in (0, 0.05))
+    visualizer.plot_still(learned, targets, 5.0, tmp_path / "still.png")
+    expected = [(f"epoch {e} %", e // 6, e % 6, e / 10) for e in range(7)]
+    expected += [(f"target, epoch {e} %", 2 + e // 6, e % 6, e / 10 + 0.05) for e in range(7)]
+    assert places == expected
+
+
+def test_a_target_has_its_gamma():
+    first = visualizer.target_weights("focal_loss", 3.0, 0, 5.0)[0]
+    np.testing.assert_allclose(first, (1 - np.exp(-np.linspace(0, 5, 150))) ** 3, atol=1e-6)

@@ -154,6 +154,8 @@ def test_defaults_are_the_releases(mentor):
     assert weighting.seed == 0
     assert not weighting.trainable_variables
     assert weighting.loss_moving_average.name.startswith("loss_moving_average")
+    once = tf.VariableAggregation.ONLY_FIRST_REPLICA  # All replicas assign the same value.
+    assert weighting.loss_moving_average.aggregation == once
 
 
 def test_no_gradient_flows_through_the_weights(mentor):

@@ -4,8 +4,8 @@
 _extra=${EXTRA:-}
 if [ -z "${VIRTUAL_ENV:-}" ]; then
   if [ ! -e .venv/bin/activate ]; then
-    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-      echo "error: Python 3.11 or newer is needed; python3 is $(python3 --version 2>&1)." >&2
+    if ! python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'; then
+      echo "error: Python 3.11, 3.12 or 3.13 is needed; python3 is $(python3 --version 2>&1)." >&2
       exit 2
     fi
     if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then

@@ -17,7 +17,7 @@ from mentornet.weighting.protocol import Context
 _FIRST_PASS = 2  # Passes over the data before the first estimate.
 _FEWEST_LOOKS = 5  # In which the changes can fall and rise.
 _FEW = 0.5  # Share of right labels below which each class has its own percentile.
-_HALF = 50  # Percent of the training after which weights come in without memorising,
+_HALF = 50  # Percent of the training after which weighting begins without memorising,
 _LONG = 10  # if so many passes are over by then,
 _BEARABLE = 0.25  # and at most this share of the right labels is expected to be left out.
 

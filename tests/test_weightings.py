@@ -353,7 +353,7 @@ def test_wrong_weightings():
         ("self_paced", {"loss_moving_average_decay": "x"}, "must be a number. Received: 'x'"),
         ("elr", {"lambda": -1}, "`lambda` must not be negative"),
         ("elr", {}, "`num_classes` must be given"),
-        ("mentornet", {}, "do not fit `weighting`: missing a required (keyword-only )?argument: 'mentor'"),
+        ("mentornet", {}, "do not fit `weighting`: missing a required .*argument: 'mentor'"),
         ("self_paced", {"burn_in_epoch": 101}, "`burn_in_epoch` must lie in"),
     ):
         with pytest.raises(InputError, match=part.replace("(", r"\(")):

@@ -387,3 +387,13 @@ def test_the_script_of_a_curriculum(tmp_path):
     np.testing.assert_array_equal(np.concatenate([p[0] for p in parts]), expected[0])
     np.testing.assert_array_equal(np.concatenate([p[1] for p in parts])[:, 0], expected[1])
     assert (training_rows.generate("focal_loss", 3.0, 50, 1)[0] != expected[0]).any()
+
+
+def test_every_epoch_may_be_dumped(tmp_path):
+    for epoch in (0, 99):
+        (tmp_path / "dump.csv").write_text(f"0 {epoch} 1 1 0.5\n1 {epoch} 1 2 0\n")
+        assert training_rows.read_dump(str(tmp_path / "dump.csv"))[:, 1].tolist() == [epoch] * 2
+    for epoch in (-1, 100):
+        (tmp_path / "dump.csv").write_text(f"0 {epoch} 1 1 0.5\n1 {epoch} 1 2 0\n")
+        with pytest.raises(InputError, match="the epoch must lie in 0..99"):
+            training_rows.read_dump(str(tmp_path / "dump.csv"))

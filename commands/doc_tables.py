@@ -9,11 +9,12 @@ results/. A test checks that the pages are up to date.
 import functools
 import pathlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mentornet.cli import pages as markup
 from mentornet.core.registry import Registry
 from mentornet.datasets.noise import NOISE_TYPES
 from mentornet.datasets.sources import SOURCES
@@ -59,11 +60,9 @@ _METHODS = (  # In this order; others follow by name.
 )
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def _table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown, with an empty line before it."""
-    head = tuple(head)
-    lines = (" | ".join(line) for line in (head, ["---"] * len(head), *rows))
-    return "\n".join(("", *(f"| {line} |" for line in lines)))
+    return "\n" + markup.markdown_table(tuple(head), list(rows)).rstrip("\n")
 
 
 def _recipes() -> str:

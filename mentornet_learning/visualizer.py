@@ -59,7 +59,7 @@ class PlotConfig:
     )
     vstar_fn: str = option("", "Also show this curriculum's target.")
     vstar_gamma: float | None = option(
-        None, "Parameter of that curriculum; by default its default."
+        None, "The curriculum's parameter; by default its usual one."
     )
 
     def __post_init__(self) -> None:

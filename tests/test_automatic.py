@@ -11,6 +11,7 @@ from mentornet import InputError, SampleWeighting
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import NamedWeighting, WeightingConfig
 from mentornet.runs.checkpoints import RunCheckpoint
+from mentornet.training.build import make_trainer
 from mentornet.weighting import automatic as automatic_module
 from mentornet.weighting import noise_rate
 from mentornet.weighting.automatic import Automatic, Found
@@ -628,3 +629,12 @@ def test_the_second_half_begins_at_half(monkeypatch):
     for number, epoch in ((12, 49), (13, 50)):
         pass_over(automatic, context, number, epoch, changed=falling)
         assert bool(automatic.rules(tf.constant(epoch)).is_burn_in) == (epoch < 50)
+
+
+def test_the_training_says_when_its_rate_rises_last():
+    """airbench's, at 23 % of the steps."""
+    values: dict[str, Any] = {"batch_size": 40, "max_number_of_steps": 200}
+    values |= {"mixed_precision": "float32", "weighting": NamedWeighting("self_paced", AUTO)}
+    asked = TrainConfig("-", "-", studentnet="airbench93", **values)
+    weighting: Any = make_trainer(asked, SAMPLES, 3, (9, 9, 3)).weighting
+    assert weighting._automatic._last_rise == 23

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from mentornet.cli import cleaning, label_issues, training_flags, weighting_flag
 from mentornet.cli.commands import COMMANDS
 from mentornet.config.cleaning import CleanConfig
 from mentornet.config.weighting import WeightingConfig
+from mentornet.core import files
 from mentornet.core.errors import InputError
 from mentornet.datasets.catalog import DatasetInfo
 from mentornet.datasets.corrections import SCORE_DECIMALS
@@ -125,7 +127,15 @@ def test_from_data_to_corrected_records(digits_of_8, tmp_path, monkeypatch, caps
             cleaning.clean(str(source), config)
     assert not (folder / "labels.csv").exists()
     summary = cleaning.clean(str(source), config)
-    assert "Resuming from" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "Resuming from" in output and output.endswith(f"\n{summary}")
+    correct, again = (shlex.split(line) for line in summary.splitlines()[-2:])
+    assert correct[2] == f"--records={folder / 'data/mine/given'}"
+    assert again[2:] == [
+        f"--flagfile={folder / 'train.flags'}",
+        f"--data_dir={folder / 'reviewed'}",
+        f"--train_log_dir={folder / 'again/train'}",
+    ]
     assert 9 <= len(summary.splitlines()) <= 13
     assert (folder / "summary.txt").read_text() == summary
     assert f"--output_dir='{folder}'/reviewed" in summary  # The name has a blank.
@@ -469,3 +479,52 @@ def test_the_summary_by_hand(tmp_path, monkeypatch):
     ]
     assert "records in which 4 suspects have" in lines[6]
     assert f"--records={tmp_path / 'given'} " in lines[9]
+
+
+def test_results_beside_the_pictures(tmp_path):
+    (tmp_path / "pictures" / "cat").mkdir(parents=True)
+    (tmp_path / "pictures" / "cat" / "1.png").write_text("x")
+    source = str(tmp_path / "pictures")
+    for output in (tmp_path, tmp_path / "pictures"):
+        config = CleanConfig(str(output))
+        before = cleaning._asked(source, config)
+        (tmp_path / "pictures" / "cat" / f"{output.name}.png").write_text("x")
+        assert cleaning._asked(source, config) != before
+    within = CleanConfig(str(tmp_path / "pictures" / "out"))
+    before = cleaning._asked(source, within)
+    (tmp_path / "pictures" / "out").mkdir()
+    (tmp_path / "pictures" / "out" / "3.png").write_text("x")
+    assert cleaning._asked(source, within) == before
+
+
+def test_no_pass_ranks_nothing():
+    with pytest.raises(InputError, match="`num_epochs` must be at least 1"):
+        CleanConfig("out", num_epochs=0)
+
+
+def test_the_results_may_be_moved():
+    first, second = (cleaning._asked("digits", CleanConfig(folder)) for folder in "ab")
+    assert first == second
+
+
+def test_a_folder_belongs_to_one_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(cleaning, "_prepared", lambda *_: None)
+    refused = pytest.raises(InputError, match="`output_dir` must not be used by two processes")
+    with files.held(tmp_path, "output_dir"), refused:
+        cleaning.clean("digits", CleanConfig(str(tmp_path)))
+
+
+def test_what_find_label_issues_trains(monkeypatch):
+    asked = []
+
+    def train(run):
+        asked.append(run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cleaning, "train", train)
+    images, labels = np.zeros((40, 8, 8), np.uint8), np.arange(40) % 2
+    with pytest.raises(KeyboardInterrupt):
+        mentornet.find_label_issues(images, labels, studentnet="resnet8", num_epochs=3, seed=7)
+    (run,) = asked
+    assert (run.studentnet, run.max_number_of_steps, run.seed) == ("resnet8", 8, 7)
+    assert (run.augment, run.deterministic) == (False, False)

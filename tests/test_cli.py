@@ -1,6 +1,7 @@
 """Every published command line runs unchanged; a wrong one ends with one line and status 2."""
 
 import gc
+import json
 import os
 import re
 import subprocess
@@ -8,7 +9,7 @@ import sys
 
 import pytest
 from absl import flags
-from helpers import MENTORNET, ROOT
+from helpers import MENTORNET, ROOT, warm_server
 from helpers import run as run_warm
 from helpers import run_anew as run
 
@@ -46,8 +47,8 @@ WEIGHTING = (
     "burn_in_epoch class_balanced example_dropout_rates fixed_epoch_after_burn_in "
     "loss_moving_average_decay loss_p_percentile loss_p_precentile mentornet_update_epochs"
 )
-OTHER = "weighting weighting_options"
-MENTORED = f"{TRAINING} {WEIGHTING} {OTHER} mentornet_label second_reweight trained_mentornet_dir"
+OTHER = "weighting weighting_options second_reweight"
+MENTORED = f"{TRAINING} {WEIGHTING} {OTHER} mentornet_label trained_mentornet_dir"
 PREPARE = (
     "accept_above corrections dataset_name image_size label_column noise_file noise_fraction "
     "noise_key noise_type num_train num_trusted output_dir records seed skip_bad source test_share"
@@ -174,6 +175,8 @@ def test_the_published_command(tmp_path):
         "the misspelt flag and used 0.7." in output
     )
     assert (tmp_path / "train" / "model.ckpt-1.index").exists()
+    saved = json.loads((tmp_path / "train" / "config.json").read_text())
+    assert saved["weighting"]["loss_p_percentile"] == 0.75
 
 
 GOOD = [f"--trained_mentornet_dir={MENTORNET}", "--data_dir=d", "--train_log_dir=t"]
@@ -284,3 +287,16 @@ def test_garbage_is_collected_after_the_start(monkeypatch):
     load_tensorflow("-1")
     assert gc.isenabled()
     assert gc.get_freeze_count() > 100_000
+
+
+def test_an_interrupted_program():
+    code = "from mentornet.cli import script\ndef main():\n    raise KeyboardInterrupt\n"
+    status, _, output = warm_server().run("-c", f"{code}script.run(main)")
+    assert (status, output) == (130, "Interrupted.\n")
+
+
+def test_programs_without_the_flag_take_no_gpu(monkeypatch):
+    monkeypatch.setattr(start_up, "FLAGS", flags.FlagValues())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    load_tensorflow()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "-1"

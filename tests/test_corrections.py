@@ -16,7 +16,7 @@ from mentornet.core.safe_csv import to_csv
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.corrected import CorrectConfig, correct
-from mentornet.datasets.corrections import NOT_USABLE, Known, read_corrections
+from mentornet.datasets.corrections import NOT_USABLE, Known, read_corrections, read_paths
 from mentornet.datasets.prepare import PrepareConfig, prepare
 
 HEADER = ("id", "path", "given_label", "corrected_label", "score")
@@ -122,6 +122,9 @@ def test_of_a_report(tmp_path, prepared):
     assert f"{counts}{(~accepted).sum()} undecided" in output
     share = np.mean(labels != before.clean_labels)
     assert f"{tmp_path / 'auto'}: 300 images, 10 classes, {share:.2%} of the labels wrong" in output
+    flags[-1] = "--accept_above=0.5"
+    status, output = run("code/prepare_data.py", *flags, f"--output_dir={tmp_path / 'auto'}")
+    assert status == 2 and "`output_dir` holds other data" in output
 
 
 def test_records_of_the_release(tmp_path, prepared):
@@ -234,6 +237,7 @@ def test_paths_are_compared(tmp_path, prepared):
     correct(CorrectConfig(str(source), path, str(tmp_path / "made")))
     lines = (tmp_path / "made" / "files.csv").read_text().splitlines()
     assert len(lines) == 300 and not any(line.startswith(f"{first},") for line in lines)
+    assert read_paths(tmp_path / "made") == {i: f"{i % 10}/{i}, x.png" for i in before.ids[1:]}
 
 
 PETS = DatasetInfo("pets", 3, ("cat", "dog", "eel"))

@@ -288,7 +288,8 @@ def test_prepare(tmp_path):
     np.testing.assert_array_equal(examples.ids, np.arange(40))
     wrong = np.mean(examples.labels != fine)
     assert 0 < wrong == pytest.approx(manifest["share_of_wrong_labels"])
-    assert np.sum(manifest["transition_matrix"]) == 40
+    expected = noise.transition_matrix(fine, examples.labels, 100)
+    assert manifest["transition_matrix"] == expected.tolist()
     file = config.train_folder / "cifar100_train-00000-of-00001"
     raw = next(iter(tf.data.TFRecordDataset(str(file)))).numpy()
     keys = tf.train.Example.FromString(raw).features.feature
@@ -557,3 +558,61 @@ def test_evaluation_takes_every_sample_once_in_order(release):
     ids = np.concatenate([b["ids"] for b in pipeline.evaluation_batches(examples, 2)])
     assert sizes == [2, 2, 1]
     np.testing.assert_array_equal(ids, range(5))
+
+
+def test_which_images_are_augmented_unless_asked():
+    names = ("cifar10", "cifar100", "digits")
+    assert [dataset_info(name, "-").augment for name in names] == [True, True, False]
+
+
+def test_records_with_labels_from_a_file(tmp_path):
+    given = np.arange(1437) % 10
+    np.save(tmp_path / "one.npy", given)
+    np.savez(tmp_path / "single.npz", only=given)
+    np.savez(tmp_path / "two.npz", a=given, b=0 * given)
+    info = dataset_info("digits", "-")
+    for name, key in (("one.npy", None), ("single.npz", None), ("two.npz", "a")):
+        config = PrepareConfig(
+            "digits",
+            str(tmp_path / name.partition(".")[0]),
+            noise_type="file",
+            noise_file=str(tmp_path / name),
+            noise_key=key,
+        )
+        prepare(config)
+        examples = records.read_examples(str(config.train_folder), info, "train")
+        np.testing.assert_array_equal(examples.labels, given)
+    np.save(tmp_path / "half.npy", np.full(1437, 0.5))
+    config = dataclasses.replace(config, noise_file=str(tmp_path / "half.npy"), noise_key=None)
+    with pytest.raises(InputError, match="1437 whole numbers"):
+        prepare(dataclasses.replace(config, output_dir=str(tmp_path / "half")))
+
+
+@pytest.mark.parametrize("layout", ["python", "binary"])
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
+def test_class_names_of_archives(tmp_path, dataset, layout):
+    folder = tmp_path / "official"
+    write_cifar(folder, dataset, layout)
+    usual = "airplane automobile bird cat deer dog frog horse ship truck"
+    expected = usual.split() if dataset == "cifar10" else list(map(str, range(100)))
+    assert sources.load(dataset, str(folder)).class_names == tuple(expected)
+    fine = "fine_" * (dataset == "cifar100")
+    file = {"cifar10": "batches.meta", "cifar100": "meta"}[dataset]
+    data = pickle.dumps({f"{fine}label_names".encode(): [b"x", b"y"]}, 2)
+    if layout == "binary":
+        file, data = "fine_label_names.txt" if fine else "batches.meta.txt", b"x\ny\n"
+    (folder / file).write_bytes(data)
+    assert sources.load(dataset, str(folder)).class_names == ("x", "y")
+
+
+def test_the_download_by_keras(monkeypatch):
+    import keras
+
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    labels = np.arange(6)[:, None]
+    splits = (images[:4], labels[:4]), (images[4:], labels[4:])
+    monkeypatch.setattr(keras.datasets.cifar10, "load_data", lambda: splits)
+    found = sources.load("cifar10", "keras")
+    assert (found.train.labels.tolist(), found.test.labels.tolist()) == ([0, 1, 2, 3], [4, 5])
+    np.testing.assert_array_equal(found.test.images, images[4:])
+    assert len(found.class_names) == 10

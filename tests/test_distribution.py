@@ -5,6 +5,7 @@ import signal
 import socket
 import time
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -213,6 +214,9 @@ def test_a_worker_that_never_comes(train_flags, tmp_path):
         '{"cluster": {"worker": ["a:1"]}, "task": {"type": "chief", "index": 0}}',
         '{"cluster": {"ps": ["a:1"], "worker": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
         '{"cluster": {"chief": ["a:1", "b:1"]}, "task": {"type": "chief", "index": 0}}',
+        '{"cluster": ["a:1"], "task": {"type": "worker", "index": 0}}',
+        '{"cluster": null, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1", "b:65536"]}, "task": {"type": "worker", "index": 0}}',
     ],
 )
 def test_other_clusters_are_refused(monkeypatch, text):
@@ -323,3 +327,48 @@ def test_synchronized_batch_norm(tmp_path, name, counts, num_steps, precision, t
     np.testing.assert_allclose(other["weights"], alone["weights"], atol=tolerance)
     difference = np.linalg.norm(other["parameters"] - alone["parameters"])
     assert difference <= tolerance * np.linalg.norm(alone["parameters"])
+
+
+TWO_WORKERS = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+
+
+def test_a_worker_that_has_connected_is_not_ended_later(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", json.dumps(TWO_WORKERS))
+    calls = mock.Mock()
+    monkeypatch.setattr(distribution, "faulthandler", calls)
+    monkeypatch.setattr(distribution, "_wait_for_workers", calls.wait)
+    monkeypatch.setattr(
+        distribution.tf.distribute, "MultiWorkerMirroredStrategy", lambda: "strategy"
+    )
+    assert distribution.make_strategy(1, distribution.Cluster(), 7) == "strategy"
+    names = [name for name, *_ in calls.mock_calls]
+    assert names == ["wait", "dump_traceback_later", "cancel_dump_traceback_later"]
+    calls.dump_traceback_later.assert_called_once_with(7, exit=True)
+
+
+def test_an_error_on_one_machine_is_no_lost_worker(monkeypatch):
+    fault = distribution.tf.errors.InternalError(None, None, "fault")
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(type(fault)), distribution.Cluster().watched():
+        raise fault
+    monkeypatch.setenv("TF_CONFIG", json.dumps(TWO_WORKERS))
+    lost = pytest.raises(distribution.WorkerLostError, match="InternalError")
+    with lost as caught, distribution.Cluster().watched(has_opened=True):
+        raise fault
+    assert caught.value.has_opened
+
+
+@pytest.mark.parametrize(("other", "same"), [(5, True), (4, False)])
+def test_all_workers_must_have_the_same_value(monkeypatch, other, same):
+    monkeypatch.setattr(distribution, "_gatherer", lambda _: lambda own: np.array([own, other]))
+    strategy: Any = None
+    assert distribution.same_everywhere(strategy, 5) == same
+
+
+def test_no_more_devices_than_gpus(monkeypatch):
+    monkeypatch.setattr(
+        distribution.tf.config, "list_physical_devices", lambda kind: ["first", "second"]
+    )
+    assert [distribution._devices(number) for number in (1, 2)] == ["GPU", "GPU"]
+    with pytest.raises(InputError, match="must not exceed the GPUs .* gpus=2"):
+        distribution._devices(3)

@@ -106,6 +106,7 @@ def test_from_dump_to_training(trusting, tmp_path):
         f"--train_dir={tmp_path}/dd",
         "--max_step_train=200",
     )
+    assert "best so far at" in output
     assert "On the 12 held-out rows" in output
     for name in ("MentorNet", "loss threshold", "logistic regression"):
         assert f"\n{name:<20} AUC " in output
@@ -397,3 +398,12 @@ def test_every_epoch_may_be_dumped(tmp_path):
         (tmp_path / "dump.csv").write_text(f"0 {epoch} 1 1 0.5\n1 {epoch} 1 2 0\n")
         with pytest.raises(InputError, match="the epoch must lie in 0..99"):
             training_rows.read_dump(str(tmp_path / "dump.csv"))
+
+
+def test_no_threshold_lies_between_equal_losses():
+    """By hand: up to 2 four of six are right; within the four of 1, five would be."""
+    losses = np.array([1, 1, 1, 1, 2, 3], np.float32)
+    targets = np.array([1, 1, 0, 0, 1, 0], np.float32)
+    for order in (np.arange(6), np.array([2, 3, 0, 1, 4, 5])):
+        threshold, under, over = quality._loss_threshold(losses[order], targets[order])
+        assert (threshold, under, over) == (2, pytest.approx(0.6), 0)

@@ -382,3 +382,16 @@ def test_timeout_with_a_deleted_checkpoint(trained, digits, tmp_path):
     settings = config(folder, digits, tmp_path, eval_interval_secs=4, timeout_secs=10)
     job.run(settings, clock=lambda: now[0], sleep=sleep)
     assert now[0] == 10 and [row["step"] for row in rows(tmp_path)] == [1, 2]
+
+
+def test_rows_of_other_images_are_set_aside(trained, digits, tmp_path):
+    val, data = str(digits / "val"), tmp_path / "data"
+    data.mkdir()
+    examples = records.read_examples(val, dataset_info("digits", val), "test")
+    columns = {"image/class/label": examples.labels, "image/id": examples.ids}
+    pixels = 255 - np.asarray(examples.images)
+    records.write_records(data / "digits_test-00000-of-00001", pixels, columns)
+    asked = config(trained, digits, tmp_path, run_once=True)
+    for folder in (val, str(data)):
+        job.run(dataclasses.replace(asked, data_dir=folder))
+    assert len(read_json_lines(tmp_path / "eval" / "eval-1.jsonl")) == 3

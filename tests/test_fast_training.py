@@ -2,9 +2,11 @@
 
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import assert_same_state, config, latest_state, warm_server
 
 from mentornet.config.evaluation import EvalConfig
@@ -15,11 +17,12 @@ from mentornet.core.errors import InputError
 from mentornet.core.files import read_json_lines
 from mentornet.datasets import augmentation, records
 from mentornet.datasets.catalog import dataset_info
-from mentornet.evaluation import job
+from mentornet.evaluation import dump, export, job
 from mentornet.runs.checkpoints import find_latest
 from mentornet.runs.students import load_student
 from mentornet.students.networks import airbench
 from mentornet.training import loop, recipe
+from mentornet.training.build import make_trainer
 
 NARROW = airbench.make_student(airbench.Shape((6, 8, 8)))
 NARROW_96 = airbench.make_student(airbench.Shape((6, 8, 8), 3, 0.9), airbench._RECIPE_96)
@@ -107,7 +110,9 @@ def test_test_time_augmentation_is_the_students_and_can_be_turned_off(digits, tm
 def test_a_training_too_short_for_lookahead_has_none(digits, tmp_path, capsys):
     """It would end with the initial parameters."""
     loop.train(fast(digits, tmp_path, max_number_of_steps=2))
-    assert "Lookahead is off, since it needs more than 5 steps." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Lookahead is off, since it needs more than 5 steps." in said
+    assert "mixed_precision=auto: " in said
     assert json.loads((tmp_path / "config.json").read_text())["lookahead_steps"] == 0
     assert not [name for name in latest_state(tmp_path) if "slow.S" in name]
     for steps in (2, 3):
@@ -224,7 +229,10 @@ def test_contradictions():
     assert recipe.resolve(asked, recipe.defaults(asked, True)).learning_rate_shape is None
 
 
-def test_the_recipe_reaches_the_pipeline(digits, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "padding", "cutout"), [("airbench93", 2, 0), ("airbench96", 4, 12)]
+)
+def test_the_recipe_reaches_the_pipeline(digits, tmp_path, monkeypatch, name, padding, cutout):
     seen, original = {}, loop.training_batches
 
     def batches(examples, **values):
@@ -232,9 +240,24 @@ def test_the_recipe_reaches_the_pipeline(digits, tmp_path, monkeypatch):
         return original(examples, **values)
 
     monkeypatch.setattr(loop, "training_batches", batches)
-    loop.train(fast(digits, tmp_path, max_number_of_steps=1))
-    assert seen["standardization"] == "channel"
-    assert seen["augmentation"] == augmentation.Augmentation(2, "reflect", "alternating", 0)
+    loop.train(fast(digits, tmp_path, name, max_number_of_steps=1, seed=5))
+    assert (seen["standardization"], seen["seed"]) == ("channel", 5)
+    expected = augmentation.Augmentation(padding, "reflect", "alternating", cutout)
+    assert seen["augmentation"] == expected
+
+
+def test_the_recipe_reaches_the_trainer():
+    """The whitening's bias is frozen after three epochs: 12.5 steps of 48 for 200 images."""
+    asked = fast(pathlib.Path("-"), "-", mixed_precision="float32", seed=5)
+    trainer = make_trainer(asked, 200, 10, (32, 32, 3))
+    optimizer: Any = trainer._update.optimizer
+    assert (optimizer.momentum, optimizer.nesterov) == (0.85, True)
+    assert optimizer.rate_factors == {"beta": 64}
+    assert optimizer.frozen_after == {"whitening/bias": 13}
+    assert "whitening/bias" in {v.path for v in trainer.student.trainable_variables}
+    factors = sorted(factor for _, factor in trainer._decayed)
+    assert factors == [1 / 64] * 6 + [1] * 8
+    assert trainer._seed == 5
 
 
 def test_what_is_as_usual_is_not_mentioned(capsys):
@@ -254,3 +277,25 @@ def test_defaults_of_an_airbench_student():
         found = recipe.defaults(asked, True)
         assert (found["batch_size"], found["learning_rate"]) == (1024, 1.5)
         assert found["lookahead_steps"] == lookahead
+
+
+def test_whatever_reads_the_student_standardises_by_channel(digits, tmp_path, whole):
+    data = str(digits / "0.4")
+    examples = records.read_examples(data, dataset_info("digits", data), "train")
+    student = load_student(find_latest(str(whole)))
+    images = augmentation.standardize(examples.images, "channel")
+    logits = student(images, training=False)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(examples.labels, logits).numpy()
+    asked = EvalConfig(
+        *(str(whole), str(tmp_path), data),
+        split_name="train",
+        run_once=True,
+        test_time_augmentation=False,
+    )
+    job.run(asked)
+    (row,) = read_json_lines(tmp_path / "eval.jsonl")
+    assert row["total_loss"] == pytest.approx(losses.mean(), rel=1e-4)
+    dump.write_losses(str(tmp_path / "d.csv"), checkpoint_dir=str(whole), data_dir=data)
+    dumped = np.loadtxt(tmp_path / "d.csv")[:, 4]
+    np.testing.assert_allclose(dumped, losses, rtol=1e-3, atol=1e-3)
+    assert export.load_trained(str(whole)).standardization == "channel"

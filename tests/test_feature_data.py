@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import pathlib
 import sys
 import types
 import zipfile
@@ -14,6 +15,7 @@ from helpers import run
 from PIL import Image
 
 from mentornet import InputError, build_student
+from mentornet.cli import feature_rows
 from mentornet.config.training import TrainConfig
 from mentornet.core import files
 from mentornet.core.safe_csv import to_csv
@@ -22,7 +24,7 @@ from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.corrected import CorrectConfig, correct
 from mentornet.datasets.images import EncodedImages
 from mentornet.datasets.prepare import PrepareConfig, prepare
-from mentornet.datasets.sources import _own
+from mentornet.datasets.sources import _own, _table
 from mentornet.students import registry
 from mentornet.students.networks import mlp
 from mentornet.training.build import make_trainer
@@ -459,6 +461,7 @@ def test_a_folder_is_whole_or_absent(tmp_path):
         (folder / "file").write_text("x")
         assert not (tmp_path / "a" / "b").exists()
     assert (tmp_path / "a" / "b" / "file").read_text() == "x"
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o755
     with pytest.raises(KeyboardInterrupt), files.whole_folder(tmp_path / "c", "output_dir"):
         raise KeyboardInterrupt
     (tmp_path / "d").write_text("a file")
@@ -468,3 +471,53 @@ def test_a_folder_is_whole_or_absent(tmp_path):
     ):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "d"]
+
+
+def test_the_index_of_pandas_is_no_feature(parquet):
+    features, labels = rows(20)
+    columns = {"a": features[:, 0], "b": features[:, 1], "__index_level_0__": range(20)}
+    assert sources.load("own", parquet(**columns, label=labels)).feature_names == ("a", "b")
+
+
+def test_of_many_rows_some_are_compared(tmp_path, monkeypatch):
+    """Each with its own label: the nearest are of the same of two distant classes."""
+    monkeypatch.setattr(feature_rows, "_MOST_COMPARED", 20)
+    monkeypatch.setattr(feature_rows, "_NUM_NEAREST", 2)
+    features, labels = rows(100)
+    np.savez(tmp_path / "a.npz", features=features + 1000 * labels[:, None], labels=labels)
+    _, _, info, examples = prepared(tmp_path, tmp_path / "a.npz")
+    told = feature_rows.Rows(info, examples).describe(np.arange(len(examples)))
+    for text, label in zip(told, examples.labels, strict=True):
+        assert text.startswith(f"Nearest 2 rows are given: {label} 2\n")
+
+
+def test_features_of_any_scale():
+    """Deviations that float32 can hold only as their square root, or not squared."""
+    scales = np.array([1e-24, 1e-10, 1.0, 1e10, 1e24])
+    samples = np.random.default_rng(0).normal(size=(50, 5)) * scales
+    mean, variance = mlp.statistics(samples)
+    assert np.isfinite(mean).all() and np.isfinite(variance).all() and (variance > 0).all()
+    np.testing.assert_allclose(variance[1:4], samples[:, 1:4].var(axis=0), rtol=1e-5)
+    model = build_student("mlp", 2, image_shape=(5,))
+    mlp.adapt(model, samples)
+    assert np.isfinite(model(samples.astype(np.float32)).numpy()).all()
+
+
+def test_splits_must_have_the_same_columns_and_classes():
+    pa = pytest.importorskip("pyarrow")
+    columns = _table.Columns("label", None, ("a",), None, ("clean_label",))
+    described = {"info": {"features": {"label": {"names": ["x", "y"]}}}}
+    whole = {"a": [1.0, 2.0], "label": [0, 1], "clean_label": [0, 1]}
+    first = pa.table(whole).replace_schema_metadata({"huggingface": json.dumps(described)})
+    lacking = first.select(["a", "label"])
+    other_type = first.set_column(0, "a", pa.array(["1", "2"]))
+    described["info"]["features"]["label"]["names"].reverse()
+    other_classes = first.replace_schema_metadata({"huggingface": json.dumps(described)})
+    for second, part in (
+        (lacking, "all splits must have the same columns: .*clean_label"),
+        (other_type, "all splits must have the same columns"),
+        (other_classes, "all splits must have the same class names"),
+    ):
+        tables = [(first, False), (second, True)]
+        with pytest.raises(InputError, match=part):
+            _table.read_tables(tables, columns, pathlib.Path(), sources.Options(), "here")

@@ -6,6 +6,7 @@ import pytest
 
 from mentornet.core import files
 from mentornet.core.errors import first_line
+from mentornet.runs import writers
 from mentornet.runs.writers import JsonLinesWriter
 
 ROWS = [json.dumps({"step": step, "loss": 0.5}).encode() for step in range(1, 6)]
@@ -44,3 +45,16 @@ def test_the_first_line_of_an_error():
     assert first_line(ValueError("one\ntwo")) == "one"
     for error in (ValueError(), ValueError("\ntwo")):
         assert first_line(error) == "ValueError"
+
+
+def test_a_line_of_progress_by_hand(monkeypatch, capsys):
+    """Resumed at step 10: five steps took 20 s, and 85 are left."""
+    clock = iter([100.0, 105.0, 120.0])
+    monkeypatch.setattr(writers.time, "monotonic", lambda: next(clock))
+    console = writers.ConsoleWriter(10, 100, "pd")
+    row = {"mentornet/total_loss": 0.5, "learning_rate": 0.1, "images_per_second": 1000.0}
+    row["data_util/data_util"] = 0.25
+    for step in (12, 15):
+        console.write_scalars(step, row)
+    shown = "pd 15/100 loss=0.5 lr=0.1 util=0.25 img/s=1000 left=340s\n"
+    assert capsys.readouterr().out == shown

@@ -14,6 +14,7 @@ from mentornet.config.weighting import WeightingConfig
 from mentornet.training.build import make_trainer
 from mentornet.weighting import keras_adapters
 from mentornet.weighting.features import RELEASE
+from mentornet.weighting.history import COLUMNS
 
 STEPS, BATCH = 8, 16
 DROPOUT = "0.5,50,0.1,50"
@@ -357,3 +358,73 @@ def test_replicas_agree(tmp_path):
     for name, value in alone.items():
         np.testing.assert_allclose(four[name], value, atol=1e-5, err_msg=name)
     assert np.abs(alone["losses"]).min() > 0.1
+
+
+def test_labels_and_outputs_of_a_classifier():
+    rows = tf.constant([[0.25, 0.75, 0.0], [0.0, 1.0, 0.0]])
+    found: Any = keras_adapters.class_logits(rows, are_logits=False)
+    np.testing.assert_allclose(found, np.log(np.maximum(rows, 1e-7)), rtol=1e-6)
+    np.testing.assert_array_equal(keras_adapters.class_logits(rows, are_logits=True), rows)
+    for other in (rows[:, :1], rows[None], {"a": rows}):
+        assert keras_adapters.class_logits(other, are_logits=True) is None
+    for labels in (tf.one_hot([2, 0], 3), tf.constant([[2], [0]]), tf.constant([2, 0])):
+        classes: Any = keras_adapters.class_labels(labels)
+        assert classes.numpy().tolist() == [2, 0]
+    assert keras_adapters.class_labels(rows[None]) is None
+
+
+def test_a_history_of_other_columns_is_refused():
+    model = MentoredModel(small_student(), weighting="elr", num_examples=STEPS * BATCH)
+    assert "history_columns" not in model.get_config()
+    auto = {"loss_p_percentile": "auto", "burn_in_epoch": "auto"}
+    model = MentoredModel(small_student(), MENTORNET, num_examples=STEPS * BATCH, **auto)
+    saved = model.get_config()
+    assert saved["history_columns"] == list(COLUMNS)
+    assert MentoredModel.from_config(saved).get_config()["history_columns"] == list(COLUMNS)
+    saved["history_columns"] = [*COLUMNS][::-1]
+    with pytest.raises(InputError, match="The model's history must have the columns num_seen"):
+        MentoredModel.from_config(saved)
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+def test_fit_adds_the_term_of_elr(data, softmax):
+    """In the first step the moving average is 0.3 times the predictions."""
+    images, labels = data
+    student = small_student()
+    p = tf.nn.softmax(student(images)).numpy()
+    if softmax:
+        student = keras.Model(student.inputs[0], keras.layers.Softmax()(student.outputs[0]))
+    model = MentoredModel(student, weighting="elr", num_examples=len(labels))
+    model.compile(
+        keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy" if softmax else LOGITS
+    )
+    x = {"inputs": images, "positions": np.arange(len(labels))}
+    found = model.fit(x, labels, len(labels), verbose=0).history["loss"][0]
+    agreement = 0.3 * np.square(p.clip(1e-4, 1 - 1e-4)).sum(1)
+    expected = -np.log(p[np.arange(len(labels)), labels]) + 3 * np.log(1 - agreement)
+    assert found == pytest.approx(expected.mean(), rel=1e-2)
+
+
+def test_a_saved_model_keeps_its_seed_and_its_momentum(data, tmp_path):
+    settings: dict[str, Any] = {"total_steps": 16, "seed": 3, "example_dropout_rates": DROPOUT}
+    model = MentoredModel(small_student(), MENTORNET, **settings)
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), LOGITS)
+    how: dict[str, Any] = {"batch_size": BATCH, "shuffle": False, "verbose": 0}
+    model.fit(*data, epochs=1, **how)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    for each in (model, loaded):
+        each.fit(*data, epochs=2, initial_epoch=1, **how)
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_loss_of_a_sample_of_several_places_is_their_mean():
+    x = np.random.default_rng(0).normal(size=(6, 5, 3)).astype(np.float32)
+    y = np.arange(30).reshape(6, 5) % 4
+    student = keras.Sequential([keras.Input((5, 3)), keras.layers.Dense(4)])
+    model = MentoredModel(student, weighting="uniform")
+    model.compile(keras.optimizers.SGD(0.0), LOGITS)
+    expected = float(LOGITS(y, student(x)))
+    found = model.fit(x, y, 6, verbose=0).history["loss"][0]
+    assert found == pytest.approx(expected, rel=1e-5)

@@ -208,7 +208,8 @@ def test_a_run_that_was_stopped_keeps_the_same(kept, digits, tmp_path, capsys):
     assert STOPS[1] < weighted[0] <= STOPS[2] < weighted[-1]
     for stop in (*STOPS, None):
         loop.train(config(digits, tmp_path, stop_after_step=stop))
-    assert "label_wave:" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "label_wave:" not in said and said.count("auto: ") == 1  # At the end of the training.
     helpers.assert_same_state(folder, tmp_path)
     helpers.assert_same_state(folder / "label_wave", tmp_path / "label_wave")
     loop.train(config(digits, tmp_path, overwrite=True, max_number_of_steps=4))  # Two passes.

@@ -1,10 +1,16 @@
 """Label errors: scores, estimates, and the pages in a real browser."""
 
+import base64
 import dataclasses
 import json
+import re
+import types
+from typing import Any
 
+import imageio.v3 as imageio
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import ROOT, warm_server
 
 from mentornet import InputError
@@ -140,3 +146,42 @@ def test_what_is_refused(tmp_path, train_flags):
         file.write_text(text)
         with pytest.raises(InputError, match=r"config.json is not a run's configuration: "):
             label_errors.score_labels([runs["one"]])
+
+
+def test_columns_of_weights_and_losses(scores):
+    told = dataclasses.replace(scores, mean_weight=scores.score / 2, mean_loss=5 * scores.score)
+    columns = label_files.table(told)
+    np.testing.assert_array_equal(columns["mean_weight"], scores.score / 2)
+    np.testing.assert_array_equal(columns["mean_loss"], 5 * scores.score)
+
+
+def test_images_of_the_page_come_in_blocks(scores, monkeypatch):
+    monkeypatch.setattr(label_files, "CHUNK", 2)
+    found = re.findall(r'id="images-\d+">(.*?)</script>', label_files.to_html(scores, 5))
+    blocks = [json.loads(block) for block in found]
+    assert [len(block) for block in blocks] == [2, 2, 1]
+    pictures = [imageio.imread(base64.b64decode(data)) for block in blocks for data in block]
+    expected = np.asarray(scores.examples.images)[scores.order[:5]]
+    np.testing.assert_array_equal(pictures, expected)
+
+
+def test_large_images_are_reduced_in_proportion():
+    pixels, zero = np.zeros((1, 128, 512, 3), np.uint8), np.zeros(1, np.int64)
+    pixels[:, :, 256:] = 200
+    shape = (128, 512, 3)
+    examples = records.Examples(tf.constant(pixels), shape, zero, zero, zero, zero == 1)
+    told: Any = types.SimpleNamespace(examples=examples)
+    (data,) = map(base64.b64decode, label_files._images(told, zero))
+    picture = imageio.imread(data)
+    assert data[:2] == b"\xff\xd8" and picture.shape == (64, 256, 3)
+    assert picture[:, :120].max() < 10 and picture[:, 136:].min() > 190
+    kinds = [label_files._image_type((64, side, 3)) for side in (64, 65)]
+    assert kinds == ["image/png", "image/jpeg"]
+
+
+def test_other_images_or_names_share_no_decisions(scores):
+    examples = dataclasses.replace(scores.examples, images=255 - scores.examples.images)
+    info = dataclasses.replace(scores.info, class_names=tuple("abcdefghij"))
+    other = dataclasses.replace(scores, examples=examples)
+    renamed = dataclasses.replace(scores, info=info)
+    assert len({label_files._key(each) for each in (scores, other, renamed)}) == 3

@@ -20,7 +20,7 @@ from mentornet.config.weighting import WeightingConfig
 from mentornet.core import files
 from mentornet.core.files import read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
-from mentornet.evaluation import dump
+from mentornet.evaluation import dump, job
 from mentornet.learning import from_dump, settings, training_rows
 from mentornet.training import data_driven, loop
 
@@ -87,6 +87,7 @@ def test_from_the_history_at_several_epochs(tmp_path, monkeypatch, capsys):
         studentnet="helpers:linear_network",
         batch_size=20,
         max_number_of_steps=50,
+        seed=3,
     )
     test = str(prepared.test_folder)
     learning = data_driven.LearnConfig(None, ("wrong_share", "mean_loss"), (20, 60), test)
@@ -103,7 +104,8 @@ def test_from_the_history_at_several_epochs(tmp_path, monkeypatch, capsys):
     assert summary["mentornet"].endswith("/mentornet_dd_history")  # The method in reports.
     assert load_mentornet(summary["mentornet"]).further_features == ("wrong_share", "mean_loss")
     features, _ = training_rows.read_rows(out / "mentornet" / "tr.npz")
-    assert (features[:, 3] == 18).all()
+    expected, _ = training_rows.data_driven(training_rows.shuffled(rows, 3), 60, 18)
+    np.testing.assert_array_equal(features, expected[: len(features)])
     with pytest.raises(InputError, match="needs the records that the run was trained on"):
         dump.write_losses(
             str(tmp_path / "test.csv"),
@@ -112,7 +114,7 @@ def test_from_the_history_at_several_epochs(tmp_path, monkeypatch, capsys):
             split_name="test",
             features=("wrong_share",),
         )
-    capsys.readouterr()
+    assert "best so far at" in capsys.readouterr().out
     assert data_driven.run(config, weighting, learning) == summary
     assert "Nothing to do: 50 steps" in capsys.readouterr().out
 
@@ -320,3 +322,35 @@ def test_a_dump_counts_without_its_burn_in(tmp_path, monkeypatch):
     (tmp_path / "dump.csv").touch()
     with pytest.raises(InputError, match="seed was 0, is 1"):
         data_driven.run(dataclasses.replace(config, seed=1), weighting, learning)
+
+
+def test_the_last_epoch_and_the_summary(tmp_path, monkeypatch):
+    """A burn-in of 100 % is the epoch 99, as in dumps."""
+    learned: list[Any] = []
+    evaluated: list[Any] = []
+    accuracies = {"last_accuracy": 0.5, "best_accuracy": 0.75}
+
+    def evaluate(asked):
+        evaluated.append((asked.checkpoint_dir, asked.data_dir, asked.run_once))
+        (tmp_path / "eval").mkdir()
+        (tmp_path / "eval" / "summary.json").write_text(json.dumps(accuracies))
+
+    def learn_from(*args):
+        learned.append(args[-1])
+        return {}
+
+    monkeypatch.setattr(loop, "train", lambda config: config.stop_after_step or 100)
+    monkeypatch.setattr(dump, "write_losses", lambda csv, **_: pathlib.Path(csv).touch())
+    monkeypatch.setattr(from_dump, "learn", learn_from)
+    monkeypatch.setattr(job, "run", evaluate)
+    config = TrainConfig("-", str(tmp_path), max_number_of_steps=100)
+    learning = data_driven.LearnConfig(eval_data_dir="-")
+    found = data_driven.run(config, WeightingConfig(0.7, 100, True), learning)
+    assert learned == [99] and evaluated == [(str(tmp_path / "train"), "-", True)]
+    assert found.items() >= accuracies.items()
+    assert json.loads((tmp_path / "summary.json").read_text()) == found
+
+
+def test_the_published_dropout_is_the_default():
+    _, output = run(SCRIPT, "--help")
+    assert "(default: '0.5,17,0.05,78,0.9,5')" in output

@@ -9,7 +9,9 @@ from helpers import times
 
 from mentornet import InputError, MentorNet, load_mentornet
 from mentornet.learning import curricula, settings, teaching, training_rows
+from mentornet.weighting.features import RELEASE
 from mentornet.weighting.mentor_checkpoints import shipped_mentornets
+from mentornet_learning import train
 
 
 def check(vstar_fn, mentor):
@@ -288,8 +290,9 @@ def test_an_update_goes_on_from_the_mentornet(monkeypatch):
         monkeypatch.setitem(settings.DEFAULTS, name, value)
     number = np.arange(20.0)
     dump = np.stack([number, 0 * number + 18, number % 2, 0 * number, number / 5], axis=1)
-    before = MentorNet(seed=1)
+    before = MentorNet(num_labels=10, seed=1)
     learned = teaching.relearn(before, dump, 50, 0)
+    assert learned.num_labels == 10
     ours, theirs = (m.tf1_variables["mentornet/Variable"].numpy() for m in (learned, before))
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
@@ -312,3 +315,24 @@ def test_what_is_held_back_decides_when_to_stop(monkeypatch, capsys):
     teaching.learn_noisy(rows, rows, num_steps=100, batch_size=32, learning_rate=0.05, seed=0)
     assert capsys.readouterr().out.rstrip().endswith("best so far at 50")
     assert next(losses, None) is None
+
+
+def test_what_the_script_asks_for(tmp_path, monkeypatch):
+    rows = np.zeros((10, 4), np.float32)
+    training_rows.write(rows, np.full(10, 0.5, np.float32), str(tmp_path), "own")
+    values: dict[str, Any] = {"train_dir": str(tmp_path), "data_path": str(tmp_path), "seed": 3}
+    values |= {"mini_batch_size": 4, "max_step_train": 7.0, "learning_rate": 0.5}
+    values["checkpoint_name"] = "own"
+    asked = []
+
+    def learn(*rows, **how):
+        asked.append(how)
+        return MentorNet()
+
+    monkeypatch.setattr(train.config_flags, "read_flags", lambda cls: values)
+    monkeypatch.setattr(train.script, "load_tensorflow", lambda: None)
+    monkeypatch.setattr(teaching, "learn", learn)
+    train.main()
+    expected = {"num_steps": 7, "batch_size": 4, "learning_rate": 0.5, "seed": 3}
+    assert asked == [expected | {"features": RELEASE}]
+    assert (tmp_path / "own.index").exists()

@@ -138,3 +138,12 @@ def test_smoothed_cross_entropy_against_numpy():
     np.testing.assert_allclose(
         cross_entropy(labels, logits), -log_p[np.arange(5), labels][:, None], rtol=1e-5
     )
+
+
+def test_variables_that_are_no_numbers_are_left_alone():
+    """Dropout has the state of a random generator."""
+    layers = [keras.layers.Dropout(0.5, seed=0), keras.layers.Dense(1, use_bias=False)]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    lookahead = make(model, tf.Variable(EVERY, dtype=tf.int64))
+    assert len(lookahead.state()) == 1
+    lookahead.apply([])

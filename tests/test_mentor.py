@@ -61,6 +61,7 @@ def test_more_labels(tmp_path):
     save_mentornet(MentorNet(num_labels=10), str(tmp_path / "ten"))
     mentor = load_mentornet(str(tmp_path / "ten"))
     assert mentor.num_labels == 10
+    assert MentorNet.from_config(mentor.get_config()).num_labels == 10
     assert mentor(tf.constant([[1.0, 0.0, 9.0, 120.0]])).shape == (1, 1)
 
 

@@ -15,6 +15,7 @@ from mentornet.config.weighting import MixupConfig, WeightingConfig
 from mentornet.core.files import read_json_lines
 from mentornet.runs.checkpoints import variables_of
 from mentornet.runs.students import load_student
+from mentornet.training.build import make_trainer
 from mentornet.training.optimizers import TF1Momentum
 from mentornet.training.step import Trainer
 from mentornet.training.wrappers import Averaged, OptimizerUpdate
@@ -351,3 +352,16 @@ def test_settings_that_contradict():
         **good, mixup=MixupConfig(1.0, True), weighting=WeightingConfig(), trained_mentornet_dir="m"
     )
     assert dataclasses.asdict(config)["mixup"] == {"alpha": 1.0, "second_reweight": True}
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_mixed_samples_are_weighted_again_if_asked(second):
+    asked = TrainConfig(
+        *("-", "-"),
+        studentnet="helpers:small_network",
+        mixup=MixupConfig(ALPHA, second),
+        weighting=WeightingConfig(),
+        trained_mentornet_dir=MENTORNET,
+    )
+    state = make_trainer(asked, 200, 10, (32, 32, 3)).state()
+    assert ("mixed_loss_moving_average" in state) == second

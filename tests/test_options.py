@@ -336,6 +336,8 @@ def test_removing_a_run_leaves_other_files(tmp_path):
         "mentornet/mentornet-6.data-00000-of-00001",
         "label_wave/checkpoint",
         "label_wave/model.ckpt-4.index",
+        "model.ckpt-9_temp/part-00000-of-00001.index",
+        "label_wave/model.ckpt-9_temp/part-00000-of-00001.index",
         "labels.csv",
         "labels.html",
         "eval.jsonl",
@@ -344,7 +346,7 @@ def test_removing_a_run_leaves_other_files(tmp_path):
     others = ["notes.txt", "my.ckpt-1.index", "mentornets/mentornet-6.index"]
     for name in (*own, *others):
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
     kept = tmp_path / "kept"
     shutil.copytree(tmp_path, kept, ignore=shutil.ignore_patterns("kept"))
@@ -354,6 +356,34 @@ def test_removing_a_run_leaves_other_files(tmp_path):
     left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
     expected = {f"kept/{name}" for name in (*others, "mentornet/mine")}
     assert left == {*others, *expected}
+    assert not list(tmp_path.rglob("*_temp*"))
+
+
+def test_a_run_whose_first_save_was_killed_saved_nothing(tmp_path):
+    (tmp_path / layout.CONFIG_FILE).write_text('{"max_number_of_steps": 5}')
+    folder = tmp_path / "model.ckpt-9_temp"
+    folder.mkdir()
+    assert run_folder.saved_nothing(tmp_path)
+    (folder / "part-00000-of-00001.index").write_text("")
+    assert run_folder.saved_nothing(tmp_path)
+    (tmp_path / "model.ckpt-9.index").write_text("")
+    assert not run_folder.saved_nothing(tmp_path)
+
+
+def test_the_configuration_is_removed_last(tmp_path, monkeypatch):
+    for name in (layout.CONFIG_FILE, layout.METRICS_FILE):
+        (tmp_path / name).write_text("")
+
+    def fail(path):
+        raise PermissionError
+
+    with monkeypatch.context() as patch, pytest.raises(PermissionError):
+        patch.setattr(layout.pathlib.Path, "unlink", fail)
+        layout.remove(tmp_path)
+    removed = []
+    monkeypatch.setattr(layout.pathlib.Path, "unlink", lambda path: removed.append(path.name))
+    layout.remove(tmp_path)
+    assert removed[-1] == layout.CONFIG_FILE
     assert not (tmp_path / "mentornet").exists()
 
 

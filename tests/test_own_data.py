@@ -67,6 +67,7 @@ def test_a_folder_of_class_folders(tmp_path, folder):
     assert (examples.clean_labels == -1).all()
     with (settings.train_folder / "files.csv").open() as file:
         paths = [row["path"] for row in csv.DictReader(file)]
+    assert info.augment and all((folder / path).is_file() for path in paths)
     for image, label, path in zip(np.asarray(examples.images), examples.labels, paths, strict=True):
         kind = ("narrow", "wide")[label]
         assert path.startswith(f"{kind}/") and kind in path
@@ -493,6 +494,13 @@ def test_from_a_folder_to_a_label_report(tmp_path, folder, train_flags, monkeypa
     for row in rows:
         assert row["path"].startswith(f"{row['given_label']}/")
     assert "narrow/" in (tmp_path / "run" / "labels.html").read_text()
+    moved = settings.train_folder.rename(tmp_path / "moved")
+    flags = [f"--data_dir={moved}", f"--output_dir={tmp_path / 'out'}", "--num_shown=3"]
+    flags.append(f"--label_studio_dir={tmp_path / 'review'}")
+    status, output = run("code/label_report.py", str(tmp_path / "run"), *flags)
+    assert status == 0, output
+    assert len(json.loads((tmp_path / "review" / "tasks.json").read_text())) == 3
+    assert (tmp_path / "out" / "labels.html").exists()
 
 
 class FakeTfds:
@@ -531,3 +539,41 @@ def test_tfds(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", FakeTfds(object()))
     with pytest.raises(InputError, match="The labels of tfds:pets must be classes with names"):
         tfds.reader.load("mine", "pets", sources.Options(image_size=4))
+
+
+def test_other_labels_of_the_same_images_are_another_source(tmp_path):
+    images, source = np.zeros((20, 8, 8), np.uint8), tmp_path / "a.npz"
+    arrays: dict[str, Any] = {"labels": np.arange(20) % 2, "clean_labels": np.zeros(20, int)}
+    arrays |= {"images": images, "test_images": images[:4], "test_labels": np.arange(4) % 2}
+    np.savez(source, **arrays)
+    asked = PrepareConfig("own", str(tmp_path), str(source))
+    prepare(asked)
+    for name in ("labels", "clean_labels", "test_labels"):
+        np.savez(source, **(arrays | {name: 1 - arrays[name]}))
+        with pytest.raises(InputError, match="the source has other contents"):
+            prepare(asked)
+
+
+def test_a_photo_upside_down_with_capital_letters(folder):
+    pixels, exif = np.zeros((32, 32, 3), np.uint8), Image.Exif()
+    pixels[:16], exif[0x0112] = 255, 3
+    Image.fromarray(pixels).save(folder / "wide" / "UP.JPG", exif=exif)
+    source: Any = sources.load("stripes", str(folder))
+    found: dict[str, Any] = {}
+    for split in (source.train, source.test):
+        found |= dict(zip(split.paths, split.images, strict=True))
+    image = found["wide/UP.JPG"]
+    assert image[:12].max() < 60 and image[20:].min() > 195
+
+
+def test_lines_of_json_end_with_newlines_only(folder):
+    """JSON may hold other separators as they are, and the file may begin with a mark."""
+    names = [f"odd\u2028{number}.png" for number in range(4)]
+    for name in names:
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / name)
+    rows = [{"file_name": name, "label": str(number % 2)} for number, name in enumerate(names)]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    (folder / "metadata.jsonl").write_text("\ufeff" + "\n".join(lines) + "\n", "utf-8")
+    source: Any = sources.load("stripes", str(folder))
+    paths = [path for split in (source.train, source.test) for path in split.paths]
+    assert sorted(paths) == names

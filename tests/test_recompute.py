@@ -37,6 +37,7 @@ def test_the_same_run(monkeypatch, name):
         trainer = make_trainer(config, 200, 10, (32, 32, 3))
         for _ in range(3):
             outputs = trainer.step(images, labels)
+        assert isinstance(trainer._forward, Recomputed) == recompute
         results.append([outputs.samples.logits, *trainer.student.weights])
     assert len(Recomputed(trainer.student)._parts) >= 3
     for plain, recomputed in zip(*results, strict=True):
@@ -69,3 +70,24 @@ def test_other_models_are_refused():
     for model in (Own(), keras.Model(inputs, shared(shared(inputs)))):
         with pytest.raises(InputError, match="needs a functional keras.Model"):
             Recomputed(model)
+
+
+def test_activations_are_computed_a_second_time():
+    calls = []
+
+    class Counted(keras.layers.Dense):
+        def call(self, inputs):
+            calls.append(self.name)
+            return super().call(inputs)
+
+    x = inputs = keras.Input((4,))
+    for _ in range(4):
+        x = Counted(4)(x)
+    model = keras.Model(inputs, x)
+    recomputed = Recomputed(model)
+    calls.clear()
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(recomputed(tf.ones([2, 4]), training=True))
+    assert len(calls) == 4
+    tape.gradient(total, model.trainable_variables)
+    assert len(calls) == 8

@@ -302,3 +302,15 @@ def test_training_time_is_that_of_all_steps():
     rows = [{"step": 10, "images_per_second": 50.0}, {"step": 30, "images_per_second": 100.0}]
     result = Result("run", {"batch_size": 10}, rows, [])
     assert result.minutes() == pytest.approx((100 / 50 + 200 / 100) / 60)
+
+
+def test_curves_are_means_at_common_steps(report):
+    runs = []
+    for points in (((1, 0.1), (2, 0.4)), ((2, 0.2), (3, 0.9)), ((2, 0.0),)):
+        rows = [{"step": step, "eval/accuracy": accuracy} for step, accuracy in points]
+        runs.append(Result("run", {}, [], rows))
+    steps, values = report._mean_curve(runs, "eval/accuracy")
+    assert (steps.tolist(), values.tolist()) == ([2], pytest.approx([0.2]))
+    quickstart = importlib.import_module("quickstart_report")
+    clean, wrong = "sample_weights/mean_clean", "sample_weights/mean_corrupted"
+    assert quickstart.mean_weights([{clean: 0.5, wrong: 0.25}, {clean: 1.0}]) == (0.75, 0.25)

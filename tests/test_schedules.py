@@ -182,6 +182,19 @@ def test_weighting_config_rejects(values, part):
         {"learning_rate_boundaries": (5, 5)},
         {"mentornet_label": "other"},
         {"weighting": WeightingConfig()},
+        {"jit_compile": True},
+        {"steps_per_loop": 5, "save_interval_steps": 7},
+        {
+            "jit_compile": True,
+            "deterministic": False,
+            "weighting": NamedWeighting("self_paced", {"burn_in_epoch": "auto"}),
+        },
+        *({name: 1.0} for name in ("momentum", "batch_norm_decay", "label_smoothing")),
+        *({name: -1} for name in ("weight_decay", "crop_padding", "cutout")),
+        *(
+            {name: 0.0}
+            for name in ("shift_rate_factor", "num_epochs_per_decay", "learning_rate_decay_factor")
+        ),
     ],
 )
 def test_train_config_rejects(values):

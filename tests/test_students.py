@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from collections import Counter
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ from mentornet.runs import checkpoints, students
 from mentornet.students import registry
 from mentornet.students.batch_normalization import BatchNormalization
 from mentornet.students.local_response_normalization import LocalResponseNormalization
-from mentornet.students.networks import STUDENTS, resnet101
+from mentornet.students.networks import STUDENTS, preactivation, resnet101
 from mentornet.students.tf1_checkpoints import save_tf1_student
 
 
@@ -239,3 +240,56 @@ def test_settings_reach_normalization_inside_a_model():
     registry.synchronize_batch_norm(student)
     found = [layer for layer in inner.layers if hasattr(layer, "synchronized")]
     assert [(layer.decay, layer.synchronized) for layer in found] == [(0.5, True)] * 2
+
+
+def test_units_add_their_input():
+    """With branches that are 0, only the first convolution and the last layer are left."""
+    x = tf.random.stateless_normal((2, 8, 8, 3), (0, 0))
+    model = build_student("resnet8", 10, image_shape=(8, 8, 3))
+    for variable in model.weights:
+        if variable.path.endswith(".2.norm/gamma"):
+            variable.assign(np.zeros(variable.shape))
+    first = keras.Model(model.input, model.get_layer("initial.norm").output)(x).numpy()
+    means = np.pad(np.maximum(first, 0)[:, ::4, ::4].mean((1, 2)), [(0, 0), (24, 24)])
+    expected = model.get_layer("logits")(means)
+    np.testing.assert_allclose(model(x), expected, rtol=1e-4, atol=1e-5)
+    model = preactivation._build("p", 4, (4,), 2, 10, 0, (8, 8, 3))
+    conv, *others = [each for each in model.layers if isinstance(each, keras.layers.Conv2D)]
+    for layer in others:
+        layer.kernel.assign(np.zeros(layer.kernel.shape))
+    means = np.maximum(conv(x).numpy() / np.sqrt(1.001), 0).mean((1, 2))
+    np.testing.assert_allclose(model(x), model.layers[-1](means), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "activations"),
+    [
+        ("resnet8", {32: 3, 16: 2, 8: 2}, 7),
+        ("preact_resnet18", {32: 5, 16: 5, 8: 5, 4: 5}, 17),
+        ("coteaching_cnn", {32: 3, 16: 3, 6: 1, 4: 1, 2: 1}, 9),
+    ],
+)
+def test_sizes_inside_the_networks(name, sizes, activations):
+    found = build_student(name, 10).layers
+    kinds = keras.layers.ReLU, keras.layers.LeakyReLU
+    assert sum(isinstance(layer, kinds) for layer in found) == activations
+    convolutions = [layer for layer in found if isinstance(layer, keras.layers.Conv2D)]
+    assert Counter(layer.output.shape[1] for layer in convolutions) == sizes
+
+
+def test_rates_of_dropout_and_slopes():
+    models = [build_student(name, 10) for name in ("inception", "coteaching_cnn")]
+    rates = [
+        [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+        for model in models
+    ]
+    assert rates == [[0.2], [0.25, 0.25]]
+    leaky = [each for each in models[1].layers if isinstance(each, keras.layers.LeakyReLU)]
+    assert {each.negative_slope for each in leaky} == {0.01}
+
+
+@pytest.mark.parametrize("name", [n for n in STUDENTS.names() if not n.startswith("airbench")])
+def test_other_students_have_plain_augmentation(name):
+    recipe = registry.find_student(name).recipe
+    assert (recipe.flip, recipe.cutout, recipe.standardization) == ("random", 0, "image")
+    assert not recipe.test_time_augmentation and recipe.decayed == {"kernel": 1}

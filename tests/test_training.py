@@ -75,12 +75,13 @@ def test_what_a_run_writes(undisturbed):
     assert schedule == {"boundaries": [20, 30], "values": pytest.approx([0.1, 0.01, 0.001])}
     assert len(config["data_sha256"]) == len(config["mentornet_sha256"]) == 64
     events = [
-        value.tag
+        (event.step, value.tag)
         for file in undisturbed.glob("events.out.tfevents.*")
         for event in tf.compat.v1.train.summary_iterator(str(file))
         for value in event.summary.value
     ]
-    assert set(events) == rows[-1].keys() - {"step"}
+    assert {tag for _, tag in events} == rows[-1].keys() - {"step"}
+    assert {step for step, _ in events} == {row["step"] for row in rows}
 
 
 def test_signals_end_a_run_cleanly(undisturbed, train_flags, tmp_path):
@@ -427,3 +428,30 @@ def test_a_signal_at_the_last_step_stops_nothing(digits, tmp_path, monkeypatch, 
 
 def test_no_step_follows_the_last(digits, tmp_path):
     assert loop.train(config(digits, tmp_path, max_number_of_steps=1, stop_after_step=3)) == 1
+
+
+def test_workers_that_found_other_checkpoints_are_refused(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop.distribution, "same_everywhere", lambda strategy, value: False)
+    with pytest.raises(InputError, match="must find the same checkpoint .*step=0"):
+        loop.train(config(digits, tmp_path))
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_flags_without_effect_are_named(digits, tmp_path, capsys):
+    boundaries = {"learning_rate_boundaries": (3,), "num_epochs_per_decay": 7.0}
+    loop.train(config(digits, tmp_path, max_number_of_steps=1, **boundaries))
+    assert "WARNING: --num_epochs_per_decay has no effect" in capsys.readouterr().out
+
+
+def test_as_many_checkpoints_are_kept_as_asked(digits, tmp_path):
+    asked = {"max_number_of_steps": 4, "save_interval_steps": 1, "max_to_keep": 2}
+    loop.train(config(digits, tmp_path, **asked))
+    assert {path.stem for path in tmp_path.glob("*.index")} == {"model.ckpt-3", "model.ckpt-4"}
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_determinism_is_asked_for(digits, tmp_path, monkeypatch, deterministic):
+    asked = []
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(True))
+    loop.train(config(digits, tmp_path, max_number_of_steps=1, deterministic=deterministic))
+    assert asked == [True] * deterministic

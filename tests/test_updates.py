@@ -174,6 +174,8 @@ def test_settings_are_checked():
         ({"mentornet_update_epochs": (0,)}, "increasing whole numbers in 1..99"),
         ({"weighting": WeightingConfig()}, "needs fixed_epoch_after_burn_in"),
         ({"mentornet_label": "given"}, "needs mentornet_label=zero"),
+        ({"steps_per_loop": 2}, "needs steps_per_loop=1"),
+        ({"weighting": WeightingConfig("auto", 18, True)}, "needs a fixed burn_in_epoch"),
     ):
         with pytest.raises(InputError, match=part):
             config("d", "t", **values)

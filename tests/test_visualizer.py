@@ -1,5 +1,7 @@
 """Pictures of curricula: their content, and the files that are written."""
 
+from typing import Any
+
 import imageio.v3 as imageio
 import matplotlib
 import numpy as np
@@ -112,3 +114,20 @@ def test_targets_stand_below_what_was_learned(tmp_path, monkeypatch):
 def test_a_target_has_its_gamma():
     first = visualizer.target_weights("focal_loss", 3.0, 0, 5.0)[0]
     np.testing.assert_allclose(first, (1 - np.exp(-np.linspace(0, 5, 150))) ** 3, atol=1e-6)
+
+
+def test_what_the_script_draws(tmp_path, monkeypatch):
+    values: dict[str, Any] = {
+        "model_dir": "mentornet_pd",
+        "outdir": str(tmp_path),
+        "epoch_ranges": [95],
+    }
+    values |= {"vstar_fn": "mentornet_pd", "vstar_gamma": 3.0, "loss_bound": 15.0}
+    drawn: list[Any] = []
+    monkeypatch.setattr(visualizer.config_flags, "read_flags", lambda cls: values)
+    monkeypatch.setattr(visualizer.script, "load_tensorflow", lambda: None)
+    monkeypatch.setattr(visualizer, "plot_epochs", lambda *args: None)
+    monkeypatch.setattr(visualizer, "plot_still", lambda *args: drawn.append(args))
+    visualizer.main()
+    expected = visualizer.target_weights("mentornet_pd", 3.0, 95, 15.0)
+    np.testing.assert_array_equal(drawn[0][1][95], expected)

@@ -26,7 +26,7 @@ from mentornet.weighting.features import FURTHER, RELEASE
 from mentornet.weighting.history import SampleHistory
 from mentornet.weighting.mentor import MentorNet
 from mentornet.weighting.mentor_checkpoints import mentornet_fingerprint, save_mentornet
-from mentornet.weighting.methods import WEIGHTINGS
+from mentornet.weighting.methods import WEIGHTINGS, gce
 from mentornet.weighting.protocol import Batch, Context, as_weighed
 
 every_weighting = pytest.mark.parametrize("name", weighting_runs.names())
@@ -366,8 +366,72 @@ def test_wrong_weightings():
         model.fit(*weighting_runs.data(), verbose=0)
     with pytest.raises(InputError, match="burn_in_epoch: for a MentorNet"):
         MentoredModel(weighting_runs.linear_student(), weighting="gce", burn_in_epoch=3)
-    with pytest.raises(InputError, match="one weight per sample"):
-        as_weighed(tf.ones([3]), a_batch([1.0, 2.0, 3.0]))
+    for shape in ([3], [3, 2], [1, 1], [2, 1]):
+        with pytest.raises(InputError, match="one weight per sample"):
+            as_weighed(tf.ones(shape), a_batch([1.0, 2.0, 3.0]))
+    with pytest.raises(InputError, match="must return a function"):
+        nothing: Any = lambda context: None  # noqa: E731
+        registry.make(nothing, Context(), {})
+    assert registry.name_of(gce.make) == "mentornet.weighting.methods.gce:make"
+
+
+def test_variables_have_distinct_names():
+    context = Context(num_examples=SAMPLES)
+    context.variable("a")
+    variable = context.variable("b")
+    for again in (
+        lambda: context.variable("a"),
+        lambda: context.per_sample("a", 2),
+        lambda: context.keep({"a": variable}),
+    ):
+        with pytest.raises(InputError, match="must have distinct names. Received: name='a'"):
+            again()
+    mixed = context.for_mixed(lambda batch: batch.losses)
+    mixed.keep({"a": variable})
+    assert list(context.state) == ["a", "b"] and list(mixed.state) == ["mixed_a"]
+    trainer = make_trainer("uniform")
+    trainer._contexts[0].keep({"num_seen": variable})
+    with pytest.raises(InputError, match=r"names of the training's own. .*names=\['num_seen'\]"):
+        trainer.state()
+
+
+def test_what_a_run_records_about_its_weighting():
+    for name, options, expected in (
+        ("gce", {}, {"q": 0.7}),
+        ("gce", {"q": 0.5}, {"q": 0.5}),
+        ("elr", {"lambda": 1}, {"beta": 0.7, "lambda": 1}),
+        ("self_paced", {"burn_in_epoch": 3}, {"burn_in_epoch": 3}),
+        ("uniform", {}, {}),
+    ):
+        context = Context(num_examples=SAMPLES, num_classes=CLASSES)
+        registry.make(name, context, options)
+        assert context.facts["weighting_options"] == expected
+    context = Context()
+    registry.make("mentornet", context, {"mentor": "mentornet_pd"})
+    assert list(context.facts) == ["mentornet_sha256"]
+
+    def own(context, data=np.zeros, power=2):
+        return lambda batch: batch.losses
+
+    registry.make(own, context, {})
+    assert context.facts["weighting_options"] == {"power": 2}
+
+
+def test_what_fit_records():
+    """Losses, and weights before dropout; nothing is learned at a rate of 0."""
+    student = weighting_runs.linear_student()
+    model = MentoredModel(
+        student, weighting="mentornet", num_examples=SAMPLES, **OPTIONS["history"]
+    )
+    model.compile(keras.optimizers.SGD(0.0), LOGITS)
+    fitted("history", model, epochs=1)
+    inputs, labels = weighting_runs.data()
+    logits = inputs @ student.get_weights()[0]
+    p = tf.nn.softmax(logits).numpy()[np.arange(SAMPLES), labels]
+    seen = model._history.read(tf.range(SAMPLES))
+    np.testing.assert_allclose(seen["mean_loss"], -np.log(p), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(seen["mean_given"], p, rtol=1e-4)
+    assert seen["mean_weight"].numpy().min() > 0
 
 
 def test_descriptions_name_the_options():
@@ -406,6 +470,13 @@ def test_listing_needs_no_tensorflow():
         ("baseline", ["--weighting_options=q=1"], "cannot be used with --weighting=uniform"),
         ("baseline", ["--weighting=gce", "--weighting_options=q"], "must be name=value"),
         ("mentornet", ["--weighting=gce", "--burn_in_epoch=3"], "--burn_in_epoch cannot be used"),
+        ("mentornet", ["--second_reweight"], "`second_reweight` needs mixup_alpha"),
+        ("mentornet", ["--weighting_options=q=1"], "cannot be used with --weighting=mentornet"),
+        (
+            "baseline",
+            ["--mixup_alpha=1", "--second_reweight"],
+            "`second_reweight` needs a MentorNet, or another weighting",
+        ),
         (
             "mentornet",
             ["--weighting=self_paced", "--loss_p_precentile=0.5"],
@@ -415,6 +486,11 @@ def test_listing_needs_no_tensorflow():
             "mentornet",
             ["--weighting=self_paced", "--trained_mentornet_dir=mentornet_pd"],
             "--trained_mentornet_dir cannot be used with --weighting=self_paced",
+        ),
+        (
+            "mentornet",
+            ["--weighting=self_paced", "--mentornet_update_epochs=50"],
+            "--mentornet_update_epochs cannot be used with --weighting=self_paced",
         ),
     ],
 )
@@ -436,6 +512,10 @@ def test_flags_that_contradict(script, flags, part, train_flags, tmp_path):
         (
             ["--weighting=self_paced", "--burn_in_epoch=3"],
             {"burn_in_epoch": 3, "example_dropout_rates": "0.0,100"},
+        ),
+        (
+            ["--weighting=self_paced", '--weighting_options="example_dropout_rates=0.5,100"'],
+            {"example_dropout_rates": "0.5,100"},
         ),
     ],
 )

@@ -289,11 +289,12 @@ class MentoredModel(keras.Model):
         if self.mixup is not None:
             own["mixup_alpha"] = self.mixup.alpha
             own["second_reweight"] = self.mixup.second_reweight
+        own |= keras_adapters.history_columns(self._history)
         return {**super().get_config(), **own, **self._settings}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> MentoredModel:
-        config = dict(config)
+        config = keras_adapters.without_history_columns(config)
         for name in {"student", "mentor"} & config.keys():
             config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects)
         return cls(**config)

@@ -104,3 +104,13 @@ def test_nothing_that_can_be_read_is_said(whole, digits, tmp_path):
         path.write_bytes(b"")
     with pytest.raises(InputError, match="No checkpoint in .* can be read"):
         loop.train(saving_config(digits, damaged))
+
+
+def test_the_oldest_are_deleted_and_the_others_ordered_by_number(tmp_path):
+    step = tf.Variable(7)
+    checkpoint = RunCheckpoint(str(tmp_path), keras.Sequential(), {}, {"global_step": step}, 3)
+    for _ in range(4):
+        step.assign_add(1)
+        checkpoint.save()
+    (tmp_path / "checkpoint").unlink()
+    assert [checkpoint_step(path) for path in checkpoint_paths(str(tmp_path))] == [9, 10, 11]

@@ -80,7 +80,7 @@ def plan(num_examples: int, usual_batch: int, num_epochs: int | None) -> tuple[i
 
     Args:
       num_examples: of the training split.
-      usual_batch: the student's; small data sets have smaller ones, or an epoch were few steps.
+      usual_batch: the student's; a small data set gets smaller ones, for enough steps an epoch.
       num_epochs: None is as many as make 500 steps, within 10..60.
     """
     fitting = 2 ** math.floor(math.log2(max(num_examples / _STEPS_PER_EPOCH, 1)))
@@ -176,7 +176,8 @@ def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
     if is_path and path.is_dir():
         reader, _ = sources.find_reader(_NAME, source)
         listed = sorted(reader.files(path))
-        inside = [f for f in listed if output not in f.parents and f.is_file()]
+        is_within = path in output.parents  # Results among the images are no images.
+        inside = [f for f in listed if f.is_file() and not (is_within and output in f.parents)]
         listing = [(str(each), each.stat().st_size) for each in inside]
         digest = hashlib.sha256(repr(listing).encode())
         for each in inside:
@@ -202,7 +203,7 @@ def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
     is_free = run_folder.saved_nothing(folder / layout.TRAIN_FOLDER)
     ignored = {"sha256", "studentnet", "num_epochs"} if is_free else {"sha256"}
     different = options.differences(options.filled(CleanConfig, old), asked, frozenset(ignored))
-    # Of a folder, earlier versions recorded none.
+    # Earlier versions recorded no checksum of a folder.
     if "sha256" in old and old["sha256"] != asked.get("sha256"):
         different.append("the source has changed")
     rule = f"`output_dir` holds other results ({'; '.join(different)}); choose another folder."

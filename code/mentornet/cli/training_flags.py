@@ -43,7 +43,6 @@ def define_training_flags(flag_values: flags.FlagValues = FLAGS) -> None:
 def define_mentornet_flags(flag_values: flags.FlagValues = FLAGS) -> None:
     """The flags of training under a MentorNet."""
     define_flags(TrainConfig, "mentornet", flag_values)
-    define_flags(MixupConfig, "mentornet", flag_values)
     define_weighting_flags(flag_values)
 
 

@@ -8,7 +8,14 @@ from typing import Any
 
 from absl import flags
 
-from mentornet.config.weighting import MENTORNET, UNIFORM, NamedWeighting, WeightingConfig
+from mentornet.cli.config_flags import define_flags
+from mentornet.config.weighting import (
+    MENTORNET,
+    UNIFORM,
+    MixupConfig,
+    NamedWeighting,
+    WeightingConfig,
+)
 from mentornet.core.errors import check
 from mentornet.weighting import registry
 from mentornet.weighting.methods import WEIGHTINGS
@@ -18,11 +25,14 @@ flags.disclaim_key_flags()  # The flags belong to the script that calls these fu
 
 _SETTINGS = {field.name: field.default for field in dataclasses.fields(WeightingConfig)}
 # Flags that only some weightings use; the misspelt one only a MentorNet does.
-_MENTORNET_FLAGS = ("trained_mentornet_dir", "mentornet_label", "loss_p_precentile", *_SETTINGS)
+_MENTORNET_FLAGS = (
+    *("trained_mentornet_dir", "mentornet_label", "mentornet_update_epochs", "loss_p_precentile"),
+    *_SETTINGS,
+)
 
 
 def define_weighting_flag(default: str, flag_values: flags.FlagValues = FLAGS) -> None:
-    """Defines the flags that select a weighting, by default `default`, and its options."""
+    """Defines the flags that select a weighting, by default `default`, and how it is used."""
     text = f"How samples are weighted, by name or as module:factory.\n{WEIGHTINGS.help()}"
     flags.DEFINE_string("weighting", default, text, flag_values=flag_values)
     flags.DEFINE_list(
@@ -31,6 +41,7 @@ def define_weighting_flag(default: str, flag_values: flags.FlagValues = FLAGS) -
         "Options of --weighting as name=value,...; values that contain commas must be quoted.",
         flag_values=flag_values,
     )
+    define_flags(MixupConfig, "weighting", flag_values)
 
 
 def named(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> NamedWeighting | None:

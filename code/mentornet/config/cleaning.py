@@ -30,7 +30,8 @@ class CleanConfig:
         0, "Random seed for the held-out samples and the training.", check=at_least(0)
     )
     image_size: int | None = option(
-        None, "Pixels per side that images are resized to, by default 32; of arrays, their own."
+        None,
+        "Pixels per side that images are resized to; by default 32, or for arrays their size.",
     )
     label_column: str | None = option(
         None, "Column of the labels in a table, by default label, labels, target or class."

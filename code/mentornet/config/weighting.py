@@ -137,7 +137,7 @@ class MixupConfig:
         flag="mixup_alpha",
     )
     second_reweight: bool = option(
-        False, "With mixup_alpha: weight the mixed samples again.", group="mentornet"
+        False, "With mixup_alpha: weight the mixed samples again.", group="weighting"
     )
 
     def __post_init__(self) -> None:

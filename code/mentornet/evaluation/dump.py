@@ -148,5 +148,8 @@ def _further(prefix: str, positions: np.ndarray, names: Sequence[str]) -> list[n
     rule = "`checkpoint_dir` must hold a run that was trained with --record_sample_weights."
     check(VALUES in saved, rule, checkpoint=prefix)
     past = {name: column[positions] for name, column in saved_columns(saved).items()}
-    check("mean_given" in past, "`checkpoint_dir` must be of this version.", columns=list(past))
-    return [FURTHER[name].compute(past) for name in names]
+    try:
+        return [FURTHER[name].compute(past) for name in names]
+    except KeyError as column:
+        rule = f"`checkpoint_dir` must hold a history with {column}, as later versions record."
+        raise InputError(f"{rule} Received: columns={list(past)}") from None

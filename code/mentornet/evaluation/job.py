@@ -77,7 +77,7 @@ class _Job:
         by_step = {checkpoint_step(path): path for path in paths}
         for row in self.own_rows:
             if path := by_step.get(row["step"]):
-                found = _identity(path)  # Earlier versions recorded none.
+                found = _identity(path)  # Rows of earlier versions have none.
                 if found not in (None, row.get("checkpoint") or found):
                     return True
             elif row["step"] > min(by_step, default=row["step"]):  # Only the oldest are deleted.

@@ -34,6 +34,7 @@ def _loss_threshold(loss: np.ndarray, targets: np.ndarray) -> tuple[float, float
     order = np.argsort(loss)
     below = np.cumsum(targets[order])
     hits = below + np.cumsum((1 - targets[order])[::-1])[::-1] - (1 - targets[order])
+    hits[:-1][np.diff(loss[order]) == 0] = -1  # No threshold lies between equal losses.
     best = int(np.argmax(hits))
     threshold = float(loss[order][best])
     under = loss <= threshold

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 from typing import Any
 
 from mentornet.core import files
@@ -73,20 +74,26 @@ _WRITTEN = (
 def holds_more_than_a_start(folder: str | pathlib.Path) -> bool:
     """Whether a folder holds a run's files other than those from before its first checkpoint."""
     first = (CONFIG_FILE, METRICS_FILE, _EVENTS)
-    folder = pathlib.Path(folder)
-    return any(any(folder.glob(pattern)) for pattern in _WRITTEN if pattern not in first)
+    later = [pattern for pattern in _WRITTEN if pattern not in first]
+    # TensorFlow leaves a folder, model.ckpt-<step>_temp, if it is killed while it saves.
+    return any(file.is_file() for pattern in later for file in pathlib.Path(folder).glob(pattern))
 
 
 def remove(folder: str | pathlib.Path) -> None:
     """Deletes a run from its train_log_dir; files with other names are kept.
 
+    The configuration goes last: what is left if a file cannot be removed still belongs to it.
+
     Raises:
       OSError: a file cannot be removed.
     """
     folder = pathlib.Path(folder)
-    for pattern in _WRITTEN:
-        for file in folder.glob(pattern):
-            file.unlink()
+    for pattern in reversed(_WRITTEN):
+        for path in folder.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
     for inner in (folder / _MENTORNET_FOLDER, folder / KEPT_FOLDER):
         if inner.is_dir() and not any(inner.iterdir()):
             inner.rmdir()

@@ -82,7 +82,7 @@ class Cluster:
 def _checked(text: str) -> Iterator[None]:
     try:
         yield
-    except (AssertionError, LookupError, TypeError, ValueError):
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError):
         raise InputError(f"`TF_CONFIG` must look like {_EXAMPLE}. Received: {text}") from None
 
 
@@ -197,6 +197,7 @@ def _wait_for_workers(cluster: Cluster, timeout_secs: float) -> None:
 
 def _address(worker: str) -> tuple[str, int]:
     host, _, port = worker.rpartition(":")
+    assert 0 < int(port) < 65536
     return host, int(port)
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from mentornet.config.weighting import MixupConfig
 from mentornet.core import replicas
+from mentornet.core.errors import check
 from mentornet.core.seeds import Stream, seed_for
 from mentornet.training.losses import cross_entropy, layer_loss
 from mentornet.training.recompute import Recomputed
@@ -157,11 +158,12 @@ class Trainer:
         """The state to save in addition to the student, by name; includes "global_step"."""
         state = {"num_seen": self._num_seen, "num_used": self._num_used}
         state["global_step"] = self.global_step
-        state |= self._update.state()
-        for context in self._contexts:
-            state |= context.state
-        if self.history is not None:
-            state |= self.history.state()
+        parts = [self._update.state(), *(context.state for context in self._contexts)]
+        for part in [*parts, self.history.state() if self.history is not None else {}]:
+            twice = sorted(state.keys() & part.keys())
+            rule = "A weighting's variables must not have the names of the training's own."
+            check(not twice, rule, names=twice)
+            state |= part
         return state
 
     def _step(

@@ -10,12 +10,13 @@ import tensorflow as tf
 
 from mentornet.core import replicas
 from mentornet.core.errors import check
-from mentornet.weighting.history import SampleHistory
+from mentornet.weighting.history import COLUMNS, SampleHistory
 from mentornet.weighting.objective import Learned
 
 _SMALLEST_PROBABILITY = 1e-7
 # The parts of an input that includes the positions of its samples.
 _INPUTS, _POSITIONS = "inputs", "positions"
+_HISTORY_COLUMNS = "history_columns"  # Its key in a saved model's configuration.
 
 
 def split(inputs: Any) -> tuple[Any, Any]:
@@ -23,6 +24,24 @@ def split(inputs: Any) -> tuple[Any, Any]:
     if isinstance(inputs, Mapping) and set(inputs) == {_INPUTS, _POSITIONS}:
         return inputs[_INPUTS], inputs[_POSITIONS]
     return inputs, None
+
+
+def history_columns(history: SampleHistory | None) -> dict[str, Any]:
+    """What a saved model records about its history, if it keeps one."""
+    return {} if history is None else {_HISTORY_COLUMNS: list(COLUMNS)}
+
+
+def without_history_columns(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved model's configuration without what `history_columns` added.
+
+    Raises:
+      InputError: the columns are not those of this version of the project.
+    """
+    own = list(COLUMNS)
+    columns = config.get(_HISTORY_COLUMNS, own)
+    rule = f"The model's history must have the columns {', '.join(own)}."
+    check(columns == own, rule, columns=columns)
+    return {name: value for name, value in config.items() if name != _HISTORY_COLUMNS}
 
 
 def without_reduction(loss: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:

@@ -112,9 +112,9 @@ class Visits:
 
     @functools.cached_property
     def wrong_probabilities(self) -> tuple[np.ndarray, list[np.ndarray]]:
-        """The probability that each label is wrong, and other estimates of the same.
+        """The probability that each label is wrong, float64 [n] in 0..1, and other estimates of it.
 
-        Of samples that each have a visit: float64 [n] in 0..1, each.
+        Every sample must have been visited.
         """
         return _wrong_probabilities(self)
 

@@ -198,8 +198,13 @@ class Context:
         return self.num_classes
 
     def keep(self, variables: Mapping[str, tf.Variable]) -> None:
-        """Saves variables that the weighting created itself in checkpoints, by name."""
-        self.state |= variables
+        """Saves variables that the weighting created itself in checkpoints, by name.
+
+        Raises:
+          InputError: the weighting has another variable of one of these names.
+        """
+        for name, variable in variables.items():
+            self.state[self._new_name(name)] = variable
 
     def for_mixed(self, first: Weighting) -> Context:
         """The context of a second weighting, for mixed samples; its state is named "mixed_...".
@@ -211,12 +216,16 @@ class Context:
         return Context(*known, make, first, self, self.last_rise)
 
     def _make(self, name: str, shape: tuple[int, ...], dtype: str, per_sample: bool) -> tf.Variable:
-        name = name if self.first is None else f"mixed_{name}"
-        check(
-            name not in self.state, "A weighting's variables must have distinct names.", name=name
-        )
+        name = self._new_name(name)
         self.state[name] = self._make_variable(name, shape, dtype, per_sample)
         return self.state[name]
+
+    def _new_name(self, name: str) -> str:
+        """The name in checkpoints; raises InputError if the weighting has used it already."""
+        name = name if self.first is None else f"mixed_{name}"
+        rule = "A weighting's variables must have distinct names."
+        check(name not in self.state, rule, name=name)
+        return name
 
 
 def as_weighed(result: Weighed | tf.Tensor, batch: Batch) -> Weighed:

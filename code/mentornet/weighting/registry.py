@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mentornet.config.weighting import WeightingConfig
+from mentornet.config.weighting import MENTORNET, WeightingConfig
 from mentornet.core.errors import InputError, check
 from mentornet.core.registry import call_object, import_object
 from mentornet.weighting.methods import WEIGHTINGS
@@ -68,7 +68,7 @@ def make(
     arguments = {f"{k}_" if keyword.iskeyword(k) else k: v for k, v in options.items()}
     signature = inspect.signature(factory)
     try:
-        signature.bind(context, **arguments)
+        bound = signature.bind(context, **arguments)
     except TypeError as error:
         raise InputError(
             f"`weighting_options` do not fit `weighting`: {error}. Received: {dict(options)!r}"
@@ -78,9 +78,24 @@ def make(
         if parameter and type(parameter.default) in (int, float):
             rule = f"`weighting_options`: {key.rstrip('_')} must be a number."
             check(isinstance(value, numbers.Real), rule, **{key: value})
+    if weighting != MENTORNET:  # Whose settings are fields of the configuration.
+        context.facts["weighting_options"] = _resolved(bound)
     made = call_object("weighting", weighting, factory, context, **arguments)
     check(callable(made), f"`weighting` {weighting} must return a function.", returned=made)
     return made
+
+
+def _resolved(bound: inspect.BoundArguments) -> dict[str, Any]:
+    """A factory's options, defaults included; what JSON does not know is left out."""
+    bound.apply_defaults()
+    _, *options = bound.arguments.items()  # The first argument is the context.
+    found: dict[str, Any] = {}
+    for name, value in options:
+        if bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+            found |= value
+        elif value is None or isinstance(value, (bool, int, float, str, list, dict)):
+            found[name.rstrip("_")] = value
+    return found
 
 
 def name_of(weighting: str | Callable[..., Weighting]) -> str:

@@ -53,7 +53,7 @@ class SampleWeighting(tf.Module):
       automatic: determines the settings that are "auto".
 
     Attributes:
-      mentor: the MentorNet; may be replaced between two steps.
+      mentor: the MentorNet.
       loss_moving_average: float32 variable, 0 before the first call: a scalar, or with "auto"
         [2, classes + 1], sums of percentiles and of their weights: of each class, and of all.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import InputError, check, first_line
 from mentornet.datasets.labels import clean_label_texts, label_texts
 from mentornet.datasets.sources import Options, Source
 from mentornet.datasets.sources._listing import Listing, conflicts, read_listing
@@ -149,7 +149,7 @@ def read_tables(
     options: Options,
     where: str,
 ) -> Source:
-    """Reads tables that have the same columns.
+    """Reads tables, which must have the same columns and class names.
 
     Args:
       tables: each with whether it is for testing; None means according to its column `split`.
@@ -159,13 +159,20 @@ def read_tables(
       where: names the tables in messages.
 
     Raises:
-      InputError: a value is missing or of the wrong kind, or an image is unreadable.
+      InputError: the tables differ in their columns or class names, a value is missing or of the
+        wrong kind, or an image is unreadable.
     """
     import pyarrow as pa
 
-    rows = pa.concat_tables([table.select(columns.used) for table, _ in tables])
+    names, *others = (class_names(table.schema, columns.label) for table, _ in tables)
+    rule = f"{where}: all splits must have the same class names."
+    check(all(other == names for other in others), rule, class_names=[names, *others])
+    try:
+        rows = pa.concat_tables([table.select(columns.used) for table, _ in tables])
+    except (KeyError, pa.ArrowException) as error:
+        reason = first_line(error)
+        raise InputError(f"{where}: all splits must have the same columns: {reason}") from None
     check(rows.num_rows > 0, f"{where} must have rows.", rows=0)
-    names = class_names(tables[0][0].schema, columns.label)
     labels, clean = _labels(rows, columns, names, where)
     in_test = _in_test(rows, tables, columns, where)
     places = [f"row {i}" for table, _ in tables for i in range(table.num_rows)]

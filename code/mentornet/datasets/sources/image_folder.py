@@ -29,7 +29,8 @@ def _read_csv(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _read_json_lines(path: pathlib.Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+    lines = path.read_text("utf-8-sig").split("\n")  # JSON may hold other ends of lines.
+    rows = [json.loads(line) for line in lines if line.strip()]
     for row in rows:
         check(isinstance(row, dict), f"{path}: each line must be a JSON object.", line=row)
     return rows

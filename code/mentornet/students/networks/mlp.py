@@ -54,7 +54,9 @@ def statistics(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     variance = np.asarray(squares) / len(rows)
     # Rounding to float32 may give a constant column a tiny variance.
     constant = variance <= (np.finfo(np.float32).eps * mean) ** 2
-    return mean.astype(np.float32), np.where(constant, 1, variance).astype(np.float32)
+    known = np.finfo(np.float32)
+    variance = np.where(constant, 1, np.clip(variance, known.tiny, known.max))
+    return mean.astype(np.float32), variance.astype(np.float32)
 
 
 def adapt(model: keras.Model, samples: Rows) -> None:

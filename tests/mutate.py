@@ -55,10 +55,8 @@ TARGETS = {
     "learning.curricula": ["test_curricula.py"],
     "learning.quality": ["test_dump.py", "-kquality or must_hold"],
     "learning.teaching": [
-        "test_learning.py::test_an_update_does_not_make_weights_softer",
-        "test_learning.py::test_what_is_learned_further_is_no_softer",
-        "test_learning.py::test_a_dump_of_too_few_rows",
-        "test_learning.py::test_whatever_the_seed[self_paced]",
+        "test_learning.py",
+        "-knot (whatever or shipped or grid) or whatever and self_paced",
     ],
     "learning.training_rows": [
         "test_dump.py",
@@ -101,6 +99,20 @@ TARGETS = {
         "test_label_wave.py::test_shares_by_hand",
         "test_label_wave.py::test_shares_equal_numpy_also_after_a_resume",
         "test_label_wave.py::test_two_passes_keep_nothing",
+    ],
+    "weighting.protocol": [
+        "test_weightings.py",
+        "test_objective.py",
+        "-k(distinct or records or wrong_weightings or history or goes_on) and not replicas",
+    ],
+    "weighting.registry": [
+        "test_weightings.py",
+        "-kdistinct or records or wrong_weightings or descriptions or factory or mentornet_as",
+    ],
+    "weighting.keras_adapters": [
+        "test_keras_model.py",
+        "test_weightings.py",
+        "-k(fit or loss or classifier or columns or several or known) and not replicas",
     ],
     "weighting.curriculum": [
         "test_weightings.py::test_what_a_weighting_logs",

@@ -61,7 +61,8 @@ TARGETS = {
     "learning.training_rows": [
         "test_dump.py",
         "test_learning.py",
-        "-krows or parts or stay or line or passed_over or unknown or grid or rejects or origin",
+        "-kdumped or rows or parts or stay or line or passed_over or unknown or grid or rejects "
+        "or origin or one_row",
     ],
     "runs.reader": ["test_report.py", "-knot kept_results and not label_scores"],
     "runs.statistics": [

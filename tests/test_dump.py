@@ -407,3 +407,12 @@ def test_no_threshold_lies_between_equal_losses():
     for order in (np.arange(6), np.array([2, 3, 0, 1, 4, 5])):
         threshold, under, over = quality._loss_threshold(losses[order], targets[order])
         assert (threshold, under, over) == (2, pytest.approx(0.6), 0)
+
+
+def test_one_row_is_read_and_none_is_not(tmp_path):
+    for count in (1, 0):
+        rows = np.zeros((count, 4), np.float32), np.ones(count, np.float32)
+        np.savez(tmp_path / f"{count}.npz", features=rows[0], targets=rows[1])
+    np.testing.assert_array_equal(training_rows.read_rows(tmp_path / "1.npz")[1], [[1.0]])
+    with pytest.raises(InputError, match=r"features \[n, 4\] and targets \[n\], n > 0"):
+        training_rows.read_rows(tmp_path / "0.npz")

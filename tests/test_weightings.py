@@ -295,6 +295,20 @@ def test_self_paced_is_the_shipped_curriculum_but_for_its_approximation():
     assert 0 < np.mean(differences) < 0.05
 
 
+def test_a_run_under_self_paced_is_that_under_the_shipped_curriculum():
+    """Wherever no loss lies just above the average, where the learned weight changes gradually."""
+    options = {"example_dropout_rates": "0.2,100"}
+    closed = make_trainer("self_paced", **options)
+    learned = make_trainer("mentornet", mentor="self_paced", **options)
+    for ours, theirs in zip(train(closed), train(learned), strict=True):
+        weights = ours.samples.weights.numpy()
+        assert set(np.unique(weights)) == {0, 1}
+        np.testing.assert_allclose(theirs.samples.weights, weights, atol=1e-6)
+    ours, theirs = weighting_runs.state(closed), weighting_runs.state(learned)
+    for name in ("kernel", "loss_moving_average"):
+        np.testing.assert_allclose(theirs[name], ours[name], atol=1e-5)
+
+
 def test_uniform_is_one():
     weighting = registry.make("uniform", Context(), {})
     assert (np.asarray(weighting(a_batch([0.0, 1.0, 9.0]))) == 1).all()

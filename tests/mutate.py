@@ -79,7 +79,12 @@ TARGETS = {
         "test_layer_losses.py::test_what_layers_add_by_hand",
     ],
     "training.optimizers": ["test_optimizers.py"],
-    "training.step": ["test_step.py", "test_layer_losses.py"],
+    "training.step": [
+        "test_step.py",
+        "test_layer_losses.py",
+        "test_weightings.py::test_elr_equals_numpy",
+        "test_weightings.py::test_a_run_goes_on_from_its_checkpoint[automatic]",
+    ],
     "training.updates": [
         "test_updates.py",
         "-ktrusted or another_worker or standardises or five or sees_the_history",

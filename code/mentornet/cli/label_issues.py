@@ -83,6 +83,7 @@ def _columns(
     from mentornet.cli import cleaning, label_files
     from mentornet.datasets import prepare
     from mentornet.evaluation import label_errors
+    from mentornet.runs import layout
 
     kind = "features" if samples.ndim == 2 else "images"
     arrays: dict[str, Any] = {kind: samples, "labels": labels}
@@ -92,7 +93,7 @@ def _columns(
     asked = prepare.PrepareConfig("mine", str(folder), str(folder / "source.npz"), seed=config.seed)
     prepare.prepare(asked)
     data = cleaning.Data("mine", asked.train_folder, asked.test_folder)
-    run = cleaning.train_config(data, folder / "train", config)
+    run = cleaning.train_config(data, folder / layout.TRAIN_FOLDER, config)
     # Deterministic operations could not be switched off again in this process.
     cleaning.train(dataclasses.replace(run, deterministic=False))
     return label_files.table(label_errors.score_labels([run.train_log_dir]))

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 NUM_EPOCHS = 100  # The MentorNet's epoch is a percentage of the training: 0..99.
-# Steps, of 39,000, after which the release's mentored `resnet101` lowers its learning rate.
-RESNET_BOUNDARIES = (19531, 25000, 30000)
 
 
 def epoch_percentage(global_step: Any, max_number_of_steps: Any) -> Any:

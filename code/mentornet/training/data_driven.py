@@ -30,8 +30,8 @@ from mentornet.runs import layout
 from mentornet.weighting.features import check_further
 
 # Below train_log_dir.
-_TRAIN, _EVALUATION, _MENTORNET = "train", "eval", "mentornet"
-_DUMP, _SUMMARY, _SETTINGS = "dump.csv", "summary.json", "settings.json"
+_EVALUATION, _MENTORNET = "eval", "mentornet"
+_DUMP, _SETTINGS = "dump.csv", "settings.json"
 _DUMP_OF_EPOCH = "dump_{}.csv"
 
 
@@ -163,13 +163,15 @@ def start_anew(root: pathlib.Path) -> None:
       InputError: another process is using one of the folders.
     """
     with contextlib.ExitStack() as stack:
-        folders = [root / name for name in (layout.BURN_IN_FOLDER, _TRAIN, _EVALUATION)]
+        folders = [
+            root / name for name in (layout.BURN_IN_FOLDER, layout.TRAIN_FOLDER, _EVALUATION)
+        ]
         for folder in folders:
             stack.enter_context(files.held(folder, "train_log_dir"))
         for folder in folders:
             layout.remove(folder)
         parts = root.glob(_DUMP_OF_EPOCH.format("[0-9]*"))
-        made = (_DUMP, f"{_MENTORNET}/{from_dump.QUALITY_FILE}", _SUMMARY, _SETTINGS)
+        made = (_DUMP, f"{_MENTORNET}/{from_dump.QUALITY_FILE}", layout.SUMMARY_FILE, _SETTINGS)
         for path in (*parts, *(root / name for name in made)):
             path.unlink(missing_ok=True)
 
@@ -202,7 +204,7 @@ def run(
     check_fits(weighting, learning)
     root = pathlib.Path(config.train_log_dir)
     eval_dir = root / _EVALUATION
-    folders = str(root / _TRAIN), str(eval_dir), learning.eval_data_dir
+    folders = str(root / layout.TRAIN_FOLDER), str(eval_dir), learning.eval_data_dir
     evaluation = EvalConfig(*folders, batch_size=100, run_once=True)
     csv = root / _DUMP
     if config.overwrite:
@@ -218,7 +220,7 @@ def run(
     mentored = dataclasses.replace(
         config,
         mentornet_update_epochs=update_epochs,
-        train_log_dir=str(root / _TRAIN),
+        train_log_dir=str(root / layout.TRAIN_FOLDER),
         trained_mentornet_dir=str(root / _MENTORNET / from_dump.name(learning.mentornet_features)),
         weighting=weighting,
     )
@@ -233,5 +235,5 @@ def run(
         "last_accuracy": accuracy["last_accuracy"],
         "best_accuracy": accuracy["best_accuracy"],
     }
-    files.write_text(root / _SUMMARY, json.dumps(summary, indent=1) + "\n")
+    files.write_text(root / layout.SUMMARY_FILE, json.dumps(summary, indent=1) + "\n")
     return summary

@@ -10,12 +10,12 @@ from mentornet.config.training import AUTO_PRECISION, TrainConfig
 from mentornet.core.processor import bfloat16_instructions
 from mentornet.datasets.augmentation import Augmentation
 from mentornet.students import registry
+from mentornet.students.recipes import Recipe
 
 # Fields whose default is the recipe's of the same name.
-_OF_STUDENT = (
-    *("batch_size", "learning_rate", "learning_rate_shape", "momentum", "nesterov"),
-    *("weight_decay", "shift_rate_factor", "label_smoothing", "lookahead_steps"),
-    *("crop_padding", "crop_mode", "flip", "cutout", "mixed_precision"),
+_OF_STUDENT = sorted(
+    {field.name for field in dataclasses.fields(Recipe)}
+    & {field.name for field in dataclasses.fields(TrainConfig)}
 )
 # Further parts of the recipe, which no flag changes, for config.json.
 _FIXED = ("standardization", "decayed", "frozen_after")

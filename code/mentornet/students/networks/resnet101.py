@@ -13,7 +13,6 @@ from collections.abc import Iterator
 import keras
 from keras import initializers, layers
 
-from mentornet.core.schedules import RESNET_BOUNDARIES
 from mentornet.students.batch_normalization import BatchNormalization
 from mentornet.students.recipes import Recipe, Student, staircase
 
@@ -97,7 +96,7 @@ student = Student(
         weight_decay=0.0002,
         # The release builds the piecewise schedule for the baseline too, then overwrites it.
         schedule=staircase,
-        mentored_boundaries=RESNET_BOUNDARIES,
+        mentored_boundaries=(19531, 25000, 30000),  # Of 39,000 steps, as in the release.
     ),
     tf1_name,
 )

@@ -430,7 +430,7 @@ def test_all_suspects_are_corrected_and_no_other(tmp_path, monkeypatch, number, 
 
 
 def test_what_clean_writes_beside_metadata_is_not_its_source(tmp_path):
-    """Such a folder depends on all of its files."""
+    """Such a folder depends on the files that they name."""
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     (pictures / "metadata.csv").write_text("file_name,label\n1.bin,a\n2.bin,b\n")
@@ -481,20 +481,27 @@ def test_the_summary_by_hand(tmp_path, monkeypatch):
     assert f"--records={tmp_path / 'given'} " in lines[9]
 
 
-def test_results_beside_the_pictures(tmp_path):
-    (tmp_path / "pictures" / "cat").mkdir(parents=True)
-    (tmp_path / "pictures" / "cat" / "1.png").write_text("x")
-    source = str(tmp_path / "pictures")
-    for output in (tmp_path, tmp_path / "pictures"):
+@pytest.mark.parametrize("listed", [False, True])
+def test_results_beside_the_pictures(tmp_path, listed):
+    """What is written there does not count, but other pictures do; also if metadata list them."""
+    pictures = tmp_path / "pictures"
+    (pictures / "cat").mkdir(parents=True)
+    (pictures / "cat" / "1.png").write_text("x")
+    if listed:
+        names = "".join(f"cat/{name}.png,cat\n" for name in (1, tmp_path.name, "pictures", "out"))
+        (pictures / "metadata.csv").write_text(f"file_name,label\n{names}")
+    for output in (tmp_path, pictures, pictures / "out"):
         config = CleanConfig(str(output))
-        before = cleaning._asked(source, config)
-        (tmp_path / "pictures" / "cat" / f"{output.name}.png").write_text("x")
-        assert cleaning._asked(source, config) != before
-    within = CleanConfig(str(tmp_path / "pictures" / "out"))
-    before = cleaning._asked(source, within)
-    (tmp_path / "pictures" / "out").mkdir()
-    (tmp_path / "pictures" / "out" / "3.png").write_text("x")
-    assert cleaning._asked(source, within) == before
+        before = cleaning._asked(str(pictures), config)
+        output.mkdir(exist_ok=True)
+        for name in ("clean.json", "labels.csv", "model.keras"):
+            (output / name).write_text("x")
+        assert cleaning._asked(str(pictures), config) == before
+        (pictures / "cat" / f"{output.name}.png").write_text("x")
+        assert cleaning._asked(str(pictures), config) != before
+    before = cleaning._asked(str(pictures), config)
+    (pictures / "out" / "3.png").write_text("x")
+    assert cleaning._asked(str(pictures), config) == before
 
 
 def test_no_pass_ranks_nothing():

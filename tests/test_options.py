@@ -344,6 +344,7 @@ def test_removing_a_run_leaves_other_files(tmp_path):
         "summary.json",
     ]
     others = ["notes.txt", "my.ckpt-1.index", "mentornets/mentornet-6.index"]
+    others.append("model.ckpt-9-exported/saved_model.pb")
     for name in (*own, *others):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -357,6 +358,7 @@ def test_removing_a_run_leaves_other_files(tmp_path):
     expected = {f"kept/{name}" for name in (*others, "mentornet/mine")}
     assert left == {*others, *expected}
     assert not list(tmp_path.rglob("*_temp*"))
+    assert not (tmp_path / "mentornet").exists()
 
 
 def test_a_run_whose_first_save_was_killed_saved_nothing(tmp_path):
@@ -371,20 +373,21 @@ def test_a_run_whose_first_save_was_killed_saved_nothing(tmp_path):
 
 
 def test_the_configuration_is_removed_last(tmp_path, monkeypatch):
-    for name in (layout.CONFIG_FILE, layout.METRICS_FILE):
-        (tmp_path / name).write_text("")
+    """What cannot be removed still belongs to it."""
+    unlink = layout.pathlib.Path.unlink
 
     def fail(path):
-        raise PermissionError
+        if path.name == layout.METRICS_FILE:
+            raise PermissionError
+        unlink(path)
 
-    with monkeypatch.context() as patch, pytest.raises(PermissionError):
-        patch.setattr(layout.pathlib.Path, "unlink", fail)
+    for name in (layout.CONFIG_FILE, layout.METRICS_FILE, "model.ckpt-1.index"):
+        (tmp_path / name).write_text("")
+    monkeypatch.setattr(layout.pathlib.Path, "unlink", fail)
+    with pytest.raises(PermissionError):
         layout.remove(tmp_path)
-    removed = []
-    monkeypatch.setattr(layout.pathlib.Path, "unlink", lambda path: removed.append(path.name))
-    layout.remove(tmp_path)
-    assert removed[-1] == layout.CONFIG_FILE
-    assert not (tmp_path / "mentornet").exists()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {layout.CONFIG_FILE, layout.METRICS_FILE}
 
 
 def test_dropout_rates_may_be_a_list():

@@ -1,4 +1,4 @@
-"""The flags --weighting and --weighting_options."""
+"""The flags --weighting, --weighting_options and --second_reweight."""
 
 from __future__ import annotations
 

@@ -150,6 +150,6 @@ def _further(prefix: str, positions: np.ndarray, names: Sequence[str]) -> list[n
     past = {name: column[positions] for name, column in saved_columns(saved).items()}
     try:
         return [FURTHER[name].compute(past) for name in names]
-    except KeyError as column:
-        rule = f"`checkpoint_dir` must hold a history with {column}, as later versions record."
+    except KeyError as error:
+        rule = f"`checkpoint_dir` must hold a history with the column {error.args[0]}."
         raise InputError(f"{rule} Received: columns={list(past)}") from None

@@ -14,6 +14,7 @@ METRICS_FILE = "metrics.jsonl"
 CHECKPOINT_NAME = "model.ckpt"  # <name>-<step>.index, <name>-<step>.data-...
 CHECKPOINT_LIST = "checkpoint"
 KEPT_FOLDER = "label_wave"  # With the one checkpoint that --keep_best=label_wave sets aside.
+_UNFINISHED = "_temp"  # How a folder ends in which TensorFlow has not finished a checkpoint.
 _EVENTS = "events.out.tfevents.*"
 _MENTORNET_FOLDER, _MENTORNET_NAME = "mentornet", "mentornet"
 
@@ -21,14 +22,14 @@ _MENTORNET_FOLDER, _MENTORNET_NAME = "mentornet", "mentornet"
 LABELS_FILE = "labels.csv"
 LABELS_PAGE = "labels.html"
 
-# In the folder of a run started by the launcher: the folders of training and evaluation.
+# In the folder of a run of the launcher, of learn_curriculum.py or of `mentornet clean`.
 TRAIN_FOLDER = "train"
 BURN_IN_FOLDER = "burn_in"  # Of learn_curriculum.py: the training before `train`.
 EVAL_FOLDER = "eval_val"
 
 # In eval_dir.
 EVALUATIONS_FILE = "eval.jsonl"
-SUMMARY_FILE = "summary.json"
+SUMMARY_FILE = "summary.json"  # learn_curriculum.py writes one of its own, in train_log_dir.
 KEPT = "kept"  # Key of the rows of checkpoints from KEPT_FOLDER.
 
 
@@ -75,12 +76,11 @@ def holds_more_than_a_start(folder: str | pathlib.Path) -> bool:
     """Whether a folder holds a run's files other than those from before its first checkpoint."""
     first = (CONFIG_FILE, METRICS_FILE, _EVENTS)
     later = [pattern for pattern in _WRITTEN if pattern not in first]
-    # TensorFlow leaves a folder, model.ckpt-<step>_temp, if it is killed while it saves.
     return any(file.is_file() for pattern in later for file in pathlib.Path(folder).glob(pattern))
 
 
 def remove(folder: str | pathlib.Path) -> None:
-    """Deletes a run from its train_log_dir; files with other names are kept.
+    """Deletes a run from its train_log_dir; files with other names, and folders, are kept.
 
     The configuration goes last: what is left if a file cannot be removed still belongs to it.
 
@@ -90,10 +90,10 @@ def remove(folder: str | pathlib.Path) -> None:
     folder = pathlib.Path(folder)
     for pattern in reversed(_WRITTEN):
         for path in folder.glob(pattern):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
+            if path.is_symlink() or not path.is_dir():
                 path.unlink()
+            elif path.name.endswith(_UNFINISHED):
+                shutil.rmtree(path)
     for inner in (folder / _MENTORNET_FOLDER, folder / KEPT_FOLDER):
         if inner.is_dir() and not any(inner.iterdir()):
             inner.rmdir()

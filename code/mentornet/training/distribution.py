@@ -197,7 +197,8 @@ def _wait_for_workers(cluster: Cluster, timeout_secs: float) -> None:
 
 def _address(worker: str) -> tuple[str, int]:
     host, _, port = worker.rpartition(":")
-    assert 0 < int(port) < 65536
+    if not 0 < int(port) < 65536:
+        raise ValueError(port)
     return host, int(port)
 
 

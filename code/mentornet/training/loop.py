@@ -31,7 +31,7 @@ from mentornet.students import registry
 from mentornet.training import distribution, hooks, recipe
 from mentornet.training.build import make_trainer
 from mentornet.training.label_wave import LabelWave
-from mentornet.training.step import StepResult, Trainer
+from mentornet.training.step import StepResult, Trainer, joined
 from mentornet.training.updates import MentorUpdates, Relearn
 
 
@@ -77,6 +77,8 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
     if config.mentornet_update_epochs:
         updates = MentorUpdates(config, trainer, examples, relearn)
     schedule = registry.learning_rate_schedule(config, len(examples))
+    wave = _label_wave(config, trainer, schedule)
+    state = joined(trainer.state(), wave.state() if wave else {})
     description = run_folder.describe(
         config,
         schedule,
@@ -91,12 +93,11 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
             stack.enter_context(files.held(config.train_log_dir, "train_log_dir"))
             run_folder.open_folder(config, description, defaults)
         distribution.barrier(strategy)
-        wave = _label_wave(config, trainer, schedule)
         checkpoint = RunCheckpoint(
             config.train_log_dir,
             trainer.student,
             description,
-            trainer.state() | (wave.state() if wave else {}),
+            state,
             config.max_to_keep,
             versioned=[trainer.history] if trainer.history else [],
         )

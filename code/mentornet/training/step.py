@@ -67,6 +67,21 @@ class StepResult(NamedTuple):
         return self.total_loss.shape.num_elements()  # Without waiting for the values.
 
 
+def joined(*states: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
+    """All variables by name.
+
+    Raises:
+      InputError: two of them have the same name, such as a weighting's own and the training's.
+    """
+    found: dict[str, tf.Variable] = {}
+    for state in states:
+        twice = sorted(found.keys() & state.keys())
+        rule = "What is saved in checkpoints must have distinct names: rename the weighting's."
+        check(not twice, rule, names=twice)
+        found |= state
+    return found
+
+
 class Trainer:
     """A student, its update and its weighting, and the training step that combines them.
 
@@ -147,7 +162,7 @@ class Trainer:
 
     @property
     def facts(self) -> Mapping[str, object]:
-        """Facts about the weighting, besides its options, for config.json; JSON values."""
+        """What config.json records about the weighting; JSON values."""
         return self._contexts[0].facts
 
     def remarks(self) -> list[str]:
@@ -156,15 +171,11 @@ class Trainer:
 
     def state(self) -> dict[str, tf.Variable]:
         """The state to save in addition to the student, by name; includes "global_step"."""
-        state = {"num_seen": self._num_seen, "num_used": self._num_used}
-        state["global_step"] = self.global_step
-        parts = [self._update.state(), *(context.state for context in self._contexts)]
-        for part in [*parts, self.history.state() if self.history is not None else {}]:
-            twice = sorted(state.keys() & part.keys())
-            rule = "A weighting's variables must not have the names of the training's own."
-            check(not twice, rule, names=twice)
-            state |= part
-        return state
+        own = {"num_seen": self._num_seen, "num_used": self._num_used}
+        own["global_step"] = self.global_step
+        history = self.history.state() if self.history is not None else {}
+        weightings = [context.state for context in self._contexts]
+        return joined(own, self._update.state(), history, *weightings)
 
     def _step(
         self, images: tf.Tensor, labels: tf.Tensor, positions: tf.Tensor | None = None

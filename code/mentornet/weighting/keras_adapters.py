@@ -16,7 +16,7 @@ from mentornet.weighting.objective import Learned
 _SMALLEST_PROBABILITY = 1e-7
 # The parts of an input that includes the positions of its samples.
 _INPUTS, _POSITIONS = "inputs", "positions"
-_HISTORY_COLUMNS = "history_columns"  # Its key in a saved model's configuration.
+_HISTORY_COLUMNS = "history_columns"  # A key in a saved model's configuration.
 
 
 def split(inputs: Any) -> tuple[Any, Any]:

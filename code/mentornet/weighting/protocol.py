@@ -127,8 +127,8 @@ class Context:
       sample_history: the history of all samples, if the weighting reads it; the training keeps it
         up to date.
       remarks: functions that each return a message for the end of the training.
-      facts: what a run's config.json records about the weighting, in addition to its options;
-        JSON values.
+      facts: what a run's config.json records about the weighting: its options with their defaults,
+        and what it adds itself; JSON values.
     """
 
     def __init__(

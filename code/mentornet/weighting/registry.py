@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import importlib.util
 import inspect
+import json
 import keyword
 import numbers
 import pathlib
@@ -79,23 +80,38 @@ def make(
             rule = f"`weighting_options`: {key.rstrip('_')} must be a number."
             check(isinstance(value, numbers.Real), rule, **{key: value})
     if weighting != MENTORNET:  # Whose settings are fields of the configuration.
-        context.facts["weighting_options"] = _resolved(bound)
+        context.facts["weighting_options"] = _resolved(bound, has_settings=not is_own)
     made = call_object("weighting", weighting, factory, context, **arguments)
     check(callable(made), f"`weighting` {weighting} must return a function.", returned=made)
     return made
 
 
-def _resolved(bound: inspect.BoundArguments) -> dict[str, Any]:
-    """A factory's options, defaults included; what JSON does not know is left out."""
-    bound.apply_defaults()
-    _, *options = bound.arguments.items()  # The first argument is the context.
+def _resolved(bound: inspect.BoundArguments, has_settings: bool) -> dict[str, Any]:
+    """A factory's options, defaults included; what JSON cannot hold is left out.
+
+    Args:
+      bound: the arguments, the first of which is the context.
+      has_settings: whether `**options` are fields of `WeightingConfig`.
+    """
     found: dict[str, Any] = {}
-    for name, value in options:
-        if bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+    bound.apply_defaults()
+    for name, value in list(bound.arguments.items())[1:]:
+        if bound.signature.parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
+            found[name.rstrip("_") if keyword.iskeyword(name.rstrip("_")) else name] = value
+        elif has_settings:
+            defaults = {field.name: field.default for field in dataclasses.fields(WeightingConfig)}
+            found |= defaults | value
+        else:
             found |= value
-        elif value is None or isinstance(value, (bool, int, float, str, list, dict)):
-            found[name.rstrip("_")] = value
-    return found
+    return {name: value for name, value in found.items() if _is_json(value)}
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def name_of(weighting: str | Callable[..., Weighting]) -> str:

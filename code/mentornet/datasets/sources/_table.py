@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mentornet.core.errors import InputError, check, first_line
+from mentornet.core.errors import InputError, check
 from mentornet.datasets.labels import clean_label_texts, label_texts
 from mentornet.datasets.sources import Options, Source
 from mentornet.datasets.sources._listing import Listing, conflicts, read_listing
@@ -149,7 +149,7 @@ def read_tables(
     options: Options,
     where: str,
 ) -> Source:
-    """Reads tables, which must have the same columns and class names.
+    """Reads tables, whose columns that are used and class names must be the same.
 
     Args:
       tables: each with whether it is for testing; None means according to its column `split`.
@@ -159,19 +159,19 @@ def read_tables(
       where: names the tables in messages.
 
     Raises:
-      InputError: the tables differ in their columns or class names, a value is missing or of the
-        wrong kind, or an image is unreadable.
+      InputError: the tables differ, a value is missing or of the wrong kind, or an image is
+        unreadable.
     """
     import pyarrow as pa
 
     names, *others = (class_names(table.schema, columns.label) for table, _ in tables)
     rule = f"{where}: all splits must have the same class names."
     check(all(other == names for other in others), rule, class_names=[names, *others])
-    try:
-        rows = pa.concat_tables([table.select(columns.used) for table, _ in tables])
-    except (KeyError, pa.ArrowException) as error:
-        reason = first_line(error)
-        raise InputError(f"{where}: all splits must have the same columns: {reason}") from None
+    kinds = [{field.name: str(field.type) for field in table.schema} for table, _ in tables]
+    used = [{name: kind.get(name) for name in columns.used} for kind in kinds]
+    rule = f"{where}: all splits must have the same columns, of the same types."
+    check(all(each == used[0] for each in used), rule, columns=used)
+    rows = pa.concat_tables([table.select(columns.used) for table, _ in tables])
     check(rows.num_rows > 0, f"{where} must have rows.", rows=0)
     labels, clean = _labels(rows, columns, names, where)
     in_test = _in_test(rows, tables, columns, where)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 from typing import Any
@@ -29,7 +30,8 @@ def _read_csv(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _read_json_lines(path: pathlib.Path) -> list[dict[str, Any]]:
-    lines = path.read_text("utf-8-sig").split("\n")  # JSON may hold other ends of lines.
+    # splitlines() would also split at U+2028 and the like, which JSON may contain.
+    lines = path.read_text("utf-8-sig").split("\n")
     rows = [json.loads(line) for line in lines if line.strip()]
     for row in rows:
         check(isinstance(row, dict), f"{path}: each line must be a JSON object.", line=row)
@@ -49,13 +51,16 @@ def _read_parquet(path: pathlib.Path) -> list[dict[str, Any]]:
         raise ValueError(error) from None
 
 
-_READERS = {".csv": _read_csv, ".jsonl": _read_json_lines, ".parquet": _read_parquet}
+def _read(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The rows of a metadata file."""
+    readers = {".csv": _read_csv, ".jsonl": _read_json_lines, ".parquet": _read_parquet}
+    return readers[path.suffix](path)
 
 
 def _add(listing: Listing, path: pathlib.Path, root: pathlib.Path, options: Options) -> None:
     """Adds the images that a metadata file lists, by their paths from `root`."""
     try:
-        rows = _READERS[path.suffix](path)
+        rows = _read(path)
     except InputError:
         raise
     except (OSError, ValueError) as error:  # json's and UTF-8's are ValueErrors.
@@ -91,4 +96,15 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     return read_listing(listing, root, options, names)
 
 
-reader = Reader(_load, takes=lambda path: path.is_dir() and bool(metadata_files(path)))
+def _files(root: pathlib.Path) -> list[pathlib.Path]:
+    """The metadata, and the files that they name."""
+    found = metadata = metadata_files(root)
+    for path in metadata:
+        with contextlib.suppress(OSError, ValueError):  # `_add` says what is wrong.
+            found = [*found, *(path.parent / str(row.get(_FILE)) for row in _read(path))]
+    return found
+
+
+reader = Reader(
+    _load, takes=lambda path: path.is_dir() and bool(metadata_files(path)), files=_files
+)

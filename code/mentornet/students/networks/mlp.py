@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import initializers, layers
 
+from mentornet.core.errors import check
 from mentornet.students.recipes import Recipe, Rows, Student
 
 _WIDTH = 256
@@ -42,6 +43,9 @@ def statistics(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
 
     Samples of more axes are flattened. They are read in parts, and twice, since there may be more
     than fit into memory.
+
+    Raises:
+      InputError: the variance of a column lies outside the range of float32.
     """
 
     def parts() -> Iterator[np.ndarray]:
@@ -54,9 +58,11 @@ def statistics(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     variance = np.asarray(squares) / len(rows)
     # Rounding to float32 may give a constant column a tiny variance.
     constant = variance <= (np.finfo(np.float32).eps * mean) ** 2
-    known = np.finfo(np.float32)
-    variance = np.where(constant, 1, np.clip(variance, known.tiny, known.max))
-    return mean.astype(np.float32), variance.astype(np.float32)
+    float32 = np.finfo(np.float32)
+    extreme = ~constant & ~((variance >= float32.tiny) & (variance <= float32.max))
+    rule = "The deviation of a column must lie between 1e-19 and 1e19: scale the data."
+    check(not extreme.any(), rule, columns=np.flatnonzero(extreme)[:10].tolist())
+    return mean.astype(np.float32), np.where(constant, 1, variance).astype(np.float32)
 
 
 def adapt(model: keras.Model, samples: Rows) -> None:

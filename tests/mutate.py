@@ -83,6 +83,7 @@ TARGETS = {
         "test_step.py",
         "test_layer_losses.py",
         "test_weightings.py::test_elr_equals_numpy",
+        "test_weightings.py::test_variables_have_distinct_names",
         "test_weightings.py::test_a_run_goes_on_from_its_checkpoint[automatic]",
     ],
     "training.updates": [

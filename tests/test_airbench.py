@@ -261,3 +261,20 @@ def test_recipes_are_the_published_ones():
         assert (recipe.crop_mode, recipe.flip) == ("reflect", "alternating")
         assert (recipe.standardization, recipe.mixed_precision) == ("channel", "auto")
         assert recipe.test_time_augmentation
+
+
+def test_initial_values_are_uniform_within_their_bounds():
+    """1 / sqrt(9 x channels) for convolutions but their identity, 1 / sqrt(width) for the last."""
+    model = small()
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            kernel = layer.kernel.numpy()
+            bound, drawn = 1 / np.sqrt(9 * kernel.shape[2]), kernel[..., kernel.shape[2] :]
+        elif isinstance(layer, keras.layers.Dense):
+            drawn = layer.kernel.numpy()
+            bound = 1 / np.sqrt(len(drawn))
+        else:
+            continue
+        if drawn.size:
+            assert 0.95 * bound < np.abs(drawn).max() <= bound
+            assert abs(drawn.mean()) < 0.1 * bound

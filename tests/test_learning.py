@@ -198,13 +198,14 @@ def rows_of_losses(count):
     return np.stack([loss, loss - 2, 0 * loss, 0 * loss + 18], axis=1)
 
 
-def test_the_start_is_kept_if_nothing_better_is_learned():
+def test_the_start_is_kept_if_nothing_better_is_learned(capsys):
     """Targets are its own weights; a huge rate leads away from them."""
     start, features = MentorNet(seed=1), rows_of_losses(40)
     rows = features, start.sample_weights(features).numpy()
     how: dict[str, Any] = {"num_steps": 30, "batch_size": 8, "learning_rate": 1.0, "seed": 0}
     learned = teaching.learn_noisy(rows, rows, start=start, **how)
     assert learned is not start
+    assert capsys.readouterr().out.rstrip().endswith("best so far at 0")
     for ours, theirs in zip(learned.get_weights(), start.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -336,3 +337,30 @@ def test_what_the_script_asks_for(tmp_path, monkeypatch):
     expected = {"num_steps": 7, "batch_size": 4, "learning_rate": 0.5, "seed": 3}
     assert asked == [expected | {"features": RELEASE}]
     assert (tmp_path / "own.index").exists()
+
+
+def test_where_learning_begins():
+    """One cell has the difference as its input, the other (loss / 10 - difference), 0 at 5."""
+    mentor = teaching.initial_mentornet(2, 0)
+    for way, input_weights, bias in (("fw", [0, 1], 0), ("bw", [0.1, -1], 0.5)):
+        cell = f"mentornet/bidirectional_rnn/{way}/basic_lstm_cell"
+        kernel, biases = (mentor.tf1_variables[f"{cell}/{n}"].numpy() for n in ("kernel", "bias"))
+        np.testing.assert_allclose(kernel[:2, 1], input_weights)
+        assert np.count_nonzero(kernel) == np.count_nonzero(input_weights)
+        np.testing.assert_allclose(biases, [2, bias, 0, 0])
+
+
+@pytest.mark.parametrize("name", ["learn", "learn_noisy"])
+def test_what_is_printed_while_learning(monkeypatch, capsys, name):
+    """Every 50 steps and at the end, the errors of training and of held-out rows."""
+    monkeypatch.setattr(teaching, "_STEPS_PER_REPORT", 50)
+    features = rows_of_losses(40)
+    train, test = (features, (features[:, :1] < 2) * 1.0), (features[:5], np.zeros((5, 1)))
+    how: dict[str, Any] = {"num_steps": 110, "batch_size": 8, "learning_rate": 0.05, "seed": 0}
+    rows = [tuple(part.astype(np.float32) for part in each) for each in (train, test)]
+    mentor = getattr(teaching, name)(*rows, **how)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == ["50/110", "100/110", "110/110"]
+    if name == "learn":  # The other returns its best step.
+        error, held_out = (np.mean((mentor.sample_weights(x).numpy() - y) ** 2) for x, y in rows)
+        assert lines[-1].endswith(f"train {error:.2e} test {held_out:.2e}")

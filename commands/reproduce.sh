@@ -36,9 +36,15 @@ else
   left_out+=(-e /cifar100/)
 fi
 
-for flag in "$@"; do
-  if [[ $flag =~ ^--(table|data_dir|runs_dir)(=|$) ]]; then
+is_dry_run=false
+for flag in "$@"; do  # absl takes one dash as well as two.
+  if [[ $flag =~ ^--?(table|data_dir|runs_dir)(=|$) ]]; then
     echo "error: $flag cannot be given: the folders are $data and $models." >&2
+    exit 2
+  elif [[ $flag =~ ^--?dry_run(=true)?$ ]]; then
+    is_dry_run=true
+  elif [[ $flag =~ dry_run ]]; then
+    echo "error: $flag must be --dry_run." >&2
     exit 2
   fi
 done
@@ -49,7 +55,7 @@ grep -v -F "${left_out[@]}" $table > "$chosen"
 launch() {
   python commands/launch.py --table="$chosen" --data_dir="$data" --runs_dir="$models" "$@"
 }
-if [[ " $* " == *" --dry_run"* ]]; then
+if [[ $is_dry_run == true ]]; then
   launch "$@"
   exit
 fi

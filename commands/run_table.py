@@ -64,7 +64,7 @@ def read_table(path: str) -> list[dict[str, str]]:
       InputError: it cannot be read, or lacks what every run needs.
     """
     try:
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"`table` {path} cannot be read: {error}") from None

@@ -47,7 +47,10 @@ class PlotConfig:
     """
 
     model_dir: str = option(REQUIRED, "MentorNet: checkpoint prefix, folder or shipped name.")
-    outdir: str = option("", "Folder for the pictures; by default the model's.")
+    outdir: str = option(
+        "",
+        "Folder for the pictures; by default the model's, or one named like a shipped MentorNet.",
+    )
     loss_bound: float = option(
         15.0, "Largest loss and loss difference shown, in nats.", check=positive
     )

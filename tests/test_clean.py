@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 
 import mentornet
 from mentornet.cli import cleaning, label_issues, training_flags, weighting_flags
-from mentornet.cli.commands import COMMANDS
+from mentornet.cli.commands import COMMANDS, clean
 from mentornet.config.cleaning import CleanConfig
 from mentornet.config.weighting import WeightingConfig
 from mentornet.core import files
@@ -334,6 +334,11 @@ def test_settings_may_change_until_a_training_saved_something(tmp_path):
     (train / "config.json").write_text('{"max_number_of_steps": 9}')
     other = cleaning._asked(source, CleanConfig(str(tmp_path), studentnet="mlp"))
     cleaning._check_same(tmp_path, other)
+    longer = cleaning._asked(source, CleanConfig(str(tmp_path), num_epochs=70))
+    cleaning._check_same(tmp_path, longer)
+    reseeded = cleaning._asked(source, CleanConfig(str(tmp_path), seed=1))
+    with pytest.raises(InputError, match="seed was 0, is 1"):  # It chose what is held out.
+        cleaning._check_same(tmp_path, reseeded)
     (train / "checkpoint").touch()
     with pytest.raises(InputError, match="studentnet was None, is 'mlp'"):
         cleaning._check_same(tmp_path, other)
@@ -463,7 +468,8 @@ def test_a_file_that_changed_is_other_data(tmp_path):
 
 
 def test_the_summary_by_hand(tmp_path, monkeypatch):
-    monkeypatch.setattr(cleaning, "read_manifest", lambda folder: {"num_examples": 2})
+    manifests = {tmp_path / "given": {"num_examples": 7}, tmp_path / "val": {"num_examples": 2}}
+    monkeypatch.setattr(cleaning, "read_manifest", manifests.get)
     by_class = np.array([0.5, 0.25, 0.0])
     noise = NoiseRate(0.25, 0.25, 0.25, by_class, np.stack([by_class] * 2, axis=1), "a test")
     info = DatasetInfo("mine", 3, ("a", "b", "c"))
@@ -535,3 +541,17 @@ def test_what_find_label_issues_trains(monkeypatch):
     (run,) = asked
     assert (run.studentnet, run.max_number_of_steps, run.seed) == ("resnet8", 8, 7)
     assert (run.augment, run.deterministic) == (False, False)
+
+
+@pytest.mark.parametrize(("variable", "gpus"), [(None, "0"), ("2,3", "2,3"), ("", "")])
+def test_the_gpus_of_clean(monkeypatch, variable, gpus):
+    """It has no flag for them: those that a scheduler assigned, or else the first."""
+    asked: list[Any] = []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable or "")
+    if variable is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(clean.config_flags, "read_flags", lambda cls: {"output_dir": "out"})
+    monkeypatch.setattr(clean.script, "load_tensorflow", lambda *given: asked.append(given))
+    monkeypatch.setattr(cleaning, "clean", lambda *given: asked.append(given))
+    clean.main("own.npz")
+    assert asked == [(gpus,), ("own.npz", CleanConfig("out"))]

@@ -16,6 +16,7 @@ from helpers import run_anew as run
 from mentornet.cli import script as start_up
 from mentornet.cli import training_flags
 from mentornet.cli.script import load_tensorflow
+from mentornet.core.errors import WorkerLostError
 
 SCRIPTS = [
     "code/cifar_train_mentornet.py",
@@ -188,6 +189,9 @@ GOOD = [f"--trained_mentornet_dir={MENTORNET}", "--data_dir=d", "--train_log_dir
         (SCRIPTS[0], ["--loss_p_percentil=0.5"], "Unknown command line flag 'loss_p_percentil'"),
         (SCRIPTS[0], ["--batch_size=many"], "flag --batch_size=many"),
         (SCRIPTS[0], [*GOOD, "stray"], "Unexpected argument: stray"),
+        ("code/label_report.py", [], "Missing argument: RUN_DIR..."),
+        ("code/mentornet/__main__.py", ["clean", "--output_dir=o"], "Missing argument: SOURCE"),
+        ("code/mentornet/__main__.py", ["clean", "a", "b"], "Unexpected argument: b"),
         (SCRIPTS[0], [*GOOD, "--ps_tasks=1"], "use TF_CONFIG"),
         (SCRIPTS[0], [*GOOD, "--task=1"], "use TF_CONFIG"),
         (SCRIPTS[0], [*GOOD, "--master=grpc://x"], "use TF_CONFIG"),
@@ -300,3 +304,20 @@ def test_programs_without_the_flag_take_no_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     load_tensorflow()
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "-1"
+
+
+@pytest.mark.parametrize(("has_opened", "added"), [(True, ["--nooverwrite"]), (False, [])])
+def test_a_restart_does_not_overwrite_what_it_has_opened(monkeypatch, has_opened, added):
+    """Before that, the run in the folder is an earlier one, which is still to be deleted."""
+    values, started = flags.FlagValues(), []
+    training_flags.define_training_flags(values)
+    command = [sys.executable, "train.py", "--overwrite"]
+    monkeypatch.setattr(sys, "orig_argv", command)
+    monkeypatch.setattr(os, "execv", lambda *arguments: started.append(arguments))
+    for known in (values, flags.FlagValues()):  # The second program has no such flag.
+        monkeypatch.setattr(start_up, "FLAGS", known)
+        start_up._start_anew(WorkerLostError("gone", has_opened))
+    assert started == [
+        (sys.executable, [*command, *added]),
+        (sys.executable, command),
+    ]

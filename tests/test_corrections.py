@@ -122,6 +122,8 @@ def test_of_a_report(tmp_path, prepared):
     assert f"{counts}{(~accepted).sum()} undecided" in output
     share = np.mean(labels != before.clean_labels)
     assert f"{tmp_path / 'auto'}: 300 images, 10 classes, {share:.2%} of the labels wrong" in output
+    share = np.mean(before.labels != before.clean_labels)
+    assert f" undecided; {share:.2%} of the labels were wrong before\n" in output
     flags[-1] = "--accept_above=0.5"
     status, output = run("code/prepare_data.py", *flags, f"--output_dir={tmp_path / 'auto'}")
     assert status == 2 and "`output_dir` holds other data" in output

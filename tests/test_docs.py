@@ -220,3 +220,16 @@ def test_messages_are_the_sources():
     messages = re.findall(r"^\| (?!message|---)(.*?) \|", page, re.MULTILINE)
     assert len(messages) > 40
     assert not [message for message in messages if message not in sources]
+
+
+def test_the_shell_scripts_give_flags_that_exist():
+    seen = 0
+    for path in ROOT.glob("commands/*.sh"):
+        text = path.read_text().replace("\\\n", " ")
+        text = text.replace('"code/$script"', "code/cifar_train_mentornet.py")
+        command = r"\bpython ((?:code|mentornet_learning|commands)/\w+\.py)(.*)"
+        for script, rest in re.findall(command, text):
+            asked = set(re.findall(r"\s--(\w+)", rest))
+            assert asked <= flags_of(script), f"{path.name}: {script}: {asked - flags_of(script)}"
+            seen += len(asked)
+    assert seen > 40

@@ -13,6 +13,7 @@ from helpers import ROOT, latest_state, start
 
 from mentornet import InputError, MentoredModel
 from mentornet.evaluation.label_errors import score_labels
+from mentornet.runs.checkpoints import RunCheckpoint, find_latest, read_run_config
 from mentornet.weighting import history
 from mentornet.weighting.history import COLUMNS, Column, SampleHistory
 
@@ -149,3 +150,16 @@ def test_a_report_of_other_columns(earlier, tmp_path):
         else:
             with pytest.raises(InputError, match=r"lacks=.'mean_weight', 'prediction'"):
                 score_labels([str(folder)])
+
+
+def test_a_checkpoint_holds_the_configuration_with_which_the_run_goes_on(tmp_path):
+    """Not that of the version, or of the other settings, with which it began."""
+    step = tf.Variable(0)
+    for number in (1, 2):
+        parts: Any = keras.Sequential(), {"version": number}, {"global_step": step}, 5
+        checkpoint = RunCheckpoint(str(tmp_path), *parts)
+        assert (checkpoint.restore_latest() is None) == (number == 1)
+        step.assign_add(1)
+        checkpoint.save()
+    latest = find_latest(str(tmp_path))
+    assert latest.endswith("-2") and read_run_config(latest) == {"version": 2}

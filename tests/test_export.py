@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import sys
+import types
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ import tensorflow as tf
 from helpers import ROOT, config, run, saving_config, small_student, warm_server
 
 from mentornet import InputError, build_student, restore_tf1_student
+from mentornet.cli.commands import export as export_command
 from mentornet.datasets.records import Examples
 from mentornet.evaluation import export
 from mentornet.evaluation.predictor import Predictor
@@ -345,3 +347,21 @@ def test_the_classes_names(trained, tmp_path, capsys):
 def test_registry_names_what_the_release_has():
     with pytest.raises(InputError, match="`student` must be one of"):
         registry.tf1_variables(small_student(10))
+
+
+def test_what_the_script_exports(monkeypatch, capsys):
+    given = {"checkpoint_dir": "run", "studentnet": "net", "dataset_name": "own", "data_dir": "d"}
+    asked: list[Any] = []
+
+    def load(checkpoint, **values):
+        asked.append({"checkpoint_dir": checkpoint, **values})
+        return types.SimpleNamespace(global_step=7)
+
+    values = {**given, "format": "tf1", "output": "o"}
+    monkeypatch.setattr(export_command.config_flags, "read_flags", lambda cls: values)
+    monkeypatch.setattr(export_command.script, "load_tensorflow", lambda: None)
+    monkeypatch.setattr(export, "load_trained", load)
+    monkeypatch.setattr(export, "export", lambda trained, *where: asked.append(where))
+    export_command.main()
+    assert asked == [given, ("o", "tf1")]
+    assert capsys.readouterr().out == "Wrote the student of step 7 to o\n"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import run
 from PIL import Image
 
@@ -20,7 +21,7 @@ from mentornet.config.training import TrainConfig
 from mentornet.core import files
 from mentornet.core.safe_csv import to_csv
 from mentornet.datasets import records, sources
-from mentornet.datasets.catalog import dataset_info
+from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.corrected import CorrectConfig, correct
 from mentornet.datasets.images import EncodedImages
 from mentornet.datasets.prepare import PrepareConfig, prepare
@@ -519,3 +520,15 @@ def test_splits_must_have_the_same_columns_and_classes():
         tables = [(first, False), (second, True)]
         with pytest.raises(InputError, match=part):
             _table.read_tables(tables, columns, pathlib.Path(), sources.Options(), "here")
+
+
+def test_fewer_rows_than_are_named_as_neighbours():
+    """All but the row itself are."""
+    labels, zero = np.array([0, 1, 1, 1]), np.zeros(4, np.int64)
+    columns = tf.constant([[0.0, 1], [5, 2], [2, 9], [7, 4]])
+    examples = records.Examples(columns, (2,), labels, labels, np.arange(4), zero == 1)
+    info = DatasetInfo("own", 2, ("a", "b"), num_features=2)
+    told = feature_rows.Rows(info, examples).describe(np.arange(4))
+    first, *others = (text.partition("\n")[0] for text in told)
+    assert first == "Nearest 3 rows are given: b 3"
+    assert others == ["Nearest 3 rows are given: b 2, a 1"] * 3

@@ -1,6 +1,8 @@
 """Files of rows of which some are damaged, and the first line of an error."""
 
 import json
+import math
+import sys
 
 import pytest
 
@@ -58,3 +60,35 @@ def test_a_line_of_progress_by_hand(monkeypatch, capsys):
         console.write_scalars(step, row)
     shown = "pd 15/100 loss=0.5 lr=0.1 util=0.25 img/s=1000 left=340s\n"
     assert capsys.readouterr().out == shown
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path):
+    """JSON has none, and readers of other programs refuse them."""
+    path = tmp_path / "metrics.jsonl"
+    row = {"a": math.nan, "b": -math.inf, "c": 0.5, "d": "x"}
+    JsonLinesWriter(path).write_scalars(3, row)
+    assert path.read_text() == '{"step": 3, "a": null, "b": null, "c": 0.5, "d": "x"}\n'
+
+
+def test_lines_of_progress_are_ten_seconds_apart(monkeypatch, capsys):
+    """Counted from the last one; the last step has one in any case."""
+    clock = iter([0.0, 9.0, 10.0, 19.0, 20.0, 21.0])
+    monkeypatch.setattr(writers.time, "monotonic", lambda: next(clock))
+    console = writers.ConsoleWriter(0, 5, "pd")
+    for step in range(1, 6):
+        console.write_scalars(step, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == ["2/5", "4/5", "5/5"]
+
+
+def test_the_progress_bar_stands_at_the_step(monkeypatch, capsys):
+    """On a terminal, here of a run that was resumed at step 10."""
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    console = writers.ConsoleWriter(10, 100, "pd")
+    for step in (12, 15, 40):
+        console.write_scalars(step, {"mentornet/total_loss": 0.5})
+    bar = console._bar
+    assert (bar.n, bar.total, bar.postfix) == (40, 100, "loss=0.5")
+    console.close()
+    assert capsys.readouterr().out == ""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 
 import imageio.v3 as imageio
@@ -173,3 +174,23 @@ def test_files_that_are_refused(known):
     for data, message in ((b"[{", "is not valid JSON"), (b"{}", "exported from Label Studio")):
         with pytest.raises(InputError, match=message):
             read_corrections(data, "export.json", known)
+
+
+def test_more_images_than_are_decoded_at_a_time(tmp_path, scores, monkeypatch):
+    monkeypatch.setattr(label_studio, "_CHUNK", 2)
+    label_studio.write(scores, tmp_path, 3)
+    places = {"3.png": 1, "12.png": 2, "7.png": 0}
+    assert {file.name for file in (tmp_path / "images").iterdir()} == places.keys()
+    for name, place in places.items():
+        pixels = imageio.imread(tmp_path / "images" / name)
+        np.testing.assert_array_equal(pixels, scores.examples.images.numpy()[place])
+
+
+def test_the_interface_shows_what_a_task_holds(scores):
+    text = label_studio.labelling_config(scores)
+    shown = re.findall(r'value="[^"]*\$(\w+)"', text)
+    assert sorted(shown) == ["given_label", "image"]
+    assert {*shown} <= label_studio.task(scores, 0)["data"].keys()
+    view = ElementTree.fromstring(text)
+    asked = [(each.get("name"), each.get("choice")) for each in view.iter("Choices")]
+    assert asked == [("label", "single"), ("usable", "multiple")]

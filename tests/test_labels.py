@@ -185,3 +185,44 @@ def test_other_images_or_names_share_no_decisions(scores):
     other = dataclasses.replace(scores, examples=examples)
     renamed = dataclasses.replace(scores, info=info)
     assert len({label_files._key(each) for each in (scores, other, renamed)}) == 3
+
+
+def test_what_the_page_says_of_each_sample(scores):
+    """Ids and scores are texts, which it saves unchanged."""
+    examples = scores.examples
+    told = dataclasses.replace(
+        scores,
+        suggested=(examples.labels + 1) % 10,
+        mean_weight=scores.score / 2,
+        mean_loss=5 * scores.score,
+        paths={int(number): f"{number}.png" for number in examples.ids},
+    )
+    (block,) = re.findall(r'id="review-data">(.*?)</script>', label_files.to_html(told, 3))
+    data, chosen = json.loads(block), told.order[:3]
+    assert data["ids"] == [str(number) for number in examples.ids[chosen]]
+    assert data["paths"] == [f"{number}.png" for number in examples.ids[chosen]]
+    assert data["given"] == examples.labels[chosen].tolist()
+    assert data["predicted"] == told.suggested[chosen].tolist()
+    assert data["scores"] == [f"{score:.10f}" for score in told.score[chosen]]
+    assert data["losses"] == [f"{loss:.2f}" for loss in told.mean_loss[chosen]]
+    assert data["classes"] == [*"0123456789"]
+    assert (data["image_type"], data["image_size"], data["chunk"]) == ("image/png", 32, 200)
+
+
+def cells_of(table):
+    rows = re.findall("<tr>(.*?)</tr>", table)
+    return [re.findall("<t[dh][^>]*>(.*?)</t[dh]>", row) for row in rows]
+
+
+def test_a_row_of_the_confusion_is_a_given_class(scores, monkeypatch):
+    matrix = np.arange(100).reshape(10, 10) / 100
+    monkeypatch.setattr(label_errors, "confusion", lambda told: matrix)
+    header, *rows = cells_of(label_files._confusion(scores))
+    assert header == ["given", "wrong", *"0123456789"]
+    expected = [[str(k), *(f"{share:.3f}" for share in matrix[k])] for k in range(10)]
+    assert [[row[0], *row[2:]] for row in rows] == expected
+    monkeypatch.setattr(label_files, "_LARGEST_MATRIX", 9)
+    monkeypatch.setattr(label_files, "_NUM_PAIRS", 2)
+    monkeypatch.setattr(label_errors, "confused_pairs", lambda told: [(0, 1, 5), (2, 3, 4), (4,)])
+    rows = cells_of(label_files._confusion(scores))[1:]
+    assert rows == [["0", "1", "5"], ["2", "3", "4"]]

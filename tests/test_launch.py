@@ -533,6 +533,9 @@ def test_boundaries_stay_increasing_and_positive(launch):
 def test_columns_that_every_table_has(tmp_path, launch, name):
     row = {"dataset_name": "digits", "studentnet": "mlp", "method": "baseline", "data": "d"}
     row |= {"train_log_dir": "runs/a/train", "max_number_of_steps": "100"}
+    # With the mark that spreadsheets write at the beginning.
+    (tmp_path / "t.csv").write_text(f"\ufeff{','.join(row)}\n{','.join(row.values())}\n")
+    assert launch.read_table(str(tmp_path / "t.csv")) == [row]
     del row[name]
     (tmp_path / "t.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
     with pytest.raises(InputError, match=rf"these columns.*missing=\['{name}'\]"):

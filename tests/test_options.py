@@ -478,3 +478,47 @@ def test_numbers_have_bounds_and_words_are_listed(values, message):
     with pytest.raises(InputError) as caught:
         Numbers(**values)
     assert str(caught.value) == message
+
+
+def test_defaults_of_trainings_and_evaluations():
+    """All but those of which None, by default, leaves the choice to the student or the data."""
+    training = {
+        "dataset_name": "cifar10",
+        "studentnet": "resnet101",
+        "max_number_of_steps": 39000,
+        "learning_rate_decay_factor": 0.1,
+        "learning_rate_boundaries": (),
+        "seed": 0,
+        "deterministic": True,
+        "mentornet_label": "zero",
+        "mentornet_update_epochs": (),
+        "num_devices": 1,
+        "cluster_timeout_secs": 300,
+        "save_summaries_secs": 120,
+        "save_interval_secs": 1200,
+        "log_every_steps": 10,
+        "steps_per_loop": 1,
+        "max_to_keep": 10,
+    }
+    off = ("record_sample_weights", "jit_compile", "sync_batch_norm", "recompute_gradients")
+    training |= dict.fromkeys((*off, "overwrite"), False)
+    weighting = {
+        "loss_p_percentile": 0.7,
+        "burn_in_epoch": 0,
+        "fixed_epoch_after_burn_in": False,
+        "loss_moving_average_decay": 0.5,
+        "example_dropout_rates": "0.5, 17, 0.05, 78, 1.0, 5",
+        "class_balanced": False,
+    }
+    evaluation = {"split_name": "test", "batch_size": 25, "eval_interval_secs": 600.0}
+    expected: dict[type, dict[str, Any]] = {
+        TrainConfig: training,
+        WeightingConfig: weighting,
+        MixupConfig: {"second_reweight": False},
+        EvalConfig: evaluation | {"run_once": False},
+        CleanConfig: {"seed": 0, "skip_bad": False},
+    }
+    for cls, values in expected.items():
+        found = {field.name: field.default for field in options.fields(cls)}
+        given = {k: v for k, v in found.items() if v is not None and v is not options.REQUIRED}
+        assert given == values, cls

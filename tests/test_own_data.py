@@ -17,6 +17,7 @@ from PIL import Image
 
 import mentornet
 from mentornet import InputError
+from mentornet.cli import prepared
 from mentornet.datasets import records, sources
 from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.labels import clean_label_texts, label_texts
@@ -577,3 +578,27 @@ def test_lines_of_json_end_with_newlines_only(folder):
     source: Any = sources.load("stripes", str(folder))
     paths = [path for split in (source.train, source.test) for path in split.paths]
     assert sorted(paths) == names
+
+
+def test_what_is_said_of_records(tmp_path, capsys):
+    """Clean labels may be known of none, of some or of all; files with problems are named."""
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"share_of_wrong_labels": None}, "8 images, 2 classes, clean labels unknown"),
+        (
+            {"share_of_wrong_labels": 0.25, "num_known_clean_labels": 4, "image_shape": [8, 8, 3]},
+            "8 images, 2 classes, 25.00% of the labels wrong (of the 4 whose clean label is known)",
+        ),
+        (
+            {"share_of_wrong_labels": 0.25, "num_known_clean_labels": 8, "image_shape": [5]},
+            "8 rows, 2 classes, 25.00% of the labels wrong",
+        ),
+    )
+    for facts, said in cases:
+        prepared.describe("folder", {"num_examples": 8, "num_classes": 2, **facts})
+        assert capsys.readouterr().out == f"folder: {said}\n"
+    conflicts = tmp_path / "conflicts.txt"
+    conflicts.write_text("a = b\nc = d\n")
+    manifest = {"num_examples": 8, "num_classes": 2, **cases[0][0]}
+    prepared.report({str(tmp_path): manifest})
+    warning = f"WARNING: {conflicts} lists 2, the first: a = b\n"
+    assert capsys.readouterr().out == f"{tmp_path}: {cases[0][1]}\n{warning}"

@@ -5,15 +5,18 @@ import importlib
 import json
 import pathlib
 import types
+from typing import Any
 
 import numpy as np
 import pytest
 from helpers import ROOT
+from matplotlib.figure import Figure
 
 from mentornet import InputError
 from mentornet.config import options
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
+from mentornet.datasets import catalog, records
 from mentornet.evaluation import label_errors
 from mentornet.runs.reader import Result, read_results
 
@@ -98,8 +101,8 @@ def test_the_kept_results_are_whole(report, monkeypatch):
     monkeypatch.setattr(report, "draw_curves", lambda runs: None)
     results = read_results(ROOT / "results")
     kept = (ROOT / "results" / "results.md").read_text()
-    for title, _, table, _ in report.sections(results):
-        assert title in kept
+    for title, note, table, _ in report.sections(results):
+        assert f"## {title}\n\n{note}\n" in kept
         assert report.pages.markdown_table(*table) in kept
 
 
@@ -314,3 +317,67 @@ def test_curves_are_means_at_common_steps(report):
     quickstart = importlib.import_module("quickstart_report")
     clean, wrong = "sample_weights/mean_clean", "sample_weights/mean_corrupted"
     assert quickstart.mean_weights([{clean: 0.5, wrong: 0.25}, {clean: 1.0}]) == (0.75, 0.25)
+
+
+def lines_of(panel):
+    axes = Figure().add_subplot()
+    panel(axes)
+    return {line.get_label(): [*np.ravel(line.get_ydata())] for line in axes.get_lines()}
+
+
+def test_each_panel_shows_what_its_title_says(report, monkeypatch):
+    runs, panels = [], dict[str, Any]()
+    for name, weight in ((None, 1.0), ("gce", 0.3)):
+        config = {"weighting": name and {"name": name, "options": {}}, "mixup": None}
+        row = {"predictions/corrupted_as_given": 0.2, "sample_weights/mean_clean": 0.9}
+        rows = [{"step": 1, **row, "sample_weights/mean_corrupted": weight}]
+        runs.append(Result("run", config, rows, [{"step": 1, "eval/accuracy": 0.7}]))
+    monkeypatch.setattr(report, "_draw", panels.update)
+    report.draw_curves(runs)
+    assert {title: lines_of(panel) for title, panel in panels.items()} == {
+        "accuracy on clean test images": {"baseline": [0.7], "gce": [0.7]},
+        "corrupted labels predicted as given": {"baseline": [0.2], "gce": [0.2]},
+        "mean weight, gce": {"clean label": [0.9], "corrupted label": [0.3]},
+    }
+
+
+def test_the_table_of_the_quick_start(monkeypatch, tmp_path, capsys):
+    """Last and best accuracy, weights of clean and of wrong labels; and the histograms."""
+    monkeypatch.syspath_prepend(ROOT / "commands")
+    quickstart = importlib.import_module("quickstart_report")
+    labels, clean = np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0])
+    examples = types.SimpleNamespace(labels=labels, clean_labels=clean)
+    for method, accuracies, weights in (
+        ("baseline", (0.5, 0.9, 0.6), (1.0, 1.0)),
+        ("mentornet_pd", (0.7, 0.8, 0.75), (0.9, 0.2)),
+    ):
+        evaluation = [{"step": k, "eval/accuracy": a} for k, a in enumerate(accuracies)]
+        names = ("sample_weights/mean_clean", "sample_weights/mean_corrupted")
+        training = [{"step": 0, **dict(zip(names, weights, strict=True))}]
+        for part, rows in (("eval/eval", evaluation), ("train/metrics", training)):
+            path = tmp_path / method / f"{part}.jsonl"
+            path.parent.mkdir(parents=True)
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    losses, pictures = np.array([0.1, 0.2, 0.3, 4.0]), []
+    values: dict[str, Any] = {"output_dir": str(tmp_path)}
+    monkeypatch.setattr(quickstart.config_flags, "read_flags", lambda cls: values)
+    monkeypatch.setattr(quickstart.script, "load_tensorflow", lambda: None)
+    monkeypatch.setattr(records, "read_examples", lambda folder, info, split: examples)
+    monkeypatch.setattr(catalog, "dataset_info", lambda name, folder: None)
+    monkeypatch.setattr(quickstart, "training_losses", lambda run, found: losses)
+    monkeypatch.setattr(
+        quickstart.plt.Figure, "savefig", lambda figure, path, dpi: pictures.append(path.name)
+    )
+    quickstart.main()
+    assert pictures == ["accuracy.png", "losses.png"]
+    table = (tmp_path / "table.txt").read_text()
+    assert [line.split() for line in table.splitlines()[1:]] == [
+        ["Baseline", "0.600", "0.900", "1.000", "1.000"],
+        ["MentorNet", "PD", "0.750", "0.800", "0.900", "0.200"],
+    ]
+    output = capsys.readouterr().out
+    assert table in output and "25.0% of 4 training labels are wrong" in output
+    panels = quickstart.plt.gcf().axes
+    shown = [[(bars[0].get_label(), sum(bars.datavalues)) for bars in p.containers] for p in panels]
+    quickstart.plt.close("all")
+    assert shown == [[("clean label", 3), ("corrupted label", 1)]] * 2

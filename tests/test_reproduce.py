@@ -62,6 +62,11 @@ def test_everything(reproduce):
     assert first[-2:] == ["--dry_run", "--filter=a b"] and launch[-1] == "--filter=a b"
     assert report == ["commands/report.py", "cifar_models"]
     assert len(preparations) == len(prepared(started)) == 10
+    assert sum("--num_trusted=5000" in flags for flags in preparations) == 7
+    settings = sorted(flag for flags in preparations for flag in flags if "--noise" in flag)
+    shares = (0, 0.2, 0.2, 0.4, 0.4, 0.4, 0.8, 0.8)
+    assert settings[2:10] == [f"--noise_fraction={share}" for share in shares]
+    assert settings[10:12] == ["--noise_key=aggre_label", "--noise_key=worse_label"]
     assert sum("--source=cifar 10.tar" in flags for flags in preparations) == 7
     assert sum("--noise_type=asymmetric" in flags for flags in preparations) == 1
     assert sum("--noise_file=n.npz" in flags for flags in preparations) == 2
@@ -98,7 +103,8 @@ def test_the_reduced_runs(reproduce):
     _, output, started, chosen = reproduce("--reduced", "cifar10.tar", "n.npz")
     assert chosen == (ROOT / "commands" / "reduced_runs.csv").read_text()
     assert len(prepared(started)) == 3  # 0.4, 0.8 and worse_label.
-    assert all("--num_train=10000" in flags for flags in prepared(started))
+    fewer = {"--num_train=10000", "--num_trusted=1000", "--output_dir=data/reduced"}
+    assert all(fewer <= {*flags} for flags in prepared(started))
     assert (
         "65800 steps in total (finished runs are skipped): 1 to 5 hours on two CPU cores.\n"
         in output
@@ -109,10 +115,15 @@ def test_a_dry_run_does_nothing(reproduce):
     status, output, started, _ = reproduce("cifar10.tar", "--dry_run")
     assert status == 0 and output.count("train --max_number_of_steps") == output.count("\n") / 2
     assert [arguments[0] for arguments in started] == ["commands/launch.py"]
-    assert not prepared(reproduce("cifar10.tar", "--dry_run=true")[2])
+    for flag in ("--dry_run=true", "-dry_run"):
+        assert not prepared(reproduce("cifar10.tar", flag)[2])
+    status, output, started, _ = reproduce("cifar10.tar", "--dry_run=false")
+    assert status == 2 and output.startswith("error: --dry_run=false must be") and not started
 
 
-@pytest.mark.parametrize("flag", ["--runs_dir=/scratch", "--data_dir", "--table=mine.csv"])
+@pytest.mark.parametrize(
+    "flag", ["--runs_dir=/scratch", "--data_dir", "--table=mine.csv", "-runs_dir=/scratch"]
+)
 def test_flags_that_it_gives_itself(reproduce, flag):
     status, output, started, _ = reproduce("cifar10.tar", flag)
     assert status == 2 and output.startswith(f"error: {flag} cannot be given") and not started
@@ -128,3 +139,79 @@ def test_a_report_is_made_where_a_run_failed(reproduce):
 def test_a_table_that_cannot_be_read_ends_it_at_once(reproduce):
     status, _, started, _ = reproduce("cifar10.tar", fails="*launch.py*")
     assert status == 1 and len(started) == 1
+
+
+# Writes its arguments at once, as two of them may run beside each other.
+LOGGING = """#!/usr/bin/env bash
+printf '%s\\n' "$(printf '%q ' "$@")" >> "$LOG"
+[[ -z "$FAILS" ]]
+"""
+
+
+def started_by(folder, script, *arguments, **more):
+    """Runs Bash in `folder` with such a python: exit status, and the arguments of each python."""
+    (folder / "python").write_text(LOGGING)
+    (folder / "python").chmod(0o755)
+    (folder / "log").write_text("")
+    environment = os.environ | {"LOG": str(folder / "log"), "FAILS": "", "EXTRA": ""} | more
+    environment["PATH"] = f"{folder}:{environment['PATH']}"
+    command = ["bash", *script, *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True)
+    return done.returncode, [shlex.split(x) for x in (folder / "log").read_text().splitlines()]
+
+
+def test_the_quick_start(tmp_path):
+    """Two trainings that differ in the weighting, each evaluated where the report reads it."""
+    (tmp_path / "commands").mkdir()
+    shutil.copy(ROOT / "commands" / "quickstart.sh", tmp_path / "commands")
+    (tmp_path / "commands" / "environment.sh").write_text("")
+    status, started = started_by(tmp_path, ["commands/quickstart.sh"], "my results")
+    assert status == 0 and len(started) == 6
+    flags = [dict(f.removeprefix("--").split("=", 1) for f in rest) for _, *rest in started]
+    assert started[0][0] == "code/cifar_prepare_data.py"
+    asked = {"dataset_name": "digits", "noise_fraction": "0.4", "output_dir": "my results/data"}
+    assert asked.items() <= flags[0].items()
+    assert started[5] == ["commands/quickstart_report.py", "--output_dir=my results"]
+    trainings = []
+    for script, method, first in (("baseline", "baseline", 1), ("mentornet", "mentornet_pd", 3)):
+        programs = {started[n][0]: flags[n] for n in (first, first + 1)}
+        assert programs.keys() == {"code/cifar_eval.py", f"code/cifar_train_{script}.py"}
+        evaluation = programs.pop("code/cifar_eval.py")
+        (training,) = programs.values()
+        assert training.pop("train_log_dir") == f"my results/{method}/train"
+        assert training["data_dir"] == "my results/data/digits/0.4"
+        del evaluation["eval_interval_secs"]
+        assert evaluation == {
+            "checkpoint_dir": f"my results/{method}/train",
+            "eval_dir": f"my results/{method}/eval",
+            "data_dir": "my results/data/digits/val",
+        }
+        trainings.append(training)
+    weighting = {"trained_mentornet_dir", "loss_p_percentile", "example_dropout_rates"}
+    assert trainings[1].keys() - trainings[0].keys() == weighting
+    assert trainings[0].items() <= trainings[1].items()
+
+
+def test_what_is_installed_is_not_installed_again(tmp_path):
+    """Unless it failed, or what is required has changed; with EXTRA it is another installation."""
+    (tmp_path / "commands").mkdir()
+    shutil.copy(ROOT / "commands" / "environment.sh", tmp_path / "commands")
+    for name in ("pyproject.toml", "requirements.txt", "setup.py"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "venv").mkdir()
+
+    def installed(**more):
+        script = ["-euc", "source commands/environment.sh"]
+        venv = str(tmp_path / "venv")
+        status, started = started_by(tmp_path, script, VIRTUAL_ENV=venv, **more)
+        assert (status == 0) == ("FAILS" not in more)
+        assert all(arguments[:3] == ["-m", "pip", "install"] for arguments in started)
+        return [arguments[-1] for arguments in started]
+
+    assert installed(FAILS="yes") == installed() == ["."]
+    assert installed() == []
+    assert installed(EXTRA="dev") == [".[dev]"]
+    assert installed(EXTRA="dev") == installed() == []
+    (tmp_path / "requirements.txt").write_text("another")
+    assert installed() == ["."]
+    assert installed() == []

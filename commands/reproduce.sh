@@ -29,7 +29,7 @@ if [[ ${1:-} == *.npz ]]; then
 else
   left_out+=(-e /worse_label/ -e /aggre_label/)
 fi
-if [[ $table == *fast* && -n ${1:-} && $1 != --* ]]; then
+if [[ $table == *fast* && -n ${1:-} && $1 != -* ]]; then
   cifar100=$1
   shift
 else

@@ -109,7 +109,7 @@ TARGETS = {
     ],
     "weighting.protocol": [
         "test_weightings.py",
-        "-k(distinct or records or wrong_weightings or history or goes_on) and not replicas",
+        "-k(distinct or records or wrong_weightings or mixed or goes_on) and not replicas",
     ],
     "weighting.registry": [
         "test_weightings.py",

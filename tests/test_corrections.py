@@ -284,3 +284,14 @@ def test_records_that_cannot_be_told_apart():
     same = dataclasses.replace(PETS, class_names=("cat", "cat", "eel"))
     with pytest.raises(InputError, match="classes must be distinct"):
         decide("id,given_label,corrected_label\n", known=dataclasses.replace(KNOWN, info=same))
+
+
+def test_the_same_corrections_of_other_records(tmp_path, prepared):
+    """What they made of the first is not returned for the second."""
+    before, none = read(prepared), write(tmp_path / "none.csv", [])
+    given, first, made = before.labels[0], str(tmp_path / "first"), str(tmp_path / "made")
+    one = write(tmp_path / "one.csv", [(before.ids[0], "", given, (given + 1) % 10, 1)])
+    correct(CorrectConfig(str(prepared), one, first))
+    correct(CorrectConfig(str(prepared), none, made))
+    with pytest.raises(InputError, match="`output_dir` holds other data"):
+        correct(CorrectConfig(first, none, made))

@@ -616,3 +616,55 @@ def test_the_download_by_keras(monkeypatch):
     assert (found.train.labels.tolist(), found.test.labels.tolist()) == ([0, 1, 2, 3], [4, 5])
     np.testing.assert_array_equal(found.test.images, images[4:])
     assert len(found.class_names) == 10
+
+
+def test_subsets_of_cifar100(tmp_path):
+    """Under the release's names, each with its own labels; at most all images."""
+    source = tmp_path / "official"
+    _, fine, coarse = write_cifar(source, "cifar100", "binary", per_batch=40)
+    config = PrepareConfig("cifar100", str(tmp_path), str(source), num_train=10)
+    prepare(config)
+    (file,) = config.train_folder.glob("cifar100_train-*")
+    keys = [f"image/{name}" for name in ("id", "class/fine_label", "class/coarse_label")]
+    rows = []
+    for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+        feature = tf.train.Example.FromString(record).features.feature
+        rows.append([feature[key].int64_list.value[0] for key in keys])
+    ids = np.sort(np.random.default_rng([0, 1]).permutation(40)[:10])
+    np.testing.assert_array_equal(rows, np.stack([ids, fine[ids], coarse[ids]], axis=1))
+    prepare(dataclasses.replace(config, output_dir=str(tmp_path / "whole"), num_train=40))
+    with pytest.raises(InputError, match="`num_train` must not exceed the 40 training images"):
+        prepare(dataclasses.replace(config, output_dir=str(tmp_path / "more"), num_train=41))
+
+
+def test_pickles_of_numpy_1(tmp_path):
+    """As in the official archives: its modules have other names."""
+    images, fine, _ = write_cifar(tmp_path / "official", "cifar10", "python")
+    for path in (tmp_path / "official").iterdir():
+        data = path.read_bytes().replace(b"numpy._core.", b"numpy.core.")
+        assert b"numpy.core.multiarray" in data
+        path.write_bytes(data)
+    loaded = sources.load("cifar10", str(tmp_path / "official"))
+    np.testing.assert_array_equal(loaded.train.images, images)
+    np.testing.assert_array_equal(loaded.train.labels, fine)
+
+
+def test_an_unfinished_file_is_no_part_of_the_records(release):
+    path, _ = release
+    path.with_name(f"{path.name}.tmp123").write_bytes(b"half a record")
+    assert records.find_files(str(path.parent), "cifar10", "train") == [str(path)]
+
+
+def test_a_bad_label_in_the_second_file(release):
+    path, images = release
+    second = path.with_name("cifar10_train-00001-of-00002")
+    write_release_records(second, images[:3], [4, 5, 10], tf.io.encode_png)
+    with pytest.raises(InputError, match="train-00001-of-00002, record 2: the label .* is 10"):
+        read(path)
+
+
+def test_images_that_claim_too_many_pixels():
+    """All of them do, so that none differs from the first."""
+    records.images.check_claims(np.array([[10_000, 10_000]] * 2), str)
+    with pytest.raises(InputError, match="0: images must have at most 100000000 pixels"):
+        records.images.check_claims(np.array([[10_000, 10_001]] * 2), str)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import types
 from typing import Any
 
 import helpers
@@ -14,6 +15,7 @@ from helpers import run, start
 from mentornet import InputError
 from mentornet.config.evaluation import EvalConfig
 from mentornet.config.training import TrainConfig
+from mentornet.core import files
 from mentornet.core.files import read_json_lines
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
@@ -52,9 +54,25 @@ def test_every_checkpoint_once_and_every_image(trained, digits, tmp_path, capsys
     assert summary["best_accuracy"] == max(row["eval/accuracy"] for row in rows(tmp_path))
     assert list(summary["per_class_accuracy"]) == list("0123456789")
     assert "class  accuracy (step 3)" in capsys.readouterr().out
-    # A second job finds nothing to do and ends at once.
+    events = [
+        (event.step, value.tag)
+        for file in (tmp_path / "eval").glob("events.out.tfevents.*")
+        for event in tf.compat.v1.train.summary_iterator(str(file))
+        for value in event.summary.value
+    ]
+    tags = ("eval/accuracy", "total_loss")
+    assert sorted(events) == [(step, tag) for step in (1, 2, 3) for tag in tags]
+    # A second job finds nothing to do and ends at once; the best step may be an earlier one.
+    found = rows(tmp_path)
+    found[1]["eval/accuracy"] = 1.0
+    lines = [json.dumps(row) + "\n" for row in found]
+    (tmp_path / "eval" / "eval.jsonl").write_text("".join(lines))
     job.run(config(trained, digits, tmp_path))
-    assert len(rows(tmp_path)) == 3
+    assert rows(tmp_path) == found
+    summary = json.loads((tmp_path / "eval" / "summary.json").read_text())
+    assert (summary["best_step"], summary["best_accuracy"], summary["last_step"]) == (2, 1, 3)
+    assert summary["last_accuracy"] == found[2]["eval/accuracy"] < 1
+    assert "best accuracy 1.0000 (step 2)" in capsys.readouterr().out
 
 
 def test_results_do_not_depend_on_the_batch_size(trained, digits, tmp_path):
@@ -395,3 +413,20 @@ def test_rows_of_other_images_are_set_aside(trained, digits, tmp_path):
     for folder in (val, str(data)):
         job.run(dataclasses.replace(asked, data_dir=folder))
     assert len(read_json_lines(tmp_path / "eval" / "eval-1.jsonl")) == 3
+
+
+def test_a_folder_of_results_belongs_to_one_process(trained, digits, tmp_path):
+    refused = pytest.raises(InputError, match="`eval_dir` must not be used by two processes")
+    with files.held(tmp_path / "eval", "eval_dir"), refused:
+        job.run(config(trained, digits, tmp_path, run_once=True))
+    assert rows(tmp_path) == []
+
+
+def test_a_known_data_set_fits_whatever_its_classes_are_called():
+    """As if it came from another source."""
+    run = {"num_classes": 10, "class_names": [*"abcdefghij"], "image_shape": [32, 32, 3]}
+    examples: Any = types.SimpleNamespace(image_shape=(32, 32, 3))
+    info = dataset_info("digits", "-")
+    predictor.check_fits(run, info, examples, "data")
+    with pytest.raises(InputError, match="it has '0' in the place of 'a'"):
+        predictor.check_fits(run, dataclasses.replace(info, name="own"), examples, "data")

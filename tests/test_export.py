@@ -230,6 +230,8 @@ def test_features_in_every_format(tmp_path):
         assert {*found} == {*outputs}
         for file_format in outputs:
             np.testing.assert_allclose(found[file_format], softmax(x), atol=1e-4)
+    # The network does it itself.
+    assert json.loads((tmp_path / "one.standardization.json").read_text()) == {"kind": "none"}
 
 
 def test_a_checkpoint_of_the_release_and_back(exported, trained):

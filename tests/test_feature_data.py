@@ -78,7 +78,7 @@ def paths_of(folder):
         return [row["path"] for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("max_in_memory", [2**28, 100])
+@pytest.mark.parametrize("max_in_memory", [960, 959])  # 48 rows of 5 numbers of 4 bytes.
 def test_features_come_back_bit_for_bit(tmp_path, monkeypatch, max_in_memory):
     """In memory or read when needed, each row has its name."""
     monkeypatch.setattr(records, "MAX_IN_MEMORY", max_in_memory)
@@ -88,6 +88,7 @@ def test_features_come_back_bit_for_bit(tmp_path, monkeypatch, max_in_memory):
     assert manifest["image_shape"] == [5]
     assert (info.num_features, info.feature_names, info.augment) == (5, tuple("abcde"), False)
     places = [int(path.removeprefix("row ")) for path in paths_of(config.train_folder)]
+    assert isinstance(examples.images, EncodedImages) == (max_in_memory < 960)
     read = records.images.reader(examples.images)(np.arange(len(examples)))
     np.testing.assert_array_equal(read, features[places].astype(np.float32))
     np.testing.assert_array_equal(examples.labels, labels[places])
@@ -532,3 +533,72 @@ def test_fewer_rows_than_are_named_as_neighbours():
     first, *others = (text.partition("\n")[0] for text in told)
     assert first == "Nearest 3 rows are given: b 3"
     assert others == ["Nearest 3 rows are given: b 2, a 1"] * 3
+
+
+def test_hugging_faces_saved_folders(tmp_path, monkeypatch):
+    """Of splits, or of one data set; without a test split, the column `split` decides."""
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"a": np.arange(6.0), "label": [0, 1] * 3, "split": [""] * 4 + ["val"] * 2})
+    split = FakeSplit(pa, table, ["x", "y"])
+    cases: dict[str, tuple[Any, list[int]]] = {
+        "several": ({"other": split, "train": split, "val": split}, [0, 1, 2, 3, 4, 5]),
+        "no test": ({"other": split, "train": split}, [4, 5]),
+        "alone": ({"all": split}, [4, 5]),
+        "one": (split, [4, 5]),
+    }
+
+    def load_from_disk(path):
+        return cases[pathlib.Path(path).name][0]
+
+    fake = types.SimpleNamespace(load_from_disk=load_from_disk, load_dataset=None)
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    for name, (_, expected) in cases.items():
+        (tmp_path / name).mkdir()
+        file = "state.json" if name == "one" else "dataset_dict.json"
+        (tmp_path / name / file).write_text("{}")
+        source = sources.load("own", f"hf:{tmp_path / name}")
+        assert source.test.images[:, 0].tolist() == expected, name
+        assert len(source.train.labels) == (6 if name == "several" else 4)
+    cases["alone"] = ({"a": split, "b": split}, [])
+    with pytest.raises(InputError, match=r"must have a split `train`.*splits=\['a', 'b'\]"):
+        sources.load("own", f"hf:{tmp_path / 'alone'}")
+
+
+def test_types_of_columns():
+    """Those that are called large are polars'."""
+    pa = pytest.importorskip("pyarrow")
+
+    def roles(**columns):
+        schema = pa.schema(columns | {"label": pa.int8()})
+        found = _table.find_columns(schema, sources.Options(), "here")
+        return found.image, found.features, found.file
+
+    number, large = pa.float32(), pa.large_string()
+    for text in (pa.string(), large, pa.string_view(), pa.dictionary(pa.int8(), pa.string())):
+        assert roles(image=text) == ("image", (), None)
+        assert roles(file_name=text, other=number) == ("file_name", (), None)
+    pair = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    for encoded in (pa.binary(), pa.large_binary(), pair):
+        assert roles(x=encoded, path=large) == ("x", (), "path")
+    for numbers in (pa.list_(number), pa.large_list(number), pa.list_(number, 2)):
+        assert roles(x=numbers, path=large) == (None, ("x",), "path")
+    assert roles(x=pa.bool_(), y=pa.uint8(), z=number) == (None, ("x", "y", "z"), None)
+
+
+def test_splits_in_the_metadata_of_a_folder(tmp_path):
+    """They come before the names of folders, which decide where there are none."""
+    (tmp_path / "test").mkdir()
+    for name in ("1.png", "test/1.png"):
+        (tmp_path / name).write_bytes(png(1))
+    rows = "1.png,a,test\n1.png,b,\ntest/1.png,a,train\ntest/1.png,b,\n"
+    (tmp_path / "metadata.csv").write_text(f"file_name,label,split\n{rows}")
+    source = sources.load("own", str(tmp_path))
+    assert source.train.labels.tolist() == [1, 0]
+    assert source.test.labels.tolist() == [0, 1]
+
+
+def test_a_column_may_have_a_dot_in_its_name(parquet):
+    features, labels = rows(20)
+    for name, values in (("clip.embedding", features.tolist()), ("sepal.length", features[:, 0])):
+        source = sources.load("own", parquet(**{name: values, "label": labels}))
+        assert source.train.images.shape[1] == (5 if name == "clip.embedding" else 1)

@@ -307,6 +307,7 @@ def test_bad_input():
         ({"mentor": "nowhere"}, "No MentorNet checkpoint"),
         ({"loss_p_percentile": 2}, "`loss_p_percentile`"),
         ({"total_steps": 0}, "`total_steps` must be at least 1"),
+        ({"weighting_options": {"gamma": 2}}, "`weighting_options` needs `weighting`"),
         (
             {"mentor": MentorNet(features=(*RELEASE, "loss_variance"))},
             "`num_examples` must be given",
@@ -428,3 +429,27 @@ def test_the_loss_of_a_sample_of_several_places_is_their_mean():
     expected = float(LOGITS(y, student(x)))
     found = model.fit(x, y, 6, verbose=0).history["loss"][0]
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {
+            "loss_p_percentile": 0.6,
+            "burn_in_epoch": 20,
+            "fixed_epoch_after_burn_in": True,
+            "loss_moving_average_decay": 0.25,
+            "example_dropout_rates": DROPOUT,
+        },
+        {"loss_p_percentile": "auto", "burn_in_epoch": "auto", "class_balanced": True},
+    ],
+    ids=["fixed", "auto"],
+)
+def test_every_setting_reaches_the_weighting_and_a_saved_model(settings):
+    """Also the length of the training, where a loaded model is trained in further calls."""
+    own: dict[str, Any] = {"total_steps": 100, "seed": 3, "num_examples": STEPS * BATCH}
+    model = MentoredModel(small_student(), MENTORNET, **own, **settings)
+    for each in (model, MentoredModel.from_config(model.get_config())):
+        weighting: Any = each.weighting
+        assert weighting.config == WeightingConfig(**settings)
+        assert {name: getattr(each, name) for name in own} == own

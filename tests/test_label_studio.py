@@ -194,3 +194,12 @@ def test_the_interface_shows_what_a_task_holds(scores):
     view = ElementTree.fromstring(text)
     asked = [(each.get("name"), each.get("choice")) for each in view.iter("Choices")]
     assert asked == [("label", "single"), ("usable", "multiple")]
+
+
+def test_results_of_other_controls_are_passed_over(known):
+    """Of a text for which the user's own labelling interface also asks."""
+    note = {"type": "textarea", "from_name": "note", "value": {"text": ["blurred"]}}
+    decided = annotation(CLASSES[2])
+    decided["result"].insert(0, note)
+    tasks = exported(1, decided), exported(0, annotation(result=[note]))
+    assert decide(known, *tasks) == [[1, 2]]

@@ -365,6 +365,7 @@ def test_names_of_arrays(tmp_path):
 def test_settings_that_do_nothing_are_refused(tmp_path):
     for values, part in (
         ({"noise_type": "file", "noise_file": "a.npy", "noise_fraction": 0.4}, "noise_fraction"),
+        ({"noise_file": "a.npy"}, "noise_file"),
         ({"noise_key": "worse"}, "noise_key"),
         ({"image_size": 64}, "image_size"),
         ({"label_column": "kind"}, "label_column"),
@@ -602,3 +603,191 @@ def test_what_is_said_of_records(tmp_path, capsys):
     prepared.report({str(tmp_path): manifest})
     warning = f"WARNING: {conflicts} lists 2, the first: a = b\n"
     assert capsys.readouterr().out == f"{tmp_path}: {cases[0][1]}\n{warning}"
+
+
+def grey(number):
+    """Images of 8 x 8 pixels, each of another grey."""
+    return np.arange(number, dtype=np.uint8)[:, None, None] * np.ones((1, 8, 8), np.uint8)
+
+
+def test_what_is_held_out_kept_and_trusted_is_drawn_as_ever(tmp_path):
+    """So that records can be made again; ids and names are those of the whole split."""
+    labels = np.arange(40) % 2
+    clean = np.where(np.arange(40) % 3 == 0, -1, labels)
+    source = tmp_path / "a.npz"
+    np.savez(source, images=grey(40), labels=labels, clean_labels=clean)
+    generator = np.random.default_rng([5, 3])
+    held_out = [generator.permutation(np.flatnonzero(labels == label))[:6] for label in (0, 1)]
+    train = np.setdiff1d(np.arange(40), held_out)
+    ids = np.sort(np.random.default_rng([5, 1]).permutation(28)[:12])
+    known = np.flatnonzero(clean[train[ids]] >= 0)
+    order = np.random.default_rng([5, 2]).permutation(len(known))
+
+    def asked(number):
+        values: dict[str, Any] = {"num_train": 12, "num_trusted": number, "seed": 5}
+        return config(tmp_path / str(number), source, test_share=0.3, **values)
+
+    for number in (4, len(known)):
+        folder = asked(number).train_folder
+        prepare(asked(number))
+        examples = records.read_examples(str(folder), dataset_info("stripes", folder), "train")
+        np.testing.assert_array_equal(examples.ids, ids)
+        np.testing.assert_array_equal(np.asarray(examples.images)[:, 0, 0, 0], train[ids])
+        np.testing.assert_array_equal(np.flatnonzero(examples.trusted), known[order < number])
+        rows = [f"{i},row {place}" for i, place in zip(ids, train[ids], strict=True)]
+        assert (folder / "files.csv").read_text().splitlines() == ["id,path", *rows]
+    with pytest.raises(InputError, match=f"exceed the {len(known)} training images with a clean"):
+        prepare(asked(len(known) + 1))
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5])
+def test_labels_are_clean_where_noise_is_added_to_them(tmp_path, fraction):
+    """But where the source knows better, and in the test split nothing is added."""
+    labels, number = np.arange(40) % 2, np.arange(40)
+    clean = np.where(number < 10, 1 - labels, -1)
+    arrays: dict[str, Any] = {"images": grey(40), "labels": labels, "clean_labels": clean}
+    arrays |= {f"test_{name}": values for name, values in arrays.items()}
+    np.savez(tmp_path / "a.npz", **arrays)
+    settings = config(tmp_path, tmp_path / "a.npz", noise_fraction=fraction)
+    prepare(settings)
+    info = dataset_info("stripes", settings.train_folder)
+    train = records.read_examples(str(settings.train_folder), info, "train")
+    assert (train.labels != labels).any() == (fraction > 0)
+    expected = np.where((clean < 0) & (fraction > 0), labels, clean)
+    np.testing.assert_array_equal(train.clean_labels, expected)
+    test = records.read_examples(str(settings.test_folder), info, "test")
+    np.testing.assert_array_equal(test.clean_labels, clean)
+    np.testing.assert_array_equal(test.labels, np.where(clean < 0, labels, clean))
+
+
+def test_records_of_an_earlier_version_and_of_renamed_classes(tmp_path):
+    """It recorded no checksum of the source, of which the names of the classes are a part."""
+    source = tmp_path / "a.npz"
+    np.savez(source, images=grey(8), labels=[*"abababab"])
+    asked = config(tmp_path, source)
+    made = prepare(asked)
+    np.savez(source, images=grey(8), labels=[*"acacacac"])
+    with pytest.raises(InputError, match="the source has other contents"):
+        prepare(asked)
+    for folder, manifest in made.items():
+        del manifest["source_sha256"]
+        pathlib.Path(folder, "manifest.json").write_text(json.dumps(manifest))
+    assert prepare(asked) == made
+
+
+def test_every_setting_of_own_data_reaches_the_source():
+    values: dict[str, Any] = {"image_size": 16, "test_share": 0.3, "skip_bad": True, "seed": 7}
+    values["label_column"] = "kind"
+    asked = PrepareConfig("own", source="a.csv", **values)
+    assert asked.own_options() == sources.Options(**values)
+
+
+def test_arrays_are_resized_only_if_asked(tmp_path):
+    """The middle of wide images is kept."""
+    images = np.zeros((4, 16, 24), np.uint8)
+    images[:, :, 12:] = 200
+    np.savez(tmp_path / "a.npz", images=images, labels=[0, 1, 0, 1])
+    for size, shape in ((None, (2, 16, 24, 3)), (8, (2, 8, 8, 3))):
+        options = sources.Options(image_size=size)
+        found = sources.load("own", str(tmp_path / "a.npz"), options).train.images
+        assert found.shape == shape
+        assert found[:, :, 0].max() == 0 and found[:, :, -1].min() == 200
+
+
+@pytest.mark.parametrize("kind", ["npz", "csv", "jsonl", "parquet"])
+def test_a_class_that_only_a_clean_label_names(tmp_path, kind):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    table = {"file_name": ["a.png"] * 4, "label": [*"abab"], "clean_label": ["c", "", "", ""]}
+    rows, path = [*zip(*table.values(), strict=True)], tmp_path / f"a.{kind}"
+    if kind == "npz":
+        arrays: dict[str, Any] = {"labels": table["label"], "clean_labels": table["clean_label"]}
+        np.savez(path, images=grey(4), **arrays)
+    elif kind == "csv":
+        lines = ["path,label,clean_label", *(",".join(row) for row in rows)]
+        path.write_text("\n".join(lines) + "\n")
+    elif kind == "jsonl":
+        path = tmp_path
+        lines = [json.dumps(dict(zip(table, row, strict=True))) for row in rows]
+        (path / "metadata.jsonl").write_text("\n".join(lines))
+    else:
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        pq.write_table(pa.table(table), path)
+    source: Any = sources.load("own", str(path))
+    assert source.class_names == ("a", "b", "c")
+    assert sorted([*source.train.clean_labels, *source.test.clean_labels]) == [-1, -1, -1, 2]
+
+
+def test_a_csv_as_spreadsheets_save_it(tmp_path):
+    """It begins with a mark; people write the names of splits in several ways."""
+    picture("wide", 0).save(tmp_path / "1.png")
+    splits = ("", "train", " Train ", "test", "VAL", "valid ", "Validation")
+    rows = [f"1.png,{'ab'[number % 2]},{split}\n" for number, split in enumerate(splits)]
+    (tmp_path / "a.csv").write_text("path,label,split\n" + "".join(rows), "utf-8-sig")
+    source = sources.load("own", str(tmp_path / "a.csv"))
+    assert source.train.labels.tolist() == [0, 1, 0]
+    assert source.test.labels.tolist() == [1, 0, 1, 0]
+
+
+def test_of_several_test_splits_the_first_is_read(tmp_path):
+    for split in ("train", "val", "test"):
+        for kind in ("narrow", "wide"):
+            (tmp_path / split / kind).mkdir(parents=True)
+            picture(kind, 0).save(tmp_path / split / kind / "1.png")
+    source: Any = sources.load("stripes", str(tmp_path))
+    assert source.train.paths.tolist() == ["train/narrow/1.png", "train/wide/1.png"]
+    assert source.test.paths.tolist() == ["test/narrow/1.png", "test/wide/1.png"]
+
+
+def test_each_class_is_trained_on_and_held_out(tmp_path):
+    np.savez(tmp_path / "a.npz", images=grey(9), labels=[0] * 2 + [1] * 7)
+    for share, expected in ((0.99, [1, 1]), (0.01, [1, 6])):
+        source = sources.load("own", str(tmp_path / "a.npz"), sources.Options(test_share=share))
+        assert np.bincount(source.train.labels).tolist() == expected
+        assert len(source.test.labels) == 9 - sum(expected)
+    np.savez(tmp_path / "a.npz", images=grey(9), labels=[0] + [1] * 8)
+    with pytest.raises(InputError, match="at least 2 samples, one of them for testing.*few='0'"):
+        sources.load("own", str(tmp_path / "a.npz"))
+
+
+def test_grey_images_of_tfds(monkeypatch):
+    class Grey(FakeTfds):
+        def as_dataset(self, split, as_supervised):
+            rows = super().as_dataset(split, as_supervised)
+            return [(image[..., :1], label) for image, label in rows]
+
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", Grey(FakeTfds.Names))
+    source = tfds.reader.load("mine", "pets", sources.Options(image_size=4))
+    np.testing.assert_array_equal(source.train.images[:, 0, 0], [[k] * 3 for k in range(5)])
+
+
+def test_hidden_images_are_left_out(folder):
+    before: Any = sources.load("stripes", str(folder))
+    (folder / "wide" / ".thumbs").mkdir()
+    for name in (".thumbs/1.png", "._1.png"):
+        (folder / "wide" / name).write_text("no image")
+    after: Any = sources.load("stripes", str(folder))
+    assert after.train.paths.tolist() == before.train.paths.tolist()
+    reader, _ = sources.find_reader("own", str(folder))
+    assert not [path for path in reader.files(folder) if ".thumbs" in path.parts]
+
+
+@pytest.mark.parametrize(
+    ("label", "dtype", "part"),
+    [(-1, np.uint8, "split test of tfds:pets must have labels"), (1, np.uint16, "must be uint8")],
+)
+def test_splits_of_tfds_without_labels_or_of_more_bits(monkeypatch, label, dtype, part):
+    class Other(FakeTfds):
+        def as_dataset(self, split, as_supervised):
+            rows = super().as_dataset(split, as_supervised)
+            return [(image.astype(dtype), label if split == "test" else k) for image, k in rows]
+
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", Other(FakeTfds.Names))
+    with pytest.raises(InputError, match=part):
+        tfds.reader.load("mine", "pets", sources.Options(image_size=4))
+
+
+def test_a_data_set_may_be_called_tmp(tmp_path, folder):
+    settings = PrepareConfig("my.tmp", str(tmp_path), source=str(folder))
+    prepare(settings)
+    data = str(settings.train_folder)
+    assert len(records.read_examples(data, dataset_info("my.tmp", data), "train"))

@@ -24,6 +24,7 @@ TEXTS = strategies.text("=+-@\t\r\n'\",;ab\uff1d", max_size=6)
         ("+3", "'+3"),
         ("\tx", "'\tx"),
         ("\rx", "'\rx"),
+        *((f"{sign}x", f"'{sign}x") for sign in "\uff1d\uff0b\uff0d\uff20"),
         ("a=1", "a=1"),
         ("'plain'", "'plain'"),
         ("", ""),

@@ -54,6 +54,8 @@ def test_flags_without_effect_are_named():
     assert ignored(mentored=False, num_epochs_per_decay=7) == []
     assert ignored(num_epochs_per_decay=7, studentnet="inception") == []
     given = {"num_epochs_per_decay": 7, "learning_rate_decay_factor": 0.5}
+    assert ignored(mentored=False, **given, learning_rate_shape="0:1,1:0") == sorted(given)
+    assert ignored(mentored=False, **given, studentnet="airbench93") == sorted(given)
     for mentored in (False, True):
         found = ignored(mentored, **given, learning_rate_boundaries=(9,))
         assert found == ["num_epochs_per_decay"]

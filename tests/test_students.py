@@ -18,7 +18,7 @@ from mentornet.runs import checkpoints, students
 from mentornet.students import registry
 from mentornet.students.batch_normalization import BatchNormalization
 from mentornet.students.local_response_normalization import LocalResponseNormalization
-from mentornet.students.networks import STUDENTS, preactivation, resnet101
+from mentornet.students.networks import STUDENTS, coteaching_cnn, mlp, preactivation, resnet101
 from mentornet.students.tf1_checkpoints import save_tf1_student
 
 
@@ -293,3 +293,28 @@ def test_other_students_have_plain_augmentation(name):
     recipe = registry.find_student(name).recipe
     assert (recipe.flip, recipe.cutout, recipe.standardization) == ("random", 0, "image")
     assert not recipe.test_time_augmentation and recipe.decayed == {"kernel": 1}
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda seed: coteaching_cnn.build(10, seed, (28, 28, 3)),
+        lambda seed: mlp._build(10, seed, (256,)),
+        lambda seed: preactivation._build("p", 8, (8, 16), 2, 10, seed, (8, 8, 3)),
+        lambda seed: build_student("resnet8", 10, seed, (8, 8, 3)),
+        lambda seed: resnet101.build(10, seed, (8, 8, 3)),
+    ],
+    ids=["coteaching_cnn", "mlp", "preactivation", "resnet8", "resnet101"],
+)
+def test_each_kernel_begins_with_values_of_its_own(monkeypatch, build):
+    """Other ones for each seed; of networks that are made smaller."""
+    monkeypatch.setattr(coteaching_cnn, "_BLOCKS", ((8, 8), (8, 8), (8,)))
+    monkeypatch.setattr(resnet101, "_UNITS_PER_STAGE", 2)
+    monkeypatch.setattr(resnet101, "_STAGES", ((16, 1), (20, 2)))
+    models = [build(seed) for seed in (0, 0, 1)]
+    first, same, other = (
+        [v.numpy().tobytes() for v in model.trainable_variables if v.name == "kernel"]
+        for model in models
+    )
+    assert first == same and len(first) > 2
+    assert len({*first, *other}) == 2 * len(first)

@@ -571,3 +571,19 @@ def test_what_a_weighting_logs():
         "epoch_step": 60,
         "loss_moving_percentile": 1,
     }
+
+
+def test_the_context_of_mixed_samples():
+    """It knows the same of the training, and its state is apart."""
+    context = Context(5, SAMPLES, CLASSES, last_rise=23)
+    assert not context.needs_positions and Context().last_rise == 0
+    mixed = context.for_mixed(lambda batch: batch.losses)
+    assert (mixed.seed, mixed.num_examples, mixed.num_classes) == (5, SAMPLES, CLASSES)
+    assert mixed.last_rise == 23 and not mixed.needs_positions
+    rows = mixed.per_sample("rows", 2)
+    assert mixed.needs_positions and not context.needs_positions
+    rows.write(tf.constant([3, 1]), tf.constant([[1.0, 2.0], [3.0, 4.0]]))
+    assert rows.read(tf.constant([1, 0])).numpy().tolist() == [[3, 4], [0, 0]]
+    assert rows.values.shape == (SAMPLES, 2) and not rows.values.trainable
+    assert not context.variable("n").trainable
+    assert context.history() is mixed.history() and context.needs_positions

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+import re
 import zlib
 from collections.abc import Iterator
 
@@ -130,7 +131,7 @@ def find_files(data_dir: str, dataset: str, split: str) -> list[str]:
     files = sorted(
         str(path)
         for path in folder.glob(f"{dataset}_{split}-*")
-        if path.is_file() and ".tmp" not in path.name
+        if path.is_file() and not re.search(r"\.tmp\d+$", path.name)
     )
     if not files:
         present = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"

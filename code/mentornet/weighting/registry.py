@@ -61,7 +61,6 @@ def make(
     factory: Any = weighting
     is_own = not isinstance(weighting, str) or ":" in weighting
     if isinstance(weighting, str):
-        check_name(weighting)
         factory = import_object("weighting", weighting) if is_own else WEIGHTINGS.find(weighting)
         known = () if is_own else options_of(weighting)
         rule = f"`weighting_options` of {weighting} are: {', '.join(known) or 'none'}."

@@ -83,7 +83,10 @@ def _is_number(kind: Any) -> bool:
 def _is_text(kind: Any) -> bool:
     from pyarrow import types
 
-    return types.is_string(kind) or types.is_large_string(kind)
+    if types.is_dictionary(kind):  # As pandas stores categories.
+        return _is_text(kind.value_type)
+    tests = (types.is_string, types.is_large_string, types.is_string_view)
+    return any(test(kind) for test in tests)
 
 
 def _is_encoded(kind: Any) -> bool:

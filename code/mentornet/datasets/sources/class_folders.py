@@ -21,7 +21,10 @@ def _folders(root: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _images(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    """The images below a folder, without hidden ones, which file managers leave behind."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    parts = ((path, path.relative_to(folder).parts) for path in found)
+    return sorted(path for path, names in parts if not any(name[0] == "." for name in names))
 
 
 def _parts(root: pathlib.Path) -> list[tuple[pathlib.Path, bool]]:
@@ -68,8 +71,4 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     return read_listing(_list_folder(root), root, options)
 
 
-def _files(root: pathlib.Path) -> list[pathlib.Path]:
-    return [path for path in root.rglob("[!.]*") if path.suffix.lower() in _SUFFIXES]
-
-
-reader = Reader(_load, takes=lambda path: path.is_dir() and not metadata_files(path), files=_files)
+reader = Reader(_load, takes=lambda path: path.is_dir() and not metadata_files(path), files=_images)

@@ -38,7 +38,8 @@ def _width(metadata: Any, columns: Columns) -> int:
         return len(columns.features)
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     leaves = [group.column(i) for group in groups for i in range(group.num_columns)]
-    chosen = (leaf for leaf in leaves if leaf.path_in_schema.split(".")[0] == columns.features[0])
+    name = columns.features[0]  # A list's leaf is `name.list.element`; names may have dots.
+    chosen = (leaf for leaf in leaves if f"{leaf.path_in_schema}.".startswith(f"{name}."))
     return -(-sum(leaf.num_values for leaf in chosen) // metadata.num_rows)
 
 

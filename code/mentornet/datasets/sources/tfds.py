@@ -30,6 +30,11 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     check(
         "train" in parts, f"tfds:{location} must have a `train` split.", found=sorted(info.splits)
     )
+    for split, part in parts.items():
+        known = all(label >= 0 for _, label in part)
+        check(known, f"The split {split} of tfds:{location} must have labels.")
+        rule = f"The images of tfds:{location} must be uint8."
+        check(all(image.dtype == np.uint8 for image, _ in part), rule)
     size = options.image_size or IMAGE_SIZE
     rows = [(row, split == "test") for split, part in parts.items() for row in part]
     images = [fit(Image.fromarray(np.squeeze(image)), size) for (image, _), _ in rows]

@@ -1,6 +1,7 @@
 """MentoredModel: what fit() computes, saves, restores and leaves behind."""
 
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from mentornet.config.weighting import WeightingConfig
 from mentornet.training.build import make_trainer
 from mentornet.weighting import keras_adapters
 from mentornet.weighting.features import RELEASE
-from mentornet.weighting.history import COLUMNS
+from mentornet.weighting.history import COLUMNS, SampleHistory
 
 STEPS, BATCH = 8, 16
 DROPOUT = "0.5,50,0.1,50"
@@ -368,6 +369,9 @@ def test_labels_and_outputs_of_a_classifier():
     np.testing.assert_array_equal(keras_adapters.class_logits(rows, are_logits=True), rows)
     for other in (rows[:, :1], rows[None], {"a": rows}):
         assert keras_adapters.class_logits(other, are_logits=True) is None
+    assert keras_adapters.class_logits(rows[:, :2], are_logits=True) is not None
+    two: Any = keras_adapters.class_labels(tf.one_hot([1, 0], 2))
+    assert two.numpy().tolist() == [1, 0]
     for labels in (tf.one_hot([2, 0], 3), tf.constant([[2], [0]]), tf.constant([2, 0])):
         classes: Any = keras_adapters.class_labels(labels)
         assert classes.numpy().tolist() == [2, 0]
@@ -453,3 +457,21 @@ def test_every_setting_reaches_the_weighting_and_a_saved_model(settings):
         weighting: Any = each.weighting
         assert weighting.config == WeightingConfig(**settings)
         assert {name: getattr(each, name) for name in own} == own
+
+
+def test_a_list_of_callbacks_is_used_again(data):
+    model, of_a_list = small_model(), {"epochs": 1, "steps": STEPS, "verbose": 0}
+    callbacks = keras.callbacks.CallbackList([], True, model=model, **of_a_list)
+    for _ in range(2):
+        model.fit(*data, batch_size=BATCH, callbacks=callbacks, verbose=0)
+        assert int(model._steps.numpy()) == STEPS
+        own = [c for c in callbacks.callbacks if isinstance(c, keras_adapters.TotalSteps)]
+        assert len(own) == 1 and len(callbacks.callbacks) == 2
+
+
+def test_a_history_is_of_a_classifier():
+    history, learned = SampleHistory(4), mock.Mock()
+    positions, one_value = tf.constant([0, 1]), tf.zeros([2, 3, 4])
+    for labels, logits in ((tf.constant([1, 0]), None), (one_value, tf.zeros([2, 3]))):
+        with pytest.raises(InputError, match="needs a student that classifies"):
+            keras_adapters.record(history, learned, positions, labels, logits)

@@ -1,5 +1,6 @@
 """Learning the predefined curricula: errors on and outside the grid, for any seed."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -361,6 +362,8 @@ def test_what_is_printed_while_learning(monkeypatch, capsys, name):
     mentor = getattr(teaching, name)(*rows, **how)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == ["50/110", "100/110", "110/110"]
+    shown = [float(part) for part in re.findall(r"t(?:rain|est) (\S+?),?(?= |$)", lines[-1])]
+    assert shown[0] < 0.5 < shown[1]  # The held-out targets are wrong.
     if name == "learn":  # The other returns its best step.
         error, held_out = (np.mean((mentor.sample_weights(x).numpy() - y) ** 2) for x, y in rows)
         assert lines[-1].endswith(f"train {error:.2e} test {held_out:.2e}")

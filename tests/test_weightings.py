@@ -388,6 +388,9 @@ def test_wrong_weightings():
     with pytest.raises(InputError, match="must return a function"):
         nothing: Any = lambda context: None  # noqa: E731
         registry.make(nothing, Context(), {})
+    with pytest.raises(InputError, match="`weighting` must be one of"):
+        registry.check_name("gcee")
+    registry.check_name("gcee:make")
     assert registry.name_of(gce.make) == "mentornet.weighting.methods.gce:make"
 
 

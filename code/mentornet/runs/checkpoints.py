@@ -54,6 +54,21 @@ class Versioned(Protocol):
         """Restores saved values, some of which may be missing; InputError if this is impossible."""
 
 
+def joined(*states: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
+    """All variables by name.
+
+    Raises:
+      InputError: two of them have the same name, such as a weighting's own and the training's.
+    """
+    found: dict[str, tf.Variable] = {}
+    for state in states:
+        twice = sorted(found.keys() & state.keys())
+        rule = "What is saved in checkpoints must have distinct names: rename the weighting's."
+        check(not twice, rule, names=twice)
+        found |= state
+    return found
+
+
 class RunCheckpoint:
     """The checkpoints of a training run: everything on which the next step depends.
 

@@ -26,12 +26,12 @@ from mentornet.datasets.pipeline import (
 )
 from mentornet.learning import teaching
 from mentornet.runs import run_folder, writers
-from mentornet.runs.checkpoints import RunCheckpoint
+from mentornet.runs.checkpoints import RunCheckpoint, joined
 from mentornet.students import registry
 from mentornet.training import distribution, hooks, recipe
 from mentornet.training.build import make_trainer
 from mentornet.training.label_wave import LabelWave
-from mentornet.training.step import StepResult, Trainer, joined
+from mentornet.training.step import StepResult, Trainer
 from mentornet.training.updates import MentorUpdates, Relearn
 
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from mentornet.config.weighting import MixupConfig
 from mentornet.core import replicas
-from mentornet.core.errors import check
 from mentornet.core.seeds import Stream, seed_for
+from mentornet.runs.checkpoints import joined
 from mentornet.training.losses import cross_entropy, layer_loss
 from mentornet.training.recompute import Recomputed
 from mentornet.training.wrappers import StudentUpdate
@@ -65,21 +65,6 @@ class StepResult(NamedTuple):
     def num_steps(self) -> int:
         """Number of steps in the result."""
         return self.total_loss.shape.num_elements()  # Without waiting for the values.
-
-
-def joined(*states: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
-    """All variables by name.
-
-    Raises:
-      InputError: two of them have the same name, such as a weighting's own and the training's.
-    """
-    found: dict[str, tf.Variable] = {}
-    for state in states:
-        twice = sorted(found.keys() & state.keys())
-        rule = "What is saved in checkpoints must have distinct names: rename the weighting's."
-        check(not twice, rule, names=twice)
-        found |= state
-    return found
 
 
 class Trainer:

@@ -43,7 +43,7 @@ for flag in "$@"; do  # absl takes one dash as well as two.
     exit 2
   elif [[ $flag =~ ^--?dry_run(=true)?$ ]]; then
     is_dry_run=true
-  elif [[ $flag =~ dry_run ]]; then
+  elif [[ $flag =~ ^--?(no)?dry_run ]]; then
     echo "error: $flag must be --dry_run." >&2
     exit 2
   fi

@@ -61,9 +61,9 @@ def joined(*states: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
       InputError: two of them have the same name, such as a weighting's own and the training's.
     """
     found: dict[str, tf.Variable] = {}
+    rule = "What is saved in checkpoints must have distinct names: rename the weighting's."
     for state in states:
         twice = sorted(found.keys() & state.keys())
-        rule = "What is saved in checkpoints must have distinct names: rename the weighting's."
         check(not twice, rule, names=twice)
         found |= state
     return found

@@ -80,7 +80,7 @@ def holds_more_than_a_start(folder: str | pathlib.Path) -> bool:
 
 
 def remove(folder: str | pathlib.Path) -> None:
-    """Deletes a run from its train_log_dir; files with other names, and folders, are kept.
+    """Deletes a run from its train_log_dir; other files and folders are kept.
 
     The configuration goes last: what is left if a file cannot be removed still belongs to it.
 

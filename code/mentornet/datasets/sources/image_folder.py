@@ -98,11 +98,11 @@ def _load(dataset: str, location: str, options: Options) -> Source:
 
 def _files(root: pathlib.Path) -> list[pathlib.Path]:
     """The metadata, and the files that they name."""
-    found = metadata = metadata_files(root)
+    metadata, named = metadata_files(root), []
     for path in metadata:
         with contextlib.suppress(OSError, ValueError):  # `_add` says what is wrong.
-            found = [*found, *(path.parent / str(row.get(_FILE)) for row in _read(path))]
-    return found
+            named += [path.parent / str(row.get(_FILE)) for row in _read(path)]
+    return metadata + named
 
 
 reader = Reader(

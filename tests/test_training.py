@@ -418,7 +418,7 @@ def test_a_run_of_an_earlier_version_goes_on(digits, tmp_path):
 
 
 def test_a_signal_at_the_last_step_stops_nothing(digits, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(loop.hooks.Stop, "asked", lambda self: True)
+    monkeypatch.setattr(loop.distribution, "AnyWorker", lambda *_: lambda own: True)
     assert loop.train(config(digits, tmp_path / "a", max_number_of_steps=1)) == 1
     assert "Stopped by" not in capsys.readouterr().out
     assert loop.train(config(digits, tmp_path / "b")) == 1

@@ -41,6 +41,16 @@ def describe_student(
         return names | {"num_classes": info.num_classes, "data_dir": ""}
 
 
+def build_student(run: Mapping[str, Any]) -> keras.Model:
+    """Builds the student of a run from what `describe_student` returned, with initial parameters.
+
+    Raises:
+      InputError: the run's student is unknown.
+    """
+    shape = tuple(run.get("image_shape", registry.IMAGE_SHAPE))
+    return registry.build_student(run["studentnet"], run["num_classes"], image_shape=shape)
+
+
 def restore_student(student: keras.Model, prefix: str) -> None:
     """Restores only the student of a checkpoint; its moving average, if there is one.
 
@@ -70,8 +80,6 @@ def load_student(prefix: str, run: Mapping[str, Any] | None = None) -> keras.Mod
     Raises:
       InputError, KeyError, or one of `READ_ERRORS`: as `read_run_config` and `restore_student`.
     """
-    run = run or read_run_config(prefix)
-    shape = tuple(run.get("image_shape", registry.IMAGE_SHAPE))
-    student = registry.build_student(run["studentnet"], run["num_classes"], image_shape=shape)
+    student = build_student(run or read_run_config(prefix))
     restore_student(student, prefix)
     return student

@@ -1,4 +1,4 @@
-"""The loop's hooks: logging, saving, keeping the best, checking, updating the MentorNet."""
+"""The loop's hooks: for stopping, checks, the best checkpoint, logs, updates and saving."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ from mentornet.training.step import StepResult
 from mentornet.training.updates import MentorUpdates
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Moment:
     """The state of the run after a call of the step.
 
     Attributes:
       step: the global step.
       result: of the step, or the several steps, of the call.
-      is_last: whether the run ends here, for whatever reason.
+      is_last: whether the run ends here, for whatever reason; a hook may set it, and the hooks
+        after it see that.
     """
 
     step: int
@@ -201,24 +202,26 @@ class Save:
 
 
 class Stop:
-    """Whether the run must end early because this or another worker received a signal.
+    """Ends the run early if this or another worker received a signal.
+
+    All workers must call it after the same steps, and agree.
 
     Args:
       any_worker: whether a condition holds in any worker.
+
+    Attributes:
+      reason: what stopped the run, for messages; None if nothing did.
     """
 
     def __init__(self, any_worker: AnyWorker) -> None:
         self._any_worker = any_worker
         self._received: list[str] = []
+        self.reason: str | None = None
 
-    def asked(self) -> bool:
-        """Whether a signal was received; all workers must ask after the same step, and agree."""
-        return self._any_worker(bool(self._received))
-
-    @property
-    def reason(self) -> str:
-        """The signal that stopped the run, for messages."""
-        return self._received[0] if self._received else "a signal to another worker"
+    def __call__(self, moment: Moment) -> None:
+        if self._any_worker(bool(self._received)):
+            self.reason = self._received[0] if self._received else "a signal to another worker"
+            moment.is_last = True
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:

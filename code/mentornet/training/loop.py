@@ -199,12 +199,11 @@ class _Run:
         """Steps until the last step or a signal; returns the last step done."""
         stop = hooks.Stop(distribution.AnyWorker(self.strategy, self.cluster))
         with self._writer(step, last_step) as writer, stop.on_signals():
-            actions = self._hooks(writer)
+            actions = [stop, *self._hooks(writer)]
             for batch in _read(batches):
                 result = self._step(batch)
                 step += result.num_steps
-                stopped = stop.asked()
-                moment = hooks.Moment(step, result, is_last=stopped or step == last_step)
+                moment = hooks.Moment(step, result, is_last=step == last_step)
                 for act in actions:
                     act(moment)
                 if moment.is_last:
@@ -213,7 +212,7 @@ class _Run:
             of_wave = self.wave.remarks() if self.wave else []
             for remark in [*self.trainer.remarks(), *of_wave]:
                 print(remark, flush=True)
-        if stopped and step < last_step:
+        if stop.reason and step < last_step:
             advice = "run the same command again to resume."
             by = f"Stopped by {stop.reason} after step {step}"
             print(f"{by}, which is saved; {advice}", flush=True)

@@ -104,6 +104,17 @@ def reader(images: tf.Tensor | EncodedImages) -> Callable[[tf.Tensor], tf.Tensor
     return read
 
 
+def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Turns the autotuning of tf.data off; AUTOTUNE then means the number of cores.
+
+    With it, the end of the data waits for the tuning thread to wake up: a fifth of the time to
+    evaluate 8,000 images, and about a second at the end of a training.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
 def decode_all(images: EncodedImages, image_shape: Shape, where: Callable[[int], str]) -> tf.Tensor:
     """All images in memory, uint8 [n, height, width, 3], or rows, float32 [n, num_features].
 
@@ -116,7 +127,7 @@ def decode_all(images: EncodedImages, image_shape: Shape, where: Callable[[int],
     batches = batches.map(reader(images), num_parallel_calls=tf.data.AUTOTUNE)
     start = 0
     try:
-        for batch in batches.as_numpy_iterator():
+        for batch in without_autotuning(batches).as_numpy_iterator():
             decoded[start : start + len(batch)] = batch
             start += len(batch)
     except (tf.errors.InvalidArgumentError, ValueError):

@@ -109,7 +109,7 @@ def _encode_png(pixels: np.ndarray) -> Iterator[bytes]:
     encoded = tf.data.Dataset.from_tensor_slices(pixels).map(
         tf.io.encode_png, num_parallel_calls=tf.data.AUTOTUNE
     )
-    return encoded.as_numpy_iterator()
+    return images.without_autotuning(encoded).as_numpy_iterator()
 
 
 def _int64(value: int) -> tf.train.Feature:

@@ -43,6 +43,14 @@ def _check_patterns(name: str, values: tuple[str, ...]) -> None:
             raise InputError(f"{rule} Received: {name}={value!r}") from None
 
 
+def _check_flags(name: str, value: str) -> None:
+    try:
+        shlex.split(value)
+    except ValueError as error:
+        rule = f"`{name}` must hold flags as in a shell: {error}."
+        raise InputError(f"{rule} Received: {name}={value!r}") from None
+
+
 @dataclasses.dataclass(frozen=True)
 class LaunchConfig:
     """Which runs are launched, and where: each field is a flag.
@@ -70,8 +78,14 @@ class LaunchConfig:
         "the two need different `runs_dir`s.",
         choices=("as_written", "release"),
     )
-    data_dir: str = option("data", "Folder of the data sets.")
-    runs_dir: str = option("cifar_models", "Folder of the runs.")
+    flags: str = option(
+        "",
+        "Further flags of every training, such as '--mixed_precision=auto'; they override the "
+        "table's.",
+        check=_check_flags,
+    )
+    data_dir: str = option("data", "Folder of the data sets.", check=not_empty)
+    runs_dir: str = option("cifar_models", "Folder of the runs.", check=not_empty)
     dry_run: bool = option(False, "Print the commands without running them.")
 
     def __post_init__(self) -> None:
@@ -154,7 +168,9 @@ class Launcher:
         if summary := run.result():
             self._say(run, f"is done, last accuracy {summary['last_accuracy']:.4f}")
             return
-        stages = (layout.TRAIN_FOLDER, layout.BURN_IN_FOLDER)
+        stages = [layout.TRAIN_FOLDER, layout.BURN_IN_FOLDER]
+        if run.last_step() == run.steps:  # What is left is its evaluation.
+            stages.append(layout.EVAL_FOLDER)
         held = [files.holder(run.folder / stage) for stage in stages]
         process = next((number for number in held if number is not None), None)
         if process is not None:
@@ -162,7 +178,7 @@ class Launcher:
             if run.name not in self._told:
                 self._told.add(run.name)
                 by = f"process {process}" if process else "another process"
-                self._say(run, f"is being trained by {by}, which is left running")
+                self._say(run, f"is being trained or evaluated by {by}, which is left running")
             return
         device = self._free.pop(0)
         self._pairs[device] = Pair(run, device)
@@ -220,6 +236,7 @@ def main() -> None:
             runs=config.runs_dir,
             scale=config.scale,
             percentile=config.percentile,
+            flags=config.flags,
         )
         for row in rows
     ]

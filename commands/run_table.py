@@ -15,6 +15,9 @@ from mentornet.runs import layout
 _FACTS = {"method", "noise_fraction", "data", "script", "flags", "train_log_dir"}
 _FACTS |= {"loss_p_percentile_as_written"}
 
+# Flags of the training that the launcher itself relies on.
+_OF_THE_LAUNCHER = {"max_number_of_steps", "train_log_dir", "data_dir", "stop_after_step"}
+
 
 def _steps(text: str) -> list[int]:
     return [int(step) for step in text.split(",") if step]
@@ -42,7 +45,7 @@ class Run:
         """Last and best accuracy, once the last step has been evaluated."""
         rows = files.read_json_lines(self.folder / layout.EVAL_FOLDER / layout.EVALUATIONS_FILE)
         own = [row for row in rows if layout.KEPT not in row]
-        accuracy = {row["step"]: row["eval/accuracy"] for row in own}
+        accuracy = {row["step"]: row["eval/accuracy"] for row in own if "eval/accuracy" in row}
         if self.steps not in accuracy:
             return None
         return {"last_accuracy": accuracy[self.steps], "best_accuracy": max(accuracy.values())}
@@ -123,7 +126,13 @@ def _flag(name: str, value: str) -> str:
 
 
 def make_run(
-    row: dict[str, str], *, data: str, runs: str, scale: float = 1, percentile: str = "as_written"
+    row: dict[str, str],
+    *,
+    data: str,
+    runs: str,
+    scale: float = 1,
+    percentile: str = "as_written",
+    flags: str = "",
 ) -> Run:
     """The commands of a row.
 
@@ -133,6 +142,10 @@ def make_run(
       runs: replaces the first component of train_log_dir.
       scale: factor of steps and schedule.
       percentile: "as_written", or "release" for the value that the release actually used.
+      flags: further flags of the training.
+
+    Raises:
+      InputError: the flags of the row, or the further ones, are for the launcher to give.
     """
     kind = "baseline" if row["method"] == "baseline" else "mentornet"
     script = row.get("script") or f"code/cifar_train_{kind}.py"
@@ -159,10 +172,13 @@ def make_run(
         "checkpoint_dir": f"{folder / layout.TRAIN_FOLDER}",
         "eval_dir": f"{folder / layout.EVAL_FOLDER}",
     }
+    further = [*shlex.split(row.get("flags") or ""), *shlex.split(flags)]
+    given = {flag.lstrip("-").partition("=")[0] for flag in further} & _OF_THE_LAUNCHER
+    check(not given, "`flags` must leave these to the table and the launcher.", given=sorted(given))
     return Run(
         str(folder.relative_to(runs)),
         folder,
         int(row["max_number_of_steps"]),
-        (script, *(_flag(*item) for item in values.items()), *shlex.split(row.get("flags") or "")),
+        (script, *(_flag(*item) for item in values.items()), *further),
         ("code/cifar_eval.py", *(_flag(*item) for item in evaluate.items())),
     )

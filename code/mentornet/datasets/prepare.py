@@ -61,17 +61,27 @@ def _train_folder(config: PrepareConfig, asked: dict[str, Any]) -> pathlib.Path:
     return config.train_folder
 
 
-def _fingerprint(split: sources.Split, class_names: Sequence[str]) -> str:
-    """SHA-256 of the content of one of the source's splits, whatever file it came from."""
-    found = hashlib.sha256(json.dumps(list(class_names)).encode())
+# What differs if a checksum does.
+_DIFFERENCES = {
+    "source_sha256": "the source has other contents",
+    "names_sha256": "the source's files or features have other names",
+}
+
+
+def _checksums(split: sources.Split, source: sources.Source) -> dict[str, str]:
+    """SHA-256 of what a split holds, and of its names, wherever it came from."""
+    content = hashlib.sha256(json.dumps(list(source.class_names)).encode())
     for array in (split.images, split.labels, split.clean_labels):
         if array is not None:
-            found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
+            content.update(np.ascontiguousarray(array).data)
+    paths = [] if split.paths is None else split.paths.tolist()
+    names = json.dumps([paths, list(source.feature_names)])
+    digests = content.hexdigest(), hashlib.sha256(names.encode()).hexdigest()
+    return dict(zip(_DIFFERENCES, digests, strict=True))
 
 
 def _existing(
-    folder: pathlib.Path, config: dict[str, Any], fingerprint: str
+    folder: pathlib.Path, config: dict[str, Any], checksums: dict[str, str]
 ) -> dict[str, Any] | None:
     """The manifest of a folder that already holds the same data; None if there is no folder.
 
@@ -81,9 +91,11 @@ def _existing(
     existing = read_manifest(folder)
     if existing is not None:
         different = differences(existing.get("config", {}), config)
-        # Earlier versions did not record it.
-        if existing.get("source_sha256", fingerprint) != fingerprint:
-            different.append("the source has other contents")
+        different += [
+            _DIFFERENCES[name]
+            for name, checksum in checksums.items()
+            if existing.get(name, checksum) != checksum  # Earlier versions did not record them.
+        ]
         if different:
             advice = "remove the folder or choose another `output_dir`"
             raise InputError(f"{folder} holds other data ({'; '.join(different)}); {advice}.")
@@ -99,7 +111,7 @@ def _folder(
     config: dict[str, Any],
     source: sources.Source,
     samples: _Samples,
-    fingerprint: str,
+    checksums: dict[str, str],
 ) -> dict[str, Any]:
     """Writes one folder of records, completely or not at all; returns its manifest."""
     from mentornet.datasets import records
@@ -126,14 +138,14 @@ def _folder(
                 "config": config,
                 "split": split,
                 **facts,
-                "source_sha256": fingerprint,
+                **checksums,
                 **({"feature_names": list(source.feature_names)} if source.feature_names else {}),
                 "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest()},
             }
             _write_lists(temporary, data, samples)
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     except FileExistsError:  # Another process has just prepared it; other data are refused.
-        _existing(folder, config, fingerprint)
+        _existing(folder, config, checksums)
     return manifest
 
 
@@ -205,13 +217,13 @@ def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
         (_train_folder(config, asked), "train", asked, train_samples),
         (config.test_folder, "test", {key: asked[key] for key in kept}, test_samples),
     )
-    hashes = {
-        split: _fingerprint(data, source.class_names)
+    checksums = {
+        split: _checksums(data, source)
         for split, data in (("train", source.train), ("test", source.test))
     }
     # Both are looked at before one is written.
-    found = {folder: _existing(folder, how, hashes[split]) for folder, split, how, _ in folders}
+    found = {folder: _existing(folder, how, checksums[split]) for folder, split, how, _ in folders}
     return {
-        str(folder): found[folder] or _folder(folder, split, how, source, samples, hashes[split])
+        str(folder): found[folder] or _folder(folder, split, how, source, samples, checksums[split])
         for folder, split, how, samples in folders
     }

@@ -40,9 +40,8 @@ def fold_config(run: dict[str, Any]) -> TrainConfig:
     values = run | {"weighting": None, "mentornet_update_epochs": ()}
     values |= {"record_sample_weights": False, "max_number_of_steps": steps}
     values |= {"keep_best": None, "mixup": None}
-    values["learning_rate_boundaries"] = [
-        max(1, step // _FOLDS) for step in run["learning_rate_boundaries"]
-    ]
+    boundaries = {max(1, step // _FOLDS) for step in run["learning_rate_boundaries"]}
+    values["learning_rate_boundaries"] = sorted(boundaries)
     if epochs := run["num_epochs_per_decay"]:
         values["num_epochs_per_decay"] = epochs / _FOLDS
     return options.from_json(TrainConfig, values)

@@ -67,6 +67,10 @@ class GenerateConfig:
         rule = f"`input_csv_filename` can only be used with vstar_fn={needed}, which needs it."
         fits = (self.vstar_fn == needed) == bool(source)
         check(fits, rule, vstar_fn=self.vstar_fn, input_csv_filename=source)
+        name = "vstar_gamma" if source else "fixed_epoch"
+        rule = f"`{name}` has no effect with this `vstar_fn`."
+        value = getattr(self, name)
+        check(value is None, rule, vstar_fn=self.vstar_fn, **{name: value})
 
 
 def define_flags() -> None:

@@ -71,6 +71,8 @@ def main() -> None:
     from mentornet.weighting import mentor_checkpoints
 
     data_driven, names = training_rows.origin(data / "tr.npz")
+    if data_driven:
+        quality.check_rows(train, test)
     mentor = (teaching.learn_noisy if data_driven else teaching.learn)(
         train,
         test,

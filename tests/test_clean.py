@@ -462,6 +462,11 @@ def test_a_file_that_changed_is_other_data(tmp_path):
     source.write_bytes(b"two")
     with pytest.raises(InputError, match="holds other results .the source has changed"):
         cleaning._check_same(tmp_path, cleaning._asked(str(source), config))
+    named = cleaning._asked(f"npz:{source}", config)  # With the source's name before its path.
+    assert (named["source"], named["sha256"]) == (
+        f"npz:{source}",
+        cleaning._asked(str(source), config)["sha256"],
+    )
     settings.write_text("[]")  # Of another program, perhaps.
     with pytest.raises(InputError, match="holds other results .source was None"):
         cleaning._check_same(tmp_path, asked)

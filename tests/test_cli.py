@@ -16,7 +16,7 @@ from helpers import run_anew as run
 from mentornet.cli import script as start_up
 from mentornet.cli import training_flags
 from mentornet.cli.script import load_tensorflow
-from mentornet.core.errors import WorkerLostError
+from mentornet.core.errors import InputError, WorkerLostError
 
 SCRIPTS = [
     "code/cifar_train_mentornet.py",
@@ -321,3 +321,15 @@ def test_a_restart_does_not_overwrite_what_it_has_opened(monkeypatch, has_opened
         (sys.executable, [*command, *added]),
         (sys.executable, command),
     ]
+
+
+@pytest.mark.parametrize("error", [InputError("one\n  two"), OSError("one\ttwo\n")])
+def test_an_error_of_several_lines_is_told_in_one(monkeypatch, capsys, error):
+    def main():
+        raise error
+
+    monkeypatch.setattr(start_up.app, "run", lambda guarded, flags_parser: guarded(["script"]))
+    with pytest.raises(SystemExit) as ended:
+        start_up.run(main)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: one two\n"

@@ -239,7 +239,23 @@ def test_paths_are_compared(tmp_path, prepared):
     correct(CorrectConfig(str(source), path, str(tmp_path / "made")))
     lines = (tmp_path / "made" / "files.csv").read_text().splitlines()
     assert len(lines) == 300 and not any(line.startswith(f"{first},") for line in lines)
-    assert read_paths(tmp_path / "made") == {i: f"{i % 10}/{i}, x.png" for i in before.ids[1:]}
+    kept = before.ids[1:]
+    assert read_paths(tmp_path / "made", kept) == {i: f"{i % 10}/{i}, x.png" for i in kept}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("number,path\n0,a.png\n", "must have the columns id and path"),
+        ("id,path\nzero,a.png\n", "must have the columns id and path"),
+        ("id,path\n0,a.png\n2,c.png\n", r"name the file of each record. Received: missing=\[1\]"),
+        ("id,path\n0,a.png\n1\n", r"name the file of each record. Received: missing=\[1\]"),
+    ],
+)
+def test_a_damaged_list_of_files(tmp_path, text, message):
+    (tmp_path / "files.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_paths(tmp_path, np.arange(2))
 
 
 PETS = DatasetInfo("pets", 3, ("cat", "dog", "eel"))
@@ -295,3 +311,21 @@ def test_the_same_corrections_of_other_records(tmp_path, prepared):
     correct(CorrectConfig(str(prepared), none, made))
     with pytest.raises(InputError, match="`output_dir` holds other data"):
         correct(CorrectConfig(first, none, made))
+
+
+def test_corrections_of_fine_labels(tmp_path):
+    """CIFAR-100's records also have coarse labels, which stay; the new file's checksum is named."""
+    source, target = tmp_path / "source", tmp_path / "made"
+    source.mkdir()
+    name, images = "cifar100_train-00000-of-00001", np.zeros((3, 8, 8, 3), np.uint8)
+    columns = {"image/class/fine_label": [7, 42, 99], "image/class/coarse_label": [1, 2, 3]}
+    records.write_records(source / name, images, {k: np.array(v) for k, v in columns.items()})
+    path = write(tmp_path / "c.csv", [(1, "", 42, 43, 1), (2, "", 99, "", 1)])
+    manifest = correct(CorrectConfig(str(source), path, str(target), dataset_name="cifar100"))
+    assert read(target, "cifar100").labels.tolist() == [7, 43]
+    rows = [x.numpy() for x in tf.data.TFRecordDataset(str(target / name))]
+    features = [tf.train.Example.FromString(row).features.feature for row in rows]
+    coarse = [each["image/class/coarse_label"].int64_list.value[0] for each in features]
+    assert coarse == [1, 2]
+    checksum = hashlib.sha256((target / name).read_bytes()).hexdigest()
+    assert manifest["sha256"] == {name: checksum}

@@ -668,3 +668,25 @@ def test_images_that_claim_too_many_pixels():
     records.images.check_claims(np.array([[10_000, 10_000]] * 2), str)
     with pytest.raises(InputError, match="0: images must have at most 100000000 pixels"):
         records.images.check_claims(np.array([[10_000, 10_001]] * 2), str)
+
+
+def test_records_are_numbered_in_the_whole_file(release, monkeypatch):
+    """However many are parsed at a time; a file without any is named, too."""
+    path, images = release
+    monkeypatch.setattr(records, "_CHUNK", 2)
+    np.testing.assert_array_equal(read(path).images, images)
+    rows = [row.numpy() for row in tf.data.TFRecordDataset(str(path))]
+    feature = {"image/class/label": records._bytes(b"3")}
+    text = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+    for damaged, part in (
+        (b"\xff\xff\xff no example", "record 5: not a tf.train.Example"),
+        (text, "records 4..5: a key holds values of the wrong type"),
+    ):
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for row in (*rows, damaged):
+                writer.write(row)
+        with pytest.raises(InputError, match=f"train-00000-of-00001, {part}"):
+            read(path)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match="No records in .*train-00000-of-00001"):
+        read(path)

@@ -430,3 +430,45 @@ def test_a_known_data_set_fits_whatever_its_classes_are_called():
     predictor.check_fits(run, info, examples, "data")
     with pytest.raises(InputError, match="it has '0' in the place of 'a'"):
         predictor.check_fits(run, dataclasses.replace(info, name="own"), examples, "data")
+
+
+def test_data_that_are_missing_are_not_waited_for(tmp_path):
+    """Nor is anything written."""
+
+    def sleep(seconds):
+        pytest.fail(f"waits {seconds} seconds")
+
+    train, folder, data = (str(tmp_path / name) for name in ("train", "eval", "data"))
+    asked = EvalConfig(train, folder, data)
+    with pytest.raises(InputError, match="`data_dir` must be an existing folder"):
+        job.run(asked, sleep=sleep)
+    assert not (tmp_path / "eval").exists()
+
+
+def test_the_summary_by_hand(tmp_path, capsys):
+    """The classes' accuracies are those of the last step, not of the best."""
+    rows = [
+        {"step": step, "eval/accuracy": accuracy, "num_examples": number, "per_class_accuracy": own}
+        for step, accuracy, number, own in (
+            (1, 0.75, 8, {"cat": 1.0, "dog": 0.5}),
+            (2, 0.5, 9, {"cat": 0.25, "dog": 0.625}),
+        )
+    ]
+    state: Any = types.SimpleNamespace(own_rows=rows, rows=rows, _kept_step=None)
+    state._config = types.SimpleNamespace(eval_dir=str(tmp_path))
+    job._Job.summarize(state)
+    assert json.loads((tmp_path / "summary.json").read_text()) == {
+        "last_step": 2,
+        "last_accuracy": 0.5,
+        "best_step": 1,
+        "best_accuracy": 0.75,
+        "num_examples": 9,
+        "per_class_accuracy": {"cat": 0.25, "dog": 0.625},
+    }
+    assert capsys.readouterr().out.splitlines() == [
+        "last accuracy 0.5000 (step 2)",
+        "best accuracy 0.7500 (step 1)",
+        "class  accuracy (step 2)",
+        "cat    0.2500",
+        "dog    0.6250",
+    ]

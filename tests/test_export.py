@@ -367,3 +367,25 @@ def test_what_the_script_exports(monkeypatch, capsys):
     export_command.main()
     assert asked == [given, ("o", "tf1")]
     assert capsys.readouterr().out == "Wrote the student of step 7 to o\n"
+
+
+def test_nothing_of_an_earlier_export_is_left(tmp_path):
+    """But the folder itself, which may be a mount point."""
+    output = tmp_path / "saved"
+
+    def write(*names):
+        def files(path):
+            for name in names:
+                file = pathlib.Path(path, name)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(name)
+
+        export._whole(output, files)
+
+    write("saved_model.pb", "variables/old", "assets/old")
+    folder = output.stat().st_ino
+    write("saved_model.pb", "variables/new")
+    left = [str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()]
+    assert sorted(left) == ["saved_model.pb", "variables/new"]
+    assert output.stat().st_ino == folder
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]

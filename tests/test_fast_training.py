@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import types
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ from mentornet.evaluation import dump, export, job
 from mentornet.runs.checkpoints import find_latest
 from mentornet.runs.students import load_student
 from mentornet.students.networks import airbench
-from mentornet.training import loop, recipe
+from mentornet.training import build, loop, recipe
 from mentornet.training.build import make_trainer
+from mentornet.training.lookahead import Lookahead
+from mentornet.training.wrappers import Averaged, LossScaled, OptimizerUpdate
 
 NARROW = airbench.make_student(airbench.Shape((6, 8, 8)))
 NARROW_96 = airbench.make_student(airbench.Shape((6, 8, 8), 3, 0.9), airbench._RECIPE_96)
@@ -299,3 +302,37 @@ def test_whatever_reads_the_student_standardises_by_channel(digits, tmp_path, wh
     dumped = np.loadtxt(tmp_path / "d.csv")[:, 4]
     np.testing.assert_allclose(dumped, losses, rtol=1e-3, atol=1e-3)
     assert export.load_trained(str(whole)).standardization == "channel"
+
+
+# (needs `import types`, `from mentornet.training import build, loop, recipe`,
+#  `from mentornet.training.lookahead import Lookahead` and
+#  `from mentornet.training.wrappers import Averaged, LossScaled, OptimizerUpdate`)
+
+
+def test_a_student_is_adapted_to_the_first_5000_images(monkeypatch):
+    seen: list[Any] = []
+    entry = types.SimpleNamespace(
+        adapt=lambda student, samples: seen.append(samples),
+        recipe=types.SimpleNamespace(standardization="channel"),
+    )
+    monkeypatch.setattr(build.registry, "find_student", lambda name: entry)
+    pixels = np.arange(5001 * 3).reshape(5001, 1, 1, 3) % 251
+    images, zero = tf.constant(pixels, tf.uint8), np.zeros(5001, np.int64)
+    examples = records.Examples(images, (1, 1, 3), zero, zero, zero, zero == 1)
+    student: Any = None
+    build._adapt(student, "own", examples)
+    expected = augmentation.standardize(images[:5000], "channel")
+    assert len(seen) == 1 and seen[0].shape == (5000, 1, 1, 3)
+    np.testing.assert_allclose(seen[0], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_the_moving_average_is_of_what_lookahead_leaves():
+    """And both of unscaled gradients: from the outside in."""
+    values = {"lookahead_steps": 2, "ema_decay": 0.9, "mixed_precision": "mixed_float16"}
+    asked = config(pathlib.Path("-"), "-", studentnet="helpers:small_student", **values)
+    update: Any = make_trainer(asked, 200, 10, (32, 32, 3))._update
+    found = []
+    while update is not None:
+        found.append(type(update))
+        update = getattr(update, "_inner", None)
+    assert found == [Averaged, Lookahead, LossScaled, OptimizerUpdate]

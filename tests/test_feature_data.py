@@ -602,3 +602,55 @@ def test_a_column_may_have_a_dot_in_its_name(parquet):
     for name, values in (("clip.embedding", features.tolist()), ("sepal.length", features[:, 0])):
         source = sources.load("own", parquet(**{name: values, "label": labels}))
         assert source.train.images.shape[1] == (5 if name == "clip.embedding" else 1)
+
+
+def test_what_else_is_refused_in_parquet(parquet):
+    """Rows are named also where lists have several values."""
+    label = [*"abab"]
+    struct, nothing = {"bytes": png(1), "path": "1.png"}, {"bytes": None, "path": None}
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"e": [[1.0]] * 4, "f": [[2.0]] * 4}, r"one column of lists of numbers.*\['e', 'f'\]"),
+        (
+            {"e": [[1.0, 2.0], [3.0, 4.0], [5.0, None], [7.0, 8.0]]},
+            "row 2: `e` must not hold nulls",
+        ),
+        (
+            {"image": ["1.png", None, "1.png", "1.png"]},
+            "row 1: the image must not be empty. Received: path=None",
+        ),
+        ({"image": [struct, struct, nothing, struct]}, "row 2: the image must not be empty"),
+        ({"x": np.zeros(0), "label": np.zeros(0, np.int64)}, "must have rows. Received: rows=0"),
+    )
+    for columns, message in cases:
+        with pytest.raises(InputError, match=message):
+            sources.load("own", parquet(**({"label": label} | columns)))
+
+
+def test_rows_without_a_name_and_rows_that_are_equal(parquet):
+    """They are named by their number; equal ones with different labels are a conflict."""
+    features = [[1.0, 2.0], [3.0, 4.0], [1.0, 2.0], [5.0, 6.0]]
+    names = ["a.png", None, "", "d.png"]
+    source: Any = sources.load("own", parquet(e=features, label=[*"abba"], path=names))
+    found = [*names_of(source.train), *names_of(source.test)]
+    assert sorted(found) == ["a.png", "d.png", "row 1", "row 2"]
+    assert source.conflicts == ("a.png (a) = row 2 (b)",)
+
+
+def test_a_folder_that_another_process_has_made_stays(tmp_path):
+    refused = pytest.raises(FileExistsError, match="`output_dir` .*a was made by another process")
+    with refused, files.whole_folder(tmp_path / "a", "output_dir") as folder:
+        (folder / "file").write_text("own")
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "file").write_text("other")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a" / "file").read_text() == "other"
+
+
+def test_mlp_standardizes_in_float32_whatever_the_compute_type():
+    """Raw features may lie far from 0."""
+    samples = 1000 + np.arange(8, dtype=np.float32)[:, None]
+    student = build_student("mlp", 2, image_shape=(1,), dtype_policy="mixed_bfloat16")
+    mlp.adapt(student, samples)
+    found = np.asarray(student.get_layer("standardization")(samples))
+    expected = (samples - samples.mean()) / samples.std()
+    np.testing.assert_allclose(found, expected, atol=1e-3)

@@ -316,3 +316,14 @@ def test_pictures_want_a_value_for_each_feature():
     assert visualizer.further_values(NAMES[4:], (1.5,)) == (1.5,)
     with pytest.raises(InputError, match="one number for each of: loss_variance"):
         visualizer.further_values(NAMES[4:], (1.0, 2.0))
+
+
+def test_the_label_that_a_mentornet_sees_is_one_of_two():
+    with pytest.raises(InputError, match="`label` must be zero or given. Received: label='Given'"):
+        methods.make(Context(), mentor=MENTORNET, label="Given")
+
+
+def test_the_variance_that_a_mentornet_sees_is_the_history_s():
+    past = {name: np.full(2, 3.0 + place) for place, name in enumerate(COLUMNS)}
+    past["loss_variance"] = np.array([0.25, 4.0])
+    assert FURTHER["loss_variance"].compute(past).tolist() == [0.25, 4]

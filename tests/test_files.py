@@ -1,7 +1,10 @@
 """Files of rows of which some are damaged, and the first line of an error."""
 
+import errno
+import fcntl
 import json
 import math
+import os
 import sys
 
 import pytest
@@ -92,3 +95,37 @@ def test_the_progress_bar_stands_at_the_step(monkeypatch, capsys):
     assert (bar.n, bar.total, bar.postfix) == (40, 100, "loss=0.5")
     console.close()
     assert capsys.readouterr().out == ""
+
+
+def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path):
+    path = tmp_path / "config.json"
+    files.write_text(path, "before")
+    with pytest.raises(UnicodeEncodeError):
+        files.write_text(path, "after \ud800")
+    assert path.read_text() == "before"
+
+
+def test_locks_that_say_nothing(tmp_path, monkeypatch):
+    """Of a process whose id is not written yet, and of a file system without locks."""
+    with (tmp_path / files.LOCK_FILE).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert files.holder(tmp_path) == 0
+    assert files.holder(tmp_path) is None
+
+    def refuse(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    with files.held(tmp_path, "train_log_dir"):
+        assert files.holder(tmp_path) is None
+        assert (tmp_path / files.LOCK_FILE).read_text() == str(os.getpid())
+
+
+@pytest.mark.parametrize("terminal", ["stdout", "stderr"])
+def test_one_terminal_is_too_few_for_a_bar(monkeypatch, capsys, terminal):
+    """The other output may be a file, which holds lines."""
+    monkeypatch.setattr(getattr(sys, terminal), "isatty", lambda: True)
+    console = writers.ConsoleWriter(0, 2, "pd")
+    console.write_scalars(2, {})
+    console.close()
+    assert capsys.readouterr().out.startswith("pd 2/2 ")

@@ -188,9 +188,11 @@ def test_signals_to_this_worker_and_to_another():
         before = signal.getsignal(signal.SIGTERM)
         with stop.on_signals():
             if here:
-                assert not stop.asked()
+                stop(untouched := moment(1, 1.0))
+                assert not untouched.is_last and stop.reason is None
                 os.kill(os.getpid(), signal.SIGTERM)
-            assert stop.asked()
+            stop(last := moment(2, 1.0))
+            assert last.is_last
         assert stop.reason == reason
         assert signal.getsignal(signal.SIGTERM) is before
 
@@ -217,7 +219,8 @@ def test_a_second_signal_has_its_usual_effect():
         stop = hooks.Stop(mock.Mock(side_effect=bool))
         with stop.on_signals():
             signal.raise_signal(signal.SIGTERM)
-            assert stop.asked() and seen == []
+            stop(last := moment(1, 1.0))
+            assert last.is_last and seen == []
             signal.raise_signal(signal.SIGTERM)
             assert seen == ["usual"]
         assert stop.reason == "SIGTERM"
@@ -231,3 +234,13 @@ def test_the_first_bad_loss_is_named():
     finite(moment(3, float("inf")))
     with pytest.raises(InputError, match="The loss of step 2 is nan"):
         finite.check(3)
+
+
+def test_an_error_leaves_no_handler_behind():
+    """So that the next interrupt, of a notebook for example, has its usual effect."""
+    numbers = signal.SIGTERM, signal.SIGINT
+    before = [signal.getsignal(number) for number in numbers]
+    with pytest.raises(InputError, match="nan"), hooks.Stop(mock.Mock()).on_signals():
+        assert signal.getsignal(signal.SIGINT) is not before[1]
+        raise InputError("The loss is nan.")
+    assert [signal.getsignal(number) for number in numbers] == before

@@ -475,3 +475,29 @@ def test_a_history_is_of_a_classifier():
     for labels, logits in ((tf.constant([1, 0]), None), (one_value, tf.zeros([2, 3]))):
         with pytest.raises(InputError, match="needs a student that classifies"):
             keras_adapters.record(history, learned, positions, labels, logits)
+
+
+def test_positions_are_split_off_where_they_are_needed_and_only_there():
+    images = tf.random.stateless_normal([4, 16, 16, 3], [0, 0])
+    model = MentoredModel(small_student(), weighting="elr", num_examples=4)
+    for x in (images, {"inputs": images, "positions": tf.range(4)}):
+        np.testing.assert_allclose(model(x), model.student(images), rtol=1e-6)
+    names = "inputs", "positions"
+    own = {name: keras.Input((3,), name=name) for name in names}
+    student = keras.Model(own, keras.layers.Add()([own[name] for name in names]))
+    model = MentoredModel(student, weighting="uniform")
+    found = model({"inputs": tf.ones([2, 3]), "positions": tf.fill([2, 3], 4.0)})
+    np.testing.assert_array_equal(found, np.full((2, 3), 5.0))
+
+
+def test_callbacks_in_every_form_that_keras_takes():
+    """One, a list or a tuple of them, also with gaps, or none."""
+    own: Any = keras_adapters.TotalSteps([])
+    one, other, model = keras.callbacks.Callback(), keras.callbacks.Callback(), None
+    for given, expected in (
+        (one, [one]),
+        ([one, None, other], [one, other]),
+        ((other, one), [other, one]),
+        (None, []),
+    ):
+        assert own.added_to(given, model) == [own, *expected]

@@ -88,7 +88,7 @@ def given_runs(monkeypatch, *histories, data=None):
     monkeypatch.setattr(
         label_errors, "read_labels", lambda *arguments: (INFO, data or examples(), "folder")
     )
-    monkeypatch.setattr(label_errors, "read_paths", lambda folder: {7: folder})
+    monkeypatch.setattr(label_errors, "read_paths", lambda folder, ids: {7: folder})
     return label_errors.score_labels([str(n) for n in range(len(histories))])
 
 

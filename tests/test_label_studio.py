@@ -203,3 +203,8 @@ def test_results_of_other_controls_are_passed_over(known):
     decided["result"].insert(0, note)
     tasks = exported(1, decided), exported(0, annotation(result=[note]))
     assert decide(known, *tasks) == [[1, 2]]
+
+
+def test_a_class_without_a_name_does_not_leave_the_sample_out(known):
+    with pytest.raises(InputError, match="task 2: the class must have a name"):
+        decide(known, exported(1), exported(0, annotation("")))

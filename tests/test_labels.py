@@ -2,7 +2,9 @@
 
 import base64
 import dataclasses
+import hashlib
 import json
+import pathlib
 import re
 import types
 from typing import Any
@@ -14,7 +16,8 @@ import tensorflow as tf
 from helpers import ROOT, warm_server
 
 from mentornet import InputError
-from mentornet.cli import label_files
+from mentornet.cli import label_files, label_studio, pages
+from mentornet.cli.commands import report as report_command
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
 from mentornet.evaluation import label_errors
@@ -226,3 +229,46 @@ def test_a_row_of_the_confusion_is_a_given_class(scores, monkeypatch):
     monkeypatch.setattr(label_errors, "confused_pairs", lambda told: [(0, 1, 5), (2, 3, 4), (4,)])
     rows = cells_of(label_files._confusion(scores))[1:]
     assert rows == [["0", "1", "5"], ["2", "3", "4"]]
+
+
+@pytest.mark.parametrize("program", ["", "alert('x');"])
+def test_a_page_runs_no_script_but_its_own(program):
+    """Its policy names it by its checksum, and lets nothing be loaded from elsewhere."""
+    page = pages.page("<b>", "<p>text</p>\n", script=program)
+    found = re.findall("<script>(.*?)</script>", page, re.S)
+    sums = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in found]
+    assert len(found) == bool(program) and program in "".join(found)
+    allowed = f"'sha256-{sums[0]}'" if program else "'none'"
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}"
+    assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in page
+    assert page.count("&lt;b&gt;") == 2 and "<b>" not in page
+
+
+def test_what_the_command_reports(scores, monkeypatch, capsys):
+    """On all runs, into the folder of the first unless asked otherwise."""
+    asked: list[Any] = []
+
+    def score_labels(run_dirs, data_dir):
+        asked.append((run_dirs, data_dir))
+        return scores
+
+    values: dict[str, Any] = {"output_dir": "", "data_dir": "", "label_studio_dir": ""}
+    values["num_shown"] = 7
+    monkeypatch.setattr(report_command.config_flags, "read_flags", lambda cls: values)
+    monkeypatch.setattr(report_command.script, "load_tensorflow", lambda: None)
+    monkeypatch.setattr(label_errors, "score_labels", score_labels)
+    for module in (label_files, label_studio):
+        monkeypatch.setattr(module, "write", lambda told, *where: asked.append(where))
+    report_command.main("one", "two")
+    values |= {"output_dir": "out", "data_dir": "moved", "label_studio_dir": "review"}
+    report_command.main("one")
+    assert asked == [
+        (["one", "two"], None),
+        (pathlib.Path("one"), 7),
+        (["one"], "moved"),
+        (pathlib.Path("out"), 7),
+        (pathlib.Path("review"), 7),
+    ]
+    output = capsys.readouterr().out
+    assert output.count("200 samples, ") == 2
+    assert output.endswith("\nreview: tasks for Label Studio\n")

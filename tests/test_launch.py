@@ -100,6 +100,35 @@ def test_scale_and_percentile():
         assert "loss_p_precentile" not in flags
 
 
+def test_further_flags_follow_those_of_the_table(launch):
+    """So that they replace the table's, in the training only."""
+    row = ROW | {"method": "baseline", "flags": "--seed=1"}
+    made = launch.make_run(row, data="d", runs="r", flags="--seed=2 --weighting_options='a=1, b=2'")
+    assert made.train[-3:] == ("--seed=1", "--seed=2", "--weighting_options=a=1, b=2")
+    assert not any("seed" in flag for flag in made.evaluate)
+    flags = f"--table={PUBLISHED}", "--dry_run", "--flags=--seed=7 --jit_compile"
+    status, output = run(SCRIPT, *flags, "--filter=inception/0.8/baseline")
+    assert status == 0, output
+    trainings = [parse(line)[1] for line in output.splitlines()[::2]]
+    assert [(flags["seed"], flags["jit_compile"]) for flags in trainings] == [("7", True)] * 2
+
+
+@pytest.mark.parametrize("given", ["row", "further"])
+def test_flags_on_which_the_launcher_relies(launch, given):
+    """It would wait for the table's number of steps, in the table's folder."""
+    flags = "--seed=1 --max_number_of_steps=7 --train_log_dir=a"
+    row = ROW | {"method": "baseline", "flags": flags if given == "row" else ""}
+    with pytest.raises(InputError, match="Received: given=.'max_number_of_steps', 'train_log_dir'"):
+        launch.make_run(row, data="d", runs="r", flags=flags if given == "further" else "")
+
+
+def test_an_evaluation_without_an_accuracy_is_none(tmp_path, launch):
+    made = launch.make_run(ROW | {"method": "baseline"}, data="d", runs=str(tmp_path))
+    (made.folder / "eval_val").mkdir(parents=True)
+    (made.folder / "eval_val" / "eval.jsonl").write_text('{"step": 39000}\n')
+    assert made.result() is None
+
+
 def test_every_filter_must_match():
     filters = "--filter=^cifar10/.*/0.8/", "--filter=_d{1,2}1$"
     status, output = run(SCRIPT, f"--table={PUBLISHED}", "--dry_run", *filters)
@@ -181,6 +210,7 @@ def test_boundaries_of_a_row_are_scaled(launch):
         ([f"--table={PUBLISHED}", "--filter=mixup("], "Received: filter='mixup('"),
         ([f"--table={PUBLISHED}", "--scale=0"], "`scale` must be a positive number"),
         ([f"--table={PUBLISHED}", "--gpus="], "`gpus` must not be empty"),
+        ([f"--table={PUBLISHED}", "--flags=--seed='1"], "`flags` must hold flags as in a shell"),
     ],
 )
 def test_bad_input(flags, message):
@@ -317,13 +347,19 @@ folder.mkdir()
     assert tries.read_text() == "xx"
 
 
-@pytest.mark.parametrize("stage", ["train", "burn_in"])
+@pytest.mark.parametrize("stage", ["train", "burn_in", "eval_val"])
 @pytest.mark.parametrize(("process", "by"), [(7, "process 7"), (0, "another process")])
 def test_a_run_that_another_process_trains_holds_up_no_other(
     tmp_path, launch, monkeypatch, capsys, process, by, stage
 ):
-    """It waits until the run beside it has ended, which is noticed meanwhile."""
+    """It waits until the run beside it has ended, which is noticed meanwhile.
+
+    An evaluation counts once the training has ended.
+    """
     ends = ("-c", "pass")
+    if stage == "eval_val":
+        (tmp_path / "held" / "train").mkdir(parents=True)
+        (tmp_path / "held" / "train" / "metrics.jsonl").write_text('{"step": 10}\n')
     runs = [launch.Run(name, tmp_path / name, 10, ends, ends) for name in ("own", "held")]
     launcher, asked = launch.Launcher(runs, ["0", "1"]), []
 
@@ -336,8 +372,18 @@ def test_a_run_that_another_process_trains_holds_up_no_other(
     monkeypatch.setattr(launch.files, "holder", holder)
     assert launcher.work() == 2
     output = capsys.readouterr().out
-    assert output.count(f"held: is being trained by {by}, which is left running") == 1
+    told = f"held: is being trained or evaluated by {by}, which is left running"
+    assert output.count(told) == 1
     assert output.index("own: FAILED") < output.index("held: started")
+
+
+def test_an_evaluation_of_ones_own_does_not_delay_the_training(tmp_path, launch, monkeypatch):
+    ends = ("-c", "pass")
+    launcher = launch.Launcher([launch.Run("run", tmp_path / "run", 10, ends, ends)], ["0"])
+    monkeypatch.setattr(launch.files, "holder", lambda folder: 7 if "eval" in folder.name else None)
+    launcher._start_next()
+    assert [pair.run.name for pair in launcher._pairs.values()] == ["run"]
+    launcher._pairs["0"].stop()
 
 
 class Page(html.parser.HTMLParser):
@@ -540,3 +586,34 @@ def test_columns_that_every_table_has(tmp_path, launch, name):
     (tmp_path / "t.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
     with pytest.raises(InputError, match=rf"these columns.*missing=\['{name}'\]"):
         launch.read_table(str(tmp_path / "t.csv"))
+
+
+def test_paths_are_those_of_the_repository_and_what_is_left_is_said(
+    tmp_path, launch, monkeypatch, capsys
+):
+    """Of three runs of 80 steps, one was evaluated and one was killed after 30."""
+    write_table(tmp_path / "table.csv", 80)
+    digits = tmp_path / "runs" / "digits"
+    (digits / "baseline" / "eval_val").mkdir(parents=True)
+    row = json.dumps({"step": 80, "eval/accuracy": 0.5})
+    (digits / "baseline" / "eval_val" / "eval.jsonl").write_text(f"{row}\n")
+    (digits / "self_paced" / "train").mkdir(parents=True)
+    (digits / "self_paced" / "train" / "metrics.jsonl").write_text('{"step": 30}\n')
+    values = {"table": str(tmp_path / "table.csv"), "runs_dir": str(tmp_path / "runs")}
+    monkeypatch.setattr(launch.config_flags, "read_flags", lambda cls: values)
+    monkeypatch.setattr(launch.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(launch.Launcher, "work", lambda self: 0)
+    monkeypatch.chdir(tmp_path)  # main changes it; undone afterwards.
+    launch.main()
+    assert os.getcwd() == str(ROOT)
+    assert capsys.readouterr().out == "1 of 3 runs are done; 130 steps are left\n"
+
+
+def test_an_empty_cell_is_no_other_weighting(launch):
+    """resnet101 has boundaries under a MentorNet; at the smallest scale one step is left."""
+    row = ROW | {"method": "pd", "trained_mentornet_dir": "mentornet_pd", "weighting": ""}
+    made = launch.make_run(row, data="data", runs="runs", scale=0.1)
+    flags = parse(shlex.join(("python", *made.train)))[1]
+    assert flags["learning_rate_boundaries"] == "1953,2500,3000"
+    assert "num_epochs_per_decay" not in flags and "weighting" not in flags
+    assert launch.make_run(row, data="data", runs="runs", scale=1e-6).steps == 1

@@ -176,6 +176,21 @@ def test_stages_of_other_settings_are_not_used_again(tmp_path, monkeypatch):
     stop(data_driven.StoppedError, None, config, lower)
 
 
+@pytest.mark.parametrize("left", ["dump.csv", "dump_9.csv", "mentornet/quality.json"])
+def test_each_stage_alone_binds_the_settings(tmp_path, monkeypatch, left):
+    """The others may have been deleted, or never written."""
+    monkeypatch.setattr(loop, "train", lambda config: 0)
+    config, weighting = TrainConfig("data", str(tmp_path)), WeightingConfig(0.7, 18, True)
+    learning = data_driven.LearnConfig(eval_data_dir="-")
+    for seed in (0, 1):  # Nothing was made, so that another seed may be asked for.
+        with pytest.raises(data_driven.StoppedError):
+            data_driven.run(dataclasses.replace(config, seed=seed), weighting, learning)
+    (tmp_path / left).parent.mkdir(exist_ok=True)
+    (tmp_path / left).touch()
+    with pytest.raises(InputError, match="holds stages of other settings .seed was 1, is 0"):
+        data_driven.run(config, weighting, learning)
+
+
 def test_what_is_learned_from_is_checked():
     for values, part in (
         ({"dump_num_samples": 0}, "`dump_num_samples` must be at least 1"),
@@ -354,3 +369,10 @@ def test_the_last_epoch_and_the_summary(tmp_path, monkeypatch):
 def test_the_published_dropout_is_the_default():
     _, output = run(SCRIPT, "--help")
     assert "(default: '0.5,17,0.05,78,0.9,5')" in output
+
+
+def test_only_the_dumps_of_epochs_are_removed(tmp_path):
+    for name in ("dump.csv", "dump_7.csv", "dump_18.csv", "dump_mine.csv"):
+        (tmp_path / name).write_text("old")
+    data_driven.start_anew(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*.csv")] == ["dump_mine.csv"]

@@ -340,6 +340,19 @@ def test_what_the_script_asks_for(tmp_path, monkeypatch):
     assert (tmp_path / "own.index").exists()
 
 
+def test_rows_are_checked_before_anything_is_learned(tmp_path, monkeypatch):
+    """Those held back are all clean: by which AUC would the MentorNet be judged?"""
+    rows = np.zeros((10, 4), np.float32)
+    targets = np.where(np.arange(10) < 8, np.arange(10) % 2, 1).astype(np.float32)
+    training_rows.write(rows, targets, str(tmp_path), training_rows.DATA_DRIVEN)
+    values = {"train_dir": str(tmp_path), "data_path": str(tmp_path)}
+    monkeypatch.setattr(train.config_flags, "read_flags", lambda cls: values)
+    monkeypatch.setattr(train.script, "load_tensorflow", lambda: None)
+    monkeypatch.setattr(teaching, "learn_noisy", lambda *rows, **how: pytest.fail("learns"))
+    with pytest.raises(InputError, match="ts.npz must hold clean and corrupted samples"):
+        train.main()
+
+
 def test_where_learning_begins():
     """One cell has the difference as its input, the other (loss / 10 - difference), 0 at 5."""
     mentor = teaching.initial_mentornet(2, 0)
@@ -367,3 +380,39 @@ def test_what_is_printed_while_learning(monkeypatch, capsys, name):
     if name == "learn":  # The other returns its best step.
         error, held_out = (np.mean((mentor.sample_weights(x).numpy() - y) ** 2) for x, y in rows)
         assert lines[-1].endswith(f"train {error:.2e} test {held_out:.2e}")
+
+
+@pytest.mark.parametrize(("targets", "is_entropy"), [((0, 1, 1), True), ((0, 0.5, 1), False)])
+def test_which_loss_is_minimised(targets, is_entropy):
+    """Cross entropy if all targets are 0 or 1, else the squared error."""
+    features, y = rows_of_losses(3), np.array(targets, np.float32)[:, None]
+    how: dict[str, Any] = {"num_steps": 1, "batch_size": 3, "learning_rate": 0.05, "seed": 0}
+    learner = teaching.Learner((features, y), **how)
+    w = learner.mentor.sample_weights(features).numpy().astype(np.float64)
+    entropy = -np.mean(y * np.log(w) + (1 - y) * np.log(1 - w))
+    expected = entropy if is_entropy else np.mean((w - y) ** 2)
+    assert float(learner.loss(features, y)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_rate_falls_to_0_along_a_cosine_and_gradients_are_clipped():
+    rows = rows_of_losses(4), np.array([[1], [0], [1], [0]], np.float32)
+    how: dict[str, Any] = {"num_steps": 8, "batch_size": 4, "learning_rate": 0.05, "seed": 0}
+    optimizer = teaching.Learner(rows, **how)._optimizer
+    assert optimizer.global_clipnorm == 5
+    for step, rate in ((0, 0.05), (4, 0.025), (8, 0.0)):
+        optimizer.iterations.assign(step)
+        assert float(optimizer.learning_rate) == pytest.approx(rate, abs=1e-6)
+
+
+def test_batches_are_drawn_by_seed_and_step():
+    """At this rate nothing is learned, so that losses differ only with the rows drawn."""
+    rows = rows_of_losses(50), np.tile([[1.0], [0.0]], (25, 1)).astype(np.float32)
+    how: dict[str, Any] = {"num_steps": 9, "batch_size": 4, "learning_rate": 1e-12}
+    start, losses = MentorNet(seed=1), []
+    for seed in (0, 0, 1):
+        learner = teaching.Learner(rows, seed=seed, start=start, **how)
+        losses.append([float(learner._step()) for _ in range(2)])
+    first, again, other = losses
+    assert first == pytest.approx(again, rel=1e-6)
+    assert first[0] != pytest.approx(first[1], rel=1e-5)
+    assert first[0] != pytest.approx(other[0], rel=1e-5)

@@ -2,6 +2,7 @@
 
 import hashlib
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -113,3 +114,41 @@ def test_the_table_of_shipped_curricula_is_that_of_the_files():
 
 def test_a_loaded_mentornet_is_frozen():
     assert load_mentornet("mentornet_pd").trainable_variables == []
+
+
+# (needs `import keras`)
+
+
+def test_initial_values_depend_on_the_seed():
+    one, same, other = (values(MentorNet(seed=seed)) for seed in (1, 1, 2))
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, same[name])
+        assert bool((value != other[name]).any()) == (value.ndim == 2), name
+    cells = [one[f"mentornet/bidirectional_rnn/{w}/basic_lstm_cell/kernel"] for w in ("fw", "bw")]
+    assert (cells[0] != cells[1]).any()
+
+
+def test_it_computes_in_float32_whatever_the_policy_of_the_program():
+    rows = tf.constant([[1.001, 0.501, 0, 20], [2.003, -0.333, 1, 99]])
+    expected = MentorNet(seed=1)(rows)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mentor = MentorNet(seed=1)
+        logits = mentor(rows)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert logits.dtype == tf.float32
+    np.testing.assert_array_equal(logits, expected)
+
+
+def test_a_folder_named_like_a_shipped_mentornet(tmp_path, monkeypatch):
+    """Without a checkpoint, as one of pictures, it hides nothing; with one, it comes first."""
+    monkeypatch.chdir(tmp_path)
+    name, kernel = "mentornet_pd", "mentornet/Variable"
+    shipped = values(load_mentornet(shipped_mentornets()[name]))[kernel]
+    (tmp_path / name).mkdir()
+    np.testing.assert_array_equal(values(load_mentornet(name))[kernel], shipped)
+    save_mentornet(MentorNet(seed=1), f"{name}/own")
+    found = values(load_mentornet(name))[kernel]
+    np.testing.assert_array_equal(found, values(MentorNet(seed=1))[kernel])

@@ -522,3 +522,63 @@ def test_defaults_of_trainings_and_evaluations():
         found = {field.name: field.default for field in options.fields(cls)}
         given = {k: v for k, v in found.items() if v is not None and v is not options.REQUIRED}
         assert given == values, cls
+
+
+def test_how_often_summaries_are_written(tmp_path, monkeypatch):
+    asked = []
+
+    def create(folder, flush_millis):
+        asked.append((folder, flush_millis))
+
+    monkeypatch.setattr(run_folder.writers.tf.summary, "create_file_writer", create)
+    config = TrainConfig("d", str(tmp_path), save_summaries_secs=7)
+    run_folder.open_writers(config, 0, 10, "pd")
+    assert asked == [(str(tmp_path), 7000)]
+
+
+def test_names_of_classes_may_become_known_later(tmp_path):
+    config = make_config(tmp_path)
+    unknown = run_folder.describe(config, SCHEDULE, class_names=[], num_classes=2)
+    known = unknown | {"class_names": ["cat", "dog"]}
+    run_folder.open_folder(config, unknown, DEFAULTS)
+    (tmp_path / layout.CHECKPOINT_LIST).touch()
+    run_folder.open_folder(config, known, DEFAULTS)
+    assert layout.read_config(tmp_path) == known
+    with pytest.raises(InputError, match="another configuration: num_classes was 2, is 3"):
+        run_folder.open_folder(config, known | {"num_classes": 3}, DEFAULTS)
+
+
+def test_settings_of_another_form_are_another_configuration(tmp_path):
+    config = make_config(tmp_path)
+    described = run_folder.describe(config, SCHEDULE)
+    run_folder.open_folder(config, described, DEFAULTS)
+    (tmp_path / layout.CHECKPOINT_LIST).touch()
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(described | {"mixup": 0.2}))
+    with pytest.raises(InputError, match="another configuration: mixup was 0.2, is None"):
+        run_folder.open_folder(config, described, DEFAULTS)
+    with pytest.raises(InputError, match="`mixup` must be a JSON object. Received: mixup=0.2"):
+        options.from_json(TrainConfig, described | {"mixup": 0.2})
+
+
+def test_settings_that_are_refused():
+    names = ("cluster_timeout_secs", "log_every_steps", "max_to_keep", "save_interval_steps")
+    lowest = dict.fromkeys((*names, "steps_per_loop", "stop_after_step"), 1)
+    lowest |= dict.fromkeys(("lookahead_steps", "save_interval_secs", "save_summaries_secs"), 0)
+    for name, bound in lowest.items():
+        good: Any = {name: bound}
+        bad: Any = {name: bound - 1}
+        assert getattr(TrainConfig("d", "t", **good), name) == bound
+        rule = "must be at least 1" if bound else "must not be negative"
+        with pytest.raises(InputError, match=f"`{name}` {rule}. Received: {name}={bound - 1}"):
+            TrainConfig("d", "t", **bad)
+    with pytest.raises(InputError, match="`batch_size` must be at least 1"):
+        EvalConfig("c", "e", "d", batch_size=0)
+    with pytest.raises(InputError, match="`num_epochs` must be at least 1"):
+        CleanConfig("o", num_epochs=0)
+    for name in ("", "uniform", "mentornet"):
+        with pytest.raises(InputError, match=f"`name` must not be .* Received: name='{name}'"):
+            NamedWeighting(name)
+    with pytest.raises(InputError) as caught:
+        Example("f", kind="x" * 5000)
+    assert str(caught.value).endswith(f" Received: kind='{'x' * 999}...")

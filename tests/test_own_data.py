@@ -22,7 +22,7 @@ from mentornet.datasets import records, sources
 from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.labels import clean_label_texts, label_texts
 from mentornet.datasets.prepare import PrepareConfig, prepare
-from mentornet.datasets.sources import tfds
+from mentornet.datasets.sources import _listing, _own, tfds
 
 SUFFIXES = ("png", "jpg", "bmp", "gif", "webp")
 
@@ -670,9 +670,35 @@ def test_records_of_an_earlier_version_and_of_renamed_classes(tmp_path):
     with pytest.raises(InputError, match="the source has other contents"):
         prepare(asked)
     for folder, manifest in made.items():
-        del manifest["source_sha256"]
+        del manifest["source_sha256"], manifest["names_sha256"]
         pathlib.Path(folder, "manifest.json").write_text(json.dumps(manifest))
     assert prepare(asked) == made
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ({"images": grey(8), "paths": [*"abcdefgh"]}, {"paths": [*"abcdefgi"]}),
+        ({"features": np.eye(8), "feature_names": [*"abcdefgh"]}, {"feature_names": [*"abcdefgi"]}),
+    ],
+)
+def test_renamed_samples_and_features_are_other_data(tmp_path, before, after):
+    """files.csv and the manifest would go on naming what is no longer there."""
+    source = tmp_path / "a.npz"
+    arrays = before | {"labels": [*"abababab"]}
+    np.savez(source, **arrays)
+    asked = config(tmp_path, source)
+    made = prepare(asked)
+    assert prepare(asked) == made
+    np.savez(source, **(arrays | after))
+    with pytest.raises(InputError, match="files or features have other names"):
+        prepare(asked)
+
+
+def test_class_names_that_are_the_same_number():
+    """Their order does not depend on that of a set, which differs between processes."""
+    for texts in (["1", "01", "001", "2"], ["2", "001", "01", "1"]):
+        assert _own.sort_names(texts) == ["001", "01", "1", "2"]
 
 
 def test_every_setting_of_own_data_reaches_the_source():
@@ -791,3 +817,110 @@ def test_a_data_set_may_be_called_tmp(tmp_path, folder):
     prepare(settings)
     data = str(settings.train_folder)
     assert len(records.read_examples(data, dataset_info("my.tmp", data), "train"))
+
+
+@pytest.mark.parametrize("kind", ["class_folders", "csv", "image_folder"])
+def test_the_order_of_classes_whose_names_are_numbers(tmp_path, kind):
+    """By value in metadata, as in arrays; alphabetical in folders and csv. Blank lines are none."""
+    rows = ""
+    for name in ("2", "10"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            picture("wide", number).save(tmp_path / name / f"{number}.jpeg")
+            rows += f"{name}/{number}.jpeg,{name}\n\n"
+    path = tmp_path
+    if kind == "csv":
+        path = tmp_path / "a.csv"
+        path.write_text(f"path,label\n{rows}")
+    elif kind == "image_folder":
+        (path / "metadata.csv").write_text(f"file_name,label\n{rows}")
+    expected = ("2", "10") if kind == "image_folder" else ("10", "2")
+    assert sources.load("own", str(path)).class_names == expected
+
+
+def test_arrays_that_do_not_fit_each_other(tmp_path):
+    images, features, labels = np.zeros((4, 8, 8, 3), np.uint8), np.eye(4), [0, 1, 0, 1]
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"images": images, "features": features}, "must hold either `images` or `features`"),
+        (
+            {"images": np.zeros((4, 8, 8, 4), np.uint8)},
+            r"must hold images uint8 \[n, h, w\(, 1 or 3\)\]",
+        ),
+        (
+            {"images": images, "test_images": images[:, :4], "test_labels": labels},
+            "all images must have the same shape",
+        ),
+        (
+            {"features": features, "test_features": features[:, :3], "test_labels": labels},
+            "all features must have the same shape",
+        ),
+        (
+            {"images": images, "clean_labels": labels[:3]},
+            r"must hold one clean label \(and path\) per sample. Received: clean_labels=\(3,\)",
+        ),
+        (
+            {"images": images, "paths": [*"abcde"]},
+            r"must hold one clean label \(and path\) per sample. Received: paths=\(5,\)",
+        ),
+        (
+            {"features": features, "feature_names": [*"abc"]},
+            r"`feature_names` must name each feature. Received: feature_names=\(3,\)",
+        ),
+    )
+    for arrays, message in cases:
+        np.savez(tmp_path / "a.npz", labels=labels, **arrays)
+        with pytest.raises(InputError, match=message):
+            sources.load("own", str(tmp_path / "a.npz"))
+
+
+@pytest.mark.parametrize(
+    ("skip_bad", "name", "text", "message"),
+    [
+        (False, "a.csv", "1.png,a,\n2.png,b,\n", r": 2\.png: 40 x 25 pixels are too many\."),
+        (False, "a.csv", "no.png,a,\nno.png,b,\nno.png,b,\n", r": no\.png: .* and 2 more\."),
+        (True, "a.csv", "no.png,a,\nno.png,b,\n", "no readable image. Received: unreadable=2"),
+        (False, "a.csv", "1.png,a,test\n1.png,b,val\n", "training samples. Received: test=2"),
+        (
+            False,
+            "metadata.jsonl",
+            '{"file_name": "1.png", "label": "a"}\n7\n',
+            "each line must be a JSON object. Received: line=7",
+        ),
+        (
+            False,
+            "metadata.jsonl",
+            '{"file_name": " ", "label": "a"}\n',
+            "row 0: `file_name` must name a file. Received: file_name=' '",
+        ),
+    ],
+)
+def test_lists_of_images_that_are_refused(tmp_path, monkeypatch, skip_bad, name, text, message):
+    monkeypatch.setattr(_listing, "MAX_PIXELS", 40 * 24)
+    picture("wide", 1, (40, 24)).save(tmp_path / "1.png")
+    picture("wide", 2, (40, 25)).save(tmp_path / "2.png")
+    path = tmp_path
+    if name == "a.csv":
+        path, text = tmp_path / name, f"path,label,split\n{text}"
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        sources.load("own", str(path), sources.Options(skip_bad=skip_bad))
+
+
+def test_names_and_numbers_of_a_preparation():
+    """A name is also that of folders and files."""
+    for name in ("pets", "my.pets-2", "a_b_c", "7"):
+        asked = PrepareConfig(name, source="a.npz", noise_fraction=1, num_train=1)
+        assert asked.test_folder == pathlib.Path("data", name, "val")
+    for name in ("", "..", "../pets", "a/b", "_a", "a_", "a__b", ".a", "a b", "a*", "a\n"):
+        with pytest.raises(InputError, match="`dataset_name` must consist of letters, digits"):
+            PrepareConfig(name, source="a.npz")
+    values: Any
+    for values, message in (
+        ({"num_train": 0}, "`num_train` must be at least 1"),
+        ({"num_trusted": -1}, "`num_trusted` must not be negative"),
+        ({"seed": -1}, "`seed` must not be negative"),
+        ({"noise_fraction": 1.01}, "`noise_fraction` must lie in 0..1"),
+        ({"noise_fraction": -0.01}, "`noise_fraction` must lie in 0..1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            PrepareConfig("pets", source="a.npz", **values)

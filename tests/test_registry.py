@@ -243,3 +243,18 @@ def test_where_a_module_is_looked_for_is_said_only_if_it_is_missing(tmp_path, mo
         with pytest.raises(InputError, match="cannot be imported: No module named") as caught:
             import_object("studentnet", reference)
         assert ("(its folder must be on PYTHONPATH)" in str(caught.value)) == is_told
+
+
+def test_runs_that_are_not_done_have_no_accuracy_in_the_documents(monkeypatch):
+    """Two runs of a seed are one seed."""
+    module = doc_tables()
+    config: dict[str, Any] = {"data_dir": "data/0.4", "studentnet": "airbench93"}
+    config |= {"dataset_name": "cifar10", "num_examples": 100, "batch_size": 10}
+    config |= {"max_number_of_steps": 20, "weighting": None}
+    runs = [
+        Result("run", config | {"seed": seed}, [], [{"step": step, "eval/accuracy": accuracy}])
+        for seed, step, accuracy in ((0, 20, 0.5), (1, 20, 0.6), (1, 20, 0.7), (2, 10, 0.1))
+    ]
+    monkeypatch.setattr(module, "read_results", lambda folder: runs)
+    (line,) = module._accuracies("airbench93").split("\n")[3:]
+    assert line == "| cifar10 | 0.4 | 2 | 0.600 (2 seeds) |"

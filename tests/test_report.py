@@ -385,3 +385,57 @@ def test_the_table_of_the_quick_start(monkeypatch, tmp_path, capsys):
     shown = [[(bars[0].get_label(), sum(bars.datavalues)) for bars in p.containers] for p in panels]
     quickstart.plt.close("all")
     assert shown == [[("clean label", 3), ("corrupted label", 1)]] * 2
+
+
+def test_an_evaluation_without_an_accuracy_is_named(tmp_path):
+    write_run(tmp_path, 0, [0.5, 0.6])
+    file = tmp_path / "eval_val" / "eval.jsonl"
+    file.write_text(file.read_text() + '{"step": 39001}\n')
+    with pytest.raises(InputError, match=f"of {tmp_path} must have acc.*lacking=.39001"):
+        read_results(tmp_path)
+
+
+def test_names_in_the_page_are_text(report, tmp_path, monkeypatch, capsys):
+    """Also where they look like HTML; the report's folder is made."""
+    write_run(tmp_path / "runs", 0, [0.5], num_examples=10)
+    file = tmp_path / "runs" / "train" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"dataset_name": "<i>own</i>"}))
+    asked = {"output_dir": str(tmp_path / "new" / "report")}
+    monkeypatch.setattr(report, "draw_curves", lambda runs: b"picture")
+    monkeypatch.setattr(report.config_flags, "read_flags", lambda cls: asked)
+    report.main(str(tmp_path / "runs"))
+    told = f"{asked['output_dir']}/results.md and results.html: 1 runs, 0 unfinished\n"
+    assert capsys.readouterr().out == told
+    page = (tmp_path / "new" / "report" / "results.html").read_text()
+    assert "<i>" not in page
+    assert "<h2>Reduced: &lt;i&gt;own&lt;/i&gt;, noise 0.4, resnet101, 39,000 steps</h2>" in page
+    asked["output_dir"] = str(file)
+    with pytest.raises(InputError, match="`output_dir` .*config.json cannot be written"):
+        report.main(str(tmp_path / "runs"))
+
+
+def test_label_scores_of_other_runs_stay(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    label_scores = importlib.import_module("label_scores")
+    share: dict[str, float] = {}
+
+    def evaluate(run):
+        facts = {"run": run, "wrong": 0.5, "visits": 4.0}
+        measures = dict.fromkeys(("AUC", "average precision"), share[run])
+        scores = [facts | {"score": name} | measures for name in label_scores.CANDIDATES]
+        estimate = dict.fromkeys(("estimate", "from", "to", "by class"), share[run])
+        return [*scores, facts | estimate]
+
+    monkeypatch.setattr(label_scores, "evaluate", evaluate)
+    monkeypatch.setattr(label_scores.script, "load_tensorflow", lambda: None)
+    values = types.SimpleNamespace(output_dir=str(tmp_path / "out"))
+    monkeypatch.setattr(label_scores, "FLAGS", values)
+    for shares in ({"b": 0.25, "c": 0.25}, {"a": 0.75, "b": 0.75}):
+        share.update(shares)
+        label_scores.main(*shares)
+    rows = json.loads((tmp_path / "out" / "label_scores.json").read_text())
+    found = [(row["run"], row["estimate"]) for row in rows if "estimate" in row]
+    assert found == [("a", 0.75), ("b", 0.75), ("c", 0.25)]
+    assert len(rows) == 3 * (len(label_scores.CANDIDATES) + 1)
+    text = (tmp_path / "out" / "label_scores.md").read_text()
+    assert text == label_scores.tables(rows)

@@ -77,6 +77,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "filter": (),
         "scale": 1.0,
         "percentile": "as_written",
+        "flags": "",
         "data_dir": "data",
         "runs_dir": "cifar_models",
         "dry_run": False,
@@ -93,6 +94,7 @@ GIVEN = {
     PLOT: "--model_dir=m",
     LAUNCH: "--table=t",
 }
+FROM_DUMP = "--vstar_fn=data_driven --input_csv_filename=c"
 
 
 @pytest.fixture(autouse=True)
@@ -146,9 +148,9 @@ def test_flags_and_their_defaults(name):
         (EXPORT, "--format=keras", "format", "keras"),
         (EXPORT, "--format=saved_model", "format", "saved_model"),
         (LABEL_REPORT, "--num_shown=1", "num_shown", 1),
-        (GENERATE, "--fixed_epoch=0", "fixed_epoch", 0),
-        (GENERATE, "--fixed_epoch=99", "fixed_epoch", 99),
-        (GENERATE, "--vstar_fn=data_driven --input_csv_filename=c", "input_csv_filename", "c"),
+        (GENERATE, f"{FROM_DUMP} --fixed_epoch=0", "fixed_epoch", 0),
+        (GENERATE, f"{FROM_DUMP} --fixed_epoch=99", "fixed_epoch", 99),
+        (GENERATE, FROM_DUMP, "input_csv_filename", "c"),
         (TEACH, "--max_step_train=3e4", "max_step_train", 30_000),
         (TEACH, "--max_step_train=1", "max_step_train", 1),
         (TEACH, "--max_step_train=2147483647", "max_step_train", 2**31 - 1),
@@ -180,6 +182,8 @@ def test_what_is_accepted(name, line, field, value):
         (LEARN, "--dump_epochs=100", "`dump_epochs` must be increasing whole numbers in 1..99."),
         (LABEL_REPORT, "--num_shown=0", "`num_shown` must be at least 1."),
         (GENERATE, "--outdir=", "`outdir` must name a folder."),
+        (GENERATE, "--vstar_fn=self_paced --fixed_epoch=0", "`fixed_epoch` has no effect with"),
+        (GENERATE, f"{FROM_DUMP} --vstar_gamma=1", "`vstar_gamma` has no effect with this"),
         (GENERATE, "--fixed_epoch=100", "`fixed_epoch` must lie in 0..99."),
         (GENERATE, "--fixed_epoch=-1", "`fixed_epoch` must lie in 0..99."),
         (GENERATE, "--seed=-1", "`seed` must not be negative."),

@@ -202,6 +202,10 @@ def wrong(num_classes):
     return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3)])
 def none(num_classes):
     return None
+def two(num_classes):
+    x = keras.Input((32, 32, 3))
+    logits = keras.layers.Dense(num_classes)(keras.layers.Flatten()(x))
+    return keras.Model(x, [logits, logits])
 """
 
 
@@ -224,6 +228,7 @@ def test_a_network_of_ones_own(tmp_path, monkeypatch):
     assert (a.get_weights()[0] != c.get_weights()[0]).any()
     for name, part in (
         ("own_network:wrong", "must return 7 logits"),
+        ("own_network:two", "must return 7 logits"),
         ("own_network:none", "must return a keras.Model"),
         ("own_network:other", "cannot be imported"),
         ("os:system", "`studentnet` os:system cannot be called: "),
@@ -318,3 +323,12 @@ def test_each_kernel_begins_with_values_of_its_own(monkeypatch, build):
     )
     assert first == same and len(first) > 2
     assert len({*first, *other}) == 2 * len(first)
+
+
+def test_students_that_do_not_fit(inception):
+    with pytest.raises(InputError, match="`num_classes` must be at least 2. Received: num_c.*=1"):
+        build_student("inception", 1)
+    with pytest.raises(InputError, match="`batch_norm_decay` needs a student with batch normal"):
+        registry.set_batch_norm_decay(inception, 0.5)
+    with pytest.raises(InputError, match=r"helpers:small_student does not take \(8, 8, 3\): "):
+        build_student("helpers:small_student", 10, image_shape=(8, 8, 3))

@@ -97,6 +97,36 @@ def test_a_shortened_list_hides_no_checkpoint(tmp_path):
     assert [checkpoint_step(path) for path in checkpoint_paths(str(tmp_path))] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("is_relative", [False, True])
+def test_a_copy_of_a_folder_leaves_the_original_alone(tmp_path, monkeypatch, is_relative):
+    """The list that was made again names no other folder."""
+    monkeypatch.chdir(tmp_path)
+    step = tf.Variable(0)
+
+    def opened(name, max_to_keep):
+        folder = name if is_relative else str(tmp_path / name)
+        state = {"global_step": step}
+        return RunCheckpoint(folder, keras.Sequential(), {}, state, max_to_keep)
+
+    for _ in range(2):
+        step.assign_add(1)
+        opened("run", 5).save()
+        (tmp_path / "run" / "checkpoint").unlink()
+    opened("run", 5)
+    shutil.copytree("run", "copy")
+    assert opened("copy", 1).restore_latest()
+    step.assign_add(1)
+    opened("copy", 1).save()
+    steps = [
+        [checkpoint_step(path) for path in checkpoint_paths(str(tmp_path / name))]
+        for name in ("run", "copy")
+    ]
+    assert steps == [[1, 2], [3]]
+    assert sorted(path.name for path in tmp_path.glob("run/*.index")) == [
+        f"model.ckpt-{number}.index" for number in (1, 2)
+    ]
+
+
 def test_nothing_that_can_be_read_is_said(whole, digits, tmp_path):
     damaged = tmp_path / "train"
     shutil.copytree(whole, damaged)
@@ -114,3 +144,22 @@ def test_the_oldest_are_deleted_and_the_others_ordered_by_number(tmp_path):
         checkpoint.save()
     (tmp_path / "checkpoint").unlink()
     assert [checkpoint_step(path) for path in checkpoint_paths(str(tmp_path))] == [9, 10, 11]
+
+
+def test_a_list_may_name_checkpoints_elsewhere(tmp_path):
+    """Unless the folder has one of the same name; other names are no checkpoints' of a run."""
+    folder, other = tmp_path / "train", tmp_path / "other"
+    for each in (folder, other):
+        each.mkdir()
+    (other / "model.ckpt-7.index").touch()
+    listed, own = str(other / "model.ckpt-7"), str(folder / "model.ckpt-7")
+    lines = f'model_checkpoint_path: "{listed}"\nall_model_checkpoint_paths: "{listed}"\n'
+    (folder / "checkpoint").write_text(lines)
+    assert checkpoint_paths(str(folder)) == [listed]
+    (folder / "model.ckpt-7.index").touch()
+    assert checkpoint_paths(str(folder)) == [own]
+    (folder / "checkpoint").unlink()
+    (folder / "model.ckpt-best.index").touch()
+    assert checkpoint_paths(str(folder)) == [own]
+    with pytest.raises(InputError, match="must be named <name>-<step>. Received: name='a/best'"):
+        checkpoint_step("a/best")

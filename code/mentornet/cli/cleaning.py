@@ -169,12 +169,16 @@ def _say(stage: int, text: str) -> None:
 
 def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
     """The settings and the checksum that determine the results, as JSON values."""
-    path = pathlib.Path(source).resolve()
-    is_path = source != _INCLUDED and path.exists()
-    asked = dataclasses.asdict(config) | {"source": str(path) if is_path else source}
+    asked = dataclasses.asdict(config) | {"source": source}
     output = pathlib.Path(asked.pop("output_dir")).resolve()
-    if is_path and path.is_dir():
-        reader, _ = sources.find_reader(_NAME, source)
+    if source == _INCLUDED:
+        return asked
+    reader, location = sources.find_reader(_NAME, source)
+    path = pathlib.Path(location).resolve()
+    if not location or not path.exists():  # What other programs provide.
+        return asked
+    asked["source"] = f"{source.removesuffix(location)}{path}"
+    if path.is_dir():
         listed = sorted(reader.files(path))
         is_within = path in output.parents  # Results among the images are no images.
         inside = [f for f in listed if f.is_file() and not (is_within and output in f.parents)]
@@ -184,7 +188,7 @@ def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
             if each.stem == "metadata":  # It holds the labels.
                 digest.update(each.read_bytes())
         asked["sha256"] = digest.hexdigest()
-    elif is_path:
+    else:
         with contextlib.suppress(OSError), path.open("rb") as file:
             asked["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     return asked

@@ -13,7 +13,7 @@ def report(manifests: dict[str, dict[str, Any]]) -> None:
         for name in ("unreadable.txt", "conflicts.txt"):
             path = pathlib.Path(folder, name)
             if path.exists():
-                lines = path.read_text().splitlines()
+                lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
                 print(f"WARNING: {path} lists {len(lines)}, the first: {lines[0]}")
 
 

@@ -160,7 +160,7 @@ def from_json(cls: type, values: dict[str, Any]) -> Any:
     Unknown keys are ignored; missing fields have their defaults.
 
     Raises:
-      InputError: a value is outside its range.
+      InputError: a value is outside its range, or no JSON object where one is needed.
     """
     found = {}
     for field in fields(cls):
@@ -168,6 +168,8 @@ def from_json(cls: type, values: dict[str, Any]) -> Any:
             continue
         value = values[field.name]
         if field.is_nested and value is not None:
+            rule = f"`{field.name}` must be a JSON object."
+            check(isinstance(value, dict), rule, **{field.name: value})
             value = from_json(class_of(value, field.types), value)
         found[field.name] = tuple(value) if isinstance(value, list) else value
     return cls(**found)
@@ -177,7 +179,7 @@ def filled(cls: type, values: dict[str, Any]) -> dict[str, Any]:
     """JSON values, perhaps of an earlier version, with the default of each field that they lack."""
     found = {field.name: field.default for field in fields(cls)} | values
     for field in fields(cls):
-        if field.is_nested and (inner := found[field.name]) is not None:
+        if field.is_nested and isinstance(inner := found[field.name], dict):
             found[field.name] = filled(class_of(inner, field.types), inner)
     return found
 

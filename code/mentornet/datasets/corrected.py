@@ -78,7 +78,7 @@ def correct(config: CorrectConfig) -> dict[str, Any]:
     name = manifest.get("config", {}).get("dataset_name", config.dataset_name)
     info = dataset_info(name, config.records)
     examples = records.read_examples(config.records, info, "train")
-    known = Known(info, examples.ids, examples.labels, read_paths(config.records))
+    known = Known(info, examples.ids, examples.labels, read_paths(config.records, examples.ids))
     decided = read_corrections(data, config.corrections, known, config.accept_above)
     labels = examples.labels.copy()
     labels[decided[:, 0]] = decided[:, 1]

@@ -12,7 +12,7 @@ import pathlib
 
 import numpy as np
 
-from mentornet.core.errors import check
+from mentornet.core.errors import InputError, check
 from mentornet.core.safe_csv import read_table
 from mentornet.datasets import label_studio
 from mentornet.datasets.catalog import FILES, DatasetInfo
@@ -41,13 +41,27 @@ class Known:
     paths: dict[int, str]
 
 
-def read_paths(folder: str | pathlib.Path) -> dict[int, str]:
-    """Id -> file of a folder of records; empty if they were not made from files."""
+def read_paths(folder: str | pathlib.Path, ids: np.ndarray) -> dict[int, str]:
+    """Id -> file of the records in a folder; empty if they were not made from files.
+
+    Args:
+      folder: of the records.
+      ids: int64 [n], of the records.
+
+    Raises:
+      InputError: the list of files cannot be read, or lacks a record.
+    """
     path = pathlib.Path(folder) / FILES
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {int(row["id"]): row["path"] for row in csv.DictReader(file)}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            paths = {int(row["id"]): row["path"] for row in csv.DictReader(file)}
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} must have the columns id and path: {error!r}.") from None
+    missing = [number for number in ids.tolist() if paths.get(number) is None]
+    check(not missing, f"{path} must name the file of each record.", missing=missing[:10])
+    return paths
 
 
 def read_corrections(

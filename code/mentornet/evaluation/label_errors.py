@@ -199,7 +199,7 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
         predicted = np.where(columns["num_seen"] > 0, columns["prediction"], predicted)
     predicted = predicted.astype(np.int64)
     num_seen = int(np.any([c["num_seen"] > 0 for c in histories], axis=0).sum())
-    paths = read_paths(folder)
+    paths = read_paths(folder, examples.ids)
     scores = LabelScores(
         info, examples, score, predicted, mean_weight, mean_loss, noise, paths, num_seen
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
+import os
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -106,7 +107,10 @@ class RunCheckpoint:
             pathlib.Path(folder, layout.CHECKPOINT_LIST).unlink(missing_ok=True)
             if paths := checkpoint_paths(folder):
                 times = [pathlib.Path(f"{path}.index").stat().st_mtime for path in paths]
-                tf.compat.v1.train.update_checkpoint_state(folder, paths[-1], paths, None, times)
+                # By name, so that a copy of the folder does not delete what the original holds.
+                names = [pathlib.Path(path).name for path in paths]
+                listed = os.path.abspath(folder), names[-1], names, None, times
+                tf.compat.v1.train.update_checkpoint_state(*listed)
         return tf.train.CheckpointManager(
             self._checkpoint, folder, max_to_keep, checkpoint_name=layout.CHECKPOINT_NAME
         )

@@ -139,6 +139,8 @@ def read_results(folder: pathlib.Path) -> list[Result]:
     for path in sorted(folder.glob(f"**/{layout.TRAIN_FOLDER}/{layout.CONFIG_FILE}"), key=_natural):
         run = path.parent.parent
         rows = files.read_json_lines(run / layout.EVAL_FOLDER / layout.EVALUATIONS_FILE)
+        incomplete = [row["step"] for row in rows if "eval/accuracy" not in row]
+        check(not incomplete, f"The evaluations of {run} must have accuracies.", lacking=incomplete)
         evaluation = [row for row in rows if layout.KEPT not in row]
         training = files.read_json_lines(path.with_name(layout.METRICS_FILE))
         config = layout.read_config(path.parent)

@@ -44,5 +44,6 @@ def _build(
         reason = first_line(error)
         raise InputError(f"`studentnet` {name} does not take {image_shape}: {reason}") from None
     rule = f"`studentnet` {name} must return {num_classes} logits per image."
-    check(tuple(outputs.shape) == (None, num_classes), rule, shape=tuple(outputs.shape))
+    shape = tuple(getattr(outputs, "shape", ()))  # Several outputs have none.
+    check(shape == (None, num_classes), rule, shape=shape)
     return model

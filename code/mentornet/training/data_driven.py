@@ -142,9 +142,8 @@ def _check_same(
     asked = json.loads(json.dumps(asked))
     path = root / _SETTINGS
     # Earlier versions did not record them; nothing depends on them before a stage saves something.
-    has_stages = (root / _DUMP).exists() or not run_folder.saved_nothing(
-        root / layout.BURN_IN_FOLDER
-    )
+    has_stages = any(result.exists() for result in _results(root))
+    has_stages |= not run_folder.saved_nothing(root / layout.BURN_IN_FOLDER)
     is_bound = path.exists() and has_stages
     different = (
         differences(files.read_json_object(path, "holds no settings"), asked) if is_bound else []
@@ -154,6 +153,12 @@ def _check_same(
     check(not different, rule, train_log_dir=str(root))
     root.mkdir(parents=True, exist_ok=True)
     files.write_text(path, json.dumps(asked, indent=1) + "\n")
+
+
+def _results(root: pathlib.Path) -> list[pathlib.Path]:
+    """What the stages before the training write, and reuse: dumps, and the MentorNet's quality."""
+    dumps = root.glob(_DUMP_OF_EPOCH.format("[0-9]*"))
+    return [*dumps, root / _DUMP, root / _MENTORNET / from_dump.QUALITY_FILE]
 
 
 def start_anew(root: pathlib.Path) -> None:
@@ -170,9 +175,7 @@ def start_anew(root: pathlib.Path) -> None:
             stack.enter_context(files.held(folder, "train_log_dir"))
         for folder in folders:
             layout.remove(folder)
-        parts = root.glob(_DUMP_OF_EPOCH.format("[0-9]*"))
-        made = (_DUMP, f"{_MENTORNET}/{from_dump.QUALITY_FILE}", layout.SUMMARY_FILE, _SETTINGS)
-        for path in (*parts, *(root / name for name in made)):
+        for path in (*_results(root), root / layout.SUMMARY_FILE, root / _SETTINGS):
             path.unlink(missing_ok=True)
 
 

@@ -79,8 +79,8 @@ def is_test_split(split: Any, where: str, otherwise: bool = False) -> bool:
 
 def sort_names(texts: Iterable[str]) -> list[str]:
     """Class names without duplicates, in alphabetical order, or in numerical order for numbers."""
-    names = {*texts}
-    return sorted(names, key=int if all(name.isdecimal() for name in names) else None)
+    names = sorted({*texts})
+    return sorted(names, key=int) if all(name.isdecimal() for name in names) else names
 
 
 def check_width(num_features: int, options: Options, where: str) -> None:

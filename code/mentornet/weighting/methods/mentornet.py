@@ -29,6 +29,7 @@ def make(
       InputError: the MentorNet cannot be read, its labels or features do not fit, or a setting is
         outside its range.
     """
+    check(label in ("zero", "given"), "`label` must be zero or given.", label=label)
     if isinstance(context.first, CurriculumWeighting):
         mentor = context.first.mentor  # Shared, since it may be updated during the run.
     if isinstance(mentor, str):

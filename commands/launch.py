@@ -81,7 +81,8 @@ class LaunchConfig:
     flags: str = option(
         "",
         "Further flags of every training, such as '--mixed_precision=auto'; they override the "
-        "table's.",
+        "table's. Finished runs are skipped whatever their flags were: other flags need another "
+        "runs_dir.",
         check=_check_flags,
     )
     data_dir: str = option("data", "Folder of the data sets.", check=not_empty)

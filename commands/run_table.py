@@ -15,8 +15,9 @@ from mentornet.runs import layout
 _FACTS = {"method", "noise_fraction", "data", "script", "flags", "train_log_dir"}
 _FACTS |= {"loss_p_percentile_as_written"}
 
-# Flags of the training that the launcher itself relies on.
+# What the launcher sets or relies on.
 _OF_THE_LAUNCHER = {"max_number_of_steps", "train_log_dir", "data_dir", "stop_after_step"}
+_OF_THE_LAUNCHER |= {"overwrite", "flagfile"}
 
 
 def _steps(text: str) -> list[int]:
@@ -43,9 +44,9 @@ class Run:
 
     def result(self) -> dict[str, float] | None:
         """Last and best accuracy, once the last step has been evaluated."""
-        rows = files.read_json_lines(self.folder / layout.EVAL_FOLDER / layout.EVALUATIONS_FILE)
+        rows = layout.read_evaluations(self.folder / layout.EVAL_FOLDER)
         own = [row for row in rows if layout.KEPT not in row]
-        accuracy = {row["step"]: row["eval/accuracy"] for row in own if "eval/accuracy" in row}
+        accuracy = {row["step"]: row["eval/accuracy"] for row in own}
         if self.steps not in accuracy:
             return None
         return {"last_accuracy": accuracy[self.steps], "best_accuracy": max(accuracy.values())}
@@ -145,7 +146,7 @@ def make_run(
       flags: further flags of the training.
 
     Raises:
-      InputError: the flags of the row, or the further ones, are for the launcher to give.
+      InputError: the row's flags, or the further ones, include one that the launcher sets.
     """
     kind = "baseline" if row["method"] == "baseline" else "mentornet"
     script = row.get("script") or f"code/cifar_train_{kind}.py"
@@ -174,7 +175,8 @@ def make_run(
     }
     further = [*shlex.split(row.get("flags") or ""), *shlex.split(flags)]
     given = {flag.lstrip("-").partition("=")[0] for flag in further} & _OF_THE_LAUNCHER
-    check(not given, "`flags` must leave these to the table and the launcher.", given=sorted(given))
+    rule = f"{row['train_log_dir']}: `flags` must leave these to the table and the launcher."
+    check(not given, rule, given=sorted(given))
     return Run(
         str(folder.relative_to(runs)),
         folder,

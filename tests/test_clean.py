@@ -328,6 +328,7 @@ def test_a_folder_whose_files_changed_is_other_data(tmp_path, monkeypatch):
 def test_settings_may_change_until_a_training_saved_something(tmp_path):
     """As after a training that failed at once, of which only config.json is left."""
     source = str(tmp_path / "a.npz")
+    (tmp_path / "a.npz").touch()
     settings, train = tmp_path / cleaning._SETTINGS_FILE, tmp_path / "train"
     settings.write_text(json.dumps(cleaning._asked(source, CleanConfig(str(tmp_path)))))
     train.mkdir()
@@ -452,7 +453,8 @@ def test_what_clean_writes_beside_metadata_is_not_its_source(tmp_path):
     assert cleaning._asked(source, config) != before
 
 
-def test_a_file_that_changed_is_other_data(tmp_path):
+def test_a_file_that_changed_is_other_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     source, settings = tmp_path / "a.npz", tmp_path / cleaning._SETTINGS_FILE
     config = CleanConfig(str(tmp_path))
     source.write_bytes(b"one")
@@ -462,11 +464,12 @@ def test_a_file_that_changed_is_other_data(tmp_path):
     source.write_bytes(b"two")
     with pytest.raises(InputError, match="holds other results .the source has changed"):
         cleaning._check_same(tmp_path, cleaning._asked(str(source), config))
-    named = cleaning._asked(f"npz:{source}", config)  # With the source's name before its path.
-    assert (named["source"], named["sha256"]) == (
-        f"npz:{source}",
-        cleaning._asked(str(source), config)["sha256"],
-    )
+    named = cleaning._asked("npz:a.npz", config)  # With the source's name before its path.
+    expected = cleaning._asked(str(source), config) | {"source": f"npz:{source}"}
+    assert named == expected and "sha256" in expected
+    (tmp_path / "mnist").mkdir()  # Not what tfds reads.
+    found = cleaning._asked("tfds:mnist", config)
+    assert found["source"] == "tfds:mnist" and "sha256" not in found
     settings.write_text("[]")  # Of another program, perhaps.
     with pytest.raises(InputError, match="holds other results .source was None"):
         cleaning._check_same(tmp_path, asked)

@@ -243,11 +243,25 @@ def test_paths_are_compared(tmp_path, prepared):
     assert read_paths(tmp_path / "made", kept) == {i: f"{i % 10}/{i}, x.png" for i in kept}
 
 
+def test_a_list_of_files_of_another_form(tmp_path, prepared):
+    """With the columns the other way round and a blank line, as a spreadsheet may leave it."""
+    source = tmp_path / "source"
+    shutil.copytree(prepared, source)
+    before = read(source)
+    listed = ["path,id", "", *(f"{i}.png,{i}" for i in before.ids)]
+    (source / "files.csv").write_text("\n".join(listed) + "\n")
+    first = before.ids[0]
+    path = write(tmp_path / "c.csv", [(first, f"{first}.png", before.labels[0], "", 1)])
+    correct(CorrectConfig(str(source), path, str(tmp_path / "made")))
+    lines = (tmp_path / "made" / "files.csv").read_text().splitlines()
+    assert lines == ["id,path", *(f"{i},{i}.png" for i in before.ids[1:])]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("number,path\n0,a.png\n", "must have the columns id and path"),
-        ("id,path\nzero,a.png\n", "must have the columns id and path"),
+        ("number,path\n0,a.png\n", "must have the columns `id`, a number, and `path`"),
+        ("id,path\nzero,a.png\n", "must have the columns `id`, a number, and `path`"),
         ("id,path\n0,a.png\n2,c.png\n", r"name the file of each record. Received: missing=\[1\]"),
         ("id,path\n0,a.png\n1\n", r"name the file of each record. Received: missing=\[1\]"),
     ],

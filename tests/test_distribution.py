@@ -400,8 +400,11 @@ def test_workers_that_cannot_connect(monkeypatch):
         assert calls.cancel_dump_traceback_later.call_count == number
 
 
-def test_devices_cannot_be_added_once_tensorflow_is_in_use():
+def test_devices_cannot_be_added_once_tensorflow_is_in_use(monkeypatch):
     distribution.tf.zeros([])  # Now it is.
+    found = distribution.tf.config.list_physical_devices("CPU")
+    devices = lambda kind: found if kind == "CPU" else []  # noqa: E731
+    monkeypatch.setattr(distribution.tf.config, "list_physical_devices", devices)
     rule = "`num_devices` must be set before TensorFlow is used. Received: num_devices=9, devices="
     with pytest.raises(InputError, match=rule):
         distribution._devices(9)

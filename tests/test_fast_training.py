@@ -304,11 +304,6 @@ def test_whatever_reads_the_student_standardises_by_channel(digits, tmp_path, wh
     assert export.load_trained(str(whole)).standardization == "channel"
 
 
-# (needs `import types`, `from mentornet.training import build, loop, recipe`,
-#  `from mentornet.training.lookahead import Lookahead` and
-#  `from mentornet.training.wrappers import Averaged, LossScaled, OptimizerUpdate`)
-
-
 def test_a_student_is_adapted_to_the_first_5000_images(monkeypatch):
     seen: list[Any] = []
     entry = types.SimpleNamespace(

@@ -113,13 +113,19 @@ def test_further_flags_follow_those_of_the_table(launch):
     assert [(flags["seed"], flags["jit_compile"]) for flags in trainings] == [("7", True)] * 2
 
 
-@pytest.mark.parametrize("given", ["row", "further"])
-def test_flags_on_which_the_launcher_relies(launch, given):
+@pytest.mark.parametrize(
+    "flag",
+    ["-max_number_of_steps=7", "--train_log_dir=a", "--data_dir=a", "--stop_after_step=7"]
+    + ["--overwrite", "--flagfile=a"],
+)
+def test_flags_on_which_the_launcher_relies(launch, flag):
     """It would wait for the table's number of steps, in the table's folder."""
-    flags = "--seed=1 --max_number_of_steps=7 --train_log_dir=a"
-    row = ROW | {"method": "baseline", "flags": flags if given == "row" else ""}
-    with pytest.raises(InputError, match="Received: given=.'max_number_of_steps', 'train_log_dir'"):
-        launch.make_run(row, data="d", runs="r", flags=flags if given == "further" else "")
+    name = flag.lstrip("-").partition("=")[0]
+    rule = f"runs/a/train: `flags` must leave these .* Received: given=.'{name}'."
+    for cell, further in ((f"--seed=1 {flag}", ""), ("", f"--seed=1 {flag}")):
+        row = ROW | {"method": "baseline", "flags": cell}
+        with pytest.raises(InputError, match=rule):
+            launch.make_run(row, data="d", runs="r", flags=further)
 
 
 def test_an_evaluation_without_an_accuracy_is_none(tmp_path, launch):
@@ -377,7 +383,7 @@ def test_a_run_that_another_process_trains_holds_up_no_other(
     assert output.index("own: FAILED") < output.index("held: started")
 
 
-def test_an_evaluation_of_ones_own_does_not_delay_the_training(tmp_path, launch, monkeypatch):
+def test_an_evaluation_alone_does_not_delay_the_training(tmp_path, launch, monkeypatch):
     ends = ("-c", "pass")
     launcher = launch.Launcher([launch.Run("run", tmp_path / "run", 10, ends, ends)], ["0"])
     monkeypatch.setattr(launch.files, "holder", lambda folder: 7 if "eval" in folder.name else None)

@@ -116,9 +116,6 @@ def test_a_loaded_mentornet_is_frozen():
     assert load_mentornet("mentornet_pd").trainable_variables == []
 
 
-# (needs `import keras`)
-
-
 def test_initial_values_depend_on_the_seed():
     one, same, other = (values(MentorNet(seed=seed)) for seed in (1, 1, 2))
     for name, value in one.items():
@@ -143,7 +140,7 @@ def test_it_computes_in_float32_whatever_the_policy_of_the_program():
 
 
 def test_a_folder_named_like_a_shipped_mentornet(tmp_path, monkeypatch):
-    """Without a checkpoint, as one of pictures, it hides nothing; with one, it comes first."""
+    """Without a checkpoint, such as one of pictures, it hides nothing; with one, it comes first."""
     monkeypatch.chdir(tmp_path)
     name, kernel = "mentornet_pd", "mentornet/Variable"
     shipped = values(load_mentornet(shipped_mentornets()[name]))[kernel]

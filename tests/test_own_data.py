@@ -821,7 +821,7 @@ def test_a_data_set_may_be_called_tmp(tmp_path, folder):
 
 @pytest.mark.parametrize("kind", ["class_folders", "csv", "image_folder"])
 def test_the_order_of_classes_whose_names_are_numbers(tmp_path, kind):
-    """By value in metadata, as in arrays; alphabetical in folders and csv. Blank lines are none."""
+    """By value in metadata and arrays; alphabetical in folders and csv. Blank lines are no rows."""
     rows = ""
     for name in ("2", "10"):
         (tmp_path / name).mkdir()
@@ -907,7 +907,7 @@ def test_lists_of_images_that_are_refused(tmp_path, monkeypatch, skip_bad, name,
 
 
 def test_names_and_numbers_of_a_preparation():
-    """A name is also that of folders and files."""
+    """The name is also used for folders and files."""
     for name in ("pets", "my.pets-2", "a_b_c", "7"):
         asked = PrepareConfig(name, source="a.npz", noise_fraction=1, num_train=1)
         assert asked.test_folder == pathlib.Path("data", name, "val")

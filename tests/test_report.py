@@ -387,11 +387,20 @@ def test_the_table_of_the_quick_start(monkeypatch, tmp_path, capsys):
     assert shown == [[("clean label", 3), ("corrupted label", 1)]] * 2
 
 
-def test_an_evaluation_without_an_accuracy_is_named(tmp_path):
+def test_an_evaluation_without_an_accuracy_is_left_out(tmp_path):
     write_run(tmp_path, 0, [0.5, 0.6])
     file = tmp_path / "eval_val" / "eval.jsonl"
-    file.write_text(file.read_text() + '{"step": 39001}\n')
-    with pytest.raises(InputError, match=f"of {tmp_path} must have acc.*lacking=.39001"):
+    file.write_text('{"step": 39001}\n' + file.read_text())
+    (result,) = read_results(tmp_path)
+    assert result.accuracies.tolist() == [0.5, 0.6]
+
+
+@pytest.mark.parametrize("name", ["weighting", "mixup"])
+def test_settings_of_another_form_are_named(tmp_path, name):
+    write_run(tmp_path, 0, [0.5])
+    file = tmp_path / "train" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: 0.2}))
+    with pytest.raises(InputError, match=f"`{name}` must be a JSON object. Received: {name}=0.2"):
         read_results(tmp_path)
 
 

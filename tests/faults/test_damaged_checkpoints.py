@@ -147,7 +147,7 @@ def test_the_oldest_are_deleted_and_the_others_ordered_by_number(tmp_path):
 
 
 def test_a_list_may_name_checkpoints_elsewhere(tmp_path):
-    """Unless the folder has one of the same name; other names are no checkpoints' of a run."""
+    """Unless the folder has one of the same name; files with other names are no checkpoints."""
     folder, other = tmp_path / "train", tmp_path / "other"
     for each in (folder, other):
         each.mkdir()

@@ -168,15 +168,19 @@ def _say(stage: int, text: str) -> None:
 
 
 def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
-    """The settings and the checksum that determine the results, as JSON values."""
+    """The settings and the checksum that determine the results, as JSON values.
+
+    Raises:
+      InputError: the source does not exist, or is of no known kind.
+    """
     asked = dataclasses.asdict(config) | {"source": source}
     output = pathlib.Path(asked.pop("output_dir")).resolve()
     if source == _INCLUDED:
         return asked
     reader, location = sources.find_reader(_NAME, source)
-    path = pathlib.Path(location).resolve()
-    if not location or not path.exists():  # What other programs provide.
+    if reader.takes is None:  # What other programs provide, under names that are no paths.
         return asked
+    path = pathlib.Path(location).resolve()
     asked["source"] = f"{source.removesuffix(location)}{path}"
     if path.is_dir():
         listed = sorted(reader.files(path))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,7 +104,8 @@ def correct(config: CorrectConfig) -> dict[str, Any]:
     contents = manifest_facts(*columns, info.all_class_names, examples.image_shape)
     made = {**manifest, **contents, "corrections": facts}
     made = {"config": {"dataset_name": name}, "split": "train", **made}
-    return _write(config, info, examples.ids, labels, made)
+    paths = {number: known.paths[number] for number in examples.ids[used].tolist() if known.paths}
+    return _write(config, info, examples.ids, labels, paths, made)
 
 
 def _is_there(folder: pathlib.Path, facts: dict[str, Any]) -> dict[str, Any] | None:
@@ -127,6 +127,7 @@ def _write(
     info: DatasetInfo,
     ids: np.ndarray,
     labels: np.ndarray,
+    paths: Mapping[int, str],
     manifest: dict[str, Any],
 ) -> dict[str, Any]:
     """Writes the folder under a temporary name, then renames it; returns its manifest."""
@@ -139,8 +140,9 @@ def _write(
     with files.whole_folder(folder, "output_dir") as temporary:
         found = records.find_files(config.records, info.name, "train")
         _relabel(found, temporary, info.label_key, ids, labels)
-        left_out = {str(number) for number in ids[labels == NOT_USABLE].tolist()}
-        _write_paths(pathlib.Path(config.records), temporary, left_out)
+        if paths:
+            lines = ["id,path", *(f"{number},{quoted(path)}" for number, path in paths.items())]
+            (temporary / FILES).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="")
         manifest["sha256"] = {
             pathlib.Path(file).name: _sha256(temporary / pathlib.Path(file).name) for file in found
         }
@@ -179,13 +181,3 @@ def _relabel(
 def _sha256(path: pathlib.Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_paths(source: pathlib.Path, target: pathlib.Path, left_out: Iterable[str]) -> None:
-    """Writes the list of files without those of samples that are left out."""
-    if not (source / FILES).is_file():
-        return
-    with (source / FILES).open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.reader(file) if row[0] not in left_out]
-    with (target / FILES).open("w", newline="", encoding="utf-8") as file:
-        file.writelines(",".join(map(quoted, row)) + "\n" for row in rows)

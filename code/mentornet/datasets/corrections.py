@@ -58,7 +58,9 @@ def read_paths(folder: str | pathlib.Path, ids: np.ndarray) -> dict[int, str]:
         with path.open(newline="", encoding="utf-8") as file:
             paths = {int(row["id"]): row["path"] for row in csv.DictReader(file)}
     except (csv.Error, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} must have the columns id and path: {error!r}.") from None
+        raise InputError(
+            f"{path} must have the columns `id`, a number, and `path`: {error!r}."
+        ) from None
     missing = [number for number in ids.tolist() if paths.get(number) is None]
     check(not missing, f"{path} must name the file of each record.", missing=missing[:10])
     return paths

@@ -107,8 +107,8 @@ def reader(images: tf.Tensor | EncodedImages) -> Callable[[tf.Tensor], tf.Tensor
 def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Turns the autotuning of tf.data off; AUTOTUNE then means the number of cores.
 
-    With it, the end of the data waits for the tuning thread to wake up: a fifth of the time to
-    evaluate 8,000 images, and about a second at the end of a training.
+    With autotuning, the end of the data waits for the tuning thread to wake up: a fifth of the time
+    to evaluate 8,000 images, and about a second at the end of a training.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -76,8 +76,8 @@ def _checksums(split: sources.Split, source: sources.Source) -> dict[str, str]:
             content.update(np.ascontiguousarray(array).data)
     paths = [] if split.paths is None else split.paths.tolist()
     names = json.dumps([paths, list(source.feature_names)])
-    digests = content.hexdigest(), hashlib.sha256(names.encode()).hexdigest()
-    return dict(zip(_DIFFERENCES, digests, strict=True))
+    of_names = hashlib.sha256(names.encode()).hexdigest()
+    return {"source_sha256": content.hexdigest(), "names_sha256": of_names}
 
 
 def _existing(

@@ -51,7 +51,7 @@ class _Job:
         except OSError as error:
             raise InputError(f"`eval_dir` {folder} cannot be written: {error}") from None
         self._board = writers.TensorBoardWriter(config.eval_dir, 10)
-        self.rows = sorted(files.read_json_lines(self._file), key=_STEP)
+        self.rows = layout.read_evaluations(folder)
 
     @property
     def own_rows(self) -> list[dict[str, Any]]:

@@ -107,7 +107,8 @@ class RunCheckpoint:
             pathlib.Path(folder, layout.CHECKPOINT_LIST).unlink(missing_ok=True)
             if paths := checkpoint_paths(folder):
                 times = [pathlib.Path(f"{path}.index").stat().st_mtime for path in paths]
-                # By name, so that a copy of the folder does not delete what the original holds.
+                # By name, so that a copy of the folder does not delete what the original holds;
+                # TensorFlow keeps names only if the path of the folder is absolute.
                 names = [pathlib.Path(path).name for path in paths]
                 listed = os.path.abspath(folder), names[-1], names, None, times
                 tf.compat.v1.train.update_checkpoint_state(*listed)

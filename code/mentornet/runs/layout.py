@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import pathlib
 import shutil
 from typing import Any
@@ -52,6 +53,17 @@ def read_config(train_log_dir: str | pathlib.Path) -> dict[str, Any]:
     return files.read_json_object(
         pathlib.Path(train_log_dir) / CONFIG_FILE, "is not a run's configuration"
     )
+
+
+def read_evaluations(eval_dir: str | pathlib.Path) -> list[dict[str, Any]]:
+    """The rows of an evaluation by step; one without an accuracy is left out, as if damaged.
+
+    Raises:
+      InputError: the file cannot be read.
+    """
+    rows = files.read_json_lines(pathlib.Path(eval_dir) / EVALUATIONS_FILE)
+    whole = (row for row in rows if "eval/accuracy" in row)
+    return sorted(whole, key=operator.itemgetter("step"))
 
 
 # Files that training, and programs that read the run, write below train_log_dir.

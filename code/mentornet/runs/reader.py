@@ -138,14 +138,14 @@ def read_results(folder: pathlib.Path) -> list[Result]:
     results = []
     for path in sorted(folder.glob(f"**/{layout.TRAIN_FOLDER}/{layout.CONFIG_FILE}"), key=_natural):
         run = path.parent.parent
-        rows = files.read_json_lines(run / layout.EVAL_FOLDER / layout.EVALUATIONS_FILE)
-        incomplete = [row["step"] for row in rows if "eval/accuracy" not in row]
-        check(not incomplete, f"The evaluations of {run} must have accuracies.", lacking=incomplete)
+        rows = layout.read_evaluations(run / layout.EVAL_FOLDER)
         evaluation = [row for row in rows if layout.KEPT not in row]
         training = files.read_json_lines(path.with_name(layout.METRICS_FILE))
         config = layout.read_config(path.parent)
+        for name in ("weighting", "mixup"):
+            is_object = isinstance(config.get(name) or {}, dict)
+            check(is_object, f"{path}: `{name}` must be a JSON object.", **{name: config.get(name)})
         if evaluation and training:
-            evaluation.sort(key=lambda row: row["step"])
             kept = tuple(row for row in rows if layout.KEPT in row)
             name = str(run.relative_to(folder))
             results.append(Result(name, config, training, evaluation, kept=kept))

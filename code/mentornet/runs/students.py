@@ -25,7 +25,7 @@ def describe_student(
       studentnet, dataset_name, data_dir: of the release's, which records none of them.
 
     Returns:
-      The run's configuration; of the release's, the fields that `load_student` reads, and these.
+      The run's configuration; of the release's, the fields that `build_student` reads, and these.
 
     Raises:
       InputError: it is the release's, and `studentnet` or `dataset_name` is missing.
@@ -45,7 +45,7 @@ def build_student(run: Mapping[str, Any]) -> keras.Model:
     """Builds the student of a run from what `describe_student` returned, with initial parameters.
 
     Raises:
-      InputError: the run's student is unknown.
+      InputError: as `registry.build_student`.
     """
     shape = tuple(run.get("image_shape", registry.IMAGE_SHAPE))
     return registry.build_student(run["studentnet"], run["num_classes"], image_shape=shape)

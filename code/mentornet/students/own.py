@@ -44,6 +44,7 @@ def _build(
         reason = first_line(error)
         raise InputError(f"`studentnet` {name} does not take {image_shape}: {reason}") from None
     rule = f"`studentnet` {name} must return {num_classes} logits per image."
-    shape = tuple(getattr(outputs, "shape", ()))  # Several outputs have none.
-    check(shape == (None, num_classes), rule, shape=shape)
+    shape = getattr(outputs, "shape", None)  # Several outputs have none.
+    returned = type(outputs).__name__ if shape is None else tuple(shape)
+    check(returned == (None, num_classes), rule, returned=returned)
     return model

@@ -142,9 +142,9 @@ def _check_same(
     asked = json.loads(json.dumps(asked))
     path = root / _SETTINGS
     # Earlier versions did not record them; nothing depends on them before a stage saves something.
+    burn_in = root / layout.BURN_IN_FOLDER
     has_stages = any(result.exists() for result in _results(root))
-    has_stages |= not run_folder.saved_nothing(root / layout.BURN_IN_FOLDER)
-    is_bound = path.exists() and has_stages
+    is_bound = path.exists() and (has_stages or not run_folder.saved_nothing(burn_in))
     different = (
         differences(files.read_json_object(path, "holds no settings"), asked) if is_bound else []
     )

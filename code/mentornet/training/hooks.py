@@ -1,4 +1,4 @@
-"""The loop's hooks: for stopping, checks, the best checkpoint, logs, updates and saving."""
+"""The loop's hooks: stopping, checks, the best checkpoint, logging, MentorNet updates, saving."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ class Save:
 class Stop:
     """Ends the run early if this or another worker received a signal.
 
-    All workers must call it after the same steps, and agree.
+    All workers must call it after the same steps; then all of them end after the same one.
 
     Args:
       any_worker: whether a condition holds in any worker.

@@ -199,7 +199,7 @@ class _Run:
         """Steps until the last step or a signal; returns the last step done."""
         stop = hooks.Stop(distribution.AnyWorker(self.strategy, self.cluster))
         with self._writer(step, last_step) as writer, stop.on_signals():
-            actions = [stop, *self._hooks(writer)]
+            actions = self._hooks(writer, stop)
             for batch in _read(batches):
                 result = self._step(batch)
                 step += result.num_steps
@@ -223,12 +223,12 @@ class _Run:
             return self.trainer.steps(batch)
         return self.trainer.step(batch["images"], batch["labels"], batch["positions"])
 
-    def _hooks(self, writer: writers.MultiWriter) -> list[hooks.Hook]:
+    def _hooks(self, writer: writers.MultiWriter, stop: hooks.Stop) -> list[hooks.Hook]:
         """The hooks, in the order in which they are called."""
         variables = [variable.value for variable in self.trainer.student.trainable_variables]
         is_chief, finite = self.cluster.is_chief, hooks.FiniteLosses(variables)
         checkpoint = self.checkpoint if is_chief else None
-        found: list[hooks.Hook] = [finite]
+        found: list[hooks.Hook] = [stop, finite]  # The others see whether this is the last step.
         if self.wave is not None:
             found.append(hooks.KeepBest(self.wave, checkpoint, finite))
         found.append(hooks.Log(self.config, writer, self.examples, finite, self.wave))

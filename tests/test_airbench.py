@@ -278,3 +278,12 @@ def test_initial_values_are_uniform_within_their_bounds():
         if drawn.size:
             assert 0.95 * bound < np.abs(drawn).max() <= bound
             assert abs(drawn.mean()) < 0.1 * bound
+
+
+def test_the_last_layer_computes_in_float32_whatever_the_policy():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = small(airbench.Shape((2, 2, 2)), size=9)
+    keras.config.set_dtype_policy(before)
+    found = [model.get_layer(name).compute_dtype for name in ("group_2.1.conv", "logits")]
+    assert found == ["bfloat16", "float32"]

@@ -9,13 +9,17 @@ import itertools
 import json
 import pathlib
 import types
+from typing import Any
 
 import helpers
 import numpy as np
 import pytest
+from absl import flags
 from helpers import ROOT, warm_server
 
 from mentornet import InputError
+from mentornet.config.training import TrainConfig
+from mentornet.config.weighting import WeightingConfig
 from mentornet.evaluation import label_errors
 from mentornet.training import loop
 
@@ -213,3 +217,65 @@ def test_a_mentornet_with_the_history_beats_one_without():
     assert history > loss + 0.1
     loss, history = (float(line["predicted as given"]) for line in last)
     assert history < loss - 0.1
+
+
+def imported(name, monkeypatch):
+    """A file of benchmarks/ without its flags, whose names others define, too."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    for kind in ("boolean", "list", "string"):
+        monkeypatch.setattr(flags, f"DEFINE_{kind}", lambda *_: None)
+    return importlib.import_module(name)
+
+
+def test_steps_take_turns(monkeypatch):
+    """Which of the two is first changes, and the first two rounds do not count."""
+    measuring, calls = imported("measuring", monkeypatch), [""]
+    clock = types.SimpleNamespace(perf_counter=lambda: len(calls) ** 2)  # Call n lasts 2 n + 1.
+    monkeypatch.setattr(measuring, "time", clock)
+    steps = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
+    assert measuring.take_turns(steps, 2) == {"a": [13, 15], "b": [11, 17]}
+    assert "".join(calls) == "baabbaab"
+
+
+def test_multiplications_by_hand(monkeypatch):
+    """Of two convolutions, the second of which is not trained, and a dense layer."""
+
+    def layer(places, kernel, trainable=True):
+        parts = types.SimpleNamespace(shape=kernel, trainable=trainable)
+        output = types.SimpleNamespace(shape=(None, *places, kernel[-1]))
+        return types.SimpleNamespace(output=output, kernel=parts)
+
+    layers = [layer((4, 5), (3, 3, 2, 8)), layer((6, 6), (2, 2, 3, 4), False), layer((), (8, 10))]
+    student = types.SimpleNamespace(layers=[types.SimpleNamespace(), *layers])
+    found = imported("arithmetic", monkeypatch).multiplications(student)
+    assert found == pytest.approx(20 * 144 + 36 * 48 / 3 + 80)
+
+
+def test_what_is_aimed_at_is_reached_or_not(monkeypatch):
+    script = imported("run", monkeypatch)
+    targets = {"most": ("at most", 1.05), "least": ("at least", 0.9)}
+    monkeypatch.setattr(script, "TARGETS", targets)
+    measured = ("most", 1.05), ("most", 1.06), ("least", 0.9), ("least", 0.89), ("other", 1.23456)
+    assert [script.judge(*each) for each in measured] == [
+        ["most", "1.05", "at most 1.05", "yes"],
+        ["most", "1.06", "at most 1.05", "no"],
+        ["least", "0.9", "at least 0.9", "yes"],
+        ["least", "0.89", "at least 0.9", "no"],
+        ["other", "1.235", "", ""],
+    ]
+
+
+def test_a_fold_has_a_fifth_of_the_schedule(monkeypatch):
+    """And neither weights nor what goes with them."""
+    fold_config = imported("label_errors", monkeypatch).fold_config
+    mentored: dict[str, Any] = {"weighting": WeightingConfig(), "record_sample_weights": True}
+    mentored |= {"trained_mentornet_dir": "mentornet_pd", "keep_best": "label_wave"}
+    config = TrainConfig(
+        "d", "t", max_number_of_steps=52, learning_rate_boundaries=(2, 4, 21, 30), **mentored
+    )
+    run_of_json = json.loads(json.dumps(dataclasses.asdict(config)))
+    found = fold_config(run_of_json)
+    assert (found.max_number_of_steps, found.learning_rate_boundaries) == (10, (1, 4, 6))
+    assert (found.weighting, found.record_sample_weights, found.keep_best) == (None, False, None)
+    assert found.num_epochs_per_decay is None
+    assert fold_config(run_of_json | {"num_epochs_per_decay": 12.5}).num_epochs_per_decay == 2.5

@@ -19,7 +19,7 @@ from helpers import ROOT, run
 from sklearn.datasets import load_digits
 
 import mentornet
-from mentornet.cli import cleaning, label_issues, training_flags, weighting_flags
+from mentornet.cli import cleaning, front, label_issues, training_flags, weighting_flags
 from mentornet.cli.commands import COMMANDS, clean
 from mentornet.config.cleaning import CleanConfig
 from mentornet.config.weighting import WeightingConfig
@@ -563,3 +563,56 @@ def test_the_gpus_of_clean(monkeypatch, variable, gpus):
     monkeypatch.setattr(cleaning, "clean", lambda *given: asked.append(given))
     clean.main("own.npz")
     assert asked == [(gpus,), ("own.npz", CleanConfig("out"))]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"), [([], 2), ([""], 2), (["help"], 0), (["-h"], 0), (["--help"], 0)]
+)
+def test_without_a_command_the_list_is_an_error(monkeypatch, capsys, arguments, status):
+    monkeypatch.setattr(sys, "argv", ["mentornet", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        front.main()
+    assert ended.value.code == status
+    assert "\nusage: mentornet COMMAND " in capsys.readouterr().out
+
+
+def test_the_stages_by_hand(tmp_path, monkeypatch, capsys):
+    asked: list[Any] = []
+    run: Any = types.SimpleNamespace(max_number_of_steps=7, batch_size=2, studentnet="mlp")
+    run.train_log_dir = "log"
+
+    def replace(module, name, result=None):
+        def stage(*given):
+            asked.append((name, *given))
+            return result
+
+        monkeypatch.setattr(module, name, stage)
+
+    replace(cleaning, "_prepared", "data")
+    replace(cleaning, "train_config", run)
+    replace(cleaning, "_write_flags")
+    replace(cleaning, "train")
+    replace(cleaning, "_evaluate", 0.75)
+    replace(cleaning.label_errors, "score_labels", "scores")
+    replace(cleaning.label_files, "write")
+    replace(cleaning, "_correct", "facts")
+    replace(cleaning.export, "load_trained", "trained")
+    replace(cleaning.export, "export")
+    replace(cleaning, "_summary", "Done.\n")
+    config = CleanConfig(str(tmp_path))
+    assert cleaning.clean("digits", config) == "Done.\n"
+    assert asked == [
+        ("_prepared", "digits", tmp_path, config),
+        ("train_config", "data", tmp_path / "train", config),
+        ("_write_flags", run, tmp_path),
+        ("train", run),
+        ("_evaluate", "data", tmp_path),
+        ("score_labels", [str(tmp_path)]),
+        ("write", "scores", tmp_path, 500),
+        ("_correct", "data", tmp_path, "scores"),
+        ("load_trained", "log"),
+        ("export", "trained", str(tmp_path / "model.keras"), "keras"),
+        ("_summary", "data", tmp_path, "scores", 0.75, "facts"),
+    ]
+    assert (tmp_path / "summary.txt").read_text() == "Done.\n"
+    assert capsys.readouterr().out.endswith("\nDone.\n")

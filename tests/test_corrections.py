@@ -5,17 +5,21 @@ import hashlib
 import json
 import pathlib
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags as absl_flags
 from helpers import run
 
 from mentornet import InputError
+from mentornet.cli import config_flags
+from mentornet.cli.commands import prepare as prepare_command
 from mentornet.core.safe_csv import to_csv
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
-from mentornet.datasets.corrected import CorrectConfig, correct
+from mentornet.datasets.corrected import FLAGS_GROUP, CorrectConfig, correct
 from mentornet.datasets.corrections import NOT_USABLE, Known, read_corrections, read_paths
 from mentornet.datasets.prepare import PrepareConfig, prepare
 
@@ -343,3 +347,22 @@ def test_corrections_of_fine_labels(tmp_path):
     assert coarse == [1, 2]
     checksum = hashlib.sha256((target / name).read_bytes()).hexdigest()
     assert manifest["sha256"] == {name: checksum}
+
+
+@pytest.mark.parametrize(
+    "flag", ["records=r", "corrections=c", "accept_above=0.5", "accept_above=0"]
+)
+def test_each_flag_of_corrections_asks_for_them(monkeypatch, flag):
+    """Alone, too: what else is needed is then said."""
+    values, asked = absl_flags.FlagValues(), [""]
+    texts = {"datasets": "", "sources": "", "noise_types": ""}
+    config_flags.define_flags(PrepareConfig, flag_values=values, **texts)
+    config_flags.define_flags(CorrectConfig, FLAGS_GROUP, values)
+    values(["prepare", f"--{flag}"])
+    read: Any = config_flags.read_flags
+    monkeypatch.setattr(config_flags, "read_flags", lambda cls: read(cls, values))
+    monkeypatch.setattr(prepare_command, "FLAGS", values)
+    monkeypatch.setattr(prepare_command.script, "load_tensorflow", lambda: None)
+    monkeypatch.setattr(prepare_command.correct, "main", lambda: asked.append(flag))
+    prepare_command.main()
+    assert asked == ["", flag]

@@ -1,9 +1,12 @@
 """Noise, sources, records and the input pipeline."""
 
 import dataclasses
+import hashlib
+import json
 import os
 import pickle
 import tarfile
+import types
 
 import numpy as np
 import pytest
@@ -690,3 +693,43 @@ def test_records_are_numbered_in_the_whole_file(release, monkeypatch):
     path.write_bytes(b"")
     with pytest.raises(InputError, match="No records in .*train-00000-of-00001"):
         read(path)
+
+
+def test_what_is_prepared_may_be_moved_and_has_its_checksum(tmp_path):
+    """The source, too."""
+    source, images = tmp_path / "a.npz", np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
+    np.savez(source, images=images, labels=np.array([0, 0, 1, 1]))
+    config = PrepareConfig("own", str(tmp_path / "a"), str(source))
+    made = prepare(config)
+    for folder in (config.train_folder, config.test_folder):
+        (file,) = folder.glob("own_*")
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        assert made[str(folder)]["sha256"] == {file.name: digest}
+    (tmp_path / "a").rename(tmp_path / "b")
+    source.rename(tmp_path / "b.npz")
+    output, source = tmp_path / "b", tmp_path / "b.npz"
+    moved = prepare(dataclasses.replace(config, output_dir=str(output), source=str(source)))
+    assert list(moved.values()) == list(made.values())
+
+
+def test_a_manifest_must_say_how_many_features_there_are(tmp_path):
+    manifest: dict[str, object] = {"config": {"dataset_name": "own"}, "classes": ["a", "b"]}
+    for size in (0, -1, 2.5, "5", None):
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"image_shape": [size]}))
+        with pytest.raises(InputError, match="must be the number of features. Received: image_sh"):
+            dataset_info("own", tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"image_shape": [1]}))
+    assert dataset_info("own", tmp_path).num_features == 1
+
+
+def test_the_brightness_of_the_digits(monkeypatch):
+    """Their 17 levels are spread over 0..255."""
+    levels, target = np.repeat(np.arange(17.0), 2), np.arange(34) % 2
+    images = np.tile(levels[:, None, None], (1, 8, 8))
+    found = types.SimpleNamespace(images=images, target=target)
+    monkeypatch.setattr("sklearn.datasets.load_digits", lambda: found)
+    source = sources.load("digits", None)
+    pixels = np.concatenate([source.train.images, source.test.images]).reshape(34, 32 * 32 * 3)
+    assert (pixels == pixels[:, :1]).all()
+    expected = [0, 16, 32, 48, 64, 80, 96, 112, 128, 143, 159, 175, 191, 207, 223, 239, 255]
+    assert sorted(pixels[:, 0].tolist()) == sorted(expected * 2)

@@ -408,3 +408,22 @@ def test_devices_cannot_be_added_once_tensorflow_is_in_use(monkeypatch):
     rule = "`num_devices` must be set before TensorFlow is used. Received: num_devices=9, devices="
     with pytest.raises(InputError, match=rule):
         distribution._devices(9)
+
+
+def test_ports_of_workers():
+    for port in (1, 65535):
+        assert distribution._address(f"a:{port}") == ("a", port)
+    for port in (-1, 0, 65536):
+        with pytest.raises(ValueError, match=f"^{port}$"):
+            distribution._address(f"a:{port}")
+
+
+def test_an_own_port_that_is_in_use(monkeypatch):
+    with socket.create_server(("", 0)) as other:
+        port = other.getsockname()[1]
+        cluster = {"worker": [f"127.0.0.1:{port}", "127.0.0.1:1"]}
+        config = {"cluster": cluster, "task": {"type": "worker", "index": 0}}
+        monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+        rule = f"^Port {port}, which TF_CONFIG names, cannot be used: "
+        with pytest.raises(InputError, match=rule):
+            distribution._wait_for_workers(distribution.Cluster(), 0)

@@ -1,6 +1,7 @@
 """From a student's losses to a data-driven MentorNet."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from mentornet.evaluation.label_errors import score_labels
 from mentornet.learning import quality, training_rows
 from mentornet.training import loop
 from mentornet.weighting.features import RELEASE
+from mentornet.weighting.history import NAMES, VALUES
 
 
 @pytest.fixture(scope="module")
@@ -416,3 +418,16 @@ def test_one_row_is_read_and_none_is_not(tmp_path):
     np.testing.assert_array_equal(training_rows.read_rows(tmp_path / "1.npz")[1], [[1.0]])
     with pytest.raises(InputError, match=r"features \[n, 4\] and targets \[n\], n > 0"):
         training_rows.read_rows(tmp_path / "0.npz")
+
+
+def test_a_history_that_is_missing_or_lacks_a_column(monkeypatch):
+    saved: dict[str, Any] = {}
+    monkeypatch.setattr(dump, "read_state", lambda prefix, names: saved)
+    rule = "a run that was trained with --record_sample_weights. Received: checkpoint='run-1'"
+    with pytest.raises(InputError, match=rule):
+        dump._further("run-1", np.arange(2), ["wrong_share"])
+    names = np.array([b"num_seen", b"num_wrong"])
+    saved.update({VALUES: np.zeros((3, 2), np.float32), NAMES: names})
+    rule = "history with the column num_counted. Received: columns=.'num_seen', 'num_wrong'.$"
+    with pytest.raises(InputError, match=rule):
+        dump._further("run-1", np.arange(2), ["wrong_share"])

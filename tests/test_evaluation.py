@@ -13,12 +13,13 @@ import tensorflow as tf
 from helpers import run, start
 
 from mentornet import InputError
+from mentornet.cli.commands import evaluate as evaluate_command
 from mentornet.config.evaluation import EvalConfig
 from mentornet.config.training import TrainConfig
 from mentornet.core import files
 from mentornet.core.files import read_json_lines
 from mentornet.datasets import records
-from mentornet.datasets.catalog import dataset_info
+from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.evaluation import job, predictor
 from mentornet.runs.checkpoints import find_latest, read_run_config
@@ -475,3 +476,19 @@ def test_the_summary_by_hand(tmp_path, capsys):
         "cat    0.2500",
         "dog    0.6250",
     ]
+
+
+def test_a_master_is_refused(monkeypatch):
+    monkeypatch.setattr(evaluate_command, "FLAGS", types.SimpleNamespace(master="grpc://x"))
+    rule = "^--master is not supported. Received: master='grpc://x'$"
+    with pytest.raises(InputError, match=rule):
+        evaluate_command.main()
+
+
+def test_a_class_without_samples_has_no_accuracy():
+    labels = np.array([0, 2, 2])
+    examples = records.Examples(tf.zeros([3, 1]), (1,), labels, labels, labels, labels < 0)
+    predictions = predictor.Predictions(np.zeros(3, np.float32), np.eye(3, dtype=np.float32))
+    info = DatasetInfo("own", 3, ("a", "b", "c"))
+    row = predictor.accuracies(predictions, examples, info)
+    assert row["per_class_accuracy"] == {"a": 1.0, "c": 0.5}

@@ -654,3 +654,12 @@ def test_mlp_standardizes_in_float32_whatever_the_compute_type():
     found = np.asarray(student.get_layer("standardization")(samples))
     expected = (samples - samples.mean()) / samples.std()
     np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_rows_that_are_read_when_needed_stay_rows_in_a_part(tmp_path):
+    path, values = tmp_path / "rows", np.arange(6, dtype=np.float32).reshape(3, 2)
+    path.write_bytes(b"".join(records.images.encode_rows(values)))
+    version = records.images.version_of(str(path))
+    places = np.zeros(3, int), 8 * np.arange(3), np.full(3, 8)
+    part = EncodedImages((str(path),), (version,), *places, num_features=2).take(np.array([2, 0]))
+    np.testing.assert_array_equal(records.images.reader(part)(np.arange(2)), values[[2, 0]])

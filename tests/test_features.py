@@ -10,7 +10,7 @@ from helpers import MENTORNET, run
 from mentornet import InputError, MentorNet, SampleWeighting, load_mentornet, save_mentornet
 from mentornet.core.files import read_json_lines
 from mentornet.learning import curricula
-from mentornet.weighting.features import FURTHER, RELEASE
+from mentornet.weighting.features import FURTHER, RELEASE, check_names
 from mentornet.weighting.history import COLUMNS, VALUES, SampleHistory
 from mentornet.weighting.methods import mentornet as methods
 from mentornet.weighting.protocol import Batch, Context
@@ -327,3 +327,10 @@ def test_the_variance_that_a_mentornet_sees_is_the_history_s():
     past = {name: np.full(2, 3.0 + place) for place, name in enumerate(COLUMNS)}
     past["loss_variance"] = np.array([0.25, 4.0])
     assert FURTHER["loss_variance"].compute(past).tolist() == [0.25, 4]
+
+
+def test_a_feature_is_named_once():
+    for names in ((*NAMES, "loss_variance"), (*RELEASE, "loss")):
+        with pytest.raises(InputError, match="without duplicates. Received: features=.'loss'"):
+            check_names(names)
+    assert check_names(NAMES) == NAMES

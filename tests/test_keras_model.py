@@ -501,3 +501,32 @@ def test_callbacks_in_every_form_that_keras_takes():
         (None, []),
     ):
         assert own.added_to(given, model) == [own, *expected]
+
+
+def test_a_training_may_have_one_step():
+    model = MentoredModel(small_student(), weighting="uniform", total_steps=1)
+    assert model.total_steps == model.set_total_steps(None) == 1
+
+
+def test_layers_of_ones_own_may_be_given_with_a_configuration():
+    class Doubled(keras.layers.Layer):
+        def call(self, inputs):
+            return 2 * inputs
+
+    student = keras.Sequential([keras.Input((3,)), Doubled()])
+    config = MentoredModel(student, weighting="uniform").get_config()
+    model = MentoredModel.from_config(config, {"Doubled": Doubled})
+    np.testing.assert_array_equal(model(tf.ones([2, 3])), np.full((2, 3), 2.0))
+
+
+def test_labels_of_which_it_is_not_known_what_they_name():
+    """Several outputs, and rows whose width is known only once they are there."""
+    assert keras_adapters.class_labels({"a": tf.constant([1])}) is None
+    found: list[Any] = []
+
+    def look(labels):
+        found.append(keras_adapters.class_labels(labels))
+
+    unknown = tf.TensorSpec([None, None], tf.int64)
+    tf.function(look, autograph=False).get_concrete_function(unknown)
+    assert found == [None]

@@ -272,3 +272,8 @@ def test_what_the_command_reports(scores, monkeypatch, capsys):
     output = capsys.readouterr().out
     assert output.count("200 samples, ") == 2
     assert output.endswith("\nreview: tasks for Label Studio\n")
+
+
+def test_a_bar_within_a_cell_of_markdown():
+    found = pages.markdown_table(("a|b", "n"), [("|", 0.5), (None, 2)])
+    assert found == "| a\\|b | n |\n| --- | --- |\n| \\| | 0.500 |\n|  | 2 |\n"

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from helpers import run, start
 
-from mentornet import InputError, load_mentornet
+from mentornet import InputError, MentorNet, load_mentornet
 from mentornet.cli.commands import learn
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
@@ -21,8 +21,9 @@ from mentornet.core import files
 from mentornet.core.files import read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.evaluation import dump, job
-from mentornet.learning import from_dump, settings, training_rows
+from mentornet.learning import from_dump, quality, settings, teaching, training_rows
 from mentornet.training import data_driven, loop
+from mentornet.weighting.features import RELEASE
 
 SCRIPT = "mentornet_learning/learn_curriculum.py"
 
@@ -376,3 +377,23 @@ def test_only_the_dumps_of_epochs_are_removed(tmp_path):
         (tmp_path / name).write_text("old")
     data_driven.start_anew(tmp_path)
     assert [path.name for path in tmp_path.rglob("*.csv")] == ["dump_mine.csv"]
+
+
+def test_the_seed_reaches_all_that_is_learned_from_a_dump(tmp_path, monkeypatch):
+    learned: list[Any] = []
+    csv = tmp_path / "dump.csv"
+    csv.write_text("".join(f"{i} 20 {i % 2} 0 {i}.5\n" for i in range(20)))
+
+    def learn_noisy(*rows, **how):
+        learned.append((rows, how))
+        return MentorNet()
+
+    monkeypatch.setattr(teaching, "learn_noisy", learn_noisy)
+    monkeypatch.setattr(quality, "report", lambda mentor, *rows: {})
+    assert from_dump.learn(str(csv), 60, 5, tmp_path / "mentornet") == {}
+    ((rows, how),) = learned
+    assert how == settings.DEFAULTS | {"seed": 5, "features": RELEASE}
+    dump_rows = training_rows.shuffled(training_rows.read_dump(str(csv)), 5)
+    expected, _ = training_rows.data_driven(dump_rows, 60)
+    np.testing.assert_array_equal(np.concatenate([features for features, _ in rows]), expected)
+    assert (tmp_path / "mentornet" / "mentornet_dd.index").exists()

@@ -185,3 +185,9 @@ def test_an_overflow_in_another_replica(monkeypatch):
     assert [gradient.numpy().ravel().tolist() for gradient in found] == [[0], [0]]
     assert float(scale.state()["loss_scale"]) == 2**14
     assert int(scale.state()["num_finite"]) == 0
+
+
+def test_linear_rates_survive_keras_serialisation():
+    optimizer = TF1Momentum(PiecewiseLinearDecay((2, 5), (0.2, 1.0)))
+    copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert (copy._learning_rate.steps, copy._learning_rate.values) == ((2, 5), (0.2, 1.0))

@@ -924,3 +924,18 @@ def test_names_and_numbers_of_a_preparation():
     ):
         with pytest.raises(InputError, match=message):
             PrepareConfig("pets", source="a.npz", **values)
+
+
+def test_an_empty_cell_of_split():
+    """Tables of numbers and texts hold NaN where a cell is empty."""
+    for cell in (None, float("nan"), "", " "):
+        for otherwise in (False, True):
+            assert _own.is_test_split(cell, "row 1", otherwise) == otherwise
+    assert _own.is_test_split(" Val ", "row 1") and not _own.is_test_split("Train", "row 1", True)
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz", "parquet"])
+def test_an_ending_in_capital_letters(tmp_path, kind):
+    path = tmp_path / f"own.{kind.upper()}"
+    path.touch()
+    assert sources.find_reader("own", str(path)) == (sources.SOURCES.find(kind), str(path))

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from helpers import ROOT, run
 
+import mentornet
 from mentornet import InputError
+from mentornet.core.lazy import exports
 from mentornet.core.registry import Registry, call_object, import_object
 from mentornet.core.schedules import PiecewiseConstant
 from mentornet.runs.reader import Result
@@ -258,3 +260,9 @@ def test_runs_that_are_not_done_have_no_accuracy_in_the_documents(monkeypatch):
     monkeypatch.setattr(module, "read_results", lambda folder: runs)
     (line,) = module._accuracies("airbench93").split("\n")[3:]
     assert line == "| cifar10 | 0.4 | 2 | 0.600 (2 seeds) |"
+
+
+def test_a_name_that_a_package_lacks():
+    assert not hasattr(mentornet, "no_such_name")
+    with pytest.raises(AttributeError, match="^module 'own' has no attribute 'no_such_name'$"):
+        exports("own", {"a": "b"})("no_such_name")

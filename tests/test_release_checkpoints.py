@@ -9,7 +9,7 @@ import tensorflow as tf
 from helpers import GOLDEN, ROOT, run
 
 from mentornet import InputError, build_student, restore_tf1_student
-from mentornet.core.tf1_checkpoints import write_checkpoint
+from mentornet.core.tf1_checkpoints import reading, write_checkpoint
 from mentornet.students import registry
 
 REAL = ROOT.parent / "shared" / "golden" / "release_student"  # Not part of the repository.
@@ -145,3 +145,11 @@ def test_evaluation_of_a_run_of_the_release(cifar_val, tmp_path):
     )
     assert status == 0, output
     assert "eval step 5: accuracy=" in output and "(20 images)" in output
+
+
+def test_what_a_user_can_correct_is_told_as_it_is():
+    with pytest.raises(InputError, match="^`a` must be 1.$"), reading("run-1"):
+        raise InputError("`a` must be 1.")
+    told = pytest.raises(InputError, match="^Checkpoint run-1 cannot be read: cut$")
+    with told, reading("run-1"):
+        raise ValueError("cut\noff")

@@ -332,3 +332,27 @@ def test_students_that_do_not_fit(inception):
         registry.set_batch_norm_decay(inception, 0.5)
     with pytest.raises(InputError, match=r"helpers:small_student does not take \(8, 8, 3\): "):
         build_student("helpers:small_student", 10, image_shape=(8, 8, 3))
+
+
+def test_dropout_follows_pooling(monkeypatch):
+    monkeypatch.setattr(coteaching_cnn, "_BLOCKS", ((2,), (2,), (2,)))
+    layers = coteaching_cnn.build(3, 0, (28, 28, 3)).layers
+    found = [each.output.shape[1] for each in layers if isinstance(each, keras.layers.Dropout)]
+    assert found == [14, 7]
+
+
+@pytest.mark.parametrize(
+    ("build", "number"),
+    [
+        (lambda: coteaching_cnn.build(3, 0, (28, 28, 3)), 4),
+        (lambda: mlp._build(3, 0, (4,)), 3),
+        (lambda: preactivation._build("p", 4, (4, 8), 1, 3, 0, (8, 8, 3)), 7),
+        (lambda: build_student("resnet8", 3, image_shape=(8, 8, 3)), 8),
+    ],
+    ids=["coteaching_cnn", "mlp", "preactivation", "resnet8"],
+)
+def test_kernels_begin_as_he_et_al_draw_them(monkeypatch, build, number):
+    """Normal, of the variance 2 / inputs."""
+    monkeypatch.setattr(coteaching_cnn, "_BLOCKS", ((2,), (2,), (2,)))
+    found = [each.kernel_initializer for each in build().layers if hasattr(each, "kernel")]
+    assert [type(each) for each in found] == number * [keras.initializers.HeNormal]

@@ -19,7 +19,7 @@ def test_the_same_run(monkeypatch, name):
     """Parameters, moving averages and dropout of some steps, to rounding; of narrow networks."""
     blocks = [[width // 16 for width in block] for block in coteaching_cnn._BLOCKS]
     monkeypatch.setattr(coteaching_cnn, "_BLOCKS", blocks)
-    narrow = preactivation._student("preact_resnet18", 8, (8, 16), 2)
+    narrow = preactivation._student("preact_resnet18", 8, (8, 16), 1)
     monkeypatch.setitem(preactivation.student, "preact_resnet18", narrow)
     weighting = WeightingConfig(example_dropout_rates="0.2,100")
     images = tf.random.stateless_normal((8, 32, 32, 3), (0, 0))

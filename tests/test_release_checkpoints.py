@@ -23,10 +23,16 @@ def save(prefix, values):
 
 
 def mentored(name):
-    """A checkpoint of the release's mentored training, by its list of names and shapes."""
+    """A checkpoint of the release's mentored training, by its list of names and shapes.
+
+    Its momentum, of which only the names matter, is 0.
+    """
     random = np.random.default_rng(0)
     values = {
-        key: random.normal(size=shape).astype(np.float32) for key, shape in SHAPES[name].items()
+        key: np.zeros(shape, np.float32)
+        if key.endswith("/Momentum")
+        else random.random(shape, np.float32)
+        for key, shape in SHAPES[name].items()
     }
     return values | {"global_step": np.int64(7)}
 

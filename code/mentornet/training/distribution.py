@@ -136,6 +136,8 @@ def same_everywhere(strategy: tf.distribute.Strategy, value: int) -> bool:
 
 def _gatherer(strategy: tf.distribute.Strategy) -> Callable[[int], np.ndarray]:
     """A function from this worker's value to those of all replicas, int64 [replicas]."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return lambda value: np.array([value])  # One worker, whose replicas have the same.
 
     @tf.function(autograph=False)
     def gather(own: tf.Tensor) -> tf.Tensor:
@@ -148,13 +150,10 @@ def _gatherer(strategy: tf.distribute.Strategy) -> Callable[[int], np.ndarray]:
 class AnyWorker:
     """Whether a condition holds in any worker; all workers must call it at the same time."""
 
-    def __init__(self, strategy: tf.distribute.Strategy, cluster: Cluster) -> None:
-        self._is_alone = len(cluster) == 1
+    def __init__(self, strategy: tf.distribute.Strategy) -> None:
         self._gather = _gatherer(strategy)
 
     def __call__(self, value: bool) -> bool:
-        if self._is_alone:
-            return value
         return bool(self._gather(int(value)).any())
 
 

@@ -197,7 +197,7 @@ class _Run:
 
     def _loop(self, batches: Iterable[Batch], step: int, last_step: int) -> int:
         """Steps until the last step or a signal; returns the last step done."""
-        stop = hooks.Stop(distribution.AnyWorker(self.strategy, self.cluster))
+        stop = hooks.Stop(distribution.AnyWorker(self.strategy))
         with self._writer(step, last_step) as writer, stop.on_signals():
             actions = self._hooks(writer, stop)
             for batch in _read(batches):

@@ -86,7 +86,7 @@ TARGETS = {
         "test_weightings.py::test_variables_have_distinct_names",
         "test_weightings.py::test_a_run_goes_on_from_its_checkpoint[automatic]",
     ],
-    "training.updates": [
+    "training.mentor_updates": [
         "test_updates.py",
         "-ktrusted or another_worker or standardises or five or sees_the_history",
     ],

@@ -20,7 +20,8 @@ from mentornet.core.safe_csv import to_csv
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.corrected import FLAGS_GROUP, CorrectConfig, correct
-from mentornet.datasets.corrections import NOT_USABLE, Known, read_corrections, read_paths
+from mentornet.datasets.corrections import NOT_USABLE, Known, read_corrections
+from mentornet.datasets.file_list import read_paths
 from mentornet.datasets.prepare import PrepareConfig, prepare
 
 HEADER = ("id", "path", "given_label", "corrected_label", "score")

@@ -25,7 +25,7 @@ from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.corrected import CorrectConfig, correct
 from mentornet.datasets.images import EncodedImages
 from mentornet.datasets.prepare import PrepareConfig, prepare
-from mentornet.datasets.sources import _own, _table
+from mentornet.datasets.sources import _custom, _table
 from mentornet.students import registry
 from mentornet.students.networks import mlp
 from mentornet.training.build import make_trainer
@@ -134,7 +134,7 @@ def test_features_that_are_refused(tmp_path, monkeypatch):
     np.savez(tmp_path / "a.npz", features=features, labels=labels)
     with pytest.raises(InputError, match="`image_size` is for images"):
         prepared(tmp_path, tmp_path / "a.npz", image_size=32)
-    monkeypatch.setattr(_own, "MAX_FEATURES", 4)
+    monkeypatch.setattr(_custom, "MAX_FEATURES", 4)
     with pytest.raises(InputError, match="must have 1 to 4 features per row. Received: features=5"):
         prepared(tmp_path, tmp_path / "a.npz")
     assert not (tmp_path / "data").exists()
@@ -197,7 +197,7 @@ def test_parquet_that_is_refused(tmp_path, parquet, monkeypatch):
     (tmp_path / "t.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         prepared(tmp_path, tmp_path / "t.parquet")
-    monkeypatch.setattr(_own, "MAX_FEATURES", 1)
+    monkeypatch.setattr(_custom, "MAX_FEATURES", 1)
     with pytest.raises(InputError, match="features=2"):
         prepared(tmp_path, parquet(e=[[1.0, 2.0]] * 4, label=label))
     assert not (tmp_path / "data").exists()

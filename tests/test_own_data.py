@@ -20,9 +20,9 @@ from mentornet import InputError
 from mentornet.cli import prepared
 from mentornet.datasets import records, sources
 from mentornet.datasets.catalog import dataset_info
-from mentornet.datasets.labels import clean_label_texts, label_texts
+from mentornet.datasets.label_texts import clean_label_texts, label_texts
 from mentornet.datasets.prepare import PrepareConfig, prepare
-from mentornet.datasets.sources import _listing, _own, tfds
+from mentornet.datasets.sources import _custom, _listing, tfds
 
 SUFFIXES = ("png", "jpg", "bmp", "gif", "webp")
 
@@ -698,7 +698,7 @@ def test_renamed_samples_and_features_are_other_data(tmp_path, before, after):
 def test_class_names_that_are_the_same_number():
     """Their order does not depend on that of a set, which differs between processes."""
     for texts in (["1", "01", "001", "2"], ["2", "001", "01", "1"]):
-        assert _own.sort_names(texts) == ["001", "01", "1", "2"]
+        assert _custom.sort_names(texts) == ["001", "01", "1", "2"]
 
 
 def test_every_setting_of_own_data_reaches_the_source():
@@ -930,8 +930,10 @@ def test_an_empty_cell_of_split():
     """Tables of numbers and texts hold NaN where a cell is empty."""
     for cell in (None, float("nan"), "", " "):
         for otherwise in (False, True):
-            assert _own.is_test_split(cell, "row 1", otherwise) == otherwise
-    assert _own.is_test_split(" Val ", "row 1") and not _own.is_test_split("Train", "row 1", True)
+            assert _custom.is_test_split(cell, "row 1", otherwise) == otherwise
+    assert _custom.is_test_split(" Val ", "row 1") and not _custom.is_test_split(
+        "Train", "row 1", True
+    )
 
 
 @pytest.mark.parametrize("kind", ["csv", "npz", "parquet"])

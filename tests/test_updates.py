@@ -21,7 +21,7 @@ from mentornet.learning import settings, teaching
 from mentornet.runs import run_folder
 from mentornet.runs.checkpoints import read_state
 from mentornet.runs.students import load_student
-from mentornet.training import loop, updates
+from mentornet.training import loop, mentor_updates
 from mentornet.weighting.curriculum import CurriculumWeighting
 from mentornet.weighting.features import RELEASE
 from mentornet.weighting.history import NAMES, VALUES, saved_columns
@@ -189,7 +189,7 @@ def make_updates(trusting, folder, relearn, count=100, **values):
     mentor = MentorNet(seed=1)
     weighting = mock.Mock(spec=CurriculumWeighting, config=asked.weighting, mentor=mentor)
     trainer: Any = types.SimpleNamespace(weighting=weighting, history=None, student=None)
-    made: Any = updates.MentorUpdates(asked, trainer, examples, relearn)
+    made: Any = mentor_updates.MentorUpdates(asked, trainer, examples, relearn)
     made._predictor = lambda part, size: types.SimpleNamespace(losses=np.ones(len(part)))
     return made, mentor
 
@@ -220,7 +220,7 @@ def test_five_trusted_samples_suffice(trusting, tmp_path):
 
 def test_an_update_standardises_as_the_student_does(trusting, tmp_path, monkeypatch):
     found = []
-    monkeypatch.setattr(updates, "Predictor", lambda student, kind: found.append(kind))
+    monkeypatch.setattr(mentor_updates, "Predictor", lambda student, kind: found.append(kind))
     make_updates(trusting, tmp_path, relearn, studentnet="airbench93")
     make_updates(trusting, tmp_path, relearn)
     assert found == ["channel", "image"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from mentornet.config.cleaning import CleanConfig
 from mentornet.core.errors import check
-from mentornet.datasets.labels import label_texts
+from mentornet.datasets.label_texts import label_texts
 
 
 def find_label_issues(

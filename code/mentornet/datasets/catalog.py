@@ -8,7 +8,6 @@ import pathlib
 from mentornet.core import errors, files
 
 MANIFEST = "manifest.json"
-FILES = "files.csv"  # For a data set made from files: id and path of each sample.
 
 CIFAR10_CLASSES = (
     "airplane",

@@ -14,9 +14,9 @@ import numpy as np
 from mentornet.config.options import REQUIRED, check_fields, option, within
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
-from mentornet.core.safe_csv import quoted
-from mentornet.datasets.catalog import FILES, MANIFEST, DatasetInfo, dataset_info, read_manifest
-from mentornet.datasets.corrections import NOT_USABLE, Known, read_corrections, read_paths
+from mentornet.datasets.catalog import MANIFEST, DatasetInfo, dataset_info, read_manifest
+from mentornet.datasets.corrections import NOT_USABLE, Known, read_corrections
+from mentornet.datasets.file_list import read_paths, write_paths
 from mentornet.datasets.noise import manifest_facts, share_of_wrong_labels
 
 FLAGS_GROUP = "correct"  # Of the flags that PrepareConfig does not have.
@@ -141,8 +141,7 @@ def _write(
         found = records.find_files(config.records, info.name, "train")
         _relabel(found, temporary, info.label_key, ids, labels)
         if paths:
-            lines = ["id,path", *(f"{number},{quoted(path)}" for number, path in paths.items())]
-            (temporary / FILES).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="")
+            write_paths(temporary, paths)
         manifest["sha256"] = {
             pathlib.Path(file).name: _sha256(temporary / pathlib.Path(file).name) for file in found
         }

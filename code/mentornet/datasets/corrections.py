@@ -6,16 +6,14 @@ suggestions (labels.csv).
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import pathlib
 
 import numpy as np
 
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import check
 from mentornet.core.safe_csv import read_table
 from mentornet.datasets import label_studio
-from mentornet.datasets.catalog import FILES, DatasetInfo
+from mentornet.datasets.catalog import DatasetInfo
 
 # Required columns of corrections.csv.
 _NEEDED = ("id", "given_label", "corrected_label")
@@ -39,31 +37,6 @@ class Known:
     ids: np.ndarray
     labels: np.ndarray
     paths: dict[int, str]
-
-
-def read_paths(folder: str | pathlib.Path, ids: np.ndarray) -> dict[int, str]:
-    """Id -> file of the records in a folder; empty if they were not made from files.
-
-    Args:
-      folder: of the records.
-      ids: int64 [n], of the records.
-
-    Raises:
-      InputError: the list of files cannot be read, or lacks a record.
-    """
-    path = pathlib.Path(folder) / FILES
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            paths = {int(row["id"]): row["path"] for row in csv.DictReader(file)}
-    except (csv.Error, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} must have the columns `id`, a number, and `path`: {error!r}."
-        ) from None
-    missing = [number for number in ids.tolist() if paths.get(number) is None]
-    check(not missing, f"{path} must name the file of each record.", missing=missing[:10])
-    return paths
 
 
 def read_corrections(

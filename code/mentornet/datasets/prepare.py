@@ -14,9 +14,9 @@ import numpy as np
 from mentornet.config.options import differences
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
-from mentornet.core.safe_csv import quoted
 from mentornet.datasets import noise, sources
-from mentornet.datasets.catalog import FILES, KNOWN, MANIFEST, DatasetInfo, read_manifest
+from mentornet.datasets.catalog import KNOWN, MANIFEST, DatasetInfo, read_manifest
+from mentornet.datasets.file_list import write_paths
 from mentornet.datasets.prepare_config import OWN_SETTINGS, PrepareConfig
 
 
@@ -150,11 +150,9 @@ def _folder(
 
 
 def _write_lists(folder: pathlib.Path, data: sources.Split, samples: _Samples) -> None:
-    lists = dict(samples.lists)
     if data.paths is not None:
-        paths = zip(samples.ids, data.paths[samples.ids], strict=True)
-        lists[FILES] = ["id,path", *(f"{i},{quoted(path)}" for i, path in paths)]
-    for name, lines in lists.items():
+        write_paths(folder, dict(zip(samples.ids, data.paths[samples.ids], strict=True)))
+    for name, lines in samples.lists.items():
         if lines:
             (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 

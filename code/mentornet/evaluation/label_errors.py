@@ -13,7 +13,7 @@ from mentornet.core.errors import check
 from mentornet.core.tf1_checkpoints import reading
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
-from mentornet.datasets.corrections import read_paths
+from mentornet.datasets.file_list import read_paths
 from mentornet.runs.checkpoints import find_latest, read_state
 from mentornet.runs.layout import CONFIG_FILE, TRAIN_FOLDER, read_config
 from mentornet.weighting import history, noise_rate

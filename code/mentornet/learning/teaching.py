@@ -218,7 +218,7 @@ def learn_noisy(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> 
 
 
 def relearn(mentor: MentorNet, dump: np.ndarray, percentile: float, seed: int) -> MentorNet:
-    """Trains a MentorNet further on a dump; see `training.updates.MentorUpdates`.
+    """Trains a MentorNet further on a dump; see `training.mentor_updates.MentorUpdates`.
 
     Args:
       mentor: the MentorNet to start from; it is not changed.

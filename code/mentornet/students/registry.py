@@ -19,8 +19,8 @@ from mentornet.students import (  # noqa: F401
     gelu,
     local_response_normalization,
 )
+from mentornet.students.custom import custom_student
 from mentornet.students.networks import STUDENTS
-from mentornet.students.own import own_student
 from mentornet.students.recipes import Student
 
 IMAGE_SHAPE = (32, 32, 3)  # Of CIFAR, and of all of the release's students.
@@ -33,7 +33,7 @@ def find_student(name: str) -> Student:
       InputError: the name is unknown, or there is no such module or function.
     """
     if ":" in name:
-        return own_student(name)
+        return custom_student(name)
     STUDENTS.check(name, ", or 'module:function'")
     return STUDENTS.find(name)
 

@@ -21,8 +21,8 @@ from mentornet.runs import statistics, writers
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.training.distribution import AnyWorker
 from mentornet.training.label_wave import LabelWave
+from mentornet.training.mentor_updates import MentorUpdates
 from mentornet.training.step import StepResult
-from mentornet.training.updates import MentorUpdates
 
 
 @dataclasses.dataclass

@@ -31,8 +31,8 @@ from mentornet.students import registry
 from mentornet.training import distribution, hooks, recipe
 from mentornet.training.build import make_trainer
 from mentornet.training.label_wave import LabelWave
+from mentornet.training.mentor_updates import MentorUpdates, Relearn
 from mentornet.training.step import StepResult, Trainer
-from mentornet.training.updates import MentorUpdates, Relearn
 
 
 def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:

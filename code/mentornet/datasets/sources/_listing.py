@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mentornet.core.errors import InputError, check, first_line
 from mentornet.datasets.sources import MAX_PIXELS, Options, Source
-from mentornet.datasets.sources._own import IMAGE_SIZE, divide, fit, numbers
+from mentornet.datasets.sources._custom import IMAGE_SIZE, divide, fit, numbers
 
 
 @dataclasses.dataclass

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mentornet.core.errors import InputError, check
-from mentornet.datasets.labels import clean_label_texts, label_texts
+from mentornet.datasets.label_texts import clean_label_texts, label_texts
 from mentornet.datasets.sources import Options, Source
-from mentornet.datasets.sources._listing import Listing, conflicts, read_listing
-from mentornet.datasets.sources._own import (
+from mentornet.datasets.sources._custom import (
     check_width,
     divide,
     find_label_column,
@@ -23,6 +22,7 @@ from mentornet.datasets.sources._own import (
     sort_names,
     to_features,
 )
+from mentornet.datasets.sources._listing import Listing, conflicts, read_listing
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,8 +8,8 @@ import pathlib
 
 from mentornet.core.errors import check
 from mentornet.datasets.sources import Options, Reader, Source
+from mentornet.datasets.sources._custom import TEST_NAMES, metadata_files
 from mentornet.datasets.sources._listing import Listing, read_listing
-from mentornet.datasets.sources._own import TEST_NAMES, metadata_files
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 

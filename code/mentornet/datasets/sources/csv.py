@@ -8,10 +8,10 @@ from __future__ import annotations
 import pathlib
 
 from mentornet.core.errors import check
-from mentornet.datasets.labels import clean_label_texts, label_texts
+from mentornet.datasets.label_texts import clean_label_texts, label_texts
 from mentornet.datasets.sources import Options, Reader, Source
+from mentornet.datasets.sources._custom import find_label_column, is_test_split, read_csv
 from mentornet.datasets.sources._listing import Listing, read_listing
-from mentornet.datasets.sources._own import find_label_column, is_test_split, read_csv
 
 
 def _list_csv(path: pathlib.Path, options: Options) -> Listing:

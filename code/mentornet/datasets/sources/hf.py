@@ -9,7 +9,7 @@ from typing import Any
 
 from mentornet.core.errors import InputError, check
 from mentornet.datasets.sources import Options, Reader, Source
-from mentornet.datasets.sources._own import TEST_NAMES
+from mentornet.datasets.sources._custom import TEST_NAMES
 from mentornet.datasets.sources._table import find_columns, read_tables
 
 

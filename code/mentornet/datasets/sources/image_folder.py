@@ -10,10 +10,9 @@ import pathlib
 from typing import Any
 
 from mentornet.core.errors import InputError, check
-from mentornet.datasets.labels import clean_label_texts, label_texts
+from mentornet.datasets.label_texts import clean_label_texts, label_texts
 from mentornet.datasets.sources import Options, Reader, Source
-from mentornet.datasets.sources._listing import Listing, read_listing
-from mentornet.datasets.sources._own import (
+from mentornet.datasets.sources._custom import (
     TEST_NAMES,
     find_label_column,
     is_test_split,
@@ -21,6 +20,7 @@ from mentornet.datasets.sources._own import (
     read_csv,
     sort_names,
 )
+from mentornet.datasets.sources._listing import Listing, read_listing
 
 _FILE = "file_name"
 

@@ -13,10 +13,9 @@ import numpy as np
 from PIL import Image
 
 from mentornet.core.errors import InputError, check
-from mentornet.datasets.labels import clean_label_texts, label_texts
+from mentornet.datasets.label_texts import clean_label_texts, label_texts
 from mentornet.datasets.sources import Options, Reader, Source
-from mentornet.datasets.sources._listing import conflicts
-from mentornet.datasets.sources._own import (
+from mentornet.datasets.sources._custom import (
     check_width,
     divide,
     fit,
@@ -24,6 +23,7 @@ from mentornet.datasets.sources._own import (
     sort_names,
     to_features,
 )
+from mentornet.datasets.sources._listing import conflicts
 
 
 def _load(dataset: str, location: str, options: Options) -> Source:

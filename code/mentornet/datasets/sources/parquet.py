@@ -9,7 +9,7 @@ from typing import Any
 
 from mentornet.core.errors import InputError, first_line
 from mentornet.datasets.sources import Options, Reader, Source
-from mentornet.datasets.sources._own import check_width
+from mentornet.datasets.sources._custom import check_width
 from mentornet.datasets.sources._table import Columns, find_columns, read_tables, require_pyarrow
 
 

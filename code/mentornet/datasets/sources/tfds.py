@@ -7,7 +7,7 @@ from PIL import Image
 
 from mentornet.core.errors import InputError, check
 from mentornet.datasets.sources import UNKNOWN, Options, Reader, Source
-from mentornet.datasets.sources._own import IMAGE_SIZE, divide, fit
+from mentornet.datasets.sources._custom import IMAGE_SIZE, divide, fit
 
 
 def _load(dataset: str, location: str, options: Options) -> Source:

@@ -12,7 +12,7 @@ from mentornet.core.registry import call_object, import_object
 from mentornet.students.recipes import Student
 
 
-def own_student(name: str) -> Student:
+def custom_student(name: str) -> Student:
     """The student built by a function from the number of classes to a keras.Model.
 
     Args:

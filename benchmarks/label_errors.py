@@ -1,11 +1,12 @@
-"""Finding wrong labels: compares a run's own scores with cleanlab's, at equal compute.
+"""Finding wrong labels: compares a run's own scores with cleanlab's.
 
-    python benchmarks/label_errors.py RUN_DIR [RUN_DIR ...] --output_dir=DIR
+    python benchmarks/label_errors.py RUN_DIR [RUN_DIR ...] --output_dir=DIR [--full_folds]
 
 This takes each run that was trained with --record_sample_weights, and trains the same student
-without weights on five folds, each with a fifth of its steps (schedule in proportion); the
-predicted probabilities of the held-out parts go to cleanlab, once for each data set. Writes
-label_errors.md and label_errors.json. Needs the extra `bench`.
+without weights on five folds; the predicted probabilities of the held-out parts go to cleanlab,
+once for each data set. By default each fold has a fifth of the run's steps (schedule in
+proportion), so that both methods cost the same. Writes label_errors.md and label_errors.json, in
+which other rows stay. Needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -30,25 +31,38 @@ flags.DEFINE_string("output_dir", "", "Folder of the results.")
 flags.DEFINE_string(
     "data_dir", "", "Training records; by default those on which the runs were trained."
 )
+flags.DEFINE_boolean("full_folds", False, "Train each fold as long as the run.")
 
 _FOLDS = 5
 
 
-def fold_config(run: dict[str, Any]) -> TrainConfig:
-    """A run's configuration, without weights and mixup, and with a fold's share of the steps."""
-    steps = run["max_number_of_steps"] // _FOLDS
+def _share() -> int:
+    """By how much the steps of a fold are fewer than the run's."""
+    return 1 if FLAGS.full_folds else _FOLDS
+
+
+def fold_config(run: dict[str, Any], share: int) -> TrainConfig:
+    """A run's configuration, without weights and mixup, and with 1 / share of its steps."""
+    steps = run["max_number_of_steps"] // share
     values = run | {"weighting": None, "mentornet_update_epochs": ()}
     values |= {"record_sample_weights": False, "max_number_of_steps": steps}
     values |= {"keep_best": None, "mixup": None}
-    boundaries = {max(1, step // _FOLDS) for step in run["learning_rate_boundaries"]}
+    boundaries = {max(1, step // share) for step in run["learning_rate_boundaries"]}
     values["learning_rate_boundaries"] = sorted(boundaries)
     if epochs := run["num_epochs_per_decay"]:
-        values["num_epochs_per_decay"] = epochs / _FOLDS
+        values["num_epochs_per_decay"] = epochs / share
     return options.from_json(TrainConfig, values)
 
 
-def out_of_fold(config: TrainConfig, examples: Any, num_classes: int, augment: bool) -> np.ndarray:
-    """Each sample's class probabilities from a student that was not trained on it."""
+def out_of_fold(
+    config: TrainConfig, examples: Any, num_classes: int, augment: bool
+) -> dict[str, np.ndarray]:
+    """Each sample's class probabilities from a student that was not trained on it.
+
+    Returns:
+      Name -> float64 [samples, classes]: of one view of each image and, where the student's recipe
+      says so, averaged over several.
+    """
     import tensorflow as tf
 
     from mentornet.datasets import pipeline
@@ -58,10 +72,11 @@ def out_of_fold(config: TrainConfig, examples: Any, num_classes: int, augment: b
     from mentornet.training.build import make_trainer
 
     folds = np.random.default_rng(config.seed).permutation(len(examples)) % _FOLDS
-    probabilities = np.zeros((len(examples), num_classes))
     config = recipe.resolve(config, recipe.defaults(config, augment))
     assert config.batch_size is not None
-    standardization = registry.find_student(config.studentnet).recipe.standardization
+    student = registry.find_student(config.studentnet).recipe
+    ways = {"": False} | ({", six views": True} if student.test_time_augmentation else {})
+    probabilities = {way: np.zeros((len(examples), num_classes)) for way in ways}
     for fold in range(_FOLDS):
         seen = examples.take(np.flatnonzero(folds != fold))
         shape = examples.image_shape
@@ -73,12 +88,14 @@ def out_of_fold(config: TrainConfig, examples: Any, num_classes: int, augment: b
             first_step=0,
             last_step=config.max_number_of_steps,
             augmentation=recipe.augmentation(config),
-            standardization=standardization,
+            standardization=student.standardization,
         ):
             model.step(batch["images"], batch["labels"])
         held_out = np.flatnonzero(folds == fold)
-        logits = Predictor(model.student, standardization)(examples.take(held_out), 100).logits
-        probabilities[held_out] = tf.nn.softmax(logits).numpy()
+        for way, averages in ways.items():
+            predict = Predictor(model.student, student.standardization, averages)
+            logits = predict(examples.take(held_out), 100).logits
+            probabilities[way][held_out] = tf.nn.softmax(logits).numpy()
         print(f"fold {fold + 1} of {_FOLDS}", flush=True)
     return probabilities
 
@@ -89,13 +106,14 @@ def cleanlab_scores(run: dict[str, Any], scores: Any) -> dict[str, np.ndarray]:
 
     augment = scores.info.augment if run["augment"] is None else run["augment"]
     start = time.monotonic()
-    arguments = fold_config(run), scores.examples, scores.info.num_classes, augment
-    probabilities = out_of_fold(*arguments)
+    config = fold_config(run, _share())
+    probabilities = out_of_fold(config, scores.examples, scores.info.num_classes, augment)
     print(f"{_FOLDS} folds trained in {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
     labels = scores.examples.labels
     return {
-        f"cleanlab, {method}": 1 - get_label_quality_scores(labels, probabilities, method=method)
+        f"cleanlab, {method}{way}": 1 - get_label_quality_scores(labels, own, method=method)
         for method in ("self_confidence", "normalized_margin")
+        for way, own in probabilities.items()
     }
 
 
@@ -124,11 +142,18 @@ def compare(run_dirs: Sequence[str], data_dir: str | None) -> list[dict[str, Any
                 "data": pathlib.PurePath(run["data_dir"]).name,
                 "wrong": f"{wrong.mean():.1%}",
             }
-            row |= {"scores": name, "steps": run["max_number_of_steps"] // _FOLDS * _FOLDS}
+            steps = run["max_number_of_steps"]
+            if name.startswith("cleanlab"):
+                steps = _FOLDS * (steps // _share())
+            row |= {"scores": name, "steps": steps}
             row["AUC"] = float(roc_auc_score(wrong, score))
             row["average precision"] = float(average_precision_score(wrong, score))
             rows.append(row)
     return rows
+
+
+def _key(row: dict[str, Any]) -> tuple[str, int, str]:
+    return row["data"], row["steps"], row["scores"]
 
 
 def main(*run_dirs: str) -> None:
@@ -141,8 +166,12 @@ def main(*run_dirs: str) -> None:
     rows = compare(run_dirs, FLAGS.data_dir or None)
     folder = pathlib.Path(FLAGS.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "label_errors.json"
+    earlier = json.loads(kept.read_text())["rows"] if kept.is_file() else []
+    found = {_key(row) for row in rows}
+    rows = sorted([row for row in earlier if _key(row) not in found] + rows, key=_key)
     facts = {"cleanlab": cleanlab.__version__, "folds": _FOLDS, "rows": rows}
-    files.write_text(folder / "label_errors.json", json.dumps(facts, indent=1) + "\n")
+    files.write_text(kept, json.dumps(facts, indent=1) + "\n")
     table = pages.markdown_table(list(rows[0]), [list(row.values()) for row in rows])
     files.write_text(folder / "label_errors.md", table)
     print(table, end="")

@@ -80,9 +80,9 @@ def read_table(path: str) -> list[dict[str, str]]:
         where, steps = f"`table` {path}, row {number}:", row["max_number_of_steps"] or ""
         check(None not in row, f"{where} must not have more cells than the header.", row=row)
         missing = sorted(name for name in needed if not row[name])
-        check(not missing, f"{where} must have these cells.", missing=missing)
+        check(not missing, f"{where} must not leave these cells empty.", missing=missing)
         folder = pathlib.Path(row["train_log_dir"])
-        rule = f"{where} `train_log_dir` must look like runs/NAME/train, and be no other row's."
+        rule = f"{where} `train_log_dir` must be like runs/NAME/train, and differ in each row."
         is_right = len(folder.parts) > 2 and folder.name == "train" and folder not in folders
         check(is_right, rule, train_log_dir=str(folder))
         folders.add(folder)

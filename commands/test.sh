@@ -9,7 +9,7 @@ ruff format --check .
 mypy &
 site=$(mktemp -d)
 trap 'rm -rf "$site"' EXIT
-NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict --site-dir "$site"
+NO_MKDOCS_2_WARNING=1 mkdocs build --strict --site-dir "$site"
 wait $!
 # Three workers keep two cores busy: tests also wait for the programs that they start.
 tests=(pytest -n 3 --dist loadfile --no-loadscope-reorder "$@")

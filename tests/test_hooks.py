@@ -94,7 +94,7 @@ def test_when_a_checkpoint_is_saved(values, expected):
     with pytest.raises(InputError, match="step 11"):
         save(moment(11, float("nan"), is_last=True))
     parameters[0].assign([0.0, float("inf")])  # One of several elements.
-    with pytest.raises(InputError, match="Step 12 led to parameters that are not finite"):
+    with pytest.raises(InputError, match="The parameters after step 12 are not finite"):
         save(moment(12, 1.0, is_last=True))
     assert saved.save.call_count == len(expected)
 
@@ -111,7 +111,7 @@ def test_the_best_is_set_aside():
         assert kept.set_aside.call_count == (last.step > 1)
     parameter.assign([float("nan")])
     for hook in (keep, elsewhere):
-        with pytest.raises(InputError, match="Step 9 led to parameters that are not finite"):
+        with pytest.raises(InputError, match="The parameters after step 9 are not finite"):
             hook(moment(9, 1.0))
     assert kept.set_aside.call_count == 1
 

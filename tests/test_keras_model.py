@@ -308,6 +308,11 @@ def test_bad_input():
         ({"mentor": "nowhere"}, "No MentorNet checkpoint"),
         ({"loss_p_percentile": 2}, "`loss_p_percentile`"),
         ({"total_steps": 0}, "`total_steps` must be at least 1"),
+        ({"second_reweight": True}, "`second_reweight` needs mixup_alpha"),
+        (
+            {"second_reweight": True, "mixup_alpha": 0.4, "weighting": "uniform"},
+            "a weighting other than uniform",
+        ),
         ({"weighting_options": {"gamma": 2}}, "`weighting_options` needs `weighting`"),
         (
             {"mentor": MentorNet(features=(*RELEASE, "loss_variance"))},

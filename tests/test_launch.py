@@ -233,7 +233,7 @@ def test_bad_input(flags, message):
         ("0,0.4,", "`max_number_of_steps` must be a positive whole number. Received"),
         ("1e4,0.4,", "`max_number_of_steps` must be a positive whole number. Received"),
         ("100,0.4,,,", "must not have more cells than the header. Received: row={"),
-        ("", "must have these cells. Received: missing=['max_number_of_steps']"),
+        ("", "must not leave these cells empty. Received: missing=['max_number_of_steps']"),
     ],
 )
 def test_bad_rows(tmp_path, launch, cells, message):
@@ -250,7 +250,7 @@ def test_bad_rows(tmp_path, launch, cells, message):
     ):
         rows = [f"{run.replace('runs/a/train', folder)},100,0.4,\n" for folder in folders]
         table.write_text(f"{header}\n{''.join(rows)}")
-        rule = f"row {len(rows)}: `train_log_dir` must look like runs/NAME/train, and be no other"
+        rule = f"row {len(rows)}: `train_log_dir` must be like runs/NAME/train, and differ"
         with pytest.raises(InputError, match=rule):
             launch.read_table(str(table))
 

@@ -455,7 +455,7 @@ def test_undecayed_columns_cover_what_the_decayed_ones_reflect(seen, counted, ex
 @pytest.mark.parametrize("name", ["num_seen", "mean_loss", "mean_weight", "prediction"])
 def test_columns_that_scoring_needs(digits, tmp_path, name):
     columns = {other: np.ones(200) for other in history.COLUMNS if other != name}
-    with pytest.raises(InputError, match=f"must have every column. .*lacks=.'{name}'."):
+    with pytest.raises(InputError, match=f"must have the columns .*missing=.'{name}'."):
         label_errors.read_run(write_run(tmp_path / "run", digits, columns))
 
 

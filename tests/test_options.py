@@ -154,8 +154,8 @@ def test_what_must_be_given():
         ({"folder": ""}, "`folder` must name a folder. Received: folder=''"),
         ({"size": 0}, "`size` must be at least 1. Received: size=0"),
         ({"size": 2**31}, "`size` must be below 2**31. Received: size=2147483648"),
-        ({"rate": 1.0}, "`the_rate` must lie in 0..1, 1 not included. Received: the_rate=1.0"),
-        ({"rate": math.nan}, "`the_rate` must lie in 0..1, 1 not included. Received: the_rate=nan"),
+        ({"rate": 1.0}, "`the_rate` must be at least 0 and below 1. Received: the_rate=1.0"),
+        ({"rate": math.nan}, "`the_rate` must be at least 0 and below 1. Received: the_rate=nan"),
         (
             {"steps": (2, 2)},
             "`steps` must be increasing whole numbers in 1..99. Received: steps=(2, 2)",

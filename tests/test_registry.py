@@ -1,6 +1,7 @@
 """Registries: entries are files, read without being imported."""
 
 import dataclasses
+import importlib
 import importlib.util
 import re
 import sys
@@ -260,6 +261,27 @@ def test_runs_that_are_not_done_have_no_accuracy_in_the_documents(monkeypatch):
     monkeypatch.setattr(module, "read_results", lambda folder: runs)
     (line,) = module._accuracies("airbench93").split("\n")[3:]
     assert line == "| cifar10 | 0.4 | 2 | 0.600 (2 seeds) |"
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "module"),
+    [
+        ("config", "EvalConfig", "evaluation"),
+        ("config", "MixupConfig", "weighting"),
+        ("config", "NamedWeighting", "weighting"),
+        ("config", "TrainConfig", "training"),
+        ("config", "WeightingConfig", "weighting"),
+        ("evaluation", "run", "job"),
+        ("students", "build_student", "registry"),
+        ("training", "train", "loop"),
+        ("weighting", "SampleWeighting", "sample_weighting"),
+        ("weighting", "WeightedBatch", "sample_weighting"),
+    ],
+)
+def test_the_names_of_earlier_modules_stay(package, name, module):
+    """They were modules before they became folders."""
+    found = getattr(importlib.import_module(f"mentornet.{package}"), name)
+    assert found is getattr(importlib.import_module(f"mentornet.{package}.{module}"), name)
 
 
 def test_a_name_that_a_package_lacks():

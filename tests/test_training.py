@@ -209,7 +209,7 @@ def test_a_step_that_leads_to_parameters_that_are_not_finite_is_not_saved(digits
     """Its own loss, which was computed before, is finite."""
     values = {"studentnet": "helpers:small_student", "weight_decay": 1e6}
     asked = config(digits, tmp_path, max_number_of_steps=1, learning_rate=3e38, **values)
-    with pytest.raises(InputError, match="Step 1 led to parameters that are not finite"):
+    with pytest.raises(InputError, match="The parameters after step 1 are not finite"):
         loop.train(asked)
     assert tf.train.latest_checkpoint(str(tmp_path)) is None
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mentornet.config.weighting import MENTORNET, MixupConfig, WeightingConfig
+from mentornet.config.weighting import MENTORNET, WeightingConfig
 from mentornet.core import replicas
 from mentornet.core.errors import check
 from mentornet.training.losses import layer_loss
@@ -38,8 +38,7 @@ class MentoredModel(keras.Model):
 
     A weighting that keeps per-sample state (`elr`, "auto", a MentorNet with additional features)
     needs `num_examples` and positions: fit() then takes `{"inputs": x, "positions": positions}`
-    instead of x, with positions int [samples] in 0..num_examples - 1; evaluate() and predict() take
-    either.
+    instead of x, with positions int [samples] in 0..num_examples - 1 (evaluate() takes either).
 
     Args:
       student: any keras.Model.
@@ -62,7 +61,7 @@ class MentoredModel(keras.Model):
       weighting: the weighting in use (`mentornet.weighting.protocol.Weighting`).
 
     Raises:
-      InputError: a setting is outside its range, or `num_examples` is needed and not given.
+      InputError: a setting is out of range or has no effect, or `num_examples` is not given.
     """
 
     def __init__(
@@ -102,9 +101,9 @@ class MentoredModel(keras.Model):
         self._options = dict(weighting_options or {})
         self.mentor = self._find_mentor(mentor)
         self.seed, self.num_examples, self.total_steps = seed, num_examples, total_steps
-        self.mixup = None if mixup_alpha is None else MixupConfig(mixup_alpha, second_reweight)
+        self.mixup = keras_adapters.mixup_config(mixup_alpha, second_reweight, weighting)
         self._objective = self._make_objective()
-        self._sample_losses: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
+        self._loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
         self._from_logits = True
         self.built = student.built
 
@@ -123,7 +122,7 @@ class MentoredModel(keras.Model):
             second = self._make_weighting(context.for_mixed(self.weighting))
         return Objective(
             self.weighting,
-            self._sample_loss,
+            lambda y, y_pred: keras_adapters.sample_losses(self._loss_of, y, y_pred),
             lambda inputs: self.student(inputs, training=True),
             self.student,
             self.seed,
@@ -197,7 +196,7 @@ class MentoredModel(keras.Model):
         """
         is_one = loss is not None and not isinstance(loss, (dict, list, tuple))
         check(is_one, "`loss` must be one loss.", loss=loss)
-        self._sample_losses = keras_adapters.without_reduction(loss)
+        self._loss_of = keras_adapters.without_reduction(loss)
         self._from_logits = keras_adapters.takes_logits(loss)
         super().compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
 
@@ -237,7 +236,16 @@ class MentoredModel(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The weighted loss in training, float32 scalar; otherwise keras.Model's own loss."""
+        """The weighted loss in training, float32 scalar; otherwise keras.Model's own loss.
+
+        Args:
+          x: inputs [batch, ...], or {"inputs": ..., "positions": int [batch]}.
+          y, y_pred, training: as in keras.Model.compute_loss.
+          sample_weight: [batch], multiplied by the weighting's.
+
+        Raises:
+          InputError: the weighting needs positions, and `x` has none.
+        """
         if not training:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         inputs, positions = self._split(x)
@@ -263,14 +271,6 @@ class MentoredModel(keras.Model):
         size = replicas.total(tf.cast(tf.size(learned.losses), tf.float32))
         parts = [learned.weighted_loss(size), learned.added_loss(size), layer_loss(self)]
         return tf.add_n([part for part in parts if part is not None])
-
-    def _sample_loss(self, y: Any, y_pred: Any) -> tf.Tensor:
-        """The loss of each sample. float32 [batch, 1]."""
-        assert self._sample_losses is not None  # compile() sets it.
-        if y_pred.shape.rank == 2 and y_pred.shape[1] == 1 and y.shape.rank == 1:
-            y = y[:, None]  # As Keras does; otherwise they would broadcast to [batch, batch].
-        losses = tf.cast(self._sample_losses(y, y_pred), tf.float32)
-        return tf.reduce_mean(tf.reshape(losses, [tf.shape(losses)[0], -1]), axis=1)[:, None]
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model as it was when it was saved."""

@@ -57,10 +57,10 @@ def markdown_table(header: Row, rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells) + "\n"
 
 
-def picture(png: bytes, description: str, attributes: str = "") -> str:
+def picture(png: bytes, description: str) -> str:
     """An image whose bytes are embedded in the page."""
     data = base64.b64encode(png).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{text(description)}" {attributes}>'
+    return f'<img src="data:image/png;base64,{data}" alt="{text(description)}">'
 
 
 def page(title: str, body: str, style: str = "", script: str = "") -> str:

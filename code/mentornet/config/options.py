@@ -225,7 +225,8 @@ def below(bound: float) -> Check:
     """Check for a number in 0..bound, bound excluded."""
 
     def check_range(name: str, value: float) -> None:
-        rule = f"`{name}` must lie in 0..{bound}, {bound} not included."
+        limit = f"and below {bound}" if math.isfinite(bound) else "and finite"
+        rule = f"`{name}` must be at least 0 {limit}."
         check(0 <= value < bound, rule, **{name: value})
 
     return check_range

@@ -1,8 +1,8 @@
-"""What counts as a label in data of your own, whatever kind of source it stands in.
+"""Labels in data of your own, read alike from every kind of source.
 
-Labels are texts, without blanks around them, or whole numbers from 0 on, also as fractions: columns
-of numbers with gaps are often written so, and 2.0 is 2. An empty cell and NaN (as a number, not as
-a text) are no label, nor is -1, which marks unknown labels in many data sets; in csv, it is a text.
+A label is a text, without the blanks around it, or a whole number from 0 on, which may be written
+as a fraction, as in columns with gaps: 2.0 is the label 2. An empty cell, NaN (the number, not the
+text) and -1, also as a text, mean that there is no label.
 """
 
 from __future__ import annotations

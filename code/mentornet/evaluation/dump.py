@@ -81,9 +81,9 @@ def write_losses(
         recorded its samples.
 
     Raises:
-      InputError: there is no checkpoint, it is damaged or the release's, its history, which the
-        features need, is missing or of other samples, the records are not of the student's shape
-        and classes, no sample has a clean label, or the file cannot be written.
+      InputError: there is no checkpoint, or it is damaged or of the release; the features need a
+        history, and it is missing or of other samples; the records do not match the student's shape
+        or classes; no sample has a clean label; or the file cannot be written.
     """
     check(batch_size >= 1, "`batch_size` must be at least 1.", batch_size=batch_size)
     check_further("dump_features", features)

@@ -68,12 +68,12 @@ class _Job:
         if self._are_of_another_run(paths):
             self._set_rows_aside("checkpoints")
         if self._differ_in_data(paths):
-            self._set_rows_aside("data, or with other views of them")
+            self._set_rows_aside("data, or with another test_time_augmentation")
         done = {row["step"] for row in self.own_rows} | self._gone
         return [path for path in paths if checkpoint_step(path) not in done]
 
     def _are_of_another_run(self, paths: list[str]) -> bool:
-        """Whether a row is not of the checkpoint of its step, or of a step that the run skipped."""
+        """Whether a row's checkpoint has changed, or is missing although there is an older one."""
         by_step = {checkpoint_step(path): path for path in paths}
         for row in self.own_rows:
             if path := by_step.get(row["step"]):
@@ -123,7 +123,7 @@ class _Job:
         """Evaluates one checkpoint, unless it turns out to be deleted or damaged.
 
         Returns:
-          Whether it is done with: False if it is damaged, and is to be tried again.
+          False if the checkpoint is damaged and must be tried again, else True.
         """
         step, identity = checkpoint_step(prefix), _identity(prefix)
         try:
@@ -252,9 +252,9 @@ def run(
     Stops after evaluating the run's last step, after `timeout_secs` without a new checkpoint, or,
     with `run_once`, after the existing checkpoints. Steps in eval.jsonl are not evaluated again.
 
-    If a checkpoint is not the one of its step that was evaluated, or the run has none of that step
-    but an earlier one, the rows are those of another run, which has been overwritten since: the
-    file is renamed, and a new one is begun. Likewise if rows are of other data, or with another
+    Rows belong to an earlier run, which has been overwritten, if the checkpoint of a step is not
+    the one that was evaluated, or is missing although the run has an older one. The file is then
+    renamed and a new one is started. The same happens if rows are of other data or of another
     `test_time_augmentation`.
 
     Args:

@@ -102,7 +102,8 @@ def read_run(run_dir: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     check(history.VALUES in saved, rule, RUN_DIR=run_dir)
     columns = {name: v.astype(np.float64) for name, v in history.saved_columns(saved).items()}
     missing = [name for name in _NEEDED if name not in columns]
-    check(not missing, "The run's history must have every column.", RUN_DIR=run_dir, lacks=missing)
+    rule = f"The run's history must have the columns {', '.join(_NEEDED)}."
+    check(not missing, rule, RUN_DIR=run_dir, missing=missing)
     return config, columns
 
 
@@ -133,10 +134,9 @@ def estimate_noise_rate(
 
 
 def _of_trusted(trusted: records.Examples, num_classes: int) -> NoiseRate:
-    """The share among samples whose clean labels may be used; its ranges are intervals of 95 %.
+    """The noise rate among the trusted samples, with 95 % score intervals (Wilson 1927) as ranges.
 
-    They are those of Wilson (1927). A class without such a sample has the share of all, and says
-    that it is not known.
+    A class without trusted samples gets the overall rate and the range 0..1.
     """
     from scipy.stats import binomtest
 

@@ -112,8 +112,8 @@ def read_dump(path: str) -> np.ndarray:
     check(bool(rows), f"{path} must not be empty.", lines=len(lines))
     dump = np.array(rows)
     num_clean = int(np.sum(dump[:, 2] == dump[:, 3]))
-    rule = f"{path} must hold both correct and wrong labels, {len(rows)} lines of both."
-    check(0 < num_clean < len(rows), rule, right=num_clean, wrong=len(rows) - num_clean)
+    rule = f"{path} must hold both correct and wrong labels."
+    check(0 < num_clean < len(rows), rule, correct=num_clean, wrong=len(rows) - num_clean)
     return dump
 
 

@@ -15,7 +15,7 @@ METRICS_FILE = "metrics.jsonl"
 CHECKPOINT_NAME = "model.ckpt"  # <name>-<step>.index, <name>-<step>.data-...
 CHECKPOINT_LIST = "checkpoint"
 KEPT_FOLDER = "label_wave"  # With the one checkpoint that --keep_best=label_wave sets aside.
-_UNFINISHED = "_temp"  # How a folder ends in which TensorFlow has not finished a checkpoint.
+_UNFINISHED = "_temp"  # Suffix of the folder in which TensorFlow writes a checkpoint.
 _EVENTS = "events.out.tfevents.*"
 _MENTORNET_FOLDER, _MENTORNET_NAME = "mentornet", "mentornet"
 

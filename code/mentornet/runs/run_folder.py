@@ -58,10 +58,10 @@ def open_folder(
 
 
 def saved_nothing(folder: str | pathlib.Path) -> bool:
-    """Whether a folder holds no run, or one that another may replace.
+    """Whether a folder holds no run, or one that may be replaced: it never saved a checkpoint.
 
-    That one ended before its first checkpoint, such as by a loss that is not finite. A run that
-    logged its last step saved a checkpoint, which was deleted later.
+    Such a run ended early, for example because a loss was not finite. A run that logged its last
+    step did save one, even if it has been deleted since.
 
     Raises:
       InputError: its config.json is not a run's.

@@ -80,7 +80,7 @@ class FiniteLosses:
             )
 
     def check_before_save(self, step: int) -> None:
-        """Checks the losses, which are those before each update, and what the updates led to.
+        """Checks the losses, which are computed before each update, and the updated parameters.
 
         Raises:
           InputError: a loss or a parameter is not finite.
@@ -88,8 +88,8 @@ class FiniteLosses:
         self.check(step)
         if not all(bool(tf.reduce_all(tf.math.is_finite(v))) for v in self._parameters):
             raise InputError(
-                f"Step {step} led to parameters that are not finite: it was not saved; the last "
-                "checkpoint is kept. A lower `learning_rate` may help."
+                f"The parameters after step {step} are not finite: this step was not saved; the "
+                "last checkpoint is kept. A lower `learning_rate` may help."
             )
 
 

@@ -76,7 +76,8 @@ class LabelWave:
         """For the end of the log: a message if no checkpoint was kept."""
         if self.scalars():
             return []
-        return ["label_wave: no checkpoint was kept, as fewer than 3 passes over the data ended."]
+        counted = "over the data ended after the learning rate's last rise"
+        return [f"label_wave: no checkpoint was kept, as fewer than 3 passes {counted}."]
 
     def _pass_of(self, step: int) -> int:
         return step * self._batch_size // self._num_examples

@@ -246,12 +246,12 @@ class Automatic:
             reason = f"an estimate takes more than {_FIRST_PASS} passes over the data"
             return f"auto: no sample was down-weighted, as {reason}."
         if start == 0 and num_looks < _FEWEST_LOOKS:
-            reason = f"seeing memorising begin takes more than {_FEWEST_LOOKS} passes over the data"
+            reason = f"to see memorising begin takes more than {_FEWEST_LOOKS} passes over the data"
             return f"auto: no sample was down-weighted, as {reason}."
         if start == 0:
             reason = "no memorising was detected"
             if num_looks >= _LONG:
-                reason += " and too many right labels would be left out"
+                reason += " and too many correct labels would be left out"
             return f"auto: no sample was down-weighted, as {reason}; {suspects}."
         # A fixed burn-in may be longer than the first pass, at whose end the history is looked at.
         first = int(start) if isinstance(self._burn_in, str) else max(int(start), self._burn_in)

@@ -89,7 +89,7 @@ class Seen:
 
     @property
     def has_changed(self) -> tf.Tensor:
-        """Whether another class was predicted than last time, bool [batch]; no at first."""
+        """Whether another class was predicted than last time, bool [batch]; at first, False."""
         last = tf.cast(self.old["prediction"], self.prediction.dtype)
         return (self.prediction != last) & (self.old["num_counted"] > 0)
 
@@ -106,8 +106,8 @@ class Column:
 
     Attributes:
       update: from a step's `Seen` to the new value, [batch].
-      absent: the value with which a run of an older version, without the column, is resumed; None
-        if it cannot be.
+      absent: the value for runs of older versions without the column; None if such runs cannot be
+        resumed.
     """
 
     update: Callable[[Seen], tf.Tensor]

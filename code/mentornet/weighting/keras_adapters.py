@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mentornet.config.weighting import UNIFORM, MixupConfig
 from mentornet.core import replicas
 from mentornet.core.errors import check
 from mentornet.weighting.history import COLUMNS, SampleHistory
@@ -24,6 +25,18 @@ def split(inputs: Any) -> tuple[Any, Any]:
     if isinstance(inputs, Mapping) and set(inputs) == {_INPUTS, _POSITIONS}:
         return inputs[_INPUTS], inputs[_POSITIONS]
     return inputs, None
+
+
+def mixup_config(alpha: float | None, second_reweight: bool, weighting: Any) -> MixupConfig | None:
+    """How samples are mixed; None if they are not.
+
+    Raises:
+      InputError: `alpha` is not positive, or `second_reweight` would have no effect.
+    """
+    rule = "`second_reweight` needs mixup_alpha, and a weighting other than uniform."
+    has_effect = alpha is not None and weighting != UNIFORM
+    check(has_effect or not second_reweight, rule, mixup_alpha=alpha, weighting=weighting)
+    return None if alpha is None else MixupConfig(alpha, second_reweight)
 
 
 def history_columns(history: SampleHistory | None) -> dict[str, Any]:
@@ -53,6 +66,17 @@ def without_reduction(loss: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     copied = object.__new__(type(loss))
     copied.__dict__.update(loss.__dict__, reduction=None)
     return copied
+
+
+def sample_losses(
+    loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None, y: Any, y_pred: Any
+) -> tf.Tensor:
+    """The loss of each sample, by a loss without reduction; float32 [batch, 1]."""
+    assert loss_of is not None  # compile() sets it.
+    if y_pred.shape.rank == 2 and y_pred.shape[1] == 1 and y.shape.rank == 1:
+        y = y[:, None]  # As Keras does; otherwise they would broadcast to [batch, batch].
+    losses = tf.cast(loss_of(y, y_pred), tf.float32)
+    return tf.reduce_mean(tf.reshape(losses, [tf.shape(losses)[0], -1]), axis=1)[:, None]
 
 
 def takes_logits(loss: Any) -> bool:
@@ -89,7 +113,7 @@ def class_logits(outputs: Any, are_logits: bool) -> tf.Tensor | None:
 
 
 def batches_seen(optimizer: keras.Optimizer) -> tf.Tensor:
-    """int64; `optimizer.iterations` counts updates, to each of which several batches may add."""
+    """int64 scalar; `optimizer.iterations` counts updates, which may accumulate several batches."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # Of a LossScaleOptimizer.
     return tf.cast(optimizer._iterations, tf.int64)
 

@@ -1,17 +1,18 @@
 """Estimates which labels are wrong, and how many, from statistics of each sample in training.
 
-No clean label is needed. Which statistic tells most depends on whether the student has memorised
-wrong labels. That shows without clean labels, too: suspects are samples whose label most visits
-contradicted, and what counts is the share of them that the student predicts as given in the end.
+No clean label is needed. Which statistic is most informative depends on whether the student has
+memorised wrong labels. This, too, can be seen without clean labels: suspects are samples whose
+label was contradicted at most visits, and the criterion is the share of suspects whose last
+prediction is the given label.
 
-* Before that, the mean margin of logits (Pleiss et al. 2020) ranks best, and is a mixture of normal
-  distributions: of wrong labels, of labels that are right but hard, and of easy ones.
-* Afterwards margins say nothing, but wrong events do, the visits at which another class was
-  predicted. Their number is a mixture of two beta-binomial distributions: that of Arazo et al.
-  (2019, section 3.1), of shares of the visits instead of losses. Wrong events are distributed like
-  that if each sample has a probability of its own, which is Beta distributed; so few visits need no
-  correction. The second component lies above the first in likelihood ratio: a sample that looks
-  worse is never more likely right.
+* Before memorising, the mean margin of logits (Pleiss et al. 2020) ranks best, and is modelled as a
+  mixture of normal distributions: of wrong labels, of right but hard ones, and of easy ones.
+* Afterwards margins are uninformative, but wrong events (visits at which another class was
+  predicted) are not. Their number is modelled as a mixture of two beta-binomial distributions, like
+  the beta mixture of Arazo et al. (2019, section 3.1), but of shares of visits instead of losses.
+  It follows if each sample's probability of a wrong event is Beta distributed; a small number of
+  visits therefore needs no correction. The second component lies above the first in likelihood
+  ratio: a sample that looks worse is never more likely right.
 * The count of confident learning (Northcutt et al. 2021) is a cross-check: the samples that are as
   probable of another class as the samples given that class are of it. It finds nothing once wrong
   labels are memorised.

@@ -83,7 +83,7 @@ class PerSample:
         self.values = values
 
     def read(self, positions: tf.Tensor) -> tf.Tensor:
-        """The rows of some samples, float32 [batch, ...]."""
+        """The rows of some samples, float32 [batch, ...]; `positions` are int64 [batch]."""
         return tf.gather(self.values, positions)
 
     def write(self, positions: tf.Tensor, rows: tf.Tensor) -> None:
@@ -122,6 +122,7 @@ class Context:
       last_rise: epoch percentage from which the learning rate no longer rises.
 
     Attributes:
+      seed, num_examples, num_classes, first, last_rise: the arguments.
       state: every variable of the weighting by name, for checkpoints.
       needs_positions: whether it keeps per-sample state.
       sample_history: the history of all samples, if the weighting reads it; the training keeps it
@@ -151,14 +152,18 @@ class Context:
         self._make_variable = make_variable
 
     def variable(self, name: str, shape: tuple[int, ...] = (), dtype: str = "float32") -> Any:
-        """A variable of zeros, saved in checkpoints; all replicas must assign the same values."""
+        """A variable of zeros, saved in checkpoints; all replicas must assign the same values.
+
+        Raises:
+          InputError: the weighting already has a variable of this name.
+        """
         return self._make(name, shape, dtype, per_sample=False)
 
     def per_sample(self, name: str, *shape: int) -> PerSample:
         """Float32 state [num_examples, *shape], initially 0 and saved in checkpoints.
 
         Raises:
-          InputError: the number of samples is not known.
+          InputError: the number of samples is not known, or the name is taken.
         """
         size = self._num_examples()
         self.needs_positions = True

@@ -54,9 +54,12 @@ def make(
       options: the factory's keyword arguments; a Python keyword ("lambda") is passed with "_"
         appended.
 
+    Returns:
+      The weighting, see `weighting.protocol`.
+
     Raises:
-      InputError: there is no such weighting, it does not have these options, or one of them must be
-        a number.
+      InputError: there is no such weighting, or it cannot be imported; it does not have these
+        options, or one of them must be a number; or the factory returns no function.
     """
     factory: Any = weighting
     is_own = not isinstance(weighting, str) or ":" in weighting

@@ -19,10 +19,14 @@ from mentornet.weighting.percentiles import class_percentiles, nearest_percentil
 
 
 class WeightedBatch(NamedTuple):
-    """The results of one step of the weighting: float32 [batch, 1] weights, and scalars.
+    """The results of one step of the weighting.
 
-    `before_dropout` are the weights before example dropout. `rules` are the automatically
-    determined settings, if there are any.
+    Attributes:
+      weights: float32 [batch, 1].
+      before_dropout: the weights before example dropout, float32 [batch, 1].
+      percentile_loss, moving_average, dropout_rate: float32 scalars.
+      epoch: int32 scalar in 0..99, as the MentorNet sees it.
+      rules: the automatically determined settings, if there are any.
     """
 
     weights: tf.Tensor
@@ -158,11 +162,16 @@ class SampleWeighting(tf.Module):
     ) -> WeightedBatch:
         """Like a call, but also returns intermediate results.
 
-        `given`, int [batch], are the samples' own labels, for the percentiles of their classes;
-        `labels` are only shown to the MentorNet.
-
         In a replica of tf.distribute, percentile, moving average and example dropout are those of
         the global batch, which is the replicas' samples in the order of the replicas.
+
+        Args:
+          losses, epoch_percentage, global_step, labels, further: see `__call__`; the labels are
+            only shown to the MentorNet.
+          given: the samples' own labels, int [batch], for the percentiles of their classes.
+
+        Raises:
+          InputError: a feature that the MentorNet needs is not given, or "auto" needs `given`.
         """
         config = self.config
         losses = tf.cast(losses, tf.float32)

@@ -139,7 +139,7 @@ def find_reader(dataset: str, source: str | None) -> tuple[Reader, str]:
     held = " or ".join(reader.provides) or _OWN
     rule = f"`source` {name} holds {held}, not {dataset if dataset in KNOWN else _OWN}."
     check(reader.fits(dataset), rule, dataset_name=dataset, source=source)
-    rule = f"`source` {name} needs what it reads: {name}:PATH."
+    rule = f"`source` {name} needs a path, as in {name}:PATH."
     check(bool(location) or reader.takes is None, rule, source=source)
     return reader, location
 

@@ -34,8 +34,9 @@ def make(context: Context, *, beta: float = 0.7, lambda_: float = 3.0) -> Weight
     targets = context.per_sample("elr_targets", context.classes())
 
     def weigh(batch: Batch) -> Weighed:
-        known = batch.logits is not None and batch.positions is not None
-        check(known, "`weighting` elr needs logits and positions.", logits=batch.logits)
+        has_logits, has_positions = batch.logits is not None, batch.positions is not None
+        rule = "`weighting` elr needs logits and positions."
+        check(has_logits and has_positions, rule, logits=has_logits, positions=has_positions)
         p = tf.clip_by_value(tf.nn.softmax(batch.logits), _SMALLEST, 1 - _SMALLEST)
         normalised = tf.stop_gradient(p / tf.reduce_sum(p, axis=1, keepdims=True))
         t = beta * targets.read(batch.positions) + (1 - beta) * normalised

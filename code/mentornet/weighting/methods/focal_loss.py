@@ -1,5 +1,5 @@
 """Focal loss: (1 - p) ** gamma, with p the probability of the given label; favours hard samples.
-Option `gamma`, and the settings.
+Option `gamma`, and the settings of Algorithm 1.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Self-paced learning: 1 if the loss is at most its moving average, else 0. Options: the
-settings.
+settings of Algorithm 1.
 """
 
 from __future__ import annotations

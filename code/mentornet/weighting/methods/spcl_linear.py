@@ -1,5 +1,5 @@
 """Linear self-paced learning: 1 minus (loss - its moving average) / gamma, clipped to 0..1.
-Option `gamma`, and the settings.
+Option `gamma`, and the settings of Algorithm 1.
 """
 
 from __future__ import annotations

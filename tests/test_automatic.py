@@ -181,7 +181,7 @@ def test_a_long_training_that_memorises_nothing_is_weighted_in_its_second_half(
     remark = context.remarks[0]()
     if passes > 9:  # The samples that the percentile leaves out.
         assert shares[0] == pytest.approx(0.3 if percentile == "auto" else 0.1, abs=0.001)
-        assert ("right labels would be left out" in remark) == (not end)
+        assert ("correct labels would be left out" in remark) == (not end)
     if end:
         assert "weighted from 50 % of the training on" in remark
         share = LOWERED if percentile == "auto" else 0.9

@@ -230,7 +230,7 @@ def test_rows_of_a_sample_stay_together():
         ("0 1 2 2 0.5\n1 -1 2 3 1\n", r"line 2: the epoch must lie in 0..99.*-1"),
         ("0 1 2 2 -0.1\n", "line 1: the loss must be at least 0.*-0.1"),
         ("0 1 2 2 inf\n", "line 1: must hold finite numbers"),
-        ("0 1 2 3 0.5\n1 1 3 2 1\n", "correct and wrong labels.*right=0, wrong=2"),
+        ("0 1 2 3 0.5\n1 1 3 2 1\n", "correct and wrong labels.*correct=0, wrong=2"),
         ("", "must not be empty"),
     ],
 )

@@ -346,7 +346,7 @@ def test_settings_that_contradict():
         MixupConfig(0.0)
     with pytest.raises(InputError, match="`second_reweight` needs a MentorNet"):
         TrainConfig(**good, mixup=MixupConfig(1.0, second_reweight=True))
-    with pytest.raises(InputError, match="`ema_decay` must lie in"):
+    with pytest.raises(InputError, match="`ema_decay` must be at least 0 and below 1"):
         TrainConfig(**good, ema_decay=1.0)
     config = TrainConfig(
         **good, mixup=MixupConfig(1.0, True), weighting=WeightingConfig(), trained_mentornet_dir="m"

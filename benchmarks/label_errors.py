@@ -168,8 +168,9 @@ def main(*run_dirs: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "label_errors.json"
     earlier = json.loads(kept.read_text())["rows"] if kept.is_file() else []
-    found = {_key(row) for row in rows}
-    rows = sorted([row for row in earlier if _key(row) not in found] + rows, key=_key)
+    # A dictionary keeps the place of a row that is replaced: the run's own score stays the first.
+    rows = list({_key(row): row for row in [*earlier, *rows]}.values())
+    rows.sort(key=lambda row: (row["data"], row["steps"]))
     facts = {"cleanlab": cleanlab.__version__, "folds": _FOLDS, "rows": rows}
     files.write_text(kept, json.dumps(facts, indent=1) + "\n")
     table = pages.markdown_table(list(rows[0]), [list(row.values()) for row in rows])

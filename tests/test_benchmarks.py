@@ -97,10 +97,12 @@ def labelled(digits, tmp_path_factory):
     return folder
 
 
-def found_in(name, run_dir, folder):
+def found_in(name, run_dir, folder, *further):
     """What a benchmark of a run's history writes as JSON; it prints what it writes as a table."""
     script = ROOT / f"benchmarks/{name}.py"
-    status, _, output = warm_server().run(script, run_dir, f"--output_dir={folder}", seconds=900)
+    status, _, output = warm_server().run(
+        script, run_dir, f"--output_dir={folder}", *further, seconds=900
+    )
     assert status == 0, output
     assert output.endswith((folder / f"{name}.md").read_text())
     return json.loads((folder / f"{name}.json").read_text())
@@ -142,6 +144,11 @@ def test_label_errors(labelled, tmp_path):
     names = [row["scores"] for row in others]
     assert names == ["cleanlab, self_confidence", "cleanlab, normalized_margin"]
     assert all(row["AUC"] > 0.6 for row in others)
+    # Folds as long as the run; the rows of the first call stay.
+    rows = found_in("label_errors", labelled, tmp_path, "--full_folds")["rows"]
+    assert rows[:3] == found["rows"]
+    assert [(row["scores"], row["steps"]) for row in rows[3:]] == [(name, 250) for name in names]
+    assert all(row["AUC"] > 0.6 for row in rows[3:])
 
 
 def test_trusted_samples_compare_runs(labelled, monkeypatch):
@@ -274,8 +281,11 @@ def test_a_fold_has_a_fifth_of_the_schedule(monkeypatch):
         "d", "t", max_number_of_steps=52, learning_rate_boundaries=(2, 4, 21, 30), **mentored
     )
     run_of_json = json.loads(json.dumps(dataclasses.asdict(config)))
-    found = fold_config(run_of_json)
+    found = fold_config(run_of_json, 5)
     assert (found.max_number_of_steps, found.learning_rate_boundaries) == (10, (1, 4, 6))
     assert (found.weighting, found.record_sample_weights, found.keep_best) == (None, False, None)
     assert found.num_epochs_per_decay is None
-    assert fold_config(run_of_json | {"num_epochs_per_decay": 12.5}).num_epochs_per_decay == 2.5
+    decayed = run_of_json | {"num_epochs_per_decay": 12.5}
+    assert fold_config(decayed, 5).num_epochs_per_decay == 2.5
+    whole = fold_config(run_of_json, 1)
+    assert (whole.max_number_of_steps, whole.learning_rate_boundaries) == (52, (2, 4, 21, 30))

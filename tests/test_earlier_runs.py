@@ -148,7 +148,7 @@ def test_a_report_of_other_columns(earlier, tmp_path):
         if number == 0:
             np.testing.assert_array_equal(score_labels([str(folder)]).score, expected)
         else:
-            with pytest.raises(InputError, match=r"lacks=.'mean_weight', 'prediction'"):
+            with pytest.raises(InputError, match=r"missing=.'mean_weight', 'prediction'"):
                 score_labels([str(folder)])
 
 

@@ -121,7 +121,7 @@ def test_too_few_passes_are_told():
     automatic, context = made(**AUTO)
     for number in range(1, 5):
         pass_over(automatic, context, number, 10 * number)
-    assert "as to see memorising begin takes more than 5 passes" in context.remarks[0]()
+    assert "as detecting memorising takes more than 5 passes" in context.remarks[0]()
     values = np.where(np.arange(SAMPLES)[:, None] == 3, np.nan, history_values(0.3, 0.1))
     context.history().values.assign(values)
     assert "as a loss was not finite." in context.remarks[0]()

@@ -246,7 +246,7 @@ class Automatic:
             reason = f"an estimate takes more than {_FIRST_PASS} passes over the data"
             return f"auto: no sample was down-weighted, as {reason}."
         if start == 0 and num_looks < _FEWEST_LOOKS:
-            reason = f"to see memorising begin takes more than {_FEWEST_LOOKS} passes over the data"
+            reason = f"detecting memorising takes more than {_FEWEST_LOOKS} passes over the data"
             return f"auto: no sample was down-weighted, as {reason}."
         if start == 0:
             reason = "no memorising was detected"

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
-from mentornet.cli import pages, script
+from mentornet.cli import script
 from mentornet.config.evaluation import EvalConfig
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import AUTO, WeightingConfig
-from mentornet.core import files
+from mentornet.core import files, pages
 from mentornet.core.errors import check
 from mentornet.datasets.prepare_config import PrepareConfig
 

@@ -28,9 +28,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
-from mentornet.cli import pages, script
+from mentornet.cli import script
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
+from mentornet.core import pages
 from mentornet.datasets.prepare_config import PrepareConfig
 from mentornet.runs import layout
 from mentornet.weighting.features import FURTHER, RELEASE
@@ -74,8 +75,8 @@ def judge(prefix: str) -> Judgement:
     from mentornet.datasets import records
     from mentornet.datasets.catalog import dataset_info
     from mentornet.evaluation.predictor import Predictor
+    from mentornet.label_noise import history
     from mentornet.runs import checkpoints, students
-    from mentornet.weighting import history
     from mentornet.weighting.mentor_checkpoints import load_mentornet
 
     run = checkpoints.read_run_config(prefix)

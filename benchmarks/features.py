@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from mentornet.cli import pages, script
+from mentornet.cli import script
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import NamedWeighting, WeightingConfig
-from mentornet.core import files
+from mentornet.core import files, pages
 from mentornet.core.errors import check
 from mentornet.datasets.prepare_config import PrepareConfig
 
@@ -60,7 +60,7 @@ def train_mlp(
     method: str, folder: str, info: Any, seed: int, right: float, tests: Any
 ) -> tuple[float, np.ndarray]:
     """Test accuracy, and the training samples' scores, of a run on the data in `folder`."""
-    from mentornet.evaluation import label_errors
+    from mentornet.cleaning import label_errors
     from mentornet.evaluation.predictor import Predictor, accuracies
     from mentornet.runs.checkpoints import find_latest
     from mentornet.runs.students import load_student

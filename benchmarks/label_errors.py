@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from mentornet.cli import pages, script
+from mentornet.cli import script
 from mentornet.config import options
 from mentornet.config.training import TrainConfig
-from mentornet.core import files
+from mentornet.core import files, pages
 from mentornet.core.errors import InputError, check
 
 FLAGS = flags.FLAGS
@@ -121,7 +121,7 @@ def compare(run_dirs: Sequence[str], data_dir: str | None) -> list[dict[str, Any
     """AUC and average precision of finding wrong labels; cleanlab once for each data set."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    from mentornet.evaluation import label_errors
+    from mentornet.cleaning import label_errors
     from mentornet.runs import layout
 
     rows, done = [], set()

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from mentornet.cli import pages, script
-from mentornet.core import files
+from mentornet.cli import script
+from mentornet.core import files, pages
 from mentornet.core.errors import check
-from mentornet.weighting import noise_rate
+from mentornet.label_noise import noise_rate
 
 FLAGS = flags.FLAGS
 
@@ -54,7 +54,7 @@ def evaluate(run_dir: str) -> list[dict[str, Any]]:
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    from mentornet.evaluation import label_errors
+    from mentornet.cleaning import label_errors
 
     config, columns = label_errors.read_run(run_dir)
     rule = "The run's history must have the columns of this version."

@@ -21,8 +21,8 @@ from measuring import machine, median, peak_mb, take_turns
 from programs import data_rates, script_ratios
 from steps import BATCH, STUDENT, bare_convolutions, stock_step, torch_step, trainer_step
 
-from mentornet.cli import pages, script
-from mentornet.core import files
+from mentornet.cli import script
+from mentornet.core import files, pages
 from mentornet.core.errors import check
 
 FLAGS = flags.FLAGS
@@ -100,7 +100,7 @@ def weighting_time(quick: bool, samples: dict[str, Any]) -> dict[str, float]:
     import tensorflow as tf
 
     from mentornet import SampleWeighting, load_mentornet
-    from mentornet.weighting.history import SampleHistory
+    from mentornet.label_noise.history import SampleHistory
 
     weighting = SampleWeighting(load_mentornet("mentornet_pd"))
     losses = tf.random.uniform([BATCH, 1])

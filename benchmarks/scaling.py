@@ -21,8 +21,8 @@ from absl import flags
 from measuring import machine, median, output_of, peak_mb, take_turns
 from steps import BATCH, STUDENT, trainer_step
 
-from mentornet.cli import pages, script
-from mentornet.core import files
+from mentornet.cli import script
+from mentornet.core import files, pages
 from mentornet.core.errors import check
 
 FLAGS = flags.FLAGS
@@ -114,7 +114,7 @@ def history(sizes: list[int], rounds: int) -> list[list[Any]]:
     """Recording a batch in the sample history, by size of the data set."""
     import tensorflow as tf
 
-    from mentornet.weighting.history import COLUMNS, SampleHistory
+    from mentornet.label_noise.history import COLUMNS, SampleHistory
 
     def step(size: int) -> Any:
         memory, positions = SampleHistory(size), tf.range(BATCH, dtype=tf.int64) * (size // BATCH)

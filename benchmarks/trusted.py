@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mentornet.cli import pages, script
+from mentornet.cli import script
+from mentornet.core import pages
 from mentornet.core.errors import check
 
 HEAD = (
@@ -29,8 +30,8 @@ def line(run_dir: str) -> list[str]:
       InputError: the folder holds no run with a history, no trusted sample has a wrong label, or a
         clean label is unknown.
     """
-    from mentornet.evaluation import label_errors
-    from mentornet.weighting import noise_rate
+    from mentornet.cleaning import label_errors
+    from mentornet.label_noise import noise_rate
 
     config, columns = label_errors.read_run(run_dir)
     examples = label_errors.read_labels([config], [run_dir], None)[1]

@@ -19,7 +19,8 @@ import tempfile
 from absl import flags
 from measuring import ROOT, median
 
-from mentornet.cli import pages, script
+from mentornet.cli import script
+from mentornet.core import pages
 from mentornet.core.errors import check
 
 FLAGS = flags.FLAGS

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mentornet.cli import pages as markup
+from mentornet.core import pages as markup
 from mentornet.core.registry import Registry
 from mentornet.datasets.noise import NOISE_TYPES
 from mentornet.datasets.sources import SOURCES

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mentornet.cli import config_flags, pages, script
+from mentornet.cli import config_flags, script
 from mentornet.config.options import option
-from mentornet.core import files
+from mentornet.core import files, pages
 from mentornet.core.errors import InputError
 from mentornet.runs.reader import Curve, Result, read_results
 

@@ -48,7 +48,7 @@ TARGETS = {
     "datasets.noise.symmetric": _NOISE,
     "datasets.noise.uniform": _NOISE,
     "datasets.corrections": ["test_corrections.py"],
-    "evaluation.label_errors": [
+    "cleaning.label_errors": [
         "test_label_errors.py",
         "test_noise_rate.py::test_two_runs_that_saw_different_samples",
     ],
@@ -101,7 +101,7 @@ TARGETS = {
         "test_automatic.py",
     ],
     "weighting.automatic": ["test_automatic.py"],
-    "weighting.changes": [
+    "label_noise.changes": [
         "test_label_wave.py::test_the_first_minimum",
         "test_label_wave.py::test_shares_by_hand",
         "test_label_wave.py::test_shares_equal_numpy_also_after_a_resume",
@@ -127,14 +127,14 @@ TARGETS = {
         "test_features.py::test_training_computes_what_the_mentornet_sees",
         "test_automatic.py",
     ],
-    "weighting.history": [
+    "label_noise.history": [
         "test_features.py",
         "test_earlier_runs.py",
         "-khistory or several_samples or columns and not report",
     ],
     "weighting.mixup": ["test_mixup.py", "-knot run and not fit and not evaluated"],
-    "weighting.mixtures": ["test_mixtures.py"],
-    "weighting.noise_rate": [
+    "label_noise.mixtures": ["test_mixtures.py"],
+    "label_noise.noise_rate": [
         "test_estimates.py",
         "test_noise_rate.py::test_confident_learning_by_hand",
         "test_noise_rate.py::test_rank_score_by_hand",

@@ -10,12 +10,12 @@ import weighting_runs
 from mentornet import InputError, SampleWeighting
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import NamedWeighting, WeightingConfig
+from mentornet.label_noise import noise_rate
+from mentornet.label_noise.history import COLUMNS
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.training.build import make_trainer
 from mentornet.weighting import automatic as automatic_module
-from mentornet.weighting import noise_rate
 from mentornet.weighting.automatic import Automatic, Found
-from mentornet.weighting.history import COLUMNS
 from mentornet.weighting.protocol import Batch, Context
 from mentornet.weighting.registry import make
 

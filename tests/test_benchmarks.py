@@ -18,9 +18,9 @@ from absl import flags
 from helpers import ROOT, warm_server
 
 from mentornet import InputError
+from mentornet.cleaning import label_errors
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
-from mentornet.evaluation import label_errors
 from mentornet.training import loop
 
 STUDENT = "helpers:small_network"

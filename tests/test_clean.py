@@ -19,7 +19,8 @@ from helpers import ROOT, run
 from sklearn.datasets import load_digits
 
 import mentornet
-from mentornet.cli import cleaning, front, label_issues, training_flags, weighting_flags
+from mentornet.cleaning import label_issues, stages
+from mentornet.cli import front, training_flags, weighting_flags
 from mentornet.cli.commands import COMMANDS, clean
 from mentornet.config.cleaning import CleanConfig
 from mentornet.config.weighting import WeightingConfig
@@ -28,8 +29,8 @@ from mentornet.core.errors import InputError
 from mentornet.datasets.catalog import DatasetInfo
 from mentornet.datasets.corrections import SCORE_DECIMALS
 from mentornet.datasets.prepare_config import PrepareConfig
+from mentornet.label_noise.noise_rate import NoiseRate
 from mentornet.runs import writers
-from mentornet.weighting.noise_rate import NoiseRate
 
 COMMAND = "code/mentornet/__main__.py"
 
@@ -96,20 +97,20 @@ def test_commands_without_a_script(command):
 def test_the_plan():
     """Numbers worked by hand."""
     # 50,000 / 20 lies above the student's 1,024; 500 steps are 10.24 epochs, so 11.
-    assert cleaning.plan(50_000, 1024, None) == (1024, 537)
+    assert stages.plan(50_000, 1024, None) == (1024, 537)
     # 1,617 / 20 = 80.85, so 64; 500 steps are 19.8 epochs, so 20.
-    assert cleaning.plan(1617, 1024, None) == (64, 505)
+    assert stages.plan(1617, 1024, None) == (64, 505)
     # 30 / 20 would be batches of 1; 500 steps of 16 are 267 epochs, more than 60.
-    assert cleaning.plan(30, 128, None) == (16, 112)
-    assert cleaning.plan(3, 128, 2) == (3, 2)
+    assert stages.plan(30, 128, None) == (16, 112)
+    assert stages.plan(3, 128, 2) == (3, 2)
     # 500 steps of 1,024 are 5.12 epochs, fewer than 10; 976.6 steps.
-    assert cleaning.plan(100_000, 1024, None) == (1024, 977)
+    assert stages.plan(100_000, 1024, None) == (1024, 977)
     # Exactly 20 batches of 64, and exactly 25 epochs; one sample less, and they are of 32.
-    assert cleaning.plan(1280, 1024, None) == (64, 500)
-    assert cleaning.plan(1279, 1024, None) == (32, 520)  # 12.5 epochs, so 13: 519.6 steps.
+    assert stages.plan(1280, 1024, None) == (64, 500)
+    assert stages.plan(1279, 1024, None) == (32, 520)  # 12.5 epochs, so 13: 519.6 steps.
     shapes = ((64,), (8, 8, 3), (8, 40, 3), (9, 9, 3), (224, 224, 3))
     chosen = ["mlp", "inception", "inception", "airbench93", "airbench93"]
-    assert list(map(cleaning.choose_student, shapes)) == chosen
+    assert list(map(stages.choose_student, shapes)) == chosen
 
 
 def test_from_data_to_corrected_records(digits_of_8, tmp_path, monkeypatch, capsys):
@@ -120,13 +121,13 @@ def test_from_data_to_corrected_records(digits_of_8, tmp_path, monkeypatch, caps
     config = CleanConfig(str(folder), studentnet="mlp", num_epochs=15)
     with monkeypatch.context() as patch:
         # As by a signal: the run ends early, and what it did is saved.
-        whole = cleaning.loop.train
+        whole = stages.loop.train
         stopped = lambda run: whole(dataclasses.replace(run, stop_after_step=20))  # noqa: E731
-        patch.setattr(cleaning.loop, "train", stopped)
+        patch.setattr(stages.loop, "train", stopped)
         with pytest.raises(KeyboardInterrupt):
-            cleaning.clean(str(source), config)
+            stages.clean(str(source), config)
     assert not (folder / "labels.csv").exists()
-    summary = cleaning.clean(str(source), config)
+    summary = stages.clean(str(source), config)
     output = capsys.readouterr().out
     assert "Resuming from" in output and output.endswith(f"\n{summary}")
     correct, again = (shlex.split(line) for line in summary.splitlines()[-2:])
@@ -170,21 +171,21 @@ def test_from_data_to_corrected_records(digits_of_8, tmp_path, monkeypatch, caps
     folders: dict[str, Any] = {"data_dir": "records", "train_log_dir": "again"}
     given_flags = [f"--{name}={value}" for name, value in folders.items()]
     values(["train", f"--flagfile={folder / 'train.flags'}", *given_flags])
-    data = cleaning.Data("mine", folder / "data/mine/given", folder / "data/mine/val")
-    expected = cleaning.train_config(data, folder / "train", config)
+    data = stages.Data("mine", folder / "data/mine/given", folder / "data/mine/val")
+    expected = stages.train_config(data, folder / "train", config)
     assert training_flags.train_config(True, values) == dataclasses.replace(expected, **folders)
     # Records that were deleted are made again; nothing else changes.
     shutil.rmtree(folder / "data")
-    assert cleaning.clean(str(source), config) == summary
+    assert stages.clean(str(source), config) == summary
     # What an earlier version did not record is the default.
     asked = json.loads((folder / "clean.json").read_text())
     del asked["skip_bad"], asked["label_column"]
     (folder / "clean.json").write_text(json.dumps(asked))
     with pytest.raises(InputError, match=r"results \(skip_bad was False, is True\)"):
-        cleaning.clean(str(source), dataclasses.replace(config, skip_bad=True))
+        stages.clean(str(source), dataclasses.replace(config, skip_bad=True))
     # With other settings the folder is rejected.
     with pytest.raises(InputError, match="num_epochs was 15, is 16"):
-        cleaning.clean(str(source), CleanConfig(str(folder), "mlp", 16))
+        stages.clean(str(source), CleanConfig(str(folder), "mlp", 16))
 
 
 @pytest.mark.parametrize(
@@ -285,15 +286,15 @@ def test_labels_are_returned_as_they_were_given(monkeypatch):
 def test_another_process_that_begins_while_this_one_prepares(tmp_path, monkeypatch):
     """It wrote its settings, and may have finished: they are not overwritten."""
     config = CleanConfig(str(tmp_path))
-    other = json.dumps(cleaning._asked("digits", CleanConfig(str(tmp_path), seed=1)))
+    other = json.dumps(stages._asked("digits", CleanConfig(str(tmp_path), seed=1)))
 
     def prepared(*_):
-        (tmp_path / cleaning._SETTINGS_FILE).write_text(other)
+        (tmp_path / stages._SETTINGS_FILE).write_text(other)
 
-    monkeypatch.setattr(cleaning, "_prepared", prepared)
+    monkeypatch.setattr(stages, "_prepared", prepared)
     with pytest.raises(InputError, match="holds other results .seed was 1, is 0"):
-        cleaning.clean("digits", config)
-    assert (tmp_path / cleaning._SETTINGS_FILE).read_text() == other
+        stages.clean("digits", config)
+    assert (tmp_path / stages._SETTINGS_FILE).read_text() == other
 
 
 def test_a_folder_whose_files_changed_is_other_data(tmp_path, monkeypatch):
@@ -304,45 +305,45 @@ def test_a_folder_whose_files_changed_is_other_data(tmp_path, monkeypatch):
         (pictures / name).parent.mkdir(parents=True, exist_ok=True)
         (pictures / name).write_text("{}")
     config = CleanConfig(str(folder))
-    settings = folder / cleaning._SETTINGS_FILE
-    settings.write_text(json.dumps(cleaning._asked("pictures", config)))
+    settings = folder / stages._SETTINGS_FILE
+    settings.write_text(json.dumps(stages._asked("pictures", config)))
     (pictures / "cat" / ".DS_Store").write_text("of a file manager")
     (pictures / "corrections.csv").write_text("id")
-    cleaning._check_same(folder, cleaning._asked("pictures", config))
+    stages._check_same(folder, stages._asked("pictures", config))
     (pictures / "cat" / "1.png").rename(pictures / "dog" / "1.png")
     with pytest.raises(InputError, match="holds other results .the source has changed"):
-        cleaning._check_same(folder, cleaning._asked("pictures", config))
+        stages._check_same(folder, stages._asked("pictures", config))
     # Metadata name the images, whatever these are called.
     (pictures / "metadata.csv").write_text("file_name,label\n1.bin,a\n")
-    with_metadata = cleaning._asked("pictures", config)["sha256"]
+    with_metadata = stages._asked("pictures", config)["sha256"]
     (pictures / "metadata.csv").write_text("file_name,label\n1.bin,b\n")
-    relabelled = cleaning._asked("pictures", config)["sha256"]
+    relabelled = stages._asked("pictures", config)["sha256"]
     assert relabelled != with_metadata
     (pictures / "1.bin").write_text("pixels")
-    assert cleaning._asked("pictures", config)["sha256"] != relabelled
-    before = cleaning._asked("digits", CleanConfig("digits"))
+    assert stages._asked("pictures", config)["sha256"] != relabelled
+    before = stages._asked("digits", CleanConfig("digits"))
     (tmp_path / "digits").mkdir()
-    assert cleaning._asked("digits", CleanConfig("digits")) == before
+    assert stages._asked("digits", CleanConfig("digits")) == before
 
 
 def test_settings_may_change_until_a_training_saved_something(tmp_path):
     """As after a training that failed at once, of which only config.json is left."""
     source = str(tmp_path / "a.npz")
     (tmp_path / "a.npz").touch()
-    settings, train = tmp_path / cleaning._SETTINGS_FILE, tmp_path / "train"
-    settings.write_text(json.dumps(cleaning._asked(source, CleanConfig(str(tmp_path)))))
+    settings, train = tmp_path / stages._SETTINGS_FILE, tmp_path / "train"
+    settings.write_text(json.dumps(stages._asked(source, CleanConfig(str(tmp_path)))))
     train.mkdir()
     (train / "config.json").write_text('{"max_number_of_steps": 9}')
-    other = cleaning._asked(source, CleanConfig(str(tmp_path), studentnet="mlp"))
-    cleaning._check_same(tmp_path, other)
-    longer = cleaning._asked(source, CleanConfig(str(tmp_path), num_epochs=70))
-    cleaning._check_same(tmp_path, longer)
-    reseeded = cleaning._asked(source, CleanConfig(str(tmp_path), seed=1))
+    other = stages._asked(source, CleanConfig(str(tmp_path), studentnet="mlp"))
+    stages._check_same(tmp_path, other)
+    longer = stages._asked(source, CleanConfig(str(tmp_path), num_epochs=70))
+    stages._check_same(tmp_path, longer)
+    reseeded = stages._asked(source, CleanConfig(str(tmp_path), seed=1))
     with pytest.raises(InputError, match="seed was 0, is 1"):  # It chose what is held out.
-        cleaning._check_same(tmp_path, reseeded)
+        stages._check_same(tmp_path, reseeded)
     (train / "checkpoint").touch()
     with pytest.raises(InputError, match="studentnet was None, is 'mlp'"):
-        cleaning._check_same(tmp_path, other)
+        stages._check_same(tmp_path, other)
 
 
 class Missing:
@@ -373,7 +374,7 @@ def test_find_label_issues_of_bad_arrays():
 def test_the_run_that_ranks():
     manifest = {"image_shape": [8, 8, 3], "num_examples": 1617}
     data: Any = types.SimpleNamespace(name="mine", train=pathlib.Path("given"), manifest=manifest)
-    tiny = cleaning.train_config(data, pathlib.Path("t"), CleanConfig("out", seed=4))
+    tiny = stages.train_config(data, pathlib.Path("t"), CleanConfig("out", seed=4))
     assert (tiny.data_dir, tiny.train_log_dir, tiny.dataset_name) == ("given", "t", "mine")
     assert (tiny.studentnet, tiny.batch_size, tiny.max_number_of_steps) == ("inception", 64, 505)
     assert tiny.augment is False and tiny.record_sample_weights
@@ -381,7 +382,7 @@ def test_the_run_that_ranks():
     assert tiny.trained_mentornet_dir == "mentornet_pd"
     assert tiny.weighting == WeightingConfig("auto", "auto", example_dropout_rates="0,100")
     manifest["image_shape"] = [9, 9, 3]
-    usual = cleaning.train_config(data, pathlib.Path("t"), CleanConfig("out", num_epochs=2))
+    usual = stages.train_config(data, pathlib.Path("t"), CleanConfig("out", num_epochs=2))
     assert (usual.studentnet, usual.augment) == ("airbench93", None)
     assert usual.max_number_of_steps == 51  # 2 * 1,617 / 64 = 50.5.
 
@@ -393,22 +394,22 @@ def test_how_the_source_is_read(tmp_path, monkeypatch):
         asked.append(config)
         return {}
 
-    monkeypatch.setattr(cleaning.prepare, "prepare", prepare)
+    monkeypatch.setattr(stages.prepare, "prepare", prepare)
     values: dict[str, Any] = {"seed": 3, "image_size": 16, "label_column": "kind", "skip_bad": True}
     config = CleanConfig(str(tmp_path), **values)
-    data = cleaning._prepared("a.csv", tmp_path, config)
+    data = stages._prepared("a.csv", tmp_path, config)
     (made,) = asked
     assert {name: getattr(made, name) for name in values} == values
     assert (made.dataset_name, made.source, made.test_share) == ("mine", "a.csv", 0.1)
     assert (data.name, data.train, data.test) == ("mine", made.train_folder, made.test_folder)
     for folder in (data.train, data.test):
         folder.mkdir(parents=True)
-    cleaning._prepared("a.csv", tmp_path, config)  # Without settings they may be unfinished.
-    (tmp_path / cleaning._SETTINGS_FILE).touch()
-    cleaning._prepared("a.csv", tmp_path, config)
+    stages._prepared("a.csv", tmp_path, config)  # Without settings they may be unfinished.
+    (tmp_path / stages._SETTINGS_FILE).touch()
+    stages._prepared("a.csv", tmp_path, config)
     assert len(asked) == 2
     own = tmp_path / "digits"
-    assert cleaning._prepared("digits", own, CleanConfig(str(own))).name == "digits"
+    assert stages._prepared("digits", own, CleanConfig(str(own))).name == "digits"
     assert (asked[2].dataset_name, asked[2].test_share) == ("digits", PrepareConfig.test_share)
 
 
@@ -421,11 +422,11 @@ def test_all_suspects_are_corrected_and_no_other(tmp_path, monkeypatch, number, 
         asked.append(config)
         return {"corrections": {"replaced": number}}
 
-    monkeypatch.setattr(cleaning.corrected, "correct", correct)
+    monkeypatch.setattr(stages.corrected, "correct", correct)
     score = np.array([0.25, 0.125, 0.75])
     scores: Any = types.SimpleNamespace(order=order, suspects=order[:number], score=score)
-    data = cleaning.Data("mine", tmp_path / "given", tmp_path / "val")
-    assert cleaning._correct(data, tmp_path, scores) == {"replaced": number}
+    data = stages.Data("mine", tmp_path / "given", tmp_path / "val")
+    assert stages._correct(data, tmp_path, scores) == {"replaced": number}
     assert dataclasses.asdict(asked[0]) == {
         "records": str(tmp_path / "given"),
         "corrections": str(tmp_path / "labels.csv"),
@@ -443,48 +444,48 @@ def test_what_clean_writes_beside_metadata_is_not_its_source(tmp_path):
     (pictures / "1.bin").write_text("pixels")
     config = CleanConfig(str(pictures / "out"))
     source = str(pictures / ".." / "pictures")
-    before = cleaning._asked(source, config)
+    before = stages._asked(source, config)
     assert before["source"] == str(pictures)
     (pictures / "out" / "data").mkdir(parents=True)
-    assert cleaning._asked(source, config) == before
+    assert stages._asked(source, config) == before
     (pictures / "out" / "data" / "labels.csv").write_text("id\n")
-    assert cleaning._asked(source, config) == before
+    assert stages._asked(source, config) == before
     (pictures / "2.bin").write_text("pixels")
-    assert cleaning._asked(source, config) != before
+    assert stages._asked(source, config) != before
 
 
 def test_a_file_that_changed_is_other_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    source, settings = tmp_path / "a.npz", tmp_path / cleaning._SETTINGS_FILE
+    source, settings = tmp_path / "a.npz", tmp_path / stages._SETTINGS_FILE
     config = CleanConfig(str(tmp_path))
     source.write_bytes(b"one")
-    asked = cleaning._asked(str(source), config)
+    asked = stages._asked(str(source), config)
     settings.write_text(json.dumps(asked))
-    cleaning._check_same(tmp_path, asked)
+    stages._check_same(tmp_path, asked)
     source.write_bytes(b"two")
     with pytest.raises(InputError, match="holds other results .the source has changed"):
-        cleaning._check_same(tmp_path, cleaning._asked(str(source), config))
-    named = cleaning._asked("npz:a.npz", config)  # With the source's name before its path.
-    expected = cleaning._asked(str(source), config) | {"source": f"npz:{source}"}
+        stages._check_same(tmp_path, stages._asked(str(source), config))
+    named = stages._asked("npz:a.npz", config)  # With the source's name before its path.
+    expected = stages._asked(str(source), config) | {"source": f"npz:{source}"}
     assert named == expected and "sha256" in expected
     (tmp_path / "mnist").mkdir()  # Not what tfds reads.
-    found = cleaning._asked("tfds:mnist", config)
+    found = stages._asked("tfds:mnist", config)
     assert found["source"] == "tfds:mnist" and "sha256" not in found
     settings.write_text("[]")  # Of another program, perhaps.
     with pytest.raises(InputError, match="holds other results .source was None"):
-        cleaning._check_same(tmp_path, asked)
+        stages._check_same(tmp_path, asked)
 
 
 def test_the_summary_by_hand(tmp_path, monkeypatch):
     manifests = {tmp_path / "given": {"num_examples": 7}, tmp_path / "val": {"num_examples": 2}}
-    monkeypatch.setattr(cleaning, "read_manifest", manifests.get)
+    monkeypatch.setattr(stages, "read_manifest", manifests.get)
     by_class = np.array([0.5, 0.25, 0.0])
     noise = NoiseRate(0.25, 0.25, 0.25, by_class, np.stack([by_class] * 2, axis=1), "a test")
     info = DatasetInfo("mine", 3, ("a", "b", "c"))
     scores: Any = types.SimpleNamespace(score=np.zeros(7), info=info, noise=noise)
-    data = cleaning.Data("mine", tmp_path / "given", tmp_path / "val")
+    data = stages.Data("mine", tmp_path / "given", tmp_path / "val")
     facts = {"kept": 1, "replaced": 4, "left_out": 0}
-    lines = cleaning._summary(data, tmp_path, scores, 0.875, facts).splitlines()
+    lines = stages._summary(data, tmp_path, scores, 0.875, facts).splitlines()
     assert lines[:4] == [
         "7 samples of 3 classes; 2 more were held out.",
         "Labels estimated wrong: 25.0%, from a test.",
@@ -506,16 +507,16 @@ def test_results_beside_the_pictures(tmp_path, listed):
         (pictures / "metadata.csv").write_text(f"file_name,label\n{names}")
     for output in (tmp_path, pictures, pictures / "out"):
         config = CleanConfig(str(output))
-        before = cleaning._asked(str(pictures), config)
+        before = stages._asked(str(pictures), config)
         output.mkdir(exist_ok=True)
         for name in ("clean.json", "labels.csv", "model.keras"):
             (output / name).write_text("x")
-        assert cleaning._asked(str(pictures), config) == before
+        assert stages._asked(str(pictures), config) == before
         (pictures / "cat" / f"{output.name}.png").write_text("x")
-        assert cleaning._asked(str(pictures), config) != before
-    before = cleaning._asked(str(pictures), config)
+        assert stages._asked(str(pictures), config) != before
+    before = stages._asked(str(pictures), config)
     (pictures / "out" / "3.png").write_text("x")
-    assert cleaning._asked(str(pictures), config) == before
+    assert stages._asked(str(pictures), config) == before
 
 
 def test_no_pass_ranks_nothing():
@@ -524,15 +525,15 @@ def test_no_pass_ranks_nothing():
 
 
 def test_the_results_may_be_moved():
-    first, second = (cleaning._asked("digits", CleanConfig(folder)) for folder in "ab")
+    first, second = (stages._asked("digits", CleanConfig(folder)) for folder in "ab")
     assert first == second
 
 
 def test_a_folder_belongs_to_one_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(cleaning, "_prepared", lambda *_: None)
+    monkeypatch.setattr(stages, "_prepared", lambda *_: None)
     refused = pytest.raises(InputError, match="`output_dir` must not be used by two processes")
     with files.held(tmp_path, "output_dir"), refused:
-        cleaning.clean("digits", CleanConfig(str(tmp_path)))
+        stages.clean("digits", CleanConfig(str(tmp_path)))
 
 
 def test_what_find_label_issues_trains(monkeypatch):
@@ -542,7 +543,7 @@ def test_what_find_label_issues_trains(monkeypatch):
         asked.append(run)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cleaning, "train", train)
+    monkeypatch.setattr(stages, "train", train)
     images, labels = np.zeros((40, 8, 8), np.uint8), np.arange(40) % 2
     with pytest.raises(KeyboardInterrupt):
         mentornet.find_label_issues(images, labels, studentnet="resnet8", num_epochs=3, seed=7)
@@ -560,7 +561,7 @@ def test_the_gpus_of_clean(monkeypatch, variable, gpus):
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr(clean.config_flags, "read_flags", lambda cls: {"output_dir": "out"})
     monkeypatch.setattr(clean.script, "load_tensorflow", lambda *given: asked.append(given))
-    monkeypatch.setattr(cleaning, "clean", lambda *given: asked.append(given))
+    monkeypatch.setattr(stages, "clean", lambda *given: asked.append(given))
     clean.main("own.npz")
     assert asked == [(gpus,), ("own.npz", CleanConfig("out"))]
 
@@ -588,19 +589,19 @@ def test_the_stages_by_hand(tmp_path, monkeypatch, capsys):
 
         monkeypatch.setattr(module, name, stage)
 
-    replace(cleaning, "_prepared", "data")
-    replace(cleaning, "train_config", run)
-    replace(cleaning, "_write_flags")
-    replace(cleaning, "train")
-    replace(cleaning, "_evaluate", 0.75)
-    replace(cleaning.label_errors, "score_labels", "scores")
-    replace(cleaning.label_files, "write")
-    replace(cleaning, "_correct", "facts")
-    replace(cleaning.export, "load_trained", "trained")
-    replace(cleaning.export, "export")
-    replace(cleaning, "_summary", "Done.\n")
+    replace(stages, "_prepared", "data")
+    replace(stages, "train_config", run)
+    replace(stages, "_write_flags")
+    replace(stages, "train")
+    replace(stages, "_evaluate", 0.75)
+    replace(stages.label_errors, "score_labels", "scores")
+    replace(stages.label_files, "write")
+    replace(stages, "_correct", "facts")
+    replace(stages.export, "load_trained", "trained")
+    replace(stages.export, "export")
+    replace(stages, "_summary", "Done.\n")
     config = CleanConfig(str(tmp_path))
-    assert cleaning.clean("digits", config) == "Done.\n"
+    assert stages.clean("digits", config) == "Done.\n"
     assert asked == [
         ("_prepared", "digits", tmp_path, config),
         ("train_config", "data", tmp_path / "train", config),

@@ -15,9 +15,9 @@ from mentornet import InputError
 from mentornet.config.training import TrainConfig
 from mentornet.core.files import read_json_lines
 from mentornet.datasets.pipeline import check_batch_size
+from mentornet.label_noise.history import COLUMNS
 from mentornet.students import registry
 from mentornet.training import distribution
-from mentornet.weighting.history import COLUMNS
 
 MENTORED = {
     "studentnet": "helpers:small_network",

@@ -10,17 +10,17 @@ from helpers import run
 from sklearn import linear_model
 
 from mentornet import InputError, load_mentornet
+from mentornet.cleaning.label_errors import score_labels
 from mentornet.config.training import TrainConfig
 from mentornet.core.tf1_checkpoints import write_checkpoint
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.evaluation import dump
-from mentornet.evaluation.label_errors import score_labels
+from mentornet.label_noise.history import NAMES, VALUES
 from mentornet.learning import quality, training_rows
 from mentornet.training import loop
 from mentornet.weighting.features import RELEASE
-from mentornet.weighting.history import NAMES, VALUES
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import tensorflow as tf
 from helpers import ROOT, latest_state, start
 
 from mentornet import InputError, MentoredModel
-from mentornet.evaluation.label_errors import score_labels
+from mentornet.cleaning.label_errors import score_labels
+from mentornet.label_noise import history
+from mentornet.label_noise.history import COLUMNS, Column, SampleHistory
 from mentornet.runs.checkpoints import RunCheckpoint, find_latest, read_run_config
-from mentornet.weighting import history
-from mentornet.weighting.history import COLUMNS, Column, SampleHistory
 
 EARLIER = ROOT / "tests" / "fixtures" / "earlier_run"
 VALUES = "state/sample_history/.ATTRIBUTES/VARIABLE_VALUE"

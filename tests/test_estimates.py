@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from mentornet.weighting import mixtures, noise_rate
+from mentornet.label_noise import mixtures, noise_rate
 
 LABELS = np.array([0, 0, 0, 1])
 EVENTS, MARGINS = np.array([0.0, 0.12, 0.91, 0.9]), np.array([0.0, 0.2, 0.9, 1.0])

@@ -16,7 +16,7 @@ from helpers import run
 from PIL import Image
 
 from mentornet import InputError, build_student
-from mentornet.cli import feature_rows
+from mentornet.cleaning import feature_rows
 from mentornet.config.training import TrainConfig
 from mentornet.core import files
 from mentornet.core.safe_csv import to_csv
@@ -436,7 +436,7 @@ def test_from_rows_to_corrected_rows(tmp_path, train_flags):
 
 def test_a_row_is_described_by_its_neighbours(tmp_path):
     """Compared with distances worked by hand; the most unusual values are shown."""
-    from mentornet.cli import feature_rows
+    from mentornet.cleaning import feature_rows
 
     generator = np.random.default_rng(1)
     features = generator.normal(size=(40, 20)).astype(np.float32)

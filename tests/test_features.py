@@ -9,9 +9,9 @@ from helpers import MENTORNET, run
 
 from mentornet import InputError, MentorNet, SampleWeighting, load_mentornet, save_mentornet
 from mentornet.core.files import read_json_lines
+from mentornet.label_noise.history import COLUMNS, VALUES, SampleHistory
 from mentornet.learning import curricula
 from mentornet.weighting.features import FURTHER, RELEASE, check_names
-from mentornet.weighting.history import COLUMNS, VALUES, SampleHistory
 from mentornet.weighting.methods import mentornet as methods
 from mentornet.weighting.protocol import Batch, Context
 from mentornet_learning import visualizer

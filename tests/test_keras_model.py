@@ -12,10 +12,10 @@ from helpers import MENTORNET, warm_server
 from mentornet import InputError, MentoredModel, MentorNet, build_student
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
+from mentornet.label_noise.history import COLUMNS, SampleHistory
 from mentornet.training.build import make_trainer
 from mentornet.weighting import keras_adapters
 from mentornet.weighting.features import RELEASE
-from mentornet.weighting.history import COLUMNS, SampleHistory
 
 STEPS, BATCH = 8, 16
 DROPOUT = "0.5,50,0.1,50"

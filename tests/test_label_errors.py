@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 
 from mentornet import InputError
+from mentornet.cleaning import label_errors
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo
-from mentornet.evaluation import label_errors
-from mentornet.weighting import noise_rate
+from mentornet.label_noise import noise_rate
 
 INFO = DatasetInfo("own", 3)
 LABELS = np.array([0, 1, 1, 2, 1])

@@ -11,12 +11,12 @@ import pytest
 import tensorflow as tf
 
 from mentornet import InputError
-from mentornet.cli import label_studio
+from mentornet.cleaning import label_studio
+from mentornet.cleaning.label_errors import LabelScores
 from mentornet.datasets.catalog import DatasetInfo
 from mentornet.datasets.corrections import NOT_USABLE, Known, read_corrections
 from mentornet.datasets.records import Examples
-from mentornet.evaluation.label_errors import LabelScores
-from mentornet.weighting.noise_rate import NoiseRate
+from mentornet.label_noise.noise_rate import NoiseRate
 
 CLASSES = ('<b>cat</b> & "tom"', "it's", "über, 3")
 IDS = (7, 3, 12, 5)

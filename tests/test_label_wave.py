@@ -19,12 +19,12 @@ from mentornet.config.weighting import NamedWeighting
 from mentornet.core import schedules
 from mentornet.core.files import read_json_lines
 from mentornet.evaluation import job
+from mentornet.label_noise.changes import changed_shares, first_minimum
+from mentornet.label_noise.history import COLUMNS, SampleHistory
 from mentornet.runs.checkpoints import checkpoint_step, find_latest
 from mentornet.runs.students import restore_student
 from mentornet.training import hooks, loop
 from mentornet.training.label_wave import LabelWave
-from mentornet.weighting.changes import changed_shares, first_minimum
-from mentornet.weighting.history import COLUMNS, SampleHistory
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ import tensorflow as tf
 from helpers import ROOT, warm_server
 
 from mentornet import InputError
-from mentornet.cli import label_files, label_studio, pages
+from mentornet.cleaning import label_errors, label_files, label_studio
 from mentornet.cli.commands import report as report_command
+from mentornet.core import pages
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
-from mentornet.evaluation import label_errors
-from mentornet.weighting.noise_rate import NoiseRate
+from mentornet.label_noise.noise_rate import NoiseRate
 
 
 @pytest.fixture(scope="module")

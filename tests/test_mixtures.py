@@ -8,7 +8,7 @@ import scipy.optimize
 import scipy.special
 import scipy.stats
 
-from mentornet.weighting import mixtures
+from mentornet.label_noise import mixtures
 
 
 def test_one_normal_distribution_by_its_formula():

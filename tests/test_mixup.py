@@ -13,6 +13,7 @@ from mentornet import InputError, MentoredModel, load_mentornet
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import MixupConfig, WeightingConfig
 from mentornet.core.files import read_json_lines
+from mentornet.label_noise.history import SampleHistory
 from mentornet.runs.checkpoints import variables_of
 from mentornet.runs.students import load_student
 from mentornet.training.build import make_trainer
@@ -20,7 +21,6 @@ from mentornet.training.optimizers import TF1Momentum
 from mentornet.training.step import Trainer
 from mentornet.training.wrappers import Averaged, OptimizerUpdate
 from mentornet.weighting import registry as weightings
-from mentornet.weighting.history import SampleHistory
 from mentornet.weighting.mixup import Partners, draw_partners, forward_without_trace
 from mentornet.weighting.protocol import Context
 

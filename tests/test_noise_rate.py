@@ -11,10 +11,10 @@ import tensorflow as tf
 from helpers import run
 
 from mentornet import InputError
+from mentornet.cleaning import label_errors
 from mentornet.datasets import records
-from mentornet.evaluation import label_errors
-from mentornet.weighting import history, mixtures, noise_rate
-from mentornet.weighting.noise_rate import Visits, class_means, estimate
+from mentornet.label_noise import history, mixtures, noise_rate
+from mentornet.label_noise.noise_rate import Visits, class_means, estimate
 
 CLASSES = 4
 

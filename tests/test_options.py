@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mentornet import InputError
-from mentornet.cli import config_flags, training_flags, weighting_flags
+from mentornet.cli import training_flags, weighting_flags
 from mentornet.cli.config_flags import define_flags, read_flags
 from mentornet.config import options
 from mentornet.config.cleaning import CleanConfig
@@ -79,7 +79,7 @@ def parsed(*arguments, cls=Example):
 def test_flags_of_a_configuration():
     """Those that are not the default, as a command line takes them."""
     config = TrainConfig("d", "t", learning_rate_boundaries=(5, 9), augment=False)
-    assert config_flags.flag_lines(config) == [
+    assert options.flag_lines(config) == [
         "--data_dir=d",
         "--train_log_dir=t",
         "--learning_rate_boundaries=5,9",
@@ -124,13 +124,13 @@ def test_several_values_of_a_flag():
         expected = {"file": "", "kind": None, "names": names, "patterns": patterns}
         assert read_flags(Several, values) == expected
     quoted = Several("f", "plain", ("c,d", "e"))
-    assert config_flags.flag_lines(quoted)[-1] == '--names="c,d",e'
+    assert options.flag_lines(quoted)[-1] == '--names="c,d",e'
     config = Several("f", "purl", ("c", "d"), ("x{1,2}", "y"))
-    lines = config_flags.flag_lines(config)
+    lines = options.flag_lines(config)
     several = ["--names=c,d", "--patterns=x{1,2}", "--patterns=y"]
     assert lines == ["--file=f", "--kind=purl", *several]
     assert Several(**read_flags(Several, parsed(*lines, cls=Several))) == config
-    assert config_flags.flag_lines(Several("f", "plain")) == ["--file=f", "--kind=plain"]
+    assert options.flag_lines(Several("f", "plain")) == ["--file=f", "--kind=plain"]
     with pytest.raises(flags.Error, match="comma separated list of str"):
         parsed('--names="c', cls=Several)
 

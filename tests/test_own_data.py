@@ -17,8 +17,7 @@ from PIL import Image
 
 import mentornet
 from mentornet import InputError
-from mentornet.cli import prepared
-from mentornet.datasets import records, sources
+from mentornet.datasets import records, sources, summaries
 from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.label_texts import clean_label_texts, label_texts
 from mentornet.datasets.prepare import PrepareConfig, prepare
@@ -595,12 +594,12 @@ def test_what_is_said_of_records(tmp_path, capsys):
         ),
     )
     for facts, said in cases:
-        prepared.describe("folder", {"num_examples": 8, "num_classes": 2, **facts})
+        summaries.print_one("folder", {"num_examples": 8, "num_classes": 2, **facts})
         assert capsys.readouterr().out == f"folder: {said}\n"
     conflicts = tmp_path / "conflicts.txt"
     conflicts.write_text("a = b\nc = d\n")
     manifest = {"num_examples": 8, "num_classes": 2, **cases[0][0]}
-    prepared.report({str(tmp_path): manifest})
+    summaries.print_all({str(tmp_path): manifest})
     warning = f"WARNING: {conflicts} lists 2, the first: a = b\n"
     assert capsys.readouterr().out == f"{tmp_path}: {cases[0][1]}\n{warning}"
 

@@ -13,11 +13,11 @@ from helpers import ROOT
 from matplotlib.figure import Figure
 
 from mentornet import InputError
+from mentornet.cleaning import label_errors
 from mentornet.config import options
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
 from mentornet.datasets import catalog, records
-from mentornet.evaluation import label_errors
 from mentornet.runs.reader import Result, read_results
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mentornet.cli import label_files
+from mentornet.cleaning import label_files
+from mentornet.cleaning.label_errors import LabelScores
 from mentornet.datasets import corrections, records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
-from mentornet.evaluation.label_errors import LabelScores
-from mentornet.weighting.noise_rate import NoiseRate
+from mentornet.label_noise.noise_rate import NoiseRate
 
 playwright = pytest.importorskip("playwright.sync_api")
 AXE = "axe-core@4.14.1"

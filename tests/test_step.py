@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mentornet.label_noise.history import SampleHistory
 from mentornet.students.dropout import Dropout
 from mentornet.training.step import Trainer
 from mentornet.training.wrappers import OptimizerUpdate
-from mentornet.weighting.history import SampleHistory
 from mentornet.weighting.protocol import Context, Weighed
 
 

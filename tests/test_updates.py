@@ -17,6 +17,7 @@ from mentornet.config.weighting import WeightingConfig
 from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.datasets.records import read_examples
+from mentornet.label_noise.history import NAMES, VALUES, saved_columns
 from mentornet.learning import settings, teaching
 from mentornet.runs import run_folder
 from mentornet.runs.checkpoints import read_state
@@ -24,7 +25,6 @@ from mentornet.runs.students import load_student
 from mentornet.training import loop, mentor_updates
 from mentornet.weighting.curriculum import CurriculumWeighting
 from mentornet.weighting.features import RELEASE
-from mentornet.weighting.history import NAMES, VALUES, saved_columns
 
 
 @pytest.fixture(scope="module")

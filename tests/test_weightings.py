@@ -18,12 +18,12 @@ from weighting_runs import BATCH, CLASSES, OPTIONS, SAMPLES, STEPS, batches, mak
 from mentornet import InputError, MentoredModel
 from mentornet.config.weighting import NamedWeighting, WeightingConfig
 from mentornet.core.registry import Registry
+from mentornet.label_noise.history import SampleHistory
 from mentornet.learning import curricula
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.weighting import automatic, registry
 from mentornet.weighting.curriculum import ClosedForm, CurriculumWeighting
 from mentornet.weighting.features import FURTHER, RELEASE
-from mentornet.weighting.history import SampleHistory
 from mentornet.weighting.mentor import MentorNet
 from mentornet.weighting.mentor_checkpoints import mentornet_fingerprint, save_mentornet
 from mentornet.weighting.methods import WEIGHTINGS, gce

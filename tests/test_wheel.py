@@ -42,8 +42,8 @@ def test_curricula_come_along(tmp_path):
         assert "mentornet/py.typed" in archive.namelist()
         (entry_points,) = (n for n in archive.namelist() if n.endswith("/entry_points.txt"))
         assert "mentornet = mentornet.cli.front:main" in archive.read(entry_points).decode()
-    parts = {path.name for path in (ROOT / "code/mentornet/cli/review").iterdir()}
-    assert {path.name for path in (site / "mentornet/cli/review").iterdir()} == parts
+    parts = {path.name for path in (ROOT / "code/mentornet/cleaning/review").iterdir()}
+    assert {path.name for path in (site / "mentornet/cleaning/review").iterdir()} == parts
     shipped = ROOT.glob("mentornet_models/models/*/*.index")
     names = {path.stem.removesuffix("_mentornet") for path in shipped}
     assert len(names) == 8

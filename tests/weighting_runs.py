@@ -58,11 +58,11 @@ def linear_student(seed=0):
 
 def make_trainer(name, **options):
     """The scripts' trainer of a linear student, with statistics of each sample."""
+    from mentornet.label_noise.history import SampleHistory
     from mentornet.training.optimizers import TF1Momentum
     from mentornet.training.step import Trainer
     from mentornet.training.wrappers import OptimizerUpdate
     from mentornet.weighting import registry
-    from mentornet.weighting.history import SampleHistory
     from mentornet.weighting.protocol import Context
 
     student, context = linear_student(), Context(5, SAMPLES, CLASSES)

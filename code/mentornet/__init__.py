@@ -15,7 +15,7 @@ _MODULES = {
     "WeightedBatch": "weighting.sample_weighting",
     "build_student": "students.registry",
     "export": "evaluation.export",
-    "find_label_issues": "cli.label_issues",
+    "find_label_issues": "cleaning.label_issues",
     "load_mentornet": "weighting.mentor_checkpoints",
     "load_trained": "evaluation.export",
     "restore_tf1_student": "students.tf1_checkpoints",

@@ -1,1 +1,1 @@
-"""Command-line interface: start-up, errors, flags and pages of the scripts."""
+"""Command-line interface: start-up, errors and flags of the scripts."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing
 from typing import Any
 
@@ -102,21 +101,3 @@ def read_flags(cls: type, flag_values: flags.FlagValues = FLAGS) -> dict[str, An
             value = flag_values[field.flag].value
             found[field.name] = tuple(value) if field.option.repeated else value
     return found
-
-
-def flag_lines(config: Any) -> list[str]:
-    """`--flag=value` for each field, also of configurations within, that is not its default."""
-    lines = []
-    for field in options.fields(type(config)):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            lines += flag_lines(value)
-        elif value is not None and value != field.default:
-            if field.option.repeated:
-                parts = value
-            elif isinstance(value, tuple):
-                parts = (flags.CsvListSerializer(",").serialize(value),)
-            else:
-                parts = (value,)
-            lines += [f"--{field.flag}={part}" for part in parts]
-    return lines

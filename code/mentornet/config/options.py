@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import math
 import types
 import typing
@@ -265,3 +267,25 @@ def folder(name: str, value: str) -> None:
 def not_empty(name: str, value: str | tuple[Any, ...]) -> None:
     """Check for a string, or several values, that is not empty."""
     check(bool(value), f"`{name}` must not be empty.", **{name: value})
+
+
+def flag_lines(config: Any) -> list[str]:
+    """`--flag=value` for each field, also of configurations within, that is not its default."""
+    lines = []
+    for field in fields(type(config)):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            lines += flag_lines(value)
+        elif value is not None and value != field.default:
+            if isinstance(value, tuple) and not field.option.repeated:
+                value = _csv(value)
+            parts = value if field.option.repeated else (value,)
+            lines += [f"--{field.flag}={part}" for part in parts]
+    return lines
+
+
+def _csv(values: tuple[Any, ...]) -> str:
+    """The values separated by commas, those that hold commas in quotes."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(values)
+    return line.getvalue()

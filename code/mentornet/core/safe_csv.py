@@ -3,8 +3,8 @@
 Class and file names may come from untrusted sources, and a spreadsheet evaluates a cell that begins
 with "=" (https://owasp.org/www-community/attacks/CSV_Injection). Such a cell is prefixed with an
 apostrophe, which is removed when it is read. A cell that already has apostrophes before such a
-character gets one more, so every text is read back unchanged. `cli/review/csv.js` follows the same
-rule.
+character gets one more, so every text is read back unchanged. `cleaning/review/csv.js` follows the
+same rule.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Evaluating students: accuracies, the evaluation job, losses, label errors."""
+"""Evaluating students: accuracies, the evaluation job, losses."""
 
 from mentornet.core.lazy import exports
 

@@ -14,11 +14,11 @@ from mentornet.core.tf1_checkpoints import reading
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
 from mentornet.evaluation.predictor import Predictor, check_fits
+from mentornet.label_noise.history import NAMES, VALUES, saved_columns
 from mentornet.runs.checkpoints import checkpoint_step, find_latest, read_run_config, read_state
 from mentornet.runs.students import load_student
 from mentornet.students import registry
 from mentornet.weighting.features import FURTHER, check_further
-from mentornet.weighting.history import NAMES, VALUES, saved_columns
 
 
 def choose(examples: records.Examples, num_samples: int | None, seed: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from mentornet.core.errors import check
 from mentornet.datasets.augmentation import standardize
 from mentornet.datasets.images import reader
 from mentornet.datasets.records import Examples
+from mentornet.label_noise.history import SampleHistory
 from mentornet.students import registry
 from mentornet.training import recipe
 from mentornet.training.lookahead import Lookahead
@@ -22,7 +23,6 @@ from mentornet.training.optimizers import make_optimizer
 from mentornet.training.step import Trainer
 from mentornet.training.wrappers import Averaged, LossScaled, OptimizerUpdate, StudentUpdate
 from mentornet.weighting import registry as weightings
-from mentornet.weighting.history import SampleHistory
 from mentornet.weighting.protocol import Context, Weighting
 
 _NUM_ADAPTED = 5000  # Images given to a student's `adapt` before the training.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from mentornet.label_noise import changes
+from mentornet.label_noise.history import SampleHistory
 from mentornet.runs.writers import Scalars
-from mentornet.weighting import changes
-from mentornet.weighting.history import SampleHistory
 
 
 class LabelWave:
-    """The pass at which the fewest predictions change, see `mentornet.weighting.changes`.
+    """The pass at which the fewest predictions change, see `mentornet.label_noise.changes`.
 
     The counts are saved as state, so that a resumed run, and all workers, find the same pass.
 

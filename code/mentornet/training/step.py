@@ -13,11 +13,11 @@ import tensorflow as tf
 from mentornet.config.weighting import MixupConfig
 from mentornet.core import replicas
 from mentornet.core.seeds import Stream, seed_for
+from mentornet.label_noise.history import SampleHistory
 from mentornet.runs.checkpoints import joined
 from mentornet.training.losses import cross_entropy, layer_loss
 from mentornet.training.recompute import Recomputed
 from mentornet.training.wrappers import StudentUpdate
-from mentornet.weighting.history import SampleHistory
 from mentornet.weighting.objective import Learned, Objective
 from mentornet.weighting.protocol import Context, Weighting
 

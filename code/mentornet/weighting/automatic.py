@@ -10,8 +10,8 @@ import tensorflow as tf
 from mentornet.config.weighting import AUTO, WeightingConfig
 from mentornet.core.errors import check
 from mentornet.core.schedules import NUM_EPOCHS
-from mentornet.weighting import changes, noise_rate
-from mentornet.weighting.history import COLUMNS, SampleHistory
+from mentornet.label_noise import changes, noise_rate
+from mentornet.label_noise.history import COLUMNS, SampleHistory
 from mentornet.weighting.protocol import Context
 
 _FIRST_PASS = 2  # Passes over the data before the first estimate.

@@ -8,9 +8,9 @@ from typing import Any
 import tensorflow as tf
 
 from mentornet.config.weighting import WeightingConfig
+from mentornet.label_noise.history import SampleHistory
 from mentornet.weighting import features
 from mentornet.weighting.automatic import Automatic, num_classes
-from mentornet.weighting.history import SampleHistory
 from mentornet.weighting.protocol import Batch, Context, Weighed
 from mentornet.weighting.sample_weighting import SampleWeighting
 

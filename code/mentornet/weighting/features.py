@@ -24,8 +24,8 @@ class Feature:
 
     Attributes:
       compute: from each sample's history before this step (float32 [n] by name, see
-        `mentornet.weighting.history.COLUMNS`) to the feature, float32 [n]; of tensors in training,
-        of NumPy arrays for a dump.
+        `mentornet.label_noise.history.COLUMNS`) to the feature, float32 [n]; of tensors in
+        training, of NumPy arrays for a dump.
       grid: the values from which a predefined curriculum is learned.
     """
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from mentornet.config.weighting import UNIFORM, MixupConfig
 from mentornet.core import replicas
 from mentornet.core.errors import check
-from mentornet.weighting.history import COLUMNS, SampleHistory
+from mentornet.label_noise.history import COLUMNS, SampleHistory
 from mentornet.weighting.objective import Learned
 
 _SMALLEST_PROBABILITY = 1e-7

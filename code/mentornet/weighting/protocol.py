@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from mentornet.core import replicas
 from mentornet.core.errors import check
-from mentornet.weighting.history import COLUMNS, VALUES, SampleHistory
+from mentornet.label_noise.history import COLUMNS, VALUES, SampleHistory
 
 
 class Batch(NamedTuple):

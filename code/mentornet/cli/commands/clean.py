@@ -26,6 +26,6 @@ def define_flags() -> None:
 def main(source: str) -> None:
     config = CleanConfig(**config_flags.read_flags(CleanConfig))
     script.load_tensorflow(os.environ.get("CUDA_VISIBLE_DEVICES", "0"))
-    from mentornet.cli import cleaning
+    from mentornet.cleaning import stages
 
-    cleaning.clean(source, config)
+    stages.clean(source, config)

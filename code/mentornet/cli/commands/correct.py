@@ -7,8 +7,9 @@
 
 from absl import flags
 
-from mentornet.cli import config_flags, prepared, script
+from mentornet.cli import config_flags, script
 from mentornet.core.errors import check
+from mentornet.datasets import summaries
 from mentornet.datasets.corrected import FLAGS_GROUP, CorrectConfig
 
 FLAGS = flags.FLAGS
@@ -29,7 +30,7 @@ def main() -> None:
     from mentornet.datasets import corrected
 
     manifest = corrected.correct(config)
-    prepared.describe(config.output_dir, manifest)
+    summaries.print_one(config.output_dir, manifest)
     facts = manifest["corrections"]
     counts = "{kept} kept, {replaced} replaced, {left_out} left out, {undecided} undecided"
     before = facts["share_of_wrong_labels_before"]

@@ -5,10 +5,11 @@ With --records and --corrections it makes corrected records from existing ones.
 
 from absl import flags
 
-from mentornet.cli import config_flags, prepared, script
+from mentornet.cli import config_flags, script
 from mentornet.cli.commands import correct
 from mentornet.config import options
 from mentornet.core.errors import check
+from mentornet.datasets import summaries
 from mentornet.datasets.catalog import KNOWN
 from mentornet.datasets.corrected import FLAGS_GROUP, CorrectConfig
 from mentornet.datasets.noise import NOISE_TYPES
@@ -37,7 +38,7 @@ def main() -> None:
     script.load_tensorflow()
     from mentornet.datasets import prepare
 
-    prepared.report(prepare.prepare(config))
+    summaries.print_all(prepare.prepare(config))
 
 
 def _check_alone() -> None:

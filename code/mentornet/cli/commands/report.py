@@ -51,8 +51,7 @@ def define_flags() -> None:
 def main(*run_dirs: str) -> None:
     config = LabelReportConfig(**config_flags.read_flags(LabelReportConfig))
     script.load_tensorflow()
-    from mentornet.cli import label_files, label_studio
-    from mentornet.evaluation import label_errors
+    from mentornet.cleaning import label_errors, label_files, label_studio
 
     scores = label_errors.score_labels(list(run_dirs), config.data_dir or None)
     folder = pathlib.Path(config.output_dir or run_dirs[0])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from mentornet.weighting.history import COLUMNS
+from mentornet.label_noise.history import COLUMNS
 
 _WINDOW = 2  # Passes over which shares are added.
 

@@ -80,9 +80,8 @@ def _columns(
     samples: np.ndarray, labels: np.ndarray, folder: pathlib.Path, config: CleanConfig
 ) -> dict[str, np.ndarray]:
     """The table of a run on the samples in `folder`."""
-    from mentornet.cli import cleaning, label_files
+    from mentornet.cleaning import label_errors, label_files, stages
     from mentornet.datasets import prepare
-    from mentornet.evaluation import label_errors
     from mentornet.runs import layout
 
     kind = "features" if samples.ndim == 2 else "images"
@@ -92,8 +91,8 @@ def _columns(
     np.savez(folder / "source.npz", **arrays)
     asked = prepare.PrepareConfig("mine", str(folder), str(folder / "source.npz"), seed=config.seed)
     prepare.prepare(asked)
-    data = cleaning.Data("mine", asked.train_folder, asked.test_folder)
-    run = cleaning.train_config(data, folder / layout.TRAIN_FOLDER, config)
+    data = stages.Data("mine", asked.train_folder, asked.test_folder)
+    run = stages.train_config(data, folder / layout.TRAIN_FOLDER, config)
     # Deterministic operations could not be switched off again in this process.
-    cleaning.train(dataclasses.replace(run, deterministic=False))
+    stages.train(dataclasses.replace(run, deterministic=False))
     return label_files.table(label_errors.score_labels([run.train_log_dir]))

@@ -29,7 +29,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mentornet.weighting import mixtures
+from mentornet.label_noise import mixtures
 
 # The range is stated where its ends lie further apart than this.
 DISAGREEMENT = 0.1

@@ -14,10 +14,10 @@ from mentornet.core.tf1_checkpoints import reading
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.file_list import read_paths
+from mentornet.label_noise import history, noise_rate
+from mentornet.label_noise.noise_rate import NoiseRate
 from mentornet.runs.checkpoints import find_latest, read_state
 from mentornet.runs.layout import CONFIG_FILE, TRAIN_FOLDER, read_config
-from mentornet.weighting import history, noise_rate
-from mentornet.weighting.noise_rate import NoiseRate
 
 # The history's columns that scoring needs.
 _NEEDED = ("num_seen", "mean_loss", "mean_weight", "prediction")
@@ -34,7 +34,7 @@ class LabelScores:
         that no step saw.
       suggested: int64 [n], the last label that the student predicted; for suspects, the last one
         other than the given label, and for samples that no step saw, the given label.
-      mean_weight, mean_loss: float64 [n], see `mentornet.weighting.history`.
+      mean_weight, mean_loss: float64 [n], see `mentornet.label_noise.history`.
       noise: estimated share of wrong labels.
       paths: id -> file, for data made from files; otherwise empty.
       num_seen: number of samples that a step saw; None means all.

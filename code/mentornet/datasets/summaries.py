@@ -1,4 +1,4 @@
-"""Summaries of written records, for the commands to print."""
+"""Summaries of written records."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import pathlib
 from typing import Any
 
 
-def report(manifests: dict[str, dict[str, Any]]) -> None:
+def print_all(manifests: dict[str, dict[str, Any]]) -> None:
     """Prints what the folders hold, and warnings about unreadable or conflicting files."""
     for folder, manifest in manifests.items():
-        describe(folder, manifest)
+        print_one(folder, manifest)
         for name in ("unreadable.txt", "conflicts.txt"):
             path = pathlib.Path(folder, name)
             if path.exists():
@@ -17,7 +17,7 @@ def report(manifests: dict[str, dict[str, Any]]) -> None:
                 print(f"WARNING: {path} lists {len(lines)}, the first: {lines[0]}")
 
 
-def describe(folder: str, manifest: dict[str, Any]) -> None:
+def print_one(folder: str, manifest: dict[str, Any]) -> None:
     """Prints what a folder holds, on one line."""
     wrong, known = manifest["share_of_wrong_labels"], manifest.get("num_known_clean_labels")
     kind = "rows" if len(manifest.get("image_shape", ())) == 1 else "images"

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mentornet.cli import feature_rows, pages
-from mentornet.core import files, safe_csv
+from mentornet.cleaning import feature_rows, label_errors
+from mentornet.cleaning.label_errors import LabelScores
+from mentornet.core import files, pages, safe_csv
 from mentornet.core.errors import InputError
 from mentornet.datasets.corrections import SCORE_DECIMALS
 from mentornet.datasets.images import reader
-from mentornet.evaluation import label_errors
-from mentornet.evaluation.label_errors import LabelScores
 from mentornet.runs import layout
 
 CHUNK = 200  # Images in one of the page's blocks, which are decoded one at a time.
@@ -99,7 +98,7 @@ def to_html(scores: LabelScores, count: int) -> str:
 
 
 def _part(name: str) -> str:
-    return (importlib.resources.files("mentornet.cli") / "review" / name).read_text("utf-8")
+    return (importlib.resources.files("mentornet.cleaning") / "review" / name).read_text("utf-8")
 
 
 def _data(scores: LabelScores, shown: np.ndarray) -> dict[str, Any]:

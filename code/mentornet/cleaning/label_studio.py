@@ -15,11 +15,11 @@ from xml.etree import ElementTree
 
 import tensorflow as tf
 
+from mentornet.cleaning.label_errors import LabelScores
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.datasets.images import reader
 from mentornet.datasets.label_studio import LABEL, NOT_USABLE_CHOICE, SAMPLE, USABLE
-from mentornet.evaluation.label_errors import LabelScores
 
 TASKS_FILE, CONFIG_FILE, IMAGES_FOLDER = "tasks.json", "label_config.xml", "images"
 _MODEL_VERSION = "mentornet"

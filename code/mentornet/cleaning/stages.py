@@ -14,7 +14,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from mentornet.cli import config_flags, label_files, prepared
+from mentornet.cleaning import label_errors, label_files
+from mentornet.cleaning.label_errors import LabelScores
 from mentornet.config import options
 from mentornet.config.cleaning import CleanConfig
 from mentornet.config.evaluation import EvalConfig
@@ -22,12 +23,11 @@ from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import AUTO, WeightingConfig
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
-from mentornet.datasets import corrected, prepare, sources
+from mentornet.datasets import corrected, prepare, sources, summaries
 from mentornet.datasets.catalog import read_manifest
 from mentornet.datasets.corrections import SCORE_DECIMALS
 from mentornet.datasets.prepare_config import PrepareConfig
-from mentornet.evaluation import export, job, label_errors
-from mentornet.evaluation.label_errors import LabelScores
+from mentornet.evaluation import export, job
 from mentornet.runs import layout, run_folder
 from mentornet.students import registry
 from mentornet.students.networks.airbench import SMALLEST_IMAGE
@@ -234,13 +234,13 @@ def _prepared(source: str, folder: pathlib.Path, config: CleanConfig) -> Data:
     )
     data = Data(name, asked.train_folder, asked.test_folder)
     if not all(map(os.path.exists, (folder / _SETTINGS_FILE, data.train, data.test))):
-        prepared.report(prepare.prepare(asked))
+        summaries.print_all(prepare.prepare(asked))
     return data
 
 
 def _write_flags(run: TrainConfig, folder: pathlib.Path) -> None:
     """The run as a file for `mentornet train --flagfile`, without its folders."""
-    lines = config_flags.flag_lines(run)
+    lines = options.flag_lines(run)
     text = "".join(f"{x}\n" for x in lines if not x.startswith(("--data_dir=", "--train_log_dir=")))
     files.write_text(folder / _FLAGS_FILE, text)
 

@@ -1,0 +1,1 @@
+"""Statistics of each sample in training, and what they say of wrong labels."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from mentornet.cli import config_flags, script
 from mentornet.config.options import option
+from mentornet.runs import layout
 
 if TYPE_CHECKING:
     from mentornet.datasets import records
@@ -95,9 +96,10 @@ def main() -> None:
     header = f"{'method':<14} {'last acc.':>9} {'best acc.':>9} {'weight clean':>13}"
     lines = [f"{header} {'weight corrupted':>17}"]
     for method, name in METHODS.items():
-        evaluations[method] = read_json_lines(out / method / "eval" / "eval.jsonl")
+        evaluations[method] = read_json_lines(out / method / "eval" / layout.EVALUATIONS_FILE)
         accuracy = [row["eval/accuracy"] for row in evaluations[method]]
-        clean, corrupted = mean_weights(read_json_lines(out / method / "train" / "metrics.jsonl"))
+        rows = read_json_lines(out / method / layout.TRAIN_FOLDER / layout.METRICS_FILE)
+        clean, corrupted = mean_weights(rows)
         losses[method] = training_losses(out / method, examples)
         row = f"{name:<14} {accuracy[-1]:>9.3f} {max(accuracy):>9.3f} {clean:>13.3f}"
         lines.append(f"{row} {corrupted:>17.3f}")

@@ -15,7 +15,7 @@ from mentornet.label_noise.history import COLUMNS
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.training.build import make_trainer
 from mentornet.weighting import automatic as automatic_module
-from mentornet.weighting.automatic import Automatic, Found
+from mentornet.weighting.automatic import Automatic, State
 from mentornet.weighting.protocol import Batch, Context
 from mentornet.weighting.registry import make
 
@@ -53,7 +53,7 @@ def made(**settings):
 
 def found(context):
     """What has been found so far, as numbers."""
-    return Found(*(context.state[f"automatic_{name}"].numpy() for name in Found._fields))
+    return State(*(context.state[f"automatic_{name}"].numpy() for name in State._fields))
 
 
 def arrive(context, step):
@@ -66,7 +66,7 @@ def arrive(context, step):
 def look(automatic, context, passes, epoch, step_in_pass=0):
     """Before a step of 100 samples; so many of the pass are done."""
     arrive(context, passes * SAMPLES // 100 + step_in_pass)
-    automatic.look(tf.constant(epoch), tf.constant(100))
+    automatic.check_history(tf.constant(epoch), tf.constant(100))
 
 
 # Of 10 further visits a sample each: 8, 4, 2, 3 and 4 % changed the prediction. Their means of two
@@ -189,31 +189,31 @@ def test_a_long_training_that_memorises_nothing_is_weighted_in_its_second_half(
         assert rules.percentile.numpy() == pytest.approx(share, abs=0.001)
 
 
-def test_it_looks_as_a_pass_ends_and_once_in_a_percent():
+def test_it_checks_as_a_pass_ends_and_once_in_a_percent():
     automatic, context = made(**AUTO)
-    looks = context.state["automatic_changed_visits"]
+    checks = context.state["automatic_changed_visits"]
     context.history().values.assign(history_values(0.3, 0.5, 2))
     for passes, inside in ((0, 0), (1, 1), (2, 3)):
         look(automatic, context, passes, 20, inside)
-        assert (looks.numpy() == 0).all()
+        assert (checks.numpy() == 0).all()
     for number, epoch in ((1, 20), (2, 20), (3, 21)):
         pass_over(automatic, context, number, epoch)
     expected = np.zeros((100, 2))
     expected[20], expected[21] = (0, 10 * SAMPLES), (1.2 * SAMPLES, 30 * SAMPLES)
-    np.testing.assert_array_equal(looks.numpy(), expected)
+    np.testing.assert_array_equal(checks.numpy(), expected)
 
 
 @pytest.mark.parametrize("sizes", [[100] * 4, [150, 150, 100], [300, 100], [90, 90, 90, 90, 40]])
-def test_it_looks_where_batches_differ_in_size(sizes):
+def test_it_checks_where_batches_differ_in_size(sizes):
     """As the last one of each epoch of fit() does; three passes, of which each ends once."""
     automatic, context = made(**AUTO)
-    looks, epoch = context.state["automatic_changed_visits"], 0
+    checks, epoch = context.state["automatic_changed_visits"], 0
     for number in range(1, 4):
         for size in sizes:
-            automatic.look(tf.constant(epoch), tf.constant(size))
+            automatic.check_history(tf.constant(epoch), tf.constant(size))
             epoch += 1
-            num_looks = np.count_nonzero(looks.numpy()[:, 1])
-            assert num_looks == max(0, number - 1)
+            num_checks = np.count_nonzero(checks.numpy()[:, 1])
+            assert num_checks == max(0, number - 1)
         values = history_values(0.3, 0.5, number)
         values[:, list(COLUMNS).index("num_counted")] = 10 * number
         context.history().values.assign(values)
@@ -304,7 +304,7 @@ def test_a_second_weighting_reads_the_same_history():
 
 
 def test_weights_are_one_and_nothing_is_dropped_until_then(monkeypatch):
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda looks: looks[:, 0].any())
+    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: checks[:, 0].any())
     context = Context(num_examples=SAMPLES, num_classes=4)
     weighting = make("self_paced", context, AUTO | {"example_dropout_rates": "0.5,100"})
     losses = np.random.default_rng(0).exponential(size=(100, 1)).astype(np.float32)
@@ -335,7 +335,7 @@ def test_weights_are_one_and_nothing_is_dropped_until_then(monkeypatch):
 
 def test_the_moving_average_begins_with_the_weighting(monkeypatch):
     """It is the weighted mean of the percentiles since, whatever the losses were in the burn-in."""
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda looks: looks[:, 0].any())
+    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: checks[:, 0].any())
     context = Context(num_examples=SAMPLES, num_classes=4)
     weighting = make("self_paced", context, AUTO | {"loss_moving_average_decay": 0.9})
     generator, found = np.random.default_rng(0), []
@@ -406,7 +406,7 @@ def test_shares_of_the_classes_are_shrunk_as_far_as_their_samples_are_few():
 
 def test_each_class_has_its_percentile_and_its_moving_average(monkeypatch):
     """Wrong labels are all of class 1; the weights equal NumPy's over three batches."""
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda looks: True)
+    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: True)
     context = Context(num_examples=SAMPLES, num_classes=3)
     weighting = make("self_paced", context, BALANCED)
     labels = np.arange(SAMPLES) % 2
@@ -453,7 +453,7 @@ def test_each_class_has_its_percentile_and_its_moving_average(monkeypatch):
 @pytest.mark.parametrize("wrong", [0.4, 0.6])
 def test_each_class_has_its_percentile_where_few_labels_are_right(monkeypatch, wrong):
     """Losses of class 0 are larger: below the common percentile there are hardly any of it."""
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda looks: True)
+    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: True)
     context = Context(num_examples=SAMPLES, num_classes=2)
     weighting = make("self_paced", context, AUTO | {"example_dropout_rates": "0,100"})
     labels = np.arange(SAMPLES) % 2
@@ -514,7 +514,7 @@ def test_a_checkpoint_of_other_state_is_refused_by_name(tmp_path):
 
 def test_a_second_weighting_takes_what_the_first_found(monkeypatch):
     """Mixed samples are compared with an average of their own, and are no further visits."""
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda looks: looks[:, 0].any())
+    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: checks[:, 0].any())
     context = Context(num_examples=SAMPLES, num_classes=4)
     first = make("self_paced", context, AUTO)
     mixed = context.for_mixed(first)
@@ -534,7 +534,7 @@ def test_a_second_weighting_takes_what_the_first_found(monkeypatch):
 
 def test_a_fixed_percentile_under_an_automatic_burn_in(monkeypatch):
     """One average for all classes, so that neither labels nor positions are needed."""
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda looks: looks[:, 0].any())
+    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: checks[:, 0].any())
     settings: dict[str, Any] = {"loss_p_percentile": 0.75, "burn_in_epoch": "auto"}
     settings["example_dropout_rates"] = "0,100"
     context = Context(num_examples=SAMPLES, num_classes=4)
@@ -564,7 +564,7 @@ def test_a_fixed_percentile_under_an_automatic_burn_in(monkeypatch):
 
 def test_the_epoch_stays_where_an_automatic_burn_in_ended(monkeypatch):
     """Until then it is the training's, and so is the last rate of example dropout after it."""
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda looks: looks[:, 0].any())
+    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: checks[:, 0].any())
     settings = AUTO | {"fixed_epoch_after_burn_in": True, "example_dropout_rates": "0,70,1,30"}
     context = Context(num_examples=SAMPLES, num_classes=4)
     weighting = make("self_paced", context, settings)
@@ -584,11 +584,11 @@ def test_a_sample_without_a_visit_belongs_to_no_class(monkeypatch):
     """Its label is not known yet; of the others one visit is enough."""
     probabilities = property(lambda visits: (visits.wrong, []))
     monkeypatch.setattr(noise_rate.Visits, "wrong_probabilities", probabilities)
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda looks: True)
+    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: True)
     context = Context(num_examples=SAMPLES, num_classes=2)
     automatic = Automatic(context, WeightingConfig(**BALANCED))
     number = np.arange(SAMPLES)
-    automatic.see(tf.constant(number[:360]), tf.constant(number[:360] % 2))
+    automatic.remember_labels(tf.constant(number[:360]), tf.constant(number[:360] % 2))
     values = history_values(0.3, 0.0)
     values[:, list(COLUMNS).index("num_counted")] = number < 360
     values[:, list(COLUMNS).index("num_wrong")] = number < 120
@@ -602,7 +602,7 @@ def test_a_sample_without_a_visit_belongs_to_no_class(monkeypatch):
 def test_what_is_told_of_a_weighted_training():
     context = Context(num_examples=SAMPLES, num_classes=3)
     Automatic(context, WeightingConfig(**AUTO))
-    for name, value in Found(0.654, 8.0, 0.1, 1.0, [0.25, 0.9, 0.5])._asdict().items():
+    for name, value in State(0.654, 8.0, 0.1, 1.0, [0.25, 0.9, 0.5])._asdict().items():
         context.state[f"automatic_{name}"].assign(value)
     values, column = history_values(0.3, 0.1), list(COLUMNS).index
 

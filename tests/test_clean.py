@@ -422,7 +422,7 @@ def test_all_suspects_are_corrected_and_no_other(tmp_path, monkeypatch, number, 
         asked.append(config)
         return {"corrections": {"replaced": number}}
 
-    monkeypatch.setattr(stages.corrected, "correct", correct)
+    monkeypatch.setattr(stages.correct, "correct", correct)
     score = np.array([0.25, 0.125, 0.75])
     scores: Any = types.SimpleNamespace(order=order, suspects=order[:number], score=score)
     data = stages.Data("mine", tmp_path / "given", tmp_path / "val")

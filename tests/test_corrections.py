@@ -19,7 +19,7 @@ from mentornet.cli.commands import prepare as prepare_command
 from mentornet.core.safe_csv import to_csv
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
-from mentornet.datasets.corrected import FLAGS_GROUP, CorrectConfig, correct
+from mentornet.datasets.correct import FLAGS_GROUP, CorrectConfig, correct
 from mentornet.datasets.corrections import NOT_USABLE, Known, read_corrections
 from mentornet.datasets.file_list import read_paths
 from mentornet.datasets.prepare import PrepareConfig, prepare

@@ -654,7 +654,7 @@ def test_pickles_of_numpy_1(tmp_path):
 
 def test_an_unfinished_file_is_no_part_of_the_records(release):
     path, _ = release
-    path.with_name(f"{path.name}.tmp123").write_bytes(b"half a record")
+    path.with_name(f".{path.name}.123").write_bytes(b"half a record")
     assert records.find_files(str(path.parent), "cifar10", "train") == [str(path)]
 
 

@@ -22,7 +22,7 @@ from mentornet.core import files
 from mentornet.core.safe_csv import to_csv
 from mentornet.datasets import records, sources
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
-from mentornet.datasets.corrected import CorrectConfig, correct
+from mentornet.datasets.correct import CorrectConfig, correct
 from mentornet.datasets.images import EncodedImages
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.datasets.sources import _custom, _table
@@ -450,7 +450,7 @@ def test_a_row_is_described_by_its_neighbours(tmp_path):
     distances = np.square(z - z[place]).sum(axis=1)
     distances[place] = np.inf
     nearest = examples.labels[np.argsort(distances)[:10]]
-    (text,) = feature_rows.Rows(info, examples).describe(np.array([place]))
+    (text,) = feature_rows.RowDescriptions(info, examples).describe(np.array([place]))
     lines = text.splitlines()
     for label in np.unique(nearest):
         assert f"{label} {(nearest == label).sum()}" in lines[0]
@@ -488,7 +488,7 @@ def test_of_many_rows_some_are_compared(tmp_path, monkeypatch):
     features, labels = rows(100)
     np.savez(tmp_path / "a.npz", features=features + 1000 * labels[:, None], labels=labels)
     _, _, info, examples = prepared(tmp_path, tmp_path / "a.npz")
-    told = feature_rows.Rows(info, examples).describe(np.arange(len(examples)))
+    told = feature_rows.RowDescriptions(info, examples).describe(np.arange(len(examples)))
     for text, label in zip(told, examples.labels, strict=True):
         assert text.startswith(f"Nearest 2 rows are given: {label} 2\n")
 
@@ -529,7 +529,7 @@ def test_fewer_rows_than_are_named_as_neighbours():
     columns = tf.constant([[0.0, 1], [5, 2], [2, 9], [7, 4]])
     examples = records.Examples(columns, (2,), labels, labels, np.arange(4), zero == 1)
     info = DatasetInfo("own", 2, ("a", "b"), num_features=2)
-    told = feature_rows.Rows(info, examples).describe(np.arange(4))
+    told = feature_rows.RowDescriptions(info, examples).describe(np.arange(4))
     first, *others = (text.partition("\n")[0] for text in told)
     assert first == "Nearest 3 rows are given: b 3"
     assert others == ["Nearest 3 rows are given: b 2, a 1"] * 3

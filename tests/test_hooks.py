@@ -103,12 +103,14 @@ def test_the_best_is_set_aside():
     """When the wave says so of this call; in other workers the losses are checked, too."""
     parameter = tf.Variable([0.0])
     finite, wave, kept = hooks.FiniteLosses([parameter]), mock.Mock(), mock.Mock()
-    wave.look = mock.Mock(side_effect=lambda step, number: (step, number) in ((3, 2), (9, 1)))
+    wave.check = mock.Mock(side_effect=lambda step, number: (step, number) in ((3, 2), (9, 1)))
+    wave.scalars = lambda: {"label_wave/changed": 0.25}
     keep, elsewhere = (hooks.KeepBest(wave, each, finite) for each in (kept, None))
     for last in (moment(1, 1.0), moment(3, 1.0, 1.0), moment(4, 1.0)):
         keep(last)
         elsewhere(last)
         assert kept.set_aside.call_count == (last.step > 1)
+        assert last.scalars == {"label_wave/changed": 0.25}
     parameter.assign([float("nan")])
     for hook in (keep, elsewhere):
         with pytest.raises(InputError, match="The parameters after step 9 are not finite"):
@@ -121,11 +123,10 @@ def test_rows_of_the_log_by_hand(monkeypatch):
     clock = iter([10.0, 10.5, 11.0, 20.0, 21.0])
     monkeypatch.setattr(hooks.time, "monotonic", lambda: next(clock))
     labels, clean = np.array([0, 1, 1, 0]), np.array([0, 1, 0, 1])  # Two are wrong.
-    examples, writer, wave = mock.Mock(labels=labels, clean_labels=clean), mock.Mock(), mock.Mock()
-    wave.scalars = lambda: {"label_wave/changed": 0.25}
+    examples, writer = mock.Mock(labels=labels, clean_labels=clean), mock.Mock()
     finite = hooks.FiniteLosses([])
     made = TrainConfig("d", "t", max_number_of_steps=3, log_every_steps=2)
-    log = hooks.Log(made, writer, examples, finite, wave)
+    log = hooks.Log(made, writer, examples, finite)
     for step, positions, predicted, weights in (
         (1, [0, 2], [0, 1], [1.0, 0.5]),
         (2, [1, 3], [0, 1], [0.5, 0.25]),
@@ -134,7 +135,8 @@ def test_rows_of_the_log_by_hand(monkeypatch):
         column = tf.constant(weights)[:, None]
         given, logits = tf.constant(labels[positions]), tf.one_hot(predicted, 2)
         samples = Samples(0 * column, column, 0 * column, logits, given, tf.constant(positions))
-        last = hooks.Moment(step, StepResult({"loss": tf.constant(1.0 + step)}, samples), step == 3)
+        result = StepResult({"loss": tf.constant(1.0 + step)}, samples)
+        last = hooks.Moment(step, result, step == 3, {"label_wave/changed": 0.25})
         log(last)
     rows = [call.args for call in writer.write_scalars.call_args_list]
     expected = {"loss": 3.0, "predictions/as_given": 0.5, "predictions/corrupted_as_given": 0.5}

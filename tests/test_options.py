@@ -21,7 +21,7 @@ from mentornet.config.evaluation import EvalConfig
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import MixupConfig, NamedWeighting, WeightingConfig
 from mentornet.core.schedules import PiecewiseConstant
-from mentornet.datasets.corrected import CorrectConfig
+from mentornet.datasets.correct import CorrectConfig
 from mentornet.datasets.prepare_config import PrepareConfig
 from mentornet.runs import layout, run_folder
 from mentornet.training import recipe
@@ -365,11 +365,11 @@ def test_a_run_whose_first_save_was_killed_saved_nothing(tmp_path):
     (tmp_path / layout.CONFIG_FILE).write_text('{"max_number_of_steps": 5}')
     folder = tmp_path / "model.ckpt-9_temp"
     folder.mkdir()
-    assert run_folder.saved_nothing(tmp_path)
+    assert run_folder.has_no_checkpoint(tmp_path)
     (folder / "part-00000-of-00001.index").write_text("")
-    assert run_folder.saved_nothing(tmp_path)
+    assert run_folder.has_no_checkpoint(tmp_path)
     (tmp_path / "model.ckpt-9.index").write_text("")
-    assert not run_folder.saved_nothing(tmp_path)
+    assert not run_folder.has_no_checkpoint(tmp_path)
 
 
 def test_the_configuration_is_removed_last(tmp_path, monkeypatch):

@@ -811,13 +811,6 @@ def test_splits_of_tfds_without_labels_or_of_more_bits(monkeypatch, label, dtype
         tfds.reader.load("mine", "pets", sources.Options(image_size=4))
 
 
-def test_a_data_set_may_be_called_tmp(tmp_path, folder):
-    settings = PrepareConfig("my.tmp", str(tmp_path), source=str(folder))
-    prepare(settings)
-    data = str(settings.train_folder)
-    assert len(records.read_examples(data, dataset_info("my.tmp", data), "train"))
-
-
 @pytest.mark.parametrize("kind", ["class_folders", "csv", "image_folder"])
 def test_the_order_of_classes_whose_names_are_numbers(tmp_path, kind):
     """By value in metadata and arrays; alphabetical in folders and csv. Blank lines are no rows."""

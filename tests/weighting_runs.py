@@ -38,7 +38,7 @@ def look_early():
     """Makes "auto" act after the first epoch, and end the burn-in in any case."""
     from mentornet.weighting import automatic
 
-    automatic._FIRST_PASS, automatic._is_memorising = 1, lambda looks: True
+    automatic._FIRST_ESTIMATE, automatic._is_memorising = 1, lambda checks: True
 
 
 def data():

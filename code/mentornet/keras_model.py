@@ -203,8 +203,8 @@ class MentoredModel(keras.Model):
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Same as keras.Model.fit; unless `verbose` is 0, it prints what "auto" determined."""
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
-        own = keras_adapters.TotalSteps(self._remarks)
-        given["callbacks"] = own.added_to(given.get("callbacks"), self)
+        counting = keras_adapters.TotalSteps(self._remarks)
+        given["callbacks"] = counting.added_to(given.get("callbacks"), self)
         return super().fit(**given)
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
@@ -279,18 +279,18 @@ class MentoredModel(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
-        own: dict[str, Any] = {"student": serialize(self.student)}
-        own |= {name: getattr(self, name) for name in ("total_steps", "seed", "num_examples")}
+        config: dict[str, Any] = {"student": serialize(self.student)}
+        config |= {name: getattr(self, name) for name in ("total_steps", "seed", "num_examples")}
         if self._other is None:
-            own["mentor"] = serialize(self.mentor)
+            config["mentor"] = serialize(self.mentor)
         else:
-            own["weighting"] = registry.name_of(self._other)
-            own["weighting_options"] = self._options
+            config["weighting"] = registry.name_of(self._other)
+            config["weighting_options"] = self._options
         if self.mixup is not None:
-            own["mixup_alpha"] = self.mixup.alpha
-            own["second_reweight"] = self.mixup.second_reweight
-        own |= keras_adapters.history_columns(self._history)
-        return {**super().get_config(), **own, **self._settings}
+            config["mixup_alpha"] = self.mixup.alpha
+            config["second_reweight"] = self.mixup.second_reweight
+        config |= keras_adapters.history_columns(self._history)
+        return {**super().get_config(), **config, **self._settings}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> MentoredModel:

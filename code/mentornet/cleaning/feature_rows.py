@@ -18,7 +18,7 @@ _NUM_NEAREST = 10
 _MOST_COMPARED = 20_000  # Rows among which the nearest are looked for.
 
 
-class Rows:
+class RowDescriptions:
     """Describes rows by their values and by the given labels of the rows nearest to them.
 
     The nearest are those of the smallest Euclidean distance between standardised columns, among

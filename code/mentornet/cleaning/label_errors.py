@@ -123,6 +123,9 @@ def estimate_noise_rate(
       num_classes: number of classes.
       histories: columns of each run's history, by name.
       visits: the visits of all runs, if they are already pooled.
+
+    Returns:
+      The share among all samples, with its range and that of each class.
     """
     if examples.trusted.any():
         return _of_trusted(examples.take(np.flatnonzero(examples.trusted)), num_classes)

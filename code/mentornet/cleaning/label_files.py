@@ -87,7 +87,7 @@ def to_html(scores: LabelScores, count: int) -> str:
     starts = range(0, len(shown), CHUNK)
     draw: Callable[[np.ndarray], Iterable[str]] = functools.partial(_images, scores)
     if len(scores.examples.image_shape) == 1:
-        draw = feature_rows.Rows(scores.info, scores.examples).describe
+        draw = feature_rows.RowDescriptions(scores.info, scores.examples).describe
     for block, start in enumerate(starts):
         images = list(draw(shown[start : start + CHUNK]))
         body.append(pages.json_block(f"images-{block}", images))

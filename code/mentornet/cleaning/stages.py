@@ -23,7 +23,7 @@ from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import AUTO, WeightingConfig
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
-from mentornet.datasets import corrected, prepare, sources, summaries
+from mentornet.datasets import correct, prepare, sources, summaries
 from mentornet.datasets.catalog import read_manifest
 from mentornet.datasets.corrections import SCORE_DECIMALS
 from mentornet.datasets.prepare_config import PrepareConfig
@@ -208,7 +208,7 @@ def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
     except InputError:
         old = {}
     # Before a training saved anything, another one may be asked for.
-    is_free = run_folder.saved_nothing(folder / layout.TRAIN_FOLDER)
+    is_free = run_folder.has_no_checkpoint(folder / layout.TRAIN_FOLDER)
     ignored = {"sha256", "studentnet", "num_epochs"} if is_free else {"sha256"}
     different = options.differences(options.filled(CleanConfig, old), asked, frozenset(ignored))
     # Earlier versions recorded no checksum of a folder.
@@ -259,14 +259,14 @@ def _correct(data: Data, folder: pathlib.Path, scores: LabelScores) -> dict[str,
     """Makes the corrected records; returns what their manifest says of the corrections."""
     rest = scores.order[len(scores.suspects) :]
     accept_above = float(scores.score[rest[0]]) if len(rest) else 0.0  # All suspects, no other.
-    asked = corrected.CorrectConfig(
+    asked = correct.CorrectConfig(
         str(data.train),
         str(folder / layout.LABELS_FILE),
         str(folder / _CORRECTED),
         round(accept_above, SCORE_DECIMALS),
         data.name,
     )
-    return corrected.correct(asked)["corrections"]
+    return correct.correct(asked)["corrections"]
 
 
 def _summary(

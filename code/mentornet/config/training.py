@@ -257,5 +257,5 @@ class TrainConfig:
             return self.weighting.name, dict(self.weighting.options or {})
         if self.weighting is None:
             return UNIFORM, {}
-        own = {"mentor": self.trained_mentornet_dir, "label": self.mentornet_label}
-        return MENTORNET, own | vars(self.weighting)
+        network = {"mentor": self.trained_mentornet_dir, "label": self.mentornet_label}
+        return MENTORNET, network | vars(self.weighting)

@@ -18,16 +18,31 @@ from mentornet.core.errors import InputError, check
 LOCK_FILE = ".lock"
 
 
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """A path in the same folder; its file is renamed to `path` at the end, removed after an error.
+
+    Raises:
+      OSError: it cannot be renamed.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a file under a temporary name in the same folder, then renames it.
+    """Writes a file that is complete or absent (or the old one).
 
     Raises:
       OSError: the folder cannot be written.
     """
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def read_json_object(path: str | os.PathLike[str], fault: str) -> dict[str, Any]:

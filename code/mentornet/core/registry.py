@@ -63,7 +63,7 @@ class Registry:
                     both = f"{places[name].module} and {module}"
                     raise RuntimeError(f"{self.package}: {both} both define {name}.")
                 places[name] = place
-        return {name: places[name] for name in sorted(places, key=_natural)}
+        return {name: places[name] for name in sorted(places, key=natural)}
 
     def names(self) -> tuple[str, ...]:
         """The names in alphabetical order, with numbers ordered by value."""
@@ -111,7 +111,7 @@ def _read(module: str, source: str) -> dict[str, _Place]:
     return {module: _Place(module, " ".join(paragraph.split()), False)}
 
 
-def _natural(name: str) -> list[tuple[str, int]]:
+def natural(name: str) -> list[tuple[str, int]]:
     """Sort key that places resnet8 before resnet14."""
     return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", name)]
 

@@ -9,18 +9,22 @@ from mentornet.core import errors, files
 
 MANIFEST = "manifest.json"
 
-CIFAR10_CLASSES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
+# For sources that do not name them; CIFAR-100 has numbers then.
+CIFAR_CLASSES = {
+    "cifar10": (
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ),
+    "cifar100": tuple(map(str, range(100))),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +62,7 @@ class DatasetInfo:
 KNOWN = {
     info.name: info
     for info in (
-        DatasetInfo("cifar10", 10, CIFAR10_CLASSES),
+        DatasetInfo("cifar10", 10, CIFAR_CLASSES["cifar10"]),
         DatasetInfo("cifar100", 100, label_key="image/class/fine_label"),
         DatasetInfo("digits", 10, tuple("0123456789"), augment=False),
     )

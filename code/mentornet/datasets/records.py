@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-import re
 import zlib
 from collections.abc import Iterator
 
@@ -15,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from mentornet.core.errors import InputError, check
+from mentornet.core.files import whole_file
 from mentornet.datasets import images
 from mentornet.datasets.catalog import DatasetInfo
 from mentornet.datasets.images import EncodedImages, Shape
@@ -90,9 +90,8 @@ def write_records(
     are_images = samples.ndim == 4
     encoded = _encode_png(samples) if are_images else images.encode_rows(samples)
     kind = b"png" if are_images else b"float32"
-    temporary = f"{path}.tmp{os.getpid()}"
     try:
-        with tf.io.TFRecordWriter(temporary) as writer:
+        with whole_file(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
             for i, data in enumerate(encoded):
                 feature = {key: _int64(values[i]) for key, values in features.items()}
                 feature["image/encoded"] = _bytes(data)
@@ -102,7 +101,6 @@ def write_records(
                 writer.write(example.SerializeToString(deterministic=True))
     except tf.errors.OpError as error:
         raise InputError(f"{path} cannot be written: {error.message}") from None
-    os.replace(temporary, path)
 
 
 def _encode_png(pixels: np.ndarray) -> Iterator[bytes]:
@@ -128,11 +126,7 @@ def find_files(data_dir: str, dataset: str, split: str) -> list[str]:
     """
     folder = pathlib.Path(data_dir)
     check(folder.is_dir(), "`data_dir` must be an existing folder.", data_dir=data_dir)
-    files = sorted(
-        str(path)
-        for path in folder.glob(f"{dataset}_{split}-*")
-        if path.is_file() and not re.search(r"\.tmp\d+$", path.name)
-    )
+    files = sorted(str(path) for path in folder.glob(f"{dataset}_{split}-*") if path.is_file())
     if not files:
         present = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
         pattern = f"{dataset}_{split}-*"

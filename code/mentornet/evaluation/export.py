@@ -47,7 +47,14 @@ class TrainedStudent:
     standardization: str = "image"
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
-        """Preprocesses uint8 images, or features, as the evaluation job does."""
+        """Preprocesses samples as the evaluation job does.
+
+        Args:
+          images: uint8 [n, height, width, channels], or features float32 [n, num_features].
+
+        Returns:
+          float32, of the same shape.
+        """
         return standardize(images, self.standardization)
 
 
@@ -64,6 +71,9 @@ def load_trained(
       checkpoint: a checkpoint's prefix, or a run's train_log_dir (its latest checkpoint).
       studentnet, dataset_name: for checkpoints of the release, which do not record them.
       data_dir: records whose manifest names the classes; by default the run's.
+
+    Returns:
+      The student with its preprocessing and the names of its classes.
 
     Raises:
       InputError: there is no checkpoint, it cannot be read, or it is the release's and

@@ -22,7 +22,7 @@ from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.evaluation.predictor import Predictor, accuracies, check_fits
 from mentornet.runs import layout, writers
 from mentornet.runs.checkpoints import checkpoint_paths, checkpoint_step, read_run_config
-from mentornet.runs.students import build_student, describe_student, restore_student
+from mentornet.runs.students import describe_student, rebuild_student, restore_student
 from mentornet.students import registry
 
 _VIEWS = "test_time_augmentation"  # Its key in a row.
@@ -177,7 +177,7 @@ class _Job:
         if self._predictor is None or self._built_from != built_from:
             recipe = registry.find_student(run["studentnet"]).recipe
             augments = _VIEWS in self._facts
-            self._predictor = Predictor(build_student(run), recipe.standardization, augments)
+            self._predictor = Predictor(rebuild_student(run), recipe.standardization, augments)
             self._built_from = built_from
         restore_student(self._predictor.student, prefix)
 

@@ -25,16 +25,16 @@ def totals(history: tf.Tensor | tf.Variable) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(tf.gather(history, places, axis=1), tf.int64), axis=0)
 
 
-def changed_shares(looks: np.ndarray) -> np.ndarray:
-    """The share of visits between two looks in which the prediction changed.
+def changed_shares(checks: np.ndarray) -> np.ndarray:
+    """The share of visits between two checks in which the prediction changed.
 
     Args:
-      looks: int64 [n, 2], `totals` at the end of each pass.
+      checks: int64 [n, 2], `totals` at the end of each pass.
 
     Returns:
-      float64 [n - 1]; empty without looks.
+      float64 [n - 1]; empty without checks.
     """
-    changed, visits = np.diff(looks, axis=0).T
+    changed, visits = np.diff(checks, axis=0).T
     return changed / visits
 
 

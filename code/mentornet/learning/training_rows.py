@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import zipfile
 
 import numpy as np
 
+from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.core.schedules import NUM_EPOCHS
 from mentornet.learning import curricula
@@ -195,15 +195,14 @@ def write(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, part in (("tr", slice(num_train)), ("ts", slice(num_train, None))):
-            temporary = folder / f".{name}.{os.getpid()}.npz"
-            np.savez(
-                temporary,
-                features=features[part],
-                targets=targets[part],
-                vstar_fn=np.array(vstar_fn),
-                feature_names=np.array(names),
-            )
-            os.replace(temporary, folder / f"{name}.npz")
+            with files.whole_file(folder / f"{name}.npz") as path, path.open("wb") as file:
+                np.savez(
+                    file,
+                    features=features[part],
+                    targets=targets[part],
+                    vstar_fn=np.array(vstar_fn),
+                    feature_names=np.array(names),
+                )
     except OSError as error:
         raise InputError(f"`outdir` {folder} cannot be written: {error}") from None
     print(f"{folder}: {num_train} rows in tr.npz, {len(features) - num_train} in ts.npz")

@@ -84,7 +84,7 @@ _WRITTEN = (
 )
 
 
-def holds_more_than_a_start(folder: str | pathlib.Path) -> bool:
+def has_progress(folder: str | pathlib.Path) -> bool:
     """Whether a folder holds a run's files other than those from before its first checkpoint."""
     first = (CONFIG_FILE, METRICS_FILE, _EVENTS)
     later = [pattern for pattern in _WRITTEN if pattern not in first]

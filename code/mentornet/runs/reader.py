@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import pathlib
-import re
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import AUTO
 from mentornet.core import files
 from mentornet.core.errors import check
+from mentornet.core.registry import natural
 from mentornet.runs import layout
 
 Curve = tuple[np.ndarray, np.ndarray]
@@ -136,7 +136,8 @@ def read_results(folder: pathlib.Path) -> list[Result]:
       InputError: there are none, or a file of a run cannot be read.
     """
     results = []
-    for path in sorted(folder.glob(f"**/{layout.TRAIN_FOLDER}/{layout.CONFIG_FILE}"), key=_natural):
+    found = folder.glob(f"**/{layout.TRAIN_FOLDER}/{layout.CONFIG_FILE}")
+    for path in sorted(found, key=lambda path: natural(str(path))):
         run = path.parent.parent
         rows = layout.read_evaluations(run / layout.EVAL_FOLDER)
         evaluation = [row for row in rows if layout.KEPT not in row]
@@ -175,7 +176,3 @@ def _with_variants(results: list[Result]) -> list[Result]:
         text = "".join(f", {n.removeprefix('loss_p_')} {settings[n]}" for n in varying)
         named.append(dataclasses.replace(result, variant=text))
     return named
-
-
-def _natural(path: pathlib.Path) -> list[Any]:
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(path))]

@@ -47,7 +47,7 @@ def open_folder(
         folder.mkdir(parents=True, exist_ok=True)
         if config.overwrite:
             layout.remove(folder)
-        elif path.exists() and saved_nothing(folder):
+        elif path.exists() and has_no_checkpoint(folder):
             print(f"{folder} holds a run that saved nothing; it is replaced.", flush=True)
             layout.remove(folder)
         elif path.exists():
@@ -57,7 +57,7 @@ def open_folder(
         raise InputError(f"`train_log_dir` {folder} cannot be written: {error}") from None
 
 
-def saved_nothing(folder: str | pathlib.Path) -> bool:
+def has_no_checkpoint(folder: str | pathlib.Path) -> bool:
     """Whether a folder holds no run, or one that may be replaced: it never saved a checkpoint.
 
     Such a run ended early, for example because a loss was not finite. A run that logged its last
@@ -70,7 +70,7 @@ def saved_nothing(folder: str | pathlib.Path) -> bool:
     path = folder / layout.CONFIG_FILE
     if not path.exists():
         return True
-    if layout.holds_more_than_a_start(folder):
+    if layout.has_progress(folder):
         return False
     last_step = layout.read_config(folder).get("max_number_of_steps")
     rows = files.read_json_lines(folder / layout.METRICS_FILE)

@@ -25,7 +25,7 @@ def describe_student(
       studentnet, dataset_name, data_dir: of the release's, which records none of them.
 
     Returns:
-      The run's configuration; of the release's, the fields that `build_student` reads, and these.
+      The run's configuration; of the release's, the fields that `rebuild_student` reads, and these.
 
     Raises:
       InputError: it is the release's, and `studentnet` or `dataset_name` is missing.
@@ -41,7 +41,7 @@ def describe_student(
         return names | {"num_classes": info.num_classes, "data_dir": ""}
 
 
-def build_student(run: Mapping[str, Any]) -> keras.Model:
+def rebuild_student(run: Mapping[str, Any]) -> keras.Model:
     """Builds the student of a run from what `describe_student` returned, with initial parameters.
 
     Raises:
@@ -80,6 +80,6 @@ def load_student(prefix: str, run: Mapping[str, Any] | None = None) -> keras.Mod
     Raises:
       InputError, KeyError, or one of `READ_ERRORS`: as `read_run_config` and `restore_student`.
     """
-    student = build_student(run or read_run_config(prefix))
+    student = rebuild_student(run or read_run_config(prefix))
     restore_student(student, prefix)
     return student

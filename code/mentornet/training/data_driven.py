@@ -144,7 +144,7 @@ def _check_same(
     # Earlier versions did not record them; nothing depends on them before a stage saves something.
     burn_in = root / layout.BURN_IN_FOLDER
     has_stages = any(result.exists() for result in _results(root))
-    is_bound = path.exists() and (has_stages or not run_folder.saved_nothing(burn_in))
+    is_bound = path.exists() and (has_stages or not run_folder.has_no_checkpoint(burn_in))
     different = (
         differences(files.read_json_object(path, "holds no settings"), asked) if is_bound else []
     )

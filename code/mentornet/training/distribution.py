@@ -140,8 +140,8 @@ def _gatherer(strategy: tf.distribute.Strategy) -> Callable[[int], np.ndarray]:
         return lambda value: np.array([value])  # One worker, whose replicas have the same.
 
     @tf.function(autograph=False)
-    def gather(own: tf.Tensor) -> tf.Tensor:
-        values = strategy.run(lambda: replicas.gather(own[None]))
+    def gather(value: tf.Tensor) -> tf.Tensor:
+        values = strategy.run(lambda: replicas.gather(value[None]))
         return strategy.experimental_local_results(values)[0]
 
     return lambda value: gather(tf.constant(value, tf.int64)).numpy()

@@ -34,11 +34,13 @@ class Moment:
       result: of the step, or the several steps, of the call.
       is_last: whether the run ends here, for whatever reason; a hook may set it, and the hooks
         after it see that.
+      scalars: further ones for the log; the hooks before `Log` may add some.
     """
 
     step: int
     result: StepResult
     is_last: bool
+    scalars: writers.Scalars = dataclasses.field(default_factory=dict)
 
 
 class Hook(Protocol):
@@ -105,9 +107,8 @@ class Log:
         writer: writers.MultiWriter,
         examples: Examples,
         finite: FiniteLosses,
-        wave: LabelWave | None = None,
     ) -> None:
-        self._config, self._writer, self._finite, self._wave = config, writer, finite, wave
+        self._config, self._writer, self._finite = config, writer, finite
         self._labels, self._clean_labels = examples.labels, examples.clean_labels
         self._recent: list[tuple[tf.Tensor, ...]] = []
         self._logged_at = time.monotonic()
@@ -121,13 +122,14 @@ class Log:
         if step % config.log_every_steps and step != config.max_number_of_steps:
             return
         self._finite.check(step)
-        row, seconds = self._row(moment.result.scalars), time.monotonic() - self._logged_at
+        row, seconds = self._row(moment), time.monotonic() - self._logged_at
         images = sum(weights.shape.num_elements() for _, weights, _ in self._recent)
         self._writer.write_scalars(step, row | {"images_per_second": images / seconds})
         self._recent.clear()
         self._logged_at = time.monotonic()
 
-    def _row(self, last: dict[str, tf.Tensor]) -> writers.Scalars:
+    def _row(self, moment: Moment) -> writers.Scalars:
+        last = moment.result.scalars
         scalars = {name: float(np.ravel(value)[-1]) for name, value in last.items()}
         columns = zip(*self._recent, strict=True)
         positions, weights, predictions = (
@@ -135,7 +137,7 @@ class Log:
         )
         labels = self._labels[positions], self._clean_labels[positions]
         scalars |= statistics.prediction_statistics(predictions, *labels)
-        scalars |= self._wave.scalars() if self._wave else {}
+        scalars |= moment.scalars
         return scalars | statistics.weight_statistics(weights, *labels)
 
 
@@ -165,7 +167,9 @@ class KeepBest:
         self._wave, self._checkpoint, self._finite = wave, checkpoint, finite
 
     def __call__(self, moment: Moment) -> None:
-        if self._wave.look(moment.step, moment.result.num_steps):
+        is_best = self._wave.check(moment.step, moment.result.num_steps)
+        moment.scalars |= self._wave.scalars()
+        if is_best:
             self._finite.check_before_save(moment.step)
             if self._checkpoint is not None:
                 self._checkpoint.set_aside()

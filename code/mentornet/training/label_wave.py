@@ -41,7 +41,7 @@ class LabelWave:
         """The variables to save, by name."""
         return {"label_wave_step_changed_visits": self._passes}
 
-    def look(self, step: int, num_steps: int) -> bool:
+    def check(self, step: int, num_steps: int) -> bool:
         """Records the changes if a pass has just ended.
 
         Args:
@@ -68,7 +68,7 @@ class LabelWave:
             return {}
         return {
             "label_wave/changed": float(shares[-1]),
-            "label_wave/kept_step": float(self._looks()[kept + 1, 0]),
+            "label_wave/kept_step": float(self._checks()[kept + 1, 0]),
             "label_wave/is_over": float(is_over),
         }
 
@@ -82,11 +82,11 @@ class LabelWave:
     def _pass_of(self, step: int) -> int:
         return step * self._batch_size // self._num_examples
 
-    def _looks(self) -> np.ndarray:
-        looks = self._passes.numpy()
+    def _checks(self) -> np.ndarray:
+        checks = self._passes.numpy()
         # One call of the step may end two passes; then one row stays 0.
-        return looks[looks[:, 0] >= max(1, self._first_step)]
+        return checks[checks[:, 0] >= max(1, self._first_step)]
 
     def _shares(self) -> np.ndarray:
         """For each pass but the first, the share of predictions that changed; float64."""
-        return changes.changed_shares(self._looks()[:, 1:])
+        return changes.changed_shares(self._checks()[:, 1:])

@@ -42,8 +42,8 @@ class Lookahead:
         }
 
     def state(self) -> dict[str, tf.Variable]:
-        own = {f"slow/{name}": variable for name, variable in self._slow.items()}
-        return self._inner.state() | own
+        slow = {f"slow/{name}": variable for name, variable in self._slow.items()}
+        return self._inner.state() | slow
 
     def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
         return self._inner.scale_loss(loss)

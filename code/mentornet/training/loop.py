@@ -231,7 +231,7 @@ class _Run:
         found: list[hooks.Hook] = [stop, finite]  # The others see whether this is the last step.
         if self.wave is not None:
             found.append(hooks.KeepBest(self.wave, checkpoint, finite))
-        found.append(hooks.Log(self.config, writer, self.examples, finite, self.wave))
+        found.append(hooks.Log(self.config, writer, self.examples, finite))
         if self.updates is not None:
             found.append(hooks.UpdateMentorNet(self.updates, save=is_chief))
         return [*found, hooks.Save(self.config, checkpoint, finite)]

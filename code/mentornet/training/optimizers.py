@@ -51,10 +51,10 @@ class TF1Momentum(keras.optimizers.Optimizer):
         self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
     ) -> None:
         index = self._get_variable_index(variable)
-        accumulator, own = self.accumulators[index], self._trainable_variables[index]
-        rate = tf.cast(learning_rate, variable.dtype) * self.rate_factors.get(own.name, 1.0)
-        if own.path in self.frozen_after:
-            trained = self.iterations.value < self.frozen_after[own.path]
+        accumulator, parameter = self.accumulators[index], self._trainable_variables[index]
+        rate = tf.cast(learning_rate, variable.dtype) * self.rate_factors.get(parameter.name, 1.0)
+        if parameter.path in self.frozen_after:
+            trained = self.iterations.value < self.frozen_after[parameter.path]
             rate = tf.where(trained, rate, tf.zeros_like(rate))
         if isinstance(variable, keras.Variable):
             variable = variable.value

@@ -18,7 +18,7 @@ from mentornet.runs.checkpoints import joined
 from mentornet.training.losses import cross_entropy, layer_loss
 from mentornet.training.recompute import Recomputed
 from mentornet.training.wrappers import StudentUpdate
-from mentornet.weighting.objective import Learned, Objective
+from mentornet.weighting.objective import Objective, ObjectiveTerms
 from mentornet.weighting.protocol import Context, Weighting
 
 # A sample is used by a step if its weight exceeds this (the release's data utilisation).
@@ -156,11 +156,11 @@ class Trainer:
 
     def state(self) -> dict[str, tf.Variable]:
         """The state to save in addition to the student, by name; includes "global_step"."""
-        own = {"num_seen": self._num_seen, "num_used": self._num_used}
-        own["global_step"] = self.global_step
+        counters = {"num_seen": self._num_seen, "num_used": self._num_used}
+        counters["global_step"] = self.global_step
         history = self.history.state() if self.history is not None else {}
         weightings = [context.state for context in self._contexts]
-        return joined(own, self._update.state(), history, *weightings)
+        return joined(counters, self._update.state(), history, *weightings)
 
     def _step(
         self, images: tf.Tensor, labels: tf.Tensor, positions: tf.Tensor | None = None
@@ -213,7 +213,7 @@ class Trainer:
         scalars["data_util/data_util"] = utilisation
         return StepResult(scalars | dict(learned.weighed.scalars), samples)
 
-    def _losses(self, learned: Learned, size: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _losses(self, learned: ObjectiveTerms, size: tf.Tensor) -> dict[str, tf.Tensor]:
         """The replica's part of each logged sum over the global batch."""
         total = weighted = learned.weighted_loss(size)
         sums = {"mentornet/orig_loss": tf.reduce_sum(learned.losses) / size}
@@ -222,10 +222,10 @@ class Trainer:
         if added is not None:
             total += added
             sums["mentornet/added_loss"] = added
-        own = layer_loss(self.student)
-        if own is not None:
-            total += own
-            sums["mentornet/layer_loss"] = own
+        of_layers = layer_loss(self.student)
+        if of_layers is not None:
+            total += of_layers
+            sums["mentornet/layer_loss"] = of_layers
         if self._weight_decay and self._decayed:
             norm = tf.add_n([factor * tf.nn.l2_loss(v.value) for v, factor in self._decayed])
             total += self._weight_decay * norm * tf.reduce_sum(learned.weights) / size
@@ -233,7 +233,7 @@ class Trainer:
 
     def _gather(
         self,
-        learned: Learned,
+        learned: ObjectiveTerms,
         logits: tf.Tensor,
         labels: tf.Tensor,
         positions: tf.Tensor | None,

@@ -49,8 +49,8 @@ class OptimizerUpdate:
         self.optimizer.apply(gradients)
 
     def state(self) -> dict[str, tf.Variable]:
-        own = ("iteration", "learning_rate")
-        slots = [variable for variable in self.optimizer.variables if variable.name not in own]
+        settings = ("iteration", "learning_rate")
+        slots = [variable for variable in self.optimizer.variables if variable.name not in settings]
         return {f"optimizer/{number}": slot.value for number, slot in enumerate(slots)}
 
 
@@ -80,8 +80,8 @@ class LossScaled:
         self._inner.apply(self.unscale(gradients))
 
     def state(self) -> dict[str, tf.Variable]:
-        own = {"loss_scale": self._scale, "num_finite": self._num_finite}
-        return self._inner.state() | own
+        scale = {"loss_scale": self._scale, "num_finite": self._num_finite}
+        return self._inner.state() | scale
 
     def unscale(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         """The gradients of the unscaled loss; all 0 if any is not finite."""

@@ -14,12 +14,12 @@ from mentornet.label_noise import changes, noise_rate
 from mentornet.label_noise.history import COLUMNS, SampleHistory
 from mentornet.weighting.protocol import Context
 
-_FIRST_PASS = 2  # Passes over the data before the first estimate.
-_FEWEST_LOOKS = 5  # In which the changes can fall and rise.
-_FEW = 0.5  # Share of right labels below which each class has its own percentile.
-_HALF = 50  # Percent of the training after which weighting begins without memorising,
-_LONG = 10  # if so many passes are over by then,
-_BEARABLE = 0.25  # and at most this share of the right labels is expected to be left out.
+_FIRST_ESTIMATE = 2  # Passes over the data before the first estimate.
+_FEWEST_CHECKS = 5  # In which the changes can fall and rise.
+_MOSTLY_WRONG = 0.5  # Share of right labels below which each class has its own percentile.
+_LATE_EPOCH = 50  # Percent of the training after which weighting begins without memorising,
+_LATE_PASSES = 10  # if so many passes are over by then,
+_MOST_LEFT_OUT = 0.25  # and at most this share of the right labels is expected to be left out.
 
 
 class Rules(NamedTuple):
@@ -29,7 +29,7 @@ class Rules(NamedTuple):
       percentile: float32, the share of the losses below the one that enters the moving average.
       is_burn_in: bool, whether every weight is 1.
       fixed_epoch: int32, the epoch percentage at which the burn-in ends or has ended.
-      memorised: float32, share of the suspects that was predicted as given at the last look; 1
+      memorised: float32, share of the suspects that was predicted as given at the last check; 1
         without suspects.
       by_class: float32 [classes], the percentile of each given class; empty if it is not known.
       is_by_class: bool, whether these apply instead of the common one.
@@ -58,7 +58,7 @@ class Rules(NamedTuple):
         }
 
 
-class Found(NamedTuple):
+class State(NamedTuple):
     """What has been found so far: float32 variables, saved by these names, or their values.
 
     Attributes:
@@ -80,7 +80,7 @@ class Automatic:
     """`loss_p_percentile="auto"` and `burn_in_epoch="auto"`.
 
     After each pass over the data, at most once in a percent of the training, the history of all
-    samples is looked at. The burn-in ends when the number of predictions that change from one pass
+    samples is checked. The burn-in ends when the number of predictions that change from one pass
     to the next has passed its first local minimum (`changes`): from then on wrong labels are being
     memorised. Passes before the last rise of the learning rate do not count, as it makes the
     predictions change more. A training that memorises nothing in its first half is weighted in the
@@ -92,7 +92,7 @@ class Automatic:
     most the share of the suspects, whose label more than half of the visits contradicted, and less
     one standard deviation of the share of right labels in a batch: a percentile above that share is
     the loss of a wrong label, which is then learned. It is estimated again only as long as no wrong
-    label is found, because what is memorised later looks right, and weights change the history.
+    label is found, because what is memorised later checks right, and weights change the history.
     With a fixed burn-in it is estimated from the second pass on until that ends, and weights are 1
     until then.
 
@@ -115,10 +115,10 @@ class Automatic:
         self._last_rise = context.last_rise
         # The names in a checkpoint say what the variables hold, also column by column.
         shapes = {"by_class": (self._num_classes,)}
-        self._found = Found(
-            *(context.variable(f"automatic_{name}", shapes.get(name, ())) for name in Found._fields)
+        self._state = State(
+            *(context.variable(f"automatic_{name}", shapes.get(name, ())) for name in State._fields)
         )
-        # `changes.totals` when looked at, by epoch percentage.
+        # `changes.totals` at each check, by epoch percentage.
         self._changes = context.variable("automatic_changed_visits", (NUM_EPOCHS, 2), "int64")
         # Samples in the batches so far, and passes over the data before the latest batch; counted,
         # since the last batch of a pass may be smaller in fit().
@@ -126,7 +126,7 @@ class Automatic:
         self._labels = context.per_sample("given_labels") if self._num_classes else None
         context.remarks.append(self._remark)
 
-    def see(self, positions: tf.Tensor | None, labels: tf.Tensor | None) -> None:
+    def remember_labels(self, positions: tf.Tensor | None, labels: tf.Tensor | None) -> None:
         """Remembers the given labels, int [batch], of the samples at int [batch].
 
         Raises:
@@ -138,7 +138,7 @@ class Automatic:
         check(positions is not None and labels is not None, rule, labels=labels)
         self._labels.write(positions, tf.cast(labels, tf.float32))
 
-    def look(self, epoch: tf.Tensor, batch_size: tf.Tensor) -> None:
+    def check_history(self, epoch: tf.Tensor, batch_size: tf.Tensor) -> None:
         """Looks at the history if a pass has just ended; to be called before a step is weighed.
 
         Args:
@@ -149,25 +149,25 @@ class Automatic:
         num_seen, passes_before = tf.unstack(tf.convert_to_tensor(self._seen))
         passes = num_seen // self._history.values.shape[0]
         self._seen.assign(tf.stack([num_seen + size, passes]))
-        old, looks = self._values(), tf.convert_to_tensor(self._changes)
-        is_due = (passes > passes_before) & tf.equal(looks[epoch, 1], 0)
+        old, checks = self._values(), tf.convert_to_tensor(self._changes)
+        is_due = (passes > passes_before) & tf.equal(checks[epoch, 1], 0)
 
-        def look() -> tuple[Found, tf.Tensor]:
+        def check_now() -> tuple[State, tf.Tensor]:
             values = tf.convert_to_tensor(self._history.values)
             row = changes.totals(values)[None]
-            updated = tf.tensor_scatter_nd_update(looks, [[epoch]], row)
+            updated = tf.tensor_scatter_nd_update(checks, [[epoch]], row)
             labels = [] if self._labels is None else [tf.convert_to_tensor(self._labels.values)]
             inputs = (values, updated, epoch, passes, size, *old, *labels)
-            new = tf.numpy_function(self._find, inputs, [tf.float32] * len(old))
-            return Found(*map(tf.ensure_shape, new, [value.shape for value in old])), updated
+            new = tf.numpy_function(self._update, inputs, [tf.float32] * len(old))
+            return State(*map(tf.ensure_shape, new, [value.shape for value in old])), updated
 
-        new, looks = tf.cond(is_due, look, lambda: (old, looks))
-        for variable, value in zip(self._found, new, strict=True):
+        new, checks = tf.cond(is_due, check_now, lambda: (old, checks))
+        for variable, value in zip(self._state, new, strict=True):
             variable.assign(value)
-        self._changes.assign(looks)
+        self._changes.assign(checks)
 
-    def _values(self) -> Found:
-        return Found(*map(tf.convert_to_tensor, self._found))
+    def _values(self) -> State:
+        return State(*map(tf.convert_to_tensor, self._state))
 
     def rules(self, epoch: tf.Tensor) -> Rules:
         """The settings that apply at an epoch percentage, int32 scalar."""
@@ -187,29 +187,29 @@ class Automatic:
             percentile, is_burn_in, fixed_epoch, found.memorised, found.by_class, is_by_class
         )
 
-    def _find(
+    def _update(
         self,
         values: np.ndarray,
-        looks: np.ndarray,
+        checks: np.ndarray,
         epoch: np.ndarray,
         passes: np.ndarray,
         batch_size: np.ndarray,
         *old_and_labels: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
-        """The new values, in the order of `Found`; labels are given where classes are known."""
-        number = len(Found._fields)
-        old, labels = Found(*old_and_labels[:number]), old_and_labels[number:]
-        if passes < _FIRST_PASS or not np.isfinite(values).all():  # A loss that is not finite.
+        """The new values, in the order of `State`; labels are given where classes are known."""
+        number = len(State._fields)
+        old, labels = State(*old_and_labels[:number]), old_and_labels[number:]
+        if passes < _FIRST_ESTIMATE or not np.isfinite(values).all():  # A loss that is not finite.
             return old
         percentile, start = old.percentile, old.burn_in_end
         is_by_class, by_class = old.is_by_class, old.by_class
         columns = dict(zip(COLUMNS, values.astype(np.float64).T, strict=True))
         visits = noise_rate.pooled([columns]).seen
-        is_late = epoch >= _HALF and passes >= _LONG
+        is_late = epoch >= _LATE_EPOCH and passes >= _LATE_PASSES
         if start == 0 and (
             self._burn_in != AUTO
-            or _is_memorising(looks[self._last_rise :])
-            or (is_late and self._is_bearable(visits))
+            or _is_memorising(checks[self._last_rise :])
+            or (is_late and self._leaves_few_right_out(visits))
         ):
             start = epoch + 1
         is_fixed_burn_in = self._burn_in != AUTO and self._config.is_burn_in(epoch)
@@ -220,40 +220,40 @@ class Automatic:
             for given in labels:  # None or one.
                 given = given[columns["num_counted"] > 0].astype(np.int64)
                 shares = 1 - noise_rate.shrunk_class_means(wrong, given, self._num_classes)
-                is_by_class = self._config.class_balanced or 1 - wrong.mean() < _FEW
+                is_by_class = self._config.class_balanced or 1 - wrong.mean() < _MOSTLY_WRONG
                 by_class = _lowered(shares, batch_size)
         found = (percentile, start, visits.memorised, is_by_class, by_class)
         return tuple(np.asarray(value, np.float32) for value in found)
 
-    def _is_bearable(self, visits: noise_rate.Visits) -> bool:
+    def _leaves_few_right_out(self, visits: noise_rate.Visits) -> bool:
         """Whether the percentile is expected to leave out few right labels."""
         share = self._percentile
         wrong = visits.wrong_probabilities[0].mean() if isinstance(share, str) else 1 - share
-        return visits.right_left_out(wrong) <= _BEARABLE
+        return visits.right_left_out(wrong) <= _MOST_LEFT_OUT
 
     def _remark(self) -> str:
-        percentile, start, memorised, is_by_class, by_class = (v.numpy() for v in self._found)
+        percentile, start, memorised, is_by_class, by_class = (v.numpy() for v in self._state)
         past = self._history.values.numpy()
         columns = dict(zip(COLUMNS, past.T, strict=True))
         suspects = "no label is suspicious"
         if (columns["num_wrong"] > columns["num_counted"] / 2).any():
             share = f"{memorised:.1%} of the suspects"
             suspects = f"at the last check the given label was predicted for {share}"
-        num_looks = np.count_nonzero(self._changes.numpy()[:, 1])
+        num_checks = np.count_nonzero(self._changes.numpy()[:, 1])
         if start == 0 and not np.isfinite(past).all():
             return "auto: no sample was down-weighted, as a loss was not finite."
         if start == 0 and self._burn_in != AUTO:
-            reason = f"an estimate takes more than {_FIRST_PASS} passes over the data"
+            reason = f"an estimate takes more than {_FIRST_ESTIMATE} passes over the data"
             return f"auto: no sample was down-weighted, as {reason}."
-        if start == 0 and num_looks < _FEWEST_LOOKS:
-            reason = f"detecting memorising takes more than {_FEWEST_LOOKS} passes over the data"
+        if start == 0 and num_checks < _FEWEST_CHECKS:
+            reason = f"detecting memorising takes more than {_FEWEST_CHECKS} passes over the data"
             return f"auto: no sample was down-weighted, as {reason}."
         if start == 0:
             reason = "no memorising was detected"
-            if num_looks >= _LONG:
+            if num_checks >= _LATE_PASSES:
                 reason += " and too many correct labels would be left out"
             return f"auto: no sample was down-weighted, as {reason}; {suspects}."
-        # A fixed burn-in may be longer than the first pass, at whose end the history is looked at.
+        # A fixed burn-in may be longer than the first pass, at whose end the history is checked.
         first = int(start) if isinstance(self._burn_in, str) else max(int(start), self._burn_in)
         burn_in = f"weighted from {first - 1} % of the training on"
         if self._percentile != AUTO:
@@ -271,13 +271,13 @@ def num_classes(context: Context, config: WeightingConfig) -> int:
       InputError: none is known, and `class_balanced` asks for them.
     """
     if config.class_balanced:
-        return context.classes()
+        return context.required_num_classes()
     return (context.num_classes or 0) if config.loss_p_percentile == AUTO else 0
 
 
-def _is_memorising(looks: np.ndarray) -> bool:
+def _is_memorising(checks: np.ndarray) -> bool:
     """Whether the changes, int64 [epochs, 2], have passed their first local minimum."""
-    shares = changes.changed_shares(looks[looks[:, 1] > 0])
+    shares = changes.changed_shares(checks[checks[:, 1] > 0])
     return changes.first_minimum(shares)[1]
 
 

@@ -73,7 +73,7 @@ class CurriculumWeighting:
     def __call__(self, batch: Batch) -> Weighed:
         """The weights, and the release's scalars for the log."""
         if self._automatic is not None:
-            self._automatic.see(batch.positions, batch.labels)
+            self._automatic.remember_labels(batch.positions, batch.labels)
         past = {} if self._history is None else self._history.read(batch.positions)
         names = self.mentor.further_features
         found = self.sample_weighting.weigh(

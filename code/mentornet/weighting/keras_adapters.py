@@ -12,7 +12,7 @@ from mentornet.config.weighting import UNIFORM, MixupConfig
 from mentornet.core import replicas
 from mentornet.core.errors import check
 from mentornet.label_noise.history import COLUMNS, SampleHistory
-from mentornet.weighting.objective import Learned
+from mentornet.weighting.objective import ObjectiveTerms
 
 _SMALLEST_PROBABILITY = 1e-7
 # The parts of an input that includes the positions of its samples.
@@ -152,7 +152,11 @@ class TotalSteps(keras.callbacks.Callback):
 
 
 def record(
-    history: SampleHistory, learned: Learned, positions: Any, y: Any, logits: tf.Tensor | None
+    history: SampleHistory,
+    learned: ObjectiveTerms,
+    positions: Any,
+    y: Any,
+    logits: tf.Tensor | None,
 ) -> None:
     """Records a step of fit() in the history.
 

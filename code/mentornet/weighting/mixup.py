@@ -69,6 +69,9 @@ def draw_partners(
       alpha: positive; the larger, the closer the shares are to a half.
       seed: of the run; seed and step determine what is drawn.
       global_step: int scalar.
+
+    Returns:
+      The partners of the replica's samples.
     """
     weights = tf.stop_gradient(tf.cast(weights, tf.float32)[:, 0])
     first, own_size = replicas.first_row(tf.size(weights)), tf.size(weights)
@@ -95,6 +98,13 @@ def forward_without_trace(student: keras.Model, inputs: Any) -> Any:
 
     MentorMix computes the losses of a batch before mixing it. Batch normalisation is then updated
     only by the mixed batch, as in the authors' published code.
+
+    Args:
+      student: its variables are unchanged afterwards.
+      inputs: of a batch, as the student takes them.
+
+    Returns:
+      What the student returns, such as logits [batch, classes].
     """
     variables = [variable.value for variable in student.non_trainable_variables]
     before = [tf.identity(variable) for variable in variables]

@@ -23,7 +23,7 @@ from mentornet.weighting.protocol import Batch, Weighed, Weighting, as_weighed
 SampleLosses = Callable[[Any, Any], tf.Tensor]
 
 
-class Learned(NamedTuple):
+class ObjectiveTerms(NamedTuple):
     """The losses and weights of a batch; arrays are float32 [batch, 1].
 
     Attributes:
@@ -95,7 +95,7 @@ class Objective:
         total_steps: tf.Tensor | int,
         positions: tf.Tensor | None = None,
         given: tf.Tensor | None = None,
-    ) -> Learned:
+    ) -> ObjectiveTerms:
         """Computes the losses and weights of a batch.
 
         Args:
@@ -139,7 +139,7 @@ class Objective:
             weights = weights * given
             if weighed.added is not None:
                 weighed = weighed._replace(added=weighed.added * given)
-        return Learned(losses, weighed, learned, weights)
+        return ObjectiveTerms(losses, weighed, learned, weights)
 
     def _weigh_again(self, batch: Batch, losses: tf.Tensor, outputs: Any) -> tf.Tensor:
         if self.second is None:

@@ -191,8 +191,8 @@ class Context:
         assert self.num_examples is not None
         return self.num_examples
 
-    def classes(self) -> int:
-        """The number of classes.
+    def required_num_classes(self) -> int:
+        """The number of classes, for a weighting that depends on it.
 
         Raises:
           InputError: it is not known.

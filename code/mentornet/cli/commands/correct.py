@@ -10,7 +10,7 @@ from absl import flags
 from mentornet.cli import config_flags, script
 from mentornet.core.errors import check
 from mentornet.datasets import summaries
-from mentornet.datasets.corrected import FLAGS_GROUP, CorrectConfig
+from mentornet.datasets.correct import FLAGS_GROUP, CorrectConfig
 
 FLAGS = flags.FLAGS
 
@@ -27,9 +27,9 @@ def main() -> None:
     check(all(given.values()) and FLAGS["output_dir"].present, rule, **given)
     config = CorrectConfig(**values)
     script.load_tensorflow()
-    from mentornet.datasets import corrected
+    from mentornet.datasets import correct
 
-    manifest = corrected.correct(config)
+    manifest = correct.correct(config)
     summaries.print_one(config.output_dir, manifest)
     facts = manifest["corrections"]
     counts = "{kept} kept, {replaced} replaced, {left_out} left out, {undecided} undecided"

@@ -11,7 +11,7 @@ from mentornet.config import options
 from mentornet.core.errors import check
 from mentornet.datasets import summaries
 from mentornet.datasets.catalog import KNOWN
-from mentornet.datasets.corrected import FLAGS_GROUP, CorrectConfig
+from mentornet.datasets.correct import FLAGS_GROUP, CorrectConfig
 from mentornet.datasets.noise import NOISE_TYPES
 from mentornet.datasets.prepare_config import PrepareConfig
 from mentornet.datasets.sources import SOURCES

@@ -110,19 +110,19 @@ def to_features(values: np.ndarray, where: str, names: Sequence[str] = ()) -> np
     return rows
 
 
-def fit(image: Any, size: int) -> np.ndarray:
+def fit_image(image: Any, size: int) -> np.ndarray:
     """A PIL image as uint8 [size, size, 3]."""
 
     return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR))
 
 
-def numbers(labels: Iterable[str | None], names: Sequence[str]) -> np.ndarray:
+def label_numbers(labels: Iterable[str | None], names: Sequence[str]) -> np.ndarray:
     """int64 positions of labels in `names`; None becomes UNKNOWN."""
     number = {name: i for i, name in enumerate(names)}
     return np.array([UNKNOWN if label is None else number[label] for label in labels], np.int64)
 
 
-def divide(
+def split_samples(
     images: np.ndarray,
     labels: np.ndarray,
     clean: np.ndarray,

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mentornet.core.errors import InputError, check, first_line
 from mentornet.datasets.sources import MAX_PIXELS, Options, Source
-from mentornet.datasets.sources._custom import IMAGE_SIZE, divide, fit, numbers
+from mentornet.datasets.sources._custom import IMAGE_SIZE, fit_image, label_numbers, split_samples
 
 
 @dataclasses.dataclass
@@ -46,7 +46,7 @@ def _read_image(file: pathlib.Path | io.BytesIO, size: int) -> np.ndarray:
                 raise ValueError(f"{image.width} x {image.height} pixels are too many")
             if image.mode[0] in "IF":  # Their scale is not known: Pillow would clip them at 255.
                 raise ValueError("has more than 8 bits per pixel; convert it to 8 bits")
-            return fit(ImageOps.exif_transpose(image), size)
+            return fit_image(ImageOps.exif_transpose(image), size)
 
 
 def read_listing(
@@ -79,10 +79,10 @@ def read_listing(
     names = class_names or sorted({*listing.labels, *(name for name in listing.clean if name)})
     paths = [listing.paths[i] for i in kept]
     given = [listing.labels[i] for i in kept]
-    source = divide(
+    source = split_samples(
         np.stack(images),
-        numbers(given, names),
-        numbers([listing.clean[i] for i in kept], names),
+        label_numbers(given, names),
+        label_numbers([listing.clean[i] for i in kept], names),
         np.array([listing.is_test[i] for i in kept]),
         names,
         options,

@@ -15,11 +15,11 @@ from mentornet.datasets.label_texts import clean_label_texts, label_texts
 from mentornet.datasets.sources import Options, Source
 from mentornet.datasets.sources._custom import (
     check_width,
-    divide,
     find_label_column,
     is_test_split,
-    numbers,
+    label_numbers,
     sort_names,
+    split_samples,
     to_features,
 )
 from mentornet.datasets.sources._listing import Listing, conflicts, read_listing
@@ -188,8 +188,8 @@ def read_tables(
         _add_images(listing, rows.column(columns.image), where)
         return read_listing(listing, root, options, ordered)
     data = _features(rows, columns, options, where)
-    numbered = numbers(labels, ordered), numbers(clean, ordered)
-    source = divide(data, *numbered, np.array(in_test), ordered, options, np.array(places))
+    numbered = label_numbers(labels, ordered), label_numbers(clean, ordered)
+    source = split_samples(data, *numbered, np.array(in_test), ordered, options, np.array(places))
     named = columns.features if len(columns.features) == data.shape[1] else ()
     found = tuple(conflicts(list(data), labels, places))
     return dataclasses.replace(source, conflicts=found, feature_names=named)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mentornet.core.errors import InputError, check
-from mentornet.datasets.catalog import CIFAR10_CLASSES
+from mentornet.datasets.catalog import CIFAR_CLASSES
 from mentornet.datasets.sources import Options, Reader, Source, Split
 
 
@@ -140,9 +140,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
             splits = [_binary_split(b, how) for b in (batches, [(test, contents[test])])]
             raw = contents.get(meta, b"").split()
         names = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in raw)
-        if not names:
-            names = CIFAR10_CLASSES if dataset == "cifar10" else tuple(map(str, range(100)))
-        return Source(splits[0], splits[1], names)
+        return Source(splits[0], splits[1], names or CIFAR_CLASSES[dataset])
     found = ", ".join(sorted(contents)) or "none of them"
     needed = " or ".join(
         ", ".join([*t, v]) for (d, _), (t, v, *_) in _LAYOUTS.items() if d == dataset

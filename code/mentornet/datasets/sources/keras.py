@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mentornet.core.errors import InputError, check
-from mentornet.datasets.catalog import CIFAR10_CLASSES
+from mentornet.datasets.catalog import CIFAR_CLASSES
 from mentornet.datasets.sources import Options, Reader, Source, Split
 
 
@@ -22,8 +22,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     splits = [
         Split(x, y.reshape(-1).astype(np.int64)) for x, y in ((x_train, y_train), (x_test, y_test))
     ]
-    names = CIFAR10_CLASSES if dataset == "cifar10" else tuple(map(str, range(100)))
-    return Source(splits[0], splits[1], names)
+    return Source(splits[0], splits[1], CIFAR_CLASSES[dataset])
 
 
 reader = Reader(_load, provides=("cifar10", "cifar100"))

@@ -17,10 +17,10 @@ from mentornet.datasets.label_texts import clean_label_texts, label_texts
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._custom import (
     check_width,
-    divide,
-    fit,
-    numbers,
+    fit_image,
+    label_numbers,
     sort_names,
+    split_samples,
     to_features,
 )
 from mentornet.datasets.sources._listing import conflicts
@@ -52,10 +52,10 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     raw, labels, clean, paths = (np.concatenate(column) for column in zip(*parts, strict=True))
     is_test = np.repeat(np.arange(len(parts)) == 1, [len(part[0]) for part in parts])
     if options.image_size is not None:
-        raw = np.stack([fit(Image.fromarray(image), options.image_size) for image in raw])
+        raw = np.stack([fit_image(Image.fromarray(image), options.image_size) for image in raw])
     texts = sort_names(map(str, [*labels, *clean[clean != ""]]))
-    numbered = numbers(labels, texts), numbers([c or None for c in clean], texts)
-    source = divide(raw, *numbered, is_test, texts, options, paths)
+    numbered = label_numbers(labels, texts), label_numbers([c or None for c in clean], texts)
+    source = split_samples(raw, *numbered, is_test, texts, options, paths)
     found = tuple(conflicts(list(raw), labels.tolist(), paths.tolist()))
     names = _feature_names(path, arrays, key)
     return dataclasses.replace(source, conflicts=found, feature_names=names)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from mentornet.core.errors import InputError, check
 from mentornet.datasets.sources import UNKNOWN, Options, Reader, Source
-from mentornet.datasets.sources._custom import IMAGE_SIZE, divide, fit
+from mentornet.datasets.sources._custom import IMAGE_SIZE, fit_image, split_samples
 
 
 def _load(dataset: str, location: str, options: Options) -> Source:
@@ -37,13 +37,15 @@ def _load(dataset: str, location: str, options: Options) -> Source:
         check(all(image.dtype == np.uint8 for image, _ in part), rule)
     size = options.image_size or IMAGE_SIZE
     rows = [(row, split == "test") for split, part in parts.items() for row in part]
-    images = [fit(Image.fromarray(np.squeeze(image)), size) for (image, _), _ in rows]
+    images = [fit_image(Image.fromarray(np.squeeze(image)), size) for (image, _), _ in rows]
     labels = np.array([label for (_, label), _ in rows], np.int64)
     is_test = np.array([test for _, test in rows])
     names = getattr(info.features[info.supervised_keys[1]], "names", ())
     check(bool(names), f"The labels of tfds:{location} must be classes with names.")
     unknown = np.full(len(labels), UNKNOWN)
-    return divide(np.stack(images), labels, unknown, is_test, tuple(map(str, names)), options)
+    return split_samples(
+        np.stack(images), labels, unknown, is_test, tuple(map(str, names)), options
+    )
 
 
 reader = Reader(_load)

@@ -121,7 +121,7 @@ def compare(run_dirs: Sequence[str], data_dir: str | None) -> list[dict[str, Any
     """AUC and average precision of finding wrong labels; cleanlab once for each data set."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    from mentornet.cleaning import label_errors
+    from mentornet.cleaning import label_errors, labelled_runs
     from mentornet.runs import layout
 
     rows, done = [], set()
@@ -130,8 +130,8 @@ def compare(run_dirs: Sequence[str], data_dir: str | None) -> list[dict[str, Any
         examples = scores.examples
         known = bool((examples.clean_labels >= 0).all())
         check(known, "The clean label of every sample must be known.", run=run_dir)
-        run = layout.read_config(label_errors.train_folder(run_dir))
-        name = label_errors.train_folder(run_dir).parent.name
+        run = layout.read_config(labelled_runs.train_folder(run_dir))
+        name = labelled_runs.train_folder(run_dir).parent.name
         candidates = {name: scores.score}
         if run["data_sha256"] not in done:
             done.add(run["data_sha256"])

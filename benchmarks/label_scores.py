@@ -54,12 +54,12 @@ def evaluate(run_dir: str) -> list[dict[str, Any]]:
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    from mentornet.cleaning import label_errors
+    from mentornet.cleaning import labelled_runs
 
-    config, columns = label_errors.read_run(run_dir)
+    config, columns = labelled_runs.read_run(run_dir)
     rule = "The run's history must have the columns of this version."
     check("num_counted" in columns, rule, run=run_dir)
-    examples = label_errors.read_labels([config], [run_dir], None)[1]
+    examples = labelled_runs.read_labels([config], [run_dir], None)[1]
     known = bool((examples.clean_labels >= 0).all())
     check(known, "The clean label of every sample must be known.", run=run_dir)
     wrong = examples.labels != examples.clean_labels
@@ -67,7 +67,7 @@ def evaluate(run_dir: str) -> list[dict[str, Any]]:
     data = pathlib.Path(config["data_dir"])
     parts = data.parent.name, config["studentnet"], data.name
     facts = {
-        "run": "/".join((*parts, label_errors.train_folder(run_dir).parent.name)),
+        "run": "/".join((*parts, labelled_runs.train_folder(run_dir).parent.name)),
         "wrong": float(wrong.mean()),
         "visits": float(columns["num_counted"].mean()),
     }

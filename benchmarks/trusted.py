@@ -30,11 +30,11 @@ def line(run_dir: str) -> list[str]:
       InputError: the folder holds no run with a history, no trusted sample has a wrong label, or a
         clean label is unknown.
     """
-    from mentornet.cleaning import label_errors
+    from mentornet.cleaning import labelled_runs
     from mentornet.label_noise import noise_rate
 
-    config, columns = label_errors.read_run(run_dir)
-    examples = label_errors.read_labels([config], [run_dir], None)[1]
+    config, columns = labelled_runs.read_run(run_dir)
+    examples = labelled_runs.read_labels([config], [run_dir], None)[1]
     trusted = examples.trusted
     wrong = trusted & (examples.labels != examples.clean_labels)
     check(bool(wrong.any()), "Some trusted samples must have a wrong label.", run=run_dir)

@@ -18,7 +18,7 @@ from absl import flags
 from helpers import ROOT, warm_server
 
 from mentornet import InputError
-from mentornet.cleaning import label_errors
+from mentornet.cleaning import label_errors, labelled_runs
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
 from mentornet.training import loop
@@ -118,7 +118,7 @@ def test_label_scores(labelled, tmp_path):
     *rows, estimate = found_in("label_scores", labelled, tmp_path)
     scores = label_errors.score_labels([str(labelled)])
     wrong = scores.examples.labels != scores.examples.clean_labels
-    _, columns = label_errors.read_run(str(labelled))
+    _, columns = labelled_runs.read_run(str(labelled))
     expected = {
         "decayed loss": columns["mean_loss"],
         "wrong events": columns["num_wrong"] / 10,
@@ -155,8 +155,8 @@ def test_trusted_samples_compare_runs(labelled, monkeypatch):
     """Of ten samples five are trusted; the run is right about one of the two wrong ones."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     trusted = importlib.import_module("trusted")
-    config, columns = label_errors.read_run(str(labelled))
-    data = label_errors.read_labels([config], [str(labelled)], None)[1]
+    config, columns = labelled_runs.read_run(str(labelled))
+    data = labelled_runs.read_labels([config], [str(labelled)], None)[1]
     wrong = np.flatnonzero(data.labels != data.clean_labels)[:2]
     right = np.flatnonzero(data.labels == data.clean_labels)[:3]
     marked = np.zeros(len(data.labels), bool)
@@ -166,8 +166,8 @@ def test_trusted_samples_compare_runs(labelled, monkeypatch):
     predictions[wrong[1]] = data.labels[wrong[1]]
     data = dataclasses.replace(data, trusted=marked)
     read = config, columns | {"prediction": predictions}
-    monkeypatch.setattr(label_errors, "read_run", lambda run_dir: read)
-    monkeypatch.setattr(label_errors, "read_labels", lambda *args: (None, data))
+    monkeypatch.setattr(labelled_runs, "read_run", lambda run_dir: read)
+    monkeypatch.setattr(labelled_runs, "read_labels", lambda *args: (None, data))
     name, number, found, of_all, expected, lost = trusted.line("run")
     assert (name, number, found, of_all) == ("run", "2", "50.0%", "80.0%")
     assert all(0 <= float(text.removesuffix("%")) < 50 for text in (expected, lost))
@@ -176,7 +176,7 @@ def test_trusted_samples_compare_runs(labelled, monkeypatch):
         (dataclasses.replace(data, trusted=~marked & False), "Some trusted samples"),
         (unknown, "The clean label of every sample must be known"),
     ):
-        monkeypatch.setattr(label_errors, "read_labels", lambda *args, own=other: (None, own))
+        monkeypatch.setattr(labelled_runs, "read_labels", lambda *args, own=other: (None, own))
         with pytest.raises(InputError, match=message):
             trusted.line("run")
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from mentornet import InputError
-from mentornet.cleaning import label_errors
+from mentornet.cleaning import label_errors, labelled_runs
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo
 from mentornet.label_noise import noise_rate
@@ -168,14 +168,14 @@ def test_runs_and_records_must_have_the_same_labels(monkeypatch):
     monkeypatch.setattr(label_errors, "dataset_info", lambda name, folder: INFO)
     config = {"dataset_name": "own", "data_dir": "first", "data_sha256": data.fingerprint()}
     images = config | {"images_sha256": data.images_sha256}
-    assert label_errors.read_labels([config, images], ["a", "b"], None) == (INFO, data, "first")
-    assert label_errors.read_labels([images], ["a"], "moved")[2] == "moved"
+    assert labelled_runs.read_labels([config, images], ["a", "b"], None) == (INFO, data, "first")
+    assert labelled_runs.read_labels([images], ["a"], "moved")[2] == "moved"
     other = config | {"data_sha256": "0"}
     with pytest.raises(InputError, match=r"on the same labels. Received: runs=.'a', 'b'"):
-        label_errors.read_labels([config, other], ["a", "b"], None)
+        labelled_runs.read_labels([config, other], ["a", "b"], None)
     for wrong in (other, images | {"images_sha256": "0"}):
         with pytest.raises(InputError, match="`data_dir` must hold .* Received: data_dir='first'"):
-            label_errors.read_labels([wrong], ["a"], None)
+            labelled_runs.read_labels([wrong], ["a"], None)
 
 
 def test_a_class_without_a_trusted_sample():

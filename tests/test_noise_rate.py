@@ -11,8 +11,9 @@ import tensorflow as tf
 from helpers import run
 
 from mentornet import InputError
-from mentornet.cleaning import label_errors
+from mentornet.cleaning import label_errors, labelled_runs
 from mentornet.datasets import records
+from mentornet.datasets.catalog import dataset_info
 from mentornet.label_noise import history, mixtures, noise_rate
 from mentornet.label_noise.noise_rate import Visits, class_means, estimate
 
@@ -365,7 +366,7 @@ def test_means_of_classes():
 
 
 def test_trusted_samples_decide(digits):
-    info, examples, _ = label_errors.read_labels([config_of(digits)], ["run"], None)
+    info, examples, _ = labelled_runs.read_labels([config_of(digits)], ["run"], None)
     trusted = np.arange(200) < 50
     wrong = examples.labels != examples.clean_labels
     clean = np.where(trusted, examples.clean_labels, 99)  # Nobody else's clean label is looked at.
@@ -379,7 +380,7 @@ def test_trusted_samples_decide(digits):
 
 def test_a_history_that_forgets(digits):
     """The losses of an earlier version: two normal laws, as before."""
-    info, examples, _ = label_errors.read_labels([config_of(digits)], ["run"], None)
+    info, examples, _ = labelled_runs.read_labels([config_of(digits)], ["run"], None)
     generator = np.random.default_rng(1)
     losses = np.where(np.arange(200) < 60, 0.8, 0.2) + generator.normal(0, 0.05, 200)
     columns = {"mean_loss": losses, "num_seen": np.full(200, 9.0)}
@@ -392,7 +393,7 @@ def test_a_history_that_forgets(digits):
 
 def config_of(digits):
     folder = digits / "0.4"
-    info = label_errors.dataset_info("digits", str(folder))
+    info = dataset_info("digits", str(folder))
     data = records.read_examples(str(folder), info, "train")
     return {
         "dataset_name": "digits",
@@ -401,21 +402,50 @@ def config_of(digits):
     }
 
 
-def write_run(folder, digits, columns):
-    """A run folder whose history has these columns."""
-    folder.mkdir()
+def write_run(folder, digits, columns, step=10):
+    """A run folder with a checkpoint whose history has these columns."""
+    folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config_of(digits)))
     state = {
         history.VALUES: tf.Variable(np.stack(list(columns.values()), axis=1).astype(np.float32)),
         history.NAMES: tf.Variable(list(columns)),
     }
-    tf.train.Checkpoint(state=state).write(str(folder / "model.ckpt-10"))
+    tf.train.Checkpoint(state=state).write(str(folder / f"model.ckpt-{step}"))
     return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("memorised", "kept"), [(0, False), (0.5, False), (0.51, False), (0.5, True), (0.51, True)]
+)
+def test_the_history_from_before_labels_were_memorised(memorised, kept, digits, tmp_path, capsys):
+    """It is used if more than half of the suspects are predicted as given in the end."""
+    zeros, is_suspect = np.zeros(200), np.arange(200) < 100
+    columns = dict.fromkeys(history.COLUMNS, zeros)
+    columns |= {"num_seen": zeros + 60, "num_counted": zeros + 60, "other_class": zeros + 1}
+    columns |= {"num_wrong": np.where(is_suspect, 31, 30), "prediction": zeros}
+    columns["prediction"] = np.where(np.arange(200) < round(memorised * 100), 0, 1.0)
+    before = columns | {"num_counted": zeros + 7, "mean_margin": np.arange(200.0)}
+    folder = write_run(tmp_path / "run", digits, columns, 90)
+    if kept:
+        write_run(tmp_path / "run" / "label_wave", digits, before, 20)
+    config, found = labelled_runs.read_run(folder)
+    expected = before if kept and memorised == 0.51 else columns
+    assert config["data_sha256"] == config_of(digits)["data_sha256"]
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, name)
+    printed = capsys.readouterr().out
+    if expected is before:
+        assert f"{folder}: most suspects were memorised in the end" in printed
+        assert "history up to step 20." in printed
+    elif memorised == 0.51:
+        assert "--keep_best=label_wave would have kept" in printed
+    else:
+        assert not printed
 
 
 def test_memorised_labels_are_ranked_and_corrected(digits, tmp_path):
     """A decayed loss is uninformative; earlier visits are not, nor is their class."""
-    _, examples, _ = label_errors.read_labels([config_of(digits)], ["run"], None)
+    _, examples, _ = labelled_runs.read_labels([config_of(digits)], ["run"], None)
     wrong = examples.labels != examples.clean_labels
     zeros = np.zeros(200)
     columns = dict.fromkeys(history.COLUMNS, zeros)
@@ -456,12 +486,12 @@ def test_undecayed_columns_cover_what_the_decayed_ones_reflect(seen, counted, ex
 def test_columns_that_scoring_needs(digits, tmp_path, name):
     columns = {other: np.ones(200) for other in history.COLUMNS if other != name}
     with pytest.raises(InputError, match=f"must have the columns .*missing=.'{name}'."):
-        label_errors.read_run(write_run(tmp_path / "run", digits, columns))
+        labelled_runs.read_run(write_run(tmp_path / "run", digits, columns))
 
 
 def test_two_runs_that_saw_different_samples(digits, tmp_path):
     """Predictions are those of the first run that saw a sample; the last one was seen by none."""
-    _, examples, _ = label_errors.read_labels([config_of(digits)], ["run"], None)
+    _, examples, _ = labelled_runs.read_labels([config_of(digits)], ["run"], None)
     number = np.arange(200)
     columns: list[dict[str, np.ndarray]] = []
     for place, seen in enumerate((number < 100, (number >= 50) & (number < 199))):

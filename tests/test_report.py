@@ -13,7 +13,7 @@ from helpers import ROOT
 from matplotlib.figure import Figure
 
 from mentornet import InputError
-from mentornet.cleaning import label_errors
+from mentornet.cleaning import labelled_runs
 from mentornet.config import options
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
@@ -137,12 +137,12 @@ def test_label_scores_of_two_students_are_kept_apart(monkeypatch):
     names = ("mean_given", "mean_other", "mean_margin", "prediction", "other_class")
     columns |= dict.fromkeys(names, np.arange(6.0) % 3)
     monkeypatch.setattr(
-        label_errors,
+        labelled_runs,
         "read_run",
         lambda run: (config | {"studentnet": pathlib.Path(run).parent.name}, columns),
     )
-    monkeypatch.setattr(label_errors, "read_labels", lambda *arguments: (None, examples, ""))
-    monkeypatch.setattr(label_errors, "train_folder", lambda run: pathlib.Path(run, "train"))
+    monkeypatch.setattr(labelled_runs, "read_labels", lambda *arguments: (None, examples, ""))
+    monkeypatch.setattr(labelled_runs, "train_folder", lambda run: pathlib.Path(run, "train"))
     found = [label_scores.evaluate(run)[0]["run"] for run in ("mlp/pd_0", "cnn/pd_0")]
     assert found == ["cifar10/mlp/0.4/pd_0", "cifar10/cnn/0.4/pd_0"]
 

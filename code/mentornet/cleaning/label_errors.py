@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mentornet.core.errors import check
-from mentornet.core.tf1_checkpoints import reading
+from mentornet.cleaning.labelled_runs import read_labels, read_run
 from mentornet.datasets import records
-from mentornet.datasets.catalog import DatasetInfo, dataset_info
+from mentornet.datasets.catalog import DatasetInfo
 from mentornet.datasets.file_list import read_paths
-from mentornet.label_noise import history, noise_rate
+from mentornet.label_noise import noise_rate
 from mentornet.label_noise.noise_rate import NoiseRate
-from mentornet.runs.checkpoints import find_latest, read_state
-from mentornet.runs.layout import CONFIG_FILE, TRAIN_FOLDER, read_config
 
-# The history's columns that scoring needs.
-_NEEDED = ("num_seen", "mean_loss", "mean_weight", "prediction")
 _REMEMBERED = 20  # Approximate number of visits that the decayed columns reflect.
 
 
@@ -72,39 +66,6 @@ class LabelScores:
         found = np.zeros(len(self.score), bool)
         found[self.suspects] = True
         return found
-
-
-def train_folder(run_dir: str) -> pathlib.Path:
-    """The training folder of a run: `run_dir` itself, or `train` below it.
-
-    Raises:
-      InputError: neither holds a run.
-    """
-    folders = [pathlib.Path(run_dir), pathlib.Path(run_dir) / TRAIN_FOLDER]
-    found = [folder for folder in folders if (folder / CONFIG_FILE).is_file()]
-    check(bool(found), "`RUN_DIR` must hold a training run.", RUN_DIR=run_dir)
-    return found[0]
-
-
-def read_run(run_dir: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The configuration of a run, and its history's columns by name, float64 [n].
-
-    Raises:
-      InputError: the folder holds no run with a history, its configuration or checkpoint is
-        damaged, or a required column is missing.
-    """
-    folder = train_folder(run_dir)
-    config = read_config(folder)
-    prefix = find_latest(str(folder))
-    with reading(prefix):
-        saved = read_state(prefix, (history.VALUES, history.NAMES))
-    rule = "The run must have been trained with --record_sample_weights."
-    check(history.VALUES in saved, rule, RUN_DIR=run_dir)
-    columns = {name: v.astype(np.float64) for name, v in history.saved_columns(saved).items()}
-    missing = [name for name in _NEEDED if name not in columns]
-    rule = f"The run's history must have the columns {', '.join(_NEEDED)}."
-    check(not missing, rule, RUN_DIR=run_dir, missing=missing)
-    return config, columns
 
 
 def estimate_noise_rate(
@@ -211,27 +172,6 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
         suggested[scores.suspects] = visits.other_class[scores.suspects]
         scores = dataclasses.replace(scores, suggested=suggested)
     return scores
-
-
-def read_labels(
-    configs: Sequence[dict[str, Any]], run_dirs: Sequence[str], data_dir: str | None
-) -> tuple[DatasetInfo, records.Examples, str]:
-    """The training split of runs on the same labels, and its folder.
-
-    Raises:
-      InputError: the runs had different labels, or those of `data_dir` differ from them.
-    """
-    hashes = {config["data_sha256"] for config in configs}
-    check(len(hashes) == 1, "The runs must have been trained on the same labels.", runs=run_dirs)
-    folder = data_dir or configs[0]["data_dir"]
-    info = dataset_info(configs[0]["dataset_name"], folder)
-    examples = records.read_examples(folder, info, "train")
-    rule = "`data_dir` must hold the records that the runs were trained on."
-    # Earlier versions recorded labels only.
-    known = {config.get("images_sha256", examples.images_sha256) for config in configs}
-    same = examples.fingerprint() in hashes and known == {examples.images_sha256}
-    check(same, rule, data_dir=folder)
-    return info, examples, folder
 
 
 def detection_quality(scores: LabelScores) -> list[dict[str, Any]]:

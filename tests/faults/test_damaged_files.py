@@ -68,6 +68,12 @@ def folder(digits, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def first_records(folder):
+    path = next(folder.glob("digits_train-*"))
+    return [item.numpy() for item in tf.data.TFRecordDataset(str(path)).take(20)]
+
+
+@pytest.fixture(scope="module")
 def memory_before(folder):
     read(folder)
     return peak_memory()
@@ -109,10 +115,10 @@ def test_record_files(folder, memory_before, changes):
 
 @MUTATE
 @given(changes=mutations(), record=st.integers(0, 19))
-def test_records_with_valid_checksums(folder, memory_before, changes, record):
+def test_records_with_valid_checksums(folder, first_records, memory_before, changes, record):
     """One record's content: what the checksums cannot find."""
     path = next(folder.glob("digits_train-*"))
-    contents = [item.numpy() for item in tf.data.TFRecordDataset(str(path)).take(20)]
+    contents = list(first_records)
     contents[record] = mutate(contents[record], changes)
     with damaged(path, memory_before):
         with tf.io.TFRecordWriter(str(path)) as writer:
@@ -183,10 +189,12 @@ def png(width, height):
 
 @pytest.mark.parametrize("position", [0, 5])
 @pytest.mark.parametrize("size", [(20_000, 20_000), (2**31 - 1, 2**31 - 1), (0, 0)])
-def test_pictures_that_claim_too_much(digits, memory_before, tmp_path, size, position):
+def test_pictures_that_claim_too_much(
+    folder, first_records, memory_before, tmp_path, size, position
+):
     """In records; tests/test_own_data.py has one in a folder of images."""
-    path = next((digits / "0.4").glob("digits_train-*"))
-    contents = [item.numpy() for item in tf.data.TFRecordDataset(str(path)).take(8)]
+    path = next(folder.glob("digits_train-*"))
+    contents = first_records[:8]
     example = tf.train.Example.FromString(contents[position])
     example.features.feature["image/encoded"].bytes_list.value[0] = png(*size)
     contents[position] = example.SerializeToString()

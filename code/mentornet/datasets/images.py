@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import io
 import os
@@ -85,6 +86,17 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
 
+def _decode(encoded: tf.Tensor, num_features: int | None) -> tf.Tensor:
+    """String [m] to images uint8 [m, height, width, 3], or to rows float32 [m, num_features]."""
+    if num_features is not None:
+        return tf.io.decode_raw(encoded, tf.float32, fixed_length=4 * num_features)
+    return tf.map_fn(decode_image, encoded, fn_output_signature=tf.uint8)
+
+
+# Not a pipeline of tf.data: that would be traced, and wait for its threads, for each data set.
+_decode_some = tf.function(_decode, autograph=False, reduce_retracing=True)
+
+
 def reader(images: tf.Tensor | EncodedImages) -> Callable[[tf.Tensor], tf.Tensor]:
     """A function for input pipelines, from int64 [m] to images uint8 [m, height, width, 3].
 
@@ -97,9 +109,7 @@ def reader(images: tf.Tensor | EncodedImages) -> Callable[[tf.Tensor], tf.Tensor
     def read(indices: tf.Tensor) -> tf.Tensor:
         # If it were stateful, it would not run in parallel under deterministic operations.
         encoded = tf.numpy_function(images.read, [indices], tf.string, stateful=False)
-        if images.num_features is not None:
-            return tf.io.decode_raw(encoded, tf.float32, fixed_length=4 * images.num_features)
-        return tf.map_fn(decode_image, encoded, fn_output_signature=tf.uint8)
+        return _decode(encoded, images.num_features)
 
     return read
 
@@ -123,19 +133,25 @@ def decode_all(images: EncodedImages, image_shape: Shape, where: Callable[[int],
     """
     kind = np.uint8 if images.num_features is None else np.float32
     decoded = np.empty((len(images), *image_shape), kind)
-    batches = tf.data.Dataset.range(len(images)).batch(_AT_ONCE)
-    batches = batches.map(reader(images), num_parallel_calls=tf.data.AUTOTUNE)
-    start = 0
-    try:
-        for batch in without_autotuning(batches).as_numpy_iterator():
-            decoded[start : start + len(batch)] = batch
-            start += len(batch)
-    except (tf.errors.InvalidArgumentError, ValueError):
-        for i in range(start, len(images)):
-            shape = decode_one(images, i, where).shape
-            rule = f"{where(i)}: the image must be {image_shape}, like the first one."
-            check(shape == image_shape, rule, shape=shape)
-        raise
+
+    def decode(start: int) -> None:
+        part = decoded[start : start + _AT_ONCE]
+        encoded = images.read(np.arange(start, start + len(part)))
+        with tf.device("CPU:0"):
+            part[:] = _decode_some(tf.constant(encoded), images.num_features)
+
+    starts = range(0, len(images), _AT_ONCE)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        parts = [pool.submit(decode, start) for start in starts]
+    for start, part in zip(starts, parts, strict=True):
+        try:
+            part.result()
+        except (tf.errors.InvalidArgumentError, ValueError):
+            for i in range(start, len(images)):
+                shape = decode_one(images, i, where).shape
+                rule = f"{where(i)}: the image must be {image_shape}, like the first one."
+                check(shape == image_shape, rule, shape=shape)
+            raise
     return tf.constant(decoded)
 
 

@@ -1,11 +1,14 @@
 """Which score of the sample history finds wrong labels best, and how many it says there are.
 
-    python benchmarks/label_scores.py RUN_DIR [RUN_DIR ...] [--output_dir=DIR]
+    python benchmarks/label_scores.py RUN_DIR [RUN_DIR ...] [--output_dir=DIR] [--last]
 
 This reads runs with --record_sample_weights on data whose clean labels are known, and prints AUC
 and average precision of every candidate on each, and their means; then the share of wrong labels,
 estimated without clean labels, and the actual one. With --output_dir it also writes label_scores.md
 and label_scores.json, in which the rows of other runs stay.
+
+The history is the one that `label_report.py` uses: where labels are memorised, that of the
+checkpoint kept before, if there is one. With --last it is the last one.
 """
 
 from __future__ import annotations
@@ -43,7 +46,7 @@ CANDIDATES: dict[str, Callable[[Columns], np.ndarray]] = {
 }
 
 
-def evaluate(run_dir: str) -> list[dict[str, Any]]:
+def evaluate(run_dir: str, last: bool) -> list[dict[str, Any]]:
     """Rows "run", "wrong", "visits", "score", "AUC", "average precision" of a run.
 
     A last row has "estimate" in place of scores, an estimated `NoiseRate`, and "by class", how far
@@ -56,7 +59,11 @@ def evaluate(run_dir: str) -> list[dict[str, Any]]:
 
     from mentornet.cleaning import labelled_runs
 
-    config, columns = labelled_runs.read_run(run_dir)
+    config, history = labelled_runs.read_run(run_dir)
+    columns: Columns = history
+    if not last:
+        columns, note = labelled_runs.ranking_history(run_dir, config, history)
+        print(note)
     rule = "The run's history must have the columns of this version."
     check("num_counted" in columns, rule, run=run_dir)
     examples = labelled_runs.read_labels([config], [run_dir], None)[1]
@@ -120,7 +127,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
 
 def main(*run_dirs: str) -> None:
     script.load_tensorflow()
-    rows = [row for run_dir in run_dirs for row in evaluate(run_dir)]
+    rows = [row for run_dir in run_dirs for row in evaluate(run_dir, FLAGS.last)]
     print(tables(rows), end="")
     if FLAGS.output_dir:
         folder = pathlib.Path(FLAGS.output_dir)
@@ -138,4 +145,5 @@ if __name__ == "__main__":
     flags.DEFINE_string(
         "output_dir", "", "Folder of the results; by default they are only printed."
     )
+    flags.DEFINE_boolean("last", False, "Use the last history even where labels are memorised.")
     script.run(main, "RUN_DIR...")

@@ -45,8 +45,7 @@ class Run:
     def result(self) -> dict[str, float] | None:
         """Last and best accuracy, once the last step has been evaluated."""
         rows = layout.read_evaluations(self.folder / layout.EVAL_FOLDER)
-        own = [row for row in rows if layout.KEPT not in row]
-        accuracy = {row["step"]: row["eval/accuracy"] for row in own}
+        accuracy = {row["step"]: row["eval/accuracy"] for row in rows if layout.KEPT not in row}
         if self.steps not in accuracy:
             return None
         return {"last_accuracy": accuracy[self.steps], "best_accuracy": max(accuracy.values())}

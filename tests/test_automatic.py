@@ -66,7 +66,7 @@ def arrive(context, step):
 def look(automatic, context, passes, epoch, step_in_pass=0):
     """Before a step of 100 samples; so many of the pass are done."""
     arrive(context, passes * SAMPLES // 100 + step_in_pass)
-    automatic.check_history(tf.constant(epoch), tf.constant(100))
+    automatic.update(tf.constant(epoch), tf.constant(100))
 
 
 # Of 10 further visits a sample each: 8, 4, 2, 3 and 4 % changed the prediction. Their means of two
@@ -210,7 +210,7 @@ def test_it_checks_where_batches_differ_in_size(sizes):
     checks, epoch = context.state["automatic_changed_visits"], 0
     for number in range(1, 4):
         for size in sizes:
-            automatic.check_history(tf.constant(epoch), tf.constant(size))
+            automatic.update(tf.constant(epoch), tf.constant(size))
             epoch += 1
             num_checks = np.count_nonzero(checks.numpy()[:, 1])
             assert num_checks == max(0, number - 1)

@@ -103,7 +103,7 @@ def test_the_best_is_set_aside():
     """When the wave says so of this call; in other workers the losses are checked, too."""
     parameter = tf.Variable([0.0])
     finite, wave, kept = hooks.FiniteLosses([parameter]), mock.Mock(), mock.Mock()
-    wave.check = mock.Mock(side_effect=lambda step, number: (step, number) in ((3, 2), (9, 1)))
+    wave.record = mock.Mock(side_effect=lambda step, number: (step, number) in ((3, 2), (9, 1)))
     wave.scalars = lambda: {"label_wave/changed": 0.25}
     keep, elsewhere = (hooks.KeepBest(wave, each, finite) for each in (kept, None))
     for last in (moment(1, 1.0), moment(3, 1.0, 1.0), moment(4, 1.0)):

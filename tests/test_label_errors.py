@@ -88,6 +88,7 @@ def given_runs(monkeypatch, *histories, data=None):
     monkeypatch.setattr(
         label_errors, "read_labels", lambda *arguments: (INFO, data or examples(), "folder")
     )
+    monkeypatch.setattr(label_errors, "ranking_history", lambda run, config, last: (last, ""))
     monkeypatch.setattr(label_errors, "read_paths", lambda folder, ids: {7: folder})
     return label_errors.score_labels([str(n) for n in range(len(histories))])
 
@@ -165,7 +166,7 @@ def test_trusted_samples_decide_the_share(monkeypatch):
 def test_runs_and_records_must_have_the_same_labels(monkeypatch):
     data = examples(images_sha256="1")
     monkeypatch.setattr(records, "read_examples", lambda folder, info, split: data)
-    monkeypatch.setattr(label_errors, "dataset_info", lambda name, folder: INFO)
+    monkeypatch.setattr(labelled_runs, "dataset_info", lambda name, folder: INFO)
     config = {"dataset_name": "own", "data_dir": "first", "data_sha256": data.fingerprint()}
     images = config | {"images_sha256": data.images_sha256}
     assert labelled_runs.read_labels([config, images], ["a", "b"], None) == (INFO, data, "first")

@@ -76,7 +76,7 @@ def test_shares_equal_numpy_also_after_a_resume(steps_per_call):
             changes.append(last.get(position, prediction) != prediction)
             last[position] = prediction
         if step % steps_per_call == 0:
-            wave.check(step, steps_per_call)
+            wave.record(step, steps_per_call)
             if 3 * step // 7 > 3 * (step - steps_per_call) // 7:
                 totals.append((step, int(np.sum(changes))))
         if step == 6:  # All that a checkpoint holds.
@@ -102,7 +102,7 @@ def test_two_passes_keep_nothing():
     for step in range(1, 7):
         positions = np.arange(4)[2 * (step - 1) % 4 :][:2]
         visits(history, np.full(2, step % 3), positions)
-        kept.append(wave.check(step, 1))
+        kept.append(wave.record(step, 1))
         assert bool(wave.remarks()) == (step < 6)
     assert kept == [False] * 5 + [True]
     assert wave.scalars()["label_wave/kept_step"] == 6
@@ -114,7 +114,7 @@ def test_rows_tell_of_the_last_pass_after_the_minimum_too():
     for step, num_changed in enumerate((0, 4, 2, 1, 3, 4), start=1):
         predicted[:num_changed] = 1 - predicted[:num_changed]
         visits(history, predicted, np.arange(4))
-        kept.append(wave.check(step, 1))
+        kept.append(wave.record(step, 1))
     assert kept == [False, False, True, True, False, False]
     expected = {"label_wave/changed": 1, "label_wave/kept_step": 4, "label_wave/is_over": 1}
     assert wave.scalars() == expected
@@ -130,7 +130,7 @@ def test_passes_before_the_first_step_do_not_count(first_step, kept, kept_step):
     for step, num_changed in enumerate((0, 4, 1, 3, 2, 3), start=1):
         predicted[:num_changed] = 1 - predicted[:num_changed]
         visits(history, predicted, np.arange(4))
-        found += [step] * wave.check(step, 1)
+        found += [step] * wave.record(step, 1)
     assert found == kept
     assert wave.scalars().get("label_wave/kept_step", 0) == kept_step
 

@@ -402,45 +402,16 @@ def config_of(digits):
     }
 
 
-def write_run(folder, digits, columns, step=10):
-    """A run folder with a checkpoint whose history has these columns."""
-    folder.mkdir(parents=True)
+def write_run(folder, digits, columns):
+    """A run folder whose history has these columns."""
+    folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config_of(digits)))
     state = {
         history.VALUES: tf.Variable(np.stack(list(columns.values()), axis=1).astype(np.float32)),
         history.NAMES: tf.Variable(list(columns)),
     }
-    tf.train.Checkpoint(state=state).write(str(folder / f"model.ckpt-{step}"))
+    tf.train.Checkpoint(state=state).write(str(folder / "model.ckpt-10"))
     return str(folder)
-
-
-@pytest.mark.parametrize(
-    ("memorised", "kept"), [(0, False), (0.5, False), (0.51, False), (0.5, True), (0.51, True)]
-)
-def test_the_history_from_before_labels_were_memorised(memorised, kept, digits, tmp_path, capsys):
-    """It is used if more than half of the suspects are predicted as given in the end."""
-    zeros, is_suspect = np.zeros(200), np.arange(200) < 100
-    columns = dict.fromkeys(history.COLUMNS, zeros)
-    columns |= {"num_seen": zeros + 60, "num_counted": zeros + 60, "other_class": zeros + 1}
-    columns |= {"num_wrong": np.where(is_suspect, 31, 30), "prediction": zeros}
-    columns["prediction"] = np.where(np.arange(200) < round(memorised * 100), 0, 1.0)
-    before = columns | {"num_counted": zeros + 7, "mean_margin": np.arange(200.0)}
-    folder = write_run(tmp_path / "run", digits, columns, 90)
-    if kept:
-        write_run(tmp_path / "run" / "label_wave", digits, before, 20)
-    config, found = labelled_runs.read_run(folder)
-    expected = before if kept and memorised == 0.51 else columns
-    assert config["data_sha256"] == config_of(digits)["data_sha256"]
-    for name, values in expected.items():
-        np.testing.assert_array_equal(found[name], values, name)
-    printed = capsys.readouterr().out
-    if expected is before:
-        assert f"{folder}: most suspects were memorised in the end" in printed
-        assert "history up to step 20." in printed
-    elif memorised == 0.51:
-        assert "--keep_best=label_wave would have kept" in printed
-    else:
-        assert not printed
 
 
 def test_memorised_labels_are_ranked_and_corrected(digits, tmp_path):

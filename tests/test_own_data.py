@@ -594,12 +594,12 @@ def test_what_is_said_of_records(tmp_path, capsys):
         ),
     )
     for facts, said in cases:
-        summaries.print_one("folder", {"num_examples": 8, "num_classes": 2, **facts})
+        summaries.print_manifest("folder", {"num_examples": 8, "num_classes": 2, **facts})
         assert capsys.readouterr().out == f"folder: {said}\n"
     conflicts = tmp_path / "conflicts.txt"
     conflicts.write_text("a = b\nc = d\n")
     manifest = {"num_examples": 8, "num_classes": 2, **cases[0][0]}
-    summaries.print_all({str(tmp_path): manifest})
+    summaries.print_manifests({str(tmp_path): manifest})
     warning = f"WARNING: {conflicts} lists 2, the first: a = b\n"
     assert capsys.readouterr().out == f"{tmp_path}: {cases[0][1]}\n{warning}"
 

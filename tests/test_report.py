@@ -143,7 +143,7 @@ def test_label_scores_of_two_students_are_kept_apart(monkeypatch):
     )
     monkeypatch.setattr(labelled_runs, "read_labels", lambda *arguments: (None, examples, ""))
     monkeypatch.setattr(labelled_runs, "train_folder", lambda run: pathlib.Path(run, "train"))
-    found = [label_scores.evaluate(run)[0]["run"] for run in ("mlp/pd_0", "cnn/pd_0")]
+    found = [label_scores.evaluate(run, last=True)[0]["run"] for run in ("mlp/pd_0", "cnn/pd_0")]
     assert found == ["cifar10/mlp/0.4/pd_0", "cifar10/cnn/0.4/pd_0"]
 
 

@@ -33,9 +33,9 @@ every_weighting = pytest.mark.parametrize("name", weighting_runs.names())
 
 
 @pytest.fixture(autouse=True)
-def early_looks(monkeypatch):
-    monkeypatch.setattr(automatic, "_FIRST_PASS", 1)
-    monkeypatch.setattr(automatic, "_is_memorising", lambda looks: True)
+def early_checks(monkeypatch):
+    monkeypatch.setattr(automatic, "_FIRST_ESTIMATE", 1)
+    monkeypatch.setattr(automatic, "_is_memorising", lambda checks: True)
 
 
 def a_batch(losses, **values):
@@ -106,10 +106,10 @@ def test_two_replicas_are_one_device(name, replicas):
 
 
 def test_uneven_batches_end_each_pass_once(replicas):
-    """Of "auto": the looks are those of all visits, and follow passes."""
-    looks = replicas["uneven 1 automatic_changed_visits"]
-    assert np.flatnonzero(looks[:, 1]).tolist() == [25, 50, 75]  # Percent of the training.
-    assert looks[looks[:, 1] > 0, 1].tolist() == [23, 46, 69]
+    """Of "auto": the checks are those of all visits, and follow passes."""
+    checks = replicas["uneven 1 automatic_changed_visits"]
+    assert np.flatnonzero(checks[:, 1]).tolist() == [25, 50, 75]  # Percent of the training.
+    assert checks[checks[:, 1] > 0, 1].tolist() == [23, 46, 69]
     percentiles = replicas["uneven 1 automatic_by_class"]
     assert ((percentiles > 0) & (percentiles < 1)).any()
 

@@ -255,7 +255,7 @@ class MentoredModel(keras.Model):
         check(positions is not None or not self._needs_positions, rule, x=type(x).__name__)
         if sample_weight is not None:
             sample_weight = tf.reshape(tf.cast(sample_weight, tf.float32), [-1, 1])
-        learned = self._objective(
+        terms = self._objective(
             inputs,
             y,
             y_pred,
@@ -266,10 +266,10 @@ class MentoredModel(keras.Model):
         )
         if self._history is not None:
             logits = keras_adapters.class_logits(y_pred, self._from_logits)
-            keras_adapters.record(self._history, learned, positions, y, logits)
+            keras_adapters.record(self._history, terms, positions, y, logits)
         # Divided by the size of the global batch: replicas' gradients are summed.
-        size = replicas.total(tf.cast(tf.size(learned.losses), tf.float32))
-        parts = [learned.weighted_loss(size), learned.added_loss(size), layer_loss(self)]
+        size = replicas.total(tf.cast(tf.size(terms.losses), tf.float32))
+        parts = [terms.weighted_loss(size), terms.added_loss(size), layer_loss(self)]
         return tf.add_n([part for part in parts if part is not None])
 
     def compile_from_config(self, config: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mentornet.cleaning.labelled_runs import read_labels, read_run
+from mentornet.cleaning.labelled_runs import ranking_history, read_labels, read_run
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo
 from mentornet.datasets.file_list import read_paths
@@ -32,6 +32,7 @@ class LabelScores:
       noise: estimated share of wrong labels.
       paths: id -> file, for data made from files; otherwise empty.
       num_seen: number of samples that a step saw; None means all.
+      notes: about the histories that were used, for people.
     """
 
     info: DatasetInfo
@@ -43,6 +44,7 @@ class LabelScores:
     noise: NoiseRate
     paths: dict[int, str] = dataclasses.field(default_factory=dict)
     num_seen: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def order(self) -> np.ndarray:
@@ -133,9 +135,11 @@ def _is_undecayed(columns: Mapping[str, np.ndarray]) -> bool:
 def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScores:
     """Ranks the training samples of runs on the same data; scores and means are averaged.
 
-    The score is that of `noise_rate.label_scores`. If any run is of a version without the columns
-    for it, the score is 1 - exp(-mean loss) for all runs: one minus the geometric mean of the
-    probability that the student gave the label over about its last twenty epochs.
+    The score is that of `noise_rate.label_scores`, from each run's `ranking_history`. Visits of
+    several runs are pooled, so each run counts in proportion to its visits. If any run is of a
+    version without the columns for it, the score is 1 - exp(-mean loss) for all runs: one minus the
+    geometric mean of the probability that the student gave the label over about its last twenty
+    epochs.
 
     Args:
       run_dirs: folders of runs with --record_sample_weights.
@@ -146,7 +150,11 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
     """
     runs = [read_run(run_dir) for run_dir in run_dirs]
     info, examples, folder = read_labels([config for config, _ in runs], run_dirs, data_dir)
-    histories = [columns for _, columns in runs]
+    chosen = [
+        ranking_history(run_dir, config, last)
+        for run_dir, (config, last) in zip(run_dirs, runs, strict=True)
+    ]
+    histories = [columns for columns, _ in chosen]
     mean_loss, mean_weight = (
         np.mean([columns[name] for columns in histories], axis=0)
         for name in ("mean_loss", "mean_weight")
@@ -158,14 +166,18 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
     else:
         score = np.mean([1 - np.exp(-columns["mean_loss"]) for columns in histories], axis=0)
     noise = estimate_noise_rate(examples, info.num_classes, histories, visits)
+    is_last = all(columns is last for columns, (_, last) in zip(histories, runs, strict=True))
+    if noise.source == noise_rate.ALL_VISITS and not is_last:
+        noise = dataclasses.replace(noise, source="the visits before labels were memorised")
     predicted = examples.labels.copy()
     for columns in reversed(histories):  # That of the first run which has seen the sample.
         predicted = np.where(columns["num_seen"] > 0, columns["prediction"], predicted)
     predicted = predicted.astype(np.int64)
     num_seen = int(np.any([c["num_seen"] > 0 for c in histories], axis=0).sum())
     paths = read_paths(folder, examples.ids)
+    notes = tuple(note for _, note in chosen if note)
     scores = LabelScores(
-        info, examples, score, predicted, mean_weight, mean_loss, noise, paths, num_seen
+        info, examples, score, predicted, mean_weight, mean_loss, noise, paths, num_seen, notes
     )
     if visits:  # Once a label is memorised it is predicted; earlier predictions are informative.
         suggested = predicted.copy()

@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from mentornet.core.errors import check
+from mentornet.core.errors import InputError, check
 from mentornet.core.tf1_checkpoints import reading
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.label_noise import history
-from mentornet.label_noise.noise_rate import pooled
 from mentornet.runs.checkpoints import checkpoint_paths, checkpoint_step, find_latest, read_state
 from mentornet.runs.layout import CONFIG_FILE, KEPT_FOLDER, TRAIN_FOLDER, read_config
 
 # The history's columns that scoring needs.
 _NEEDED = ("num_seen", "mean_loss", "mean_weight", "prediction")
-_MOST = 0.5  # Share of the suspects that are predicted as given in the end.
+_MOSTLY_MEMORISED = 0.5  # Share of the suspects above which an earlier history ranks better.
 
 
 def train_folder(run_dir: str) -> pathlib.Path:
@@ -35,38 +34,63 @@ def train_folder(run_dir: str) -> pathlib.Path:
 
 
 def read_run(run_dir: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The configuration of a run, and its history's columns by name, float64 [n].
-
-    The history is that of the last checkpoint. If most suspects had been memorised by then, and
-    --keep_best=label_wave kept a checkpoint from before, it is that one's, which ranks better.
+    """The configuration of a run, and its last history's columns by name, float64 [n].
 
     Raises:
-      InputError: the folder holds no run with a history, its configuration or a checkpoint is
+      InputError: the folder holds no run with a history, its configuration or checkpoint is
         damaged, or a required column is missing.
     """
     folder = train_folder(run_dir)
-    columns = _read_history(find_latest(str(folder)), run_dir)
-    if _is_memorised(columns):
-        kept = checkpoint_paths(str(folder / KEPT_FOLDER))
-        if kept:
-            columns = _read_history(kept[-1], run_dir)
-            found = f"the history up to step {checkpoint_step(kept[-1])} is used"
-        else:
-            found = "--keep_best=label_wave would have kept the history from before"
-        print(f"{run_dir}: most suspects were memorised in the end; {found}.")
-    return read_config(folder), columns
+    config = read_config(folder)
+    return config, _read_history(find_latest(str(folder)), run_dir)
 
 
-def _is_memorised(columns: Mapping[str, np.ndarray]) -> bool:
-    """Whether most suspects are predicted as given; earlier versions did not count wrong events."""
-    suspects = columns.get("num_wrong", np.zeros(1)) > columns.get("num_counted", np.zeros(1)) / 2
-    return bool(suspects.any()) and pooled([columns]).seen.memorised > _MOST
+def ranking_history(
+    run_dir: str, config: Mapping[str, Any], last: Mapping[str, np.ndarray]
+) -> tuple[Mapping[str, np.ndarray], str]:
+    """The history by which a run's labels are ranked best, and a note about it for people.
+
+    That is the history of the checkpoint that --keep_best=label_wave kept, if most of those that
+    were suspects then are predicted as given in the end: what a run says of a label that it has
+    memorised is worth less than what it said before. Otherwise it is the last one.
+
+    Args:
+      run_dir: the run's folder.
+      config, last: what `read_run` returned.
+
+    Returns:
+      The history's columns, and the note, which may be empty.
+    """
+    if "num_wrong" not in last:  # Of a version that did not count wrong events.
+        return last, ""
+    folder = train_folder(run_dir)
+    final_step = checkpoint_step(find_latest(str(folder)))
+    for prefix in checkpoint_paths(str(folder / KEPT_FOLDER)):  # There is at most one.
+        try:
+            kept = _read_history(prefix, run_dir)
+        except InputError as error:
+            return last, f"WARNING: {prefix} is ignored: {error}"
+        if checkpoint_step(prefix) < final_step and _are_memorised(kept, last):
+            step = checkpoint_step(prefix)
+            return kept, f"{run_dir}: ranked by its history up to step {step}, before memorising."
+        return last, ""
+    if _are_memorised(last, last) and not config.get("keep_best"):
+        advice = "with --keep_best=label_wave, it is ranked by what was known before."
+        return last, f"{run_dir}: most suspects were memorised; {advice}"
+    return last, ""
+
+
+def _are_memorised(before: Mapping[str, np.ndarray], last: Mapping[str, np.ndarray]) -> bool:
+    """Whether most suspects of one history are predicted as given at the end of another."""
+    suspects = before["num_wrong"] > before["num_counted"] / 2
+    as_given = last["prediction"] != last["other_class"]
+    return bool(suspects.any()) and as_given[suspects].mean() > _MOSTLY_MEMORISED
 
 
 def _read_history(prefix: str, run_dir: str) -> dict[str, np.ndarray]:
     with reading(prefix):
         saved = read_state(prefix, (history.VALUES, history.NAMES))
-    rule = "The run must have been trained with --record_sample_weights."
+    rule = "The run must have been trained with --record_sample_weights or --keep_best."
     check(history.VALUES in saved, rule, RUN_DIR=run_dir)
     columns = {name: v.astype(np.float64) for name, v in history.saved_columns(saved).items()}
     missing = [name for name in _NEEDED if name not in columns]

@@ -234,7 +234,7 @@ def _prepared(source: str, folder: pathlib.Path, config: CleanConfig) -> Data:
     )
     data = Data(name, asked.train_folder, asked.test_folder)
     if not all(map(os.path.exists, (folder / _SETTINGS_FILE, data.train, data.test))):
-        summaries.print_all(prepare.prepare(asked))
+        summaries.print_manifests(prepare.prepare(asked))
     return data
 
 

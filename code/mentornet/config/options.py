@@ -270,7 +270,7 @@ def not_empty(name: str, value: str | tuple[Any, ...]) -> None:
 
 
 def flag_lines(config: Any) -> list[str]:
-    """`--flag=value` for each field, also of configurations within, that is not its default."""
+    """`--flag=value` for each field, nested ones included, that differs from its default."""
     lines = []
     for field in fields(type(config)):
         value = getattr(config, field.name)

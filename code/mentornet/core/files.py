@@ -20,7 +20,7 @@ LOCK_FILE = ".lock"
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """A path in the same folder; its file is renamed to `path` at the end, removed after an error.
+    """A path beside `path`; its file is renamed to `path` at the end, or removed after an error.
 
     Raises:
       OSError: it cannot be renamed.
@@ -31,12 +31,13 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         yield temporary
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a file that is complete or absent (or the old one).
+    """Writes a text file as a whole: readers see the old file or the new one.
 
     Raises:
       OSError: the folder cannot be written.

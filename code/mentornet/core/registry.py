@@ -8,12 +8,12 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-import re
 from collections.abc import Callable
 from importlib.abc import InspectLoader
 from typing import Any, NamedTuple
 
 from mentornet.core.errors import InputError, check
+from mentornet.core.ordering import natural_order
 
 
 class _Place(NamedTuple):
@@ -63,7 +63,7 @@ class Registry:
                     both = f"{places[name].module} and {module}"
                     raise RuntimeError(f"{self.package}: {both} both define {name}.")
                 places[name] = place
-        return {name: places[name] for name in sorted(places, key=natural)}
+        return {name: places[name] for name in sorted(places, key=natural_order)}
 
     def names(self) -> tuple[str, ...]:
         """The names in alphabetical order, with numbers ordered by value."""
@@ -109,11 +109,6 @@ def _read(module: str, source: str) -> dict[str, _Place]:
             return {name: _Place(module, text, True) for name, text in named.items()}
     paragraph = inspect.cleandoc(ast.get_docstring(tree) or "").partition("\n\n")[0]
     return {module: _Place(module, " ".join(paragraph.split()), False)}
-
-
-def natural(name: str) -> list[tuple[str, int]]:
-    """Sort key that places resnet8 before resnet14."""
-    return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", name)]
 
 
 def import_object(argument: str, reference: str) -> Any:

@@ -9,7 +9,7 @@ from mentornet.core import errors, files
 
 MANIFEST = "manifest.json"
 
-# For sources that do not name them; CIFAR-100 has numbers then.
+# Class names for sources without them; those of CIFAR-100 are numbers.
 CIFAR_CLASSES = {
     "cifar10": (
         "airplane",

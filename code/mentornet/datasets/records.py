@@ -14,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 
 from mentornet.core.errors import InputError, check
-from mentornet.core.files import whole_file
 from mentornet.datasets import images
 from mentornet.datasets.catalog import DatasetInfo
 from mentornet.datasets.images import EncodedImages, Shape
@@ -77,7 +76,7 @@ def write_records(
     samples: np.ndarray,
     features: dict[str, np.ndarray],
 ) -> None:
-    """Writes PNG-encoded images, or rows, under a temporary name until the file is complete.
+    """Writes PNG-encoded images, or rows.
 
     Args:
       path: the file to create.
@@ -91,7 +90,7 @@ def write_records(
     encoded = _encode_png(samples) if are_images else images.encode_rows(samples)
     kind = b"png" if are_images else b"float32"
     try:
-        with whole_file(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
+        with tf.io.TFRecordWriter(str(path)) as writer:
             for i, data in enumerate(encoded):
                 feature = {key: _int64(values[i]) for key, values in features.items()}
                 feature["image/encoded"] = _bytes(data)

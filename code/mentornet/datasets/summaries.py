@@ -6,10 +6,10 @@ import pathlib
 from typing import Any
 
 
-def print_all(manifests: dict[str, dict[str, Any]]) -> None:
+def print_manifests(manifests: dict[str, dict[str, Any]]) -> None:
     """Prints what the folders hold, and warnings about unreadable or conflicting files."""
     for folder, manifest in manifests.items():
-        print_one(folder, manifest)
+        print_manifest(folder, manifest)
         for name in ("unreadable.txt", "conflicts.txt"):
             path = pathlib.Path(folder, name)
             if path.exists():
@@ -17,7 +17,7 @@ def print_all(manifests: dict[str, dict[str, Any]]) -> None:
                 print(f"WARNING: {path} lists {len(lines)}, the first: {lines[0]}")
 
 
-def print_one(folder: str, manifest: dict[str, Any]) -> None:
+def print_manifest(folder: str, manifest: dict[str, Any]) -> None:
     """Prints what a folder holds, on one line."""
     wrong, known = manifest["share_of_wrong_labels"], manifest.get("num_known_clean_labels")
     kind = "rows" if len(manifest.get("image_shape", ())) == 1 else "images"

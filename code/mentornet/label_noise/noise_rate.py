@@ -33,6 +33,7 @@ from mentornet.label_noise import mixtures
 
 # The range is stated where its ends lie further apart than this.
 DISAGREEMENT = 0.1
+ALL_VISITS = "all visits"  # `NoiseRate.source`.
 _SURE = 0.9
 _TIE_BREAK = 1e-4
 _MEMORISED = 0.9  # Share of the suspects above which margins are ignored.
@@ -204,7 +205,7 @@ def estimate(labels: np.ndarray, num_classes: int, visits: Visits) -> NoiseRate:
     probabilities, others = visits.wrong_probabilities
     if visits.memorised < _MEMORISED:
         others = [*others, _confident_learning(labels, num_classes, visits)]
-    return _combined([probabilities, *others], labels, num_classes, "all visits")
+    return _combined([probabilities, *others], labels, num_classes, ALL_VISITS)
 
 
 def _combined(

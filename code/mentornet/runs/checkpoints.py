@@ -95,8 +95,8 @@ class RunCheckpoint:
         parts = {"student": variables_of(student), "config": self._config}
         self._checkpoint = tf.train.Checkpoint(**parts, state=state)
         self._versioned = versioned
-        own = {name for part in versioned for name in part.state()}
-        same = {name: variable for name, variable in state.items() if name not in own}
+        converted = {name for part in versioned for name in part.state()}
+        same = {name: value for name, value in state.items() if name not in converted}
         self._restored = tf.train.Checkpoint(**parts, state=same)
         self._names, self._required = frozenset(state), frozenset(same)
         self._manager = self._make_manager(folder, max_to_keep)

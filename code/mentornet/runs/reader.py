@@ -14,7 +14,7 @@ from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import AUTO
 from mentornet.core import files
 from mentornet.core.errors import check
-from mentornet.core.registry import natural
+from mentornet.core.ordering import natural_order
 from mentornet.runs import layout
 
 Curve = tuple[np.ndarray, np.ndarray]
@@ -137,7 +137,7 @@ def read_results(folder: pathlib.Path) -> list[Result]:
     """
     results = []
     found = folder.glob(f"**/{layout.TRAIN_FOLDER}/{layout.CONFIG_FILE}")
-    for path in sorted(found, key=lambda path: natural(str(path))):
+    for path in sorted(found, key=lambda path: natural_order(str(path))):
         run = path.parent.parent
         rows = layout.read_evaluations(run / layout.EVAL_FOLDER)
         evaluation = [row for row in rows if layout.KEPT not in row]

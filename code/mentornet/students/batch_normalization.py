@@ -46,8 +46,8 @@ class BatchNormalization(layers.Layer):
         self.decay, self.epsilon, self.scale, self.debias = decay, epsilon, scale, debias
 
     def get_config(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in ("decay", "epsilon", "scale", "debias")}
-        return {**super().get_config(), **own}
+        names = ("decay", "epsilon", "scale", "debias")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         shape = (input_shape[-1],)

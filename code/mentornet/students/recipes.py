@@ -20,7 +20,7 @@ Schedule = Callable[[TrainConfig, int], PiecewiseConstant]
 EPOCHS_PER_DECAY = 50.0  # The release's.
 
 
-class Samples(Protocol):
+class SliceableSamples(Protocol):
     """Samples of which slices can be read: an array, or rows in files."""
 
     def __len__(self) -> int: ...
@@ -113,7 +113,7 @@ class Student:
       adapt: (model, the first training images, standardised, float32 [n, height, width, channels])
         -> None; sets variables that are computed from images before the training. As checkpoints
         hold them, this is done only once. For features, all training rows, which may be more than
-        fit into memory, are given as `Samples`.
+        fit into memory, are given as `SliceableSamples`.
       tf1_name: a variable of the model -> its name in the release, None if the release has none;
         None instead of a function if the release does not have the network.
       takes_features: whether samples may be rows of features, float32 [n, num_features].

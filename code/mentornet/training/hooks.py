@@ -167,7 +167,7 @@ class KeepBest:
         self._wave, self._checkpoint, self._finite = wave, checkpoint, finite
 
     def __call__(self, moment: Moment) -> None:
-        is_best = self._wave.check(moment.step, moment.result.num_steps)
+        is_best = self._wave.record(moment.step, moment.result.num_steps)
         moment.scalars |= self._wave.scalars()
         if is_best:
             self._finite.check_before_save(moment.step)

@@ -36,12 +36,13 @@ class LabelWave:
         self._passes = tf.Variable(
             tf.zeros([self._pass_of(max_number_of_steps), 3], tf.int64), trainable=False
         )
+        self._scalars: Scalars | None = None  # Those of the last pass, once they were asked for.
 
     def state(self) -> dict[str, tf.Variable]:
         """The variables to save, by name."""
         return {"label_wave_step_changed_visits": self._passes}
 
-    def check(self, step: int, num_steps: int) -> bool:
+    def record(self, step: int, num_steps: int) -> bool:
         """Records the changes if a pass has just ended.
 
         Args:
@@ -56,12 +57,18 @@ class LabelWave:
             return False
         row = tf.concat([[tf.cast(step, tf.int64)], changes.totals(self._values)], axis=0)
         self._passes.scatter_nd_update([[number - 1]], [row])
+        self._scalars = None
         shares = self._shares()
         place = changes.first_minimum(shares)[0]
         return bool(shares.size) and place == shares.size - 1  # Without shares, it is -1.
 
     def scalars(self) -> Scalars:
         """For the log: the share of changes in the last pass, and the step kept so far."""
+        if self._scalars is None:
+            self._scalars = self._found()
+        return self._scalars
+
+    def _found(self) -> Scalars:
         shares = self._shares()
         kept, is_over = changes.first_minimum(shares)
         if kept < 0:

@@ -180,7 +180,7 @@ class Trainer:
         size_float = tf.cast(size, tf.float32)
         with tf.GradientTape() as tape:
             logits = self._objective.outputs(images)
-            learned = self._objective(
+            terms = self._objective(
                 images,
                 labels,
                 logits,
@@ -188,12 +188,12 @@ class Trainer:
                 total_steps=self._max_number_of_steps,
                 positions=positions,
             )
-            sums = self._losses(learned, size_float)
+            sums = self._losses(terms, size_float)
             loss = self._update.scale_loss(sums["mentornet/total_loss"])
         gradients = tape.gradient(loss, self.student.trainable_variables)
         learning_rate = tf.identity(self._update.optimizer.learning_rate)
         self._update.apply(gradients)
-        samples = self._gather(learned, tf.cast(logits, tf.float32), labels, positions)
+        samples = self._gather(terms, tf.cast(logits, tf.float32), labels, positions)
         if self.history is not None:
             self.history.update(
                 samples.positions,
@@ -202,8 +202,8 @@ class Trainer:
                 samples.before_dropout,
                 samples.logits,
             )
-        sums["data_util/batch_sum_v"] = tf.reduce_sum(learned.weights)
-        num_used = tf.cast(tf.math.count_nonzero(learned.weights > _USED), tf.float32)
+        sums["data_util/batch_sum_v"] = tf.reduce_sum(terms.weights)
+        num_used = tf.cast(tf.math.count_nonzero(terms.weights > _USED), tf.float32)
         *totals, num_used = tf.unstack(replicas.total(tf.stack([*sums.values(), num_used])))
         scalars = dict(zip(sums, totals, strict=True))
         self._num_seen.assign_add(tf.cast(size, tf.int64))
@@ -211,14 +211,14 @@ class Trainer:
         scalars["learning_rate"] = learning_rate
         utilisation = tf.cast(self._num_used / self._num_seen, tf.float32)
         scalars["data_util/data_util"] = utilisation
-        return StepResult(scalars | dict(learned.weighed.scalars), samples)
+        return StepResult(scalars | dict(terms.weighed.scalars), samples)
 
-    def _losses(self, learned: ObjectiveTerms, size: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _losses(self, terms: ObjectiveTerms, size: tf.Tensor) -> dict[str, tf.Tensor]:
         """The replica's part of each logged sum over the global batch."""
-        total = weighted = learned.weighted_loss(size)
-        sums = {"mentornet/orig_loss": tf.reduce_sum(learned.losses) / size}
+        total = weighted = terms.weighted_loss(size)
+        sums = {"mentornet/orig_loss": tf.reduce_sum(terms.losses) / size}
         sums["mentornet/weighted_loss"] = weighted
-        added = learned.added_loss(size)
+        added = terms.added_loss(size)
         if added is not None:
             total += added
             sums["mentornet/added_loss"] = added
@@ -228,19 +228,19 @@ class Trainer:
             sums["mentornet/layer_loss"] = of_layers
         if self._weight_decay and self._decayed:
             norm = tf.add_n([factor * tf.nn.l2_loss(v.value) for v, factor in self._decayed])
-            total += self._weight_decay * norm * tf.reduce_sum(learned.weights) / size
+            total += self._weight_decay * norm * tf.reduce_sum(terms.weights) / size
         return sums | {"mentornet/total_loss": total}
 
     def _gather(
         self,
-        learned: ObjectiveTerms,
+        terms: ObjectiveTerms,
         logits: tf.Tensor,
         labels: tf.Tensor,
         positions: tf.Tensor | None,
     ) -> Samples:
         """The samples of all replicas."""
-        weighed = learned.weighed
-        columns = [learned.losses, weighed.weights, weighed.before_dropout, logits]
+        weighed = terms.weighed
+        columns = [terms.losses, weighed.weights, weighed.before_dropout, logits]
         everywhere = replicas.gather(tf.concat(columns, axis=1))
         labels = replicas.gather(labels)
         positions = None if positions is None else replicas.gather(positions)

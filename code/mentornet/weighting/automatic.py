@@ -92,7 +92,7 @@ class Automatic:
     most the share of the suspects, whose label more than half of the visits contradicted, and less
     one standard deviation of the share of right labels in a batch: a percentile above that share is
     the loss of a wrong label, which is then learned. It is estimated again only as long as no wrong
-    label is found, because what is memorised later checks right, and weights change the history.
+    label is found, because what is memorised later looks right, and weights change the history.
     With a fixed burn-in it is estimated from the second pass on until that ends, and weights are 1
     until then.
 
@@ -138,8 +138,8 @@ class Automatic:
         check(positions is not None and labels is not None, rule, labels=labels)
         self._labels.write(positions, tf.cast(labels, tf.float32))
 
-    def check_history(self, epoch: tf.Tensor, batch_size: tf.Tensor) -> None:
-        """Looks at the history if a pass has just ended; to be called before a step is weighed.
+    def update(self, epoch: tf.Tensor, batch_size: tf.Tensor) -> None:
+        """Updates the estimates if a pass has just ended; to be called before a step is weighed.
 
         Args:
           epoch: int32 scalar, the epoch percentage, 0..99.
@@ -158,7 +158,7 @@ class Automatic:
             updated = tf.tensor_scatter_nd_update(checks, [[epoch]], row)
             labels = [] if self._labels is None else [tf.convert_to_tensor(self._labels.values)]
             inputs = (values, updated, epoch, passes, size, *old, *labels)
-            new = tf.numpy_function(self._update, inputs, [tf.float32] * len(old))
+            new = tf.numpy_function(self._updated, inputs, [tf.float32] * len(old))
             return State(*map(tf.ensure_shape, new, [value.shape for value in old])), updated
 
         new, checks = tf.cond(is_due, check_now, lambda: (old, checks))
@@ -187,7 +187,7 @@ class Automatic:
             percentile, is_burn_in, fixed_epoch, found.memorised, found.by_class, is_by_class
         )
 
-    def _update(
+    def _updated(
         self,
         values: np.ndarray,
         checks: np.ndarray,
@@ -209,7 +209,7 @@ class Automatic:
         if start == 0 and (
             self._burn_in != AUTO
             or _is_memorising(checks[self._last_rise :])
-            or (is_late and self._leaves_few_right_out(visits))
+            or (is_late and self._spares_right_labels(visits))
         ):
             start = epoch + 1
         is_fixed_burn_in = self._burn_in != AUTO and self._config.is_burn_in(epoch)
@@ -225,7 +225,7 @@ class Automatic:
         found = (percentile, start, visits.memorised, is_by_class, by_class)
         return tuple(np.asarray(value, np.float32) for value in found)
 
-    def _leaves_few_right_out(self, visits: noise_rate.Visits) -> bool:
+    def _spares_right_labels(self, visits: noise_rate.Visits) -> bool:
         """Whether the percentile is expected to leave out few right labels."""
         share = self._percentile
         wrong = visits.wrong_probabilities[0].mean() if isinstance(share, str) else 1 - share
@@ -271,7 +271,7 @@ def num_classes(context: Context, config: WeightingConfig) -> int:
       InputError: none is known, and `class_balanced` asks for them.
     """
     if config.class_balanced:
-        return context.required_num_classes()
+        return context.require_num_classes()
     return (context.num_classes or 0) if config.loss_p_percentile == AUTO else 0
 
 

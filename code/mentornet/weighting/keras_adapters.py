@@ -50,10 +50,10 @@ def without_history_columns(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
       InputError: the columns are not those of this version of the project.
     """
-    own = list(COLUMNS)
-    columns = config.get(_HISTORY_COLUMNS, own)
-    rule = f"The model's history must have the columns {', '.join(own)}."
-    check(columns == own, rule, columns=columns)
+    expected = list(COLUMNS)
+    columns = config.get(_HISTORY_COLUMNS, expected)
+    rule = f"The model's history must have the columns {', '.join(expected)}."
+    check(columns == expected, rule, columns=columns)
     return {name: value for name, value in config.items() if name != _HISTORY_COLUMNS}
 
 
@@ -153,7 +153,7 @@ class TotalSteps(keras.callbacks.Callback):
 
 def record(
     history: SampleHistory,
-    learned: ObjectiveTerms,
+    terms: ObjectiveTerms,
     positions: Any,
     y: Any,
     logits: tf.Tensor | None,
@@ -166,5 +166,5 @@ def record(
     labels = class_labels(y)
     rule = "This weighting needs a student that classifies, and labels that name classes."
     check(labels is not None and logits is not None, rule, labels=type(y).__name__)
-    seen = (positions, labels, learned.losses, learned.weighed.before_dropout, logits)
+    seen = (positions, labels, terms.losses, terms.weighed.before_dropout, logits)
     history.update(*(replicas.gather(tf.stop_gradient(each)) for each in seen))

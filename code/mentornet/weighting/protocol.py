@@ -191,7 +191,7 @@ class Context:
         assert self.num_examples is not None
         return self.num_examples
 
-    def required_num_classes(self) -> int:
+    def require_num_classes(self) -> int:
         """The number of classes, for a weighting that depends on it.
 
         Raises:

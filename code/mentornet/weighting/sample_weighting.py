@@ -180,7 +180,7 @@ class SampleWeighting(tf.Module):
         rules, percentile, fixed_epoch = None, config.loss_p_percentile, config.burn_in_epoch
         if self._automatic is not None:
             if self._stream == Stream.EXAMPLE_DROPOUT:
-                self._automatic.check_history(epoch, tf.size(global_losses))
+                self._automatic.update(epoch, tf.size(global_losses))
             rules = self._automatic.rules(epoch)
             percentile, fixed_epoch = rules.percentile, rules.fixed_epoch
         if config.fixed_epoch_after_burn_in:
@@ -246,8 +246,8 @@ class SampleWeighting(tf.Module):
         averages = tf.math.divide_no_nan(sums[0], sums[1])
         if not num_classes:
             return averages[0], averages[0]
-        own = tf.where(rules.is_by_class, tf.cast(given, tf.int32), num_classes)
-        return tf.gather(averages, own)[:, None], averages[-1]
+        ruling = tf.where(rules.is_by_class, tf.cast(given, tf.int32), num_classes)
+        return tf.gather(averages, ruling)[:, None], averages[-1]
 
     def _further_columns(self, further: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         names = self.mentor.further_features

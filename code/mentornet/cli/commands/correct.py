@@ -30,7 +30,7 @@ def main() -> None:
     from mentornet.datasets import correct
 
     manifest = correct.correct(config)
-    summaries.print_one(config.output_dir, manifest)
+    summaries.print_manifest(config.output_dir, manifest)
     facts = manifest["corrections"]
     counts = "{kept} kept, {replaced} replaced, {left_out} left out, {undecided} undecided"
     before = facts["share_of_wrong_labels_before"]

@@ -38,7 +38,7 @@ def main() -> None:
     script.load_tensorflow()
     from mentornet.datasets import prepare
 
-    summaries.print_all(prepare.prepare(config))
+    summaries.print_manifests(prepare.prepare(config))
 
 
 def _check_alone() -> None:

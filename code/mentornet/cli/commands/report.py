@@ -59,6 +59,8 @@ def main(*run_dirs: str) -> None:
     if config.label_studio_dir:
         label_studio.write(scores, pathlib.Path(config.label_studio_dir), config.num_shown)
     noise = scores.noise
+    for note in scores.notes:
+        print(note)
     print(
         f"{len(scores.score)} samples, {noise} of the labels estimated wrong, from {noise.source}"
     )

@@ -9,7 +9,7 @@ import numpy as np
 from keras import initializers, layers
 
 from mentornet.core.errors import check
-from mentornet.students.recipes import Recipe, Samples, Student
+from mentornet.students.recipes import Recipe, SliceableSamples, Student
 
 _WIDTH = 256
 _STANDARDIZATION = "standardization"
@@ -38,7 +38,7 @@ def _build(num_classes: int, seed: int, image_shape: tuple[int, ...]) -> keras.M
     return keras.Model(inputs, outputs, name="mlp")
 
 
-def statistics(rows: Samples) -> tuple[np.ndarray, np.ndarray]:
+def statistics(rows: SliceableSamples) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of each column of [n, d], float32; the variance of a constant one is 1.
 
     Samples of more axes are flattened. They are read in parts, and twice, since there may be more
@@ -65,7 +65,7 @@ def statistics(rows: Samples) -> tuple[np.ndarray, np.ndarray]:
     return mean.astype(np.float32), np.where(constant, 1, variance).astype(np.float32)
 
 
-def adapt(model: keras.Model, samples: Samples) -> None:
+def adapt(model: keras.Model, samples: SliceableSamples) -> None:
     """Sets the model to standardise columns by their mean and deviation in these samples."""
     layer = model.get_layer(_STANDARDIZATION)
     mean, variance = statistics(samples)

@@ -31,7 +31,7 @@ def make(context: Context, *, beta: float = 0.7, lambda_: float = 3.0) -> Weight
     """
     check(0 <= beta <= 1, "`beta` must lie in 0..1.", beta=beta)
     check(lambda_ >= 0, "`lambda` must not be negative.", **{"lambda": lambda_})
-    targets = context.per_sample("elr_targets", context.required_num_classes())
+    targets = context.per_sample("elr_targets", context.require_num_classes())
 
     def weigh(batch: Batch) -> Weighed:
         has_logits, has_positions = batch.logits is not None, batch.positions is not None

@@ -1,0 +1,106 @@
+"""Which history of a run its labels are ranked by."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mentornet.cleaning.labelled_runs import ranking_history, read_run
+from mentornet.label_noise import history
+
+COUNT = 200  # Samples.
+CONFIG = {"dataset_name": "own", "data_sha256": "0"}
+
+
+def columns_of(num_counted, num_suspects, num_memorised):
+    """A history in which the first samples are suspects, of which the first are memorised."""
+    number, zeros = np.arange(COUNT), np.zeros(COUNT)
+    columns = dict.fromkeys(history.COLUMNS, zeros) | {"num_seen": zeros + num_counted}
+    just_more = num_counted // 2 + 1
+    return columns | {
+        "num_counted": zeros + num_counted,
+        "num_wrong": np.where(number < num_suspects, just_more, num_counted // 2),
+        "other_class": zeros + 1,
+        "prediction": np.where(number < num_memorised, 0.0, 1.0),
+    }
+
+
+def save(folder, columns, step):
+    """A checkpoint with a history of these columns."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state: Any = {
+        history.VALUES: tf.Variable(np.stack(list(columns.values()), axis=1).astype(np.float32)),
+        history.NAMES: tf.Variable(list(columns)),
+    }
+    tf.train.Checkpoint(state=state).write(str(folder / f"model.ckpt-{step}"))
+
+
+def chosen(folder, last, kept=None, kept_step=20, **config):
+    """What `ranking_history` returns for a run of 90 steps."""
+    save(folder, last, 90)
+    (folder / "config.json").write_text(json.dumps(CONFIG | config))
+    if kept is not None:
+        save(folder / "label_wave", kept, kept_step)
+    read, columns = read_run(str(folder))
+    assert read == CONFIG | config
+    for name, values in last.items():
+        np.testing.assert_array_equal(columns[name], values, name)
+    return ranking_history(str(folder), read, columns)
+
+
+@pytest.mark.parametrize(("num_memorised", "is_used"), [(0, False), (50, False), (51, True)])
+@pytest.mark.parametrize("num_suspects", [0, 100])
+def test_the_kept_history_if_most_suspects_of_then_are_memorised(
+    num_memorised, is_used, num_suspects, tmp_path
+):
+    """However many suspects are left in the end: long after memorising there may be none."""
+    kept = columns_of(7, 100, 0)
+    last = columns_of(60, num_suspects, num_memorised)
+    found, note = chosen(tmp_path, last, kept, keep_best="label_wave")
+    for name, values in (kept if is_used else last).items():
+        np.testing.assert_array_equal(found[name], values, name)
+    expected = f"{tmp_path}: ranked by its history up to step 20, before memorising."
+    assert note == (expected if is_used else "")
+
+
+@pytest.mark.parametrize(("kept", "step"), [(columns_of(7, 100, 0), 90), (columns_of(7, 0, 0), 20)])
+def test_a_kept_history_that_says_no_more(kept, step, tmp_path):
+    """It is that of the last step, or has no suspects."""
+    last = columns_of(60, 100, 100)
+    found, note = chosen(tmp_path, last, kept, step, keep_best="label_wave")
+    assert found["num_counted"][0] == 60 and note == ""
+
+
+@pytest.mark.parametrize(
+    ("num_suspects", "num_memorised", "keep_best", "is_advised"),
+    [
+        (100, 51, None, True),
+        (100, 50, None, False),
+        (0, 51, None, False),
+        (100, 51, "label_wave", False),  # Too few passes: there was no best one.
+    ],
+)
+def test_advice_where_nothing_was_kept(
+    num_suspects, num_memorised, keep_best, is_advised, tmp_path
+):
+    last = columns_of(60, num_suspects, num_memorised)
+    found, note = chosen(tmp_path, last, keep_best=keep_best)
+    assert found["num_counted"][0] == 60
+    assert ("most suspects were memorised; with --keep_best=label_wave" in note) == is_advised
+    assert is_advised or not note
+
+
+def test_a_damaged_kept_checkpoint_is_ignored(tmp_path):
+    last = columns_of(60, 100, 100)
+    save(tmp_path / "label_wave", columns_of(7, 100, 0), 20)
+    (tmp_path / "label_wave" / "model.ckpt-20.data-00000-of-00001").write_bytes(b"")
+    found, note = chosen(tmp_path, last)
+    assert found["num_counted"][0] == 60
+    assert note.startswith(f"WARNING: {tmp_path}/label_wave/model.ckpt-20 is ignored: ")
+
+
+def test_a_version_that_did_not_count_wrong_events(tmp_path):
+    last = {name: np.ones(COUNT) for name in history.COLUMNS if name != "num_wrong"}
+    assert chosen(tmp_path, last, columns_of(7, 100, 0))[1] == ""

@@ -428,7 +428,8 @@ def test_label_scores_of_other_runs_stay(monkeypatch, tmp_path):
     label_scores = importlib.import_module("label_scores")
     share: dict[str, float] = {}
 
-    def evaluate(run):
+    def evaluate(run, last):
+        assert last
         facts = {"run": run, "wrong": 0.5, "visits": 4.0}
         measures = dict.fromkeys(("AUC", "average precision"), share[run])
         scores = [facts | {"score": name} | measures for name in label_scores.CANDIDATES]
@@ -437,7 +438,7 @@ def test_label_scores_of_other_runs_stay(monkeypatch, tmp_path):
 
     monkeypatch.setattr(label_scores, "evaluate", evaluate)
     monkeypatch.setattr(label_scores.script, "load_tensorflow", lambda: None)
-    values = types.SimpleNamespace(output_dir=str(tmp_path / "out"))
+    values = types.SimpleNamespace(output_dir=str(tmp_path / "out"), last=True)
     monkeypatch.setattr(label_scores, "FLAGS", values)
     for shares in ({"b": 0.25, "c": 0.25}, {"a": 0.75, "b": 0.75}):
         share.update(shares)

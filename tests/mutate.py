@@ -128,7 +128,7 @@ TARGETS = {
         "test_features.py",
         "test_curricula.py",
         "test_dump.py::test_an_unknown_feature_is_refused_by_its_flag",
-        "-khand or stored or named_once or variance or curriculum or ever or flag",
+        "-khand or stored or named_once or grids or curriculum or ever or flag or history_s",
     ],
     "weighting.mentor": [
         "test_mentor.py",

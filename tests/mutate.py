@@ -33,11 +33,21 @@ _NOISE = ["test_datasets.py::test_noise_against_numpy", "test_datasets.py::test_
 
 # Module of `mentornet` -> arguments of pytest, the fastest tests first: the first failure ends it.
 TARGETS = {
+    "config.consistency": [
+        "test_updates.py::test_settings_are_checked",
+        "test_schedules.py::test_train_config_rejects",
+        "test_automatic.py::test_what_it_does_not_go_with",
+        "test_distribution.py::test_what_is_refused",
+        "test_mixup.py::test_settings_that_contradict",
+        "test_fast_training.py::test_contradictions",
+        "test_options.py::test_settings_that_are_refused",
+    ],
     "config.options": [
         "test_options.py",
         "test_script_flags.py",
         "-knot flags_to_json and not drops and not formats",
     ],
+    "core.replicas": ["test_replicas.py"],
     "core.registry": ["test_registry.py", "-knot tables and not help and not column"],
     "core.schedules": ["test_schedules.py"],
     "core.seeds": ["test_seeds.py"],
@@ -47,6 +57,14 @@ TARGETS = {
     "datasets.noise.pair": _NOISE,
     "datasets.noise.symmetric": _NOISE,
     "datasets.noise.uniform": _NOISE,
+    "datasets.pipeline": [
+        "test_datasets.py",
+        "test_augmentation.py",
+        "test_distribution.py::test_what_is_refused",
+        "test_replicas.py",
+        "-kpass or shuffled or any_step or stacks or larger or once_in_order or alternating "
+        "or refused or machine",
+    ],
     "datasets.corrections": ["test_corrections.py"],
     "cleaning.label_errors": [
         "test_label_errors.py",
@@ -70,6 +88,11 @@ TARGETS = {
         "test_training.py::test_weight_statistics",
     ],
     "students.networks.airbench": ["test_airbench.py"],
+    "students.recipes": [
+        "test_schedules.py",
+        "test_registry.py::test_the_table_of_recipes",
+        "test_students.py::test_other_students_are_trained_plainly",
+    ],
     "training.data_driven": ["test_learn_curriculum.py", "-knot script"],
     "training.hooks": ["test_hooks.py"],
     "training.label_wave": ["test_label_wave.py", "-kshares or two_passes or rows_tell"],
@@ -79,6 +102,13 @@ TARGETS = {
         "test_layer_losses.py::test_what_layers_add_by_hand",
     ],
     "training.optimizers": ["test_optimizers.py"],
+    "training.recipe": [
+        "test_schedules.py",
+        "test_options.py::test_resolved_settings_are_written_down",
+        "test_fast_training.py::test_automatic_precision",
+        "test_fast_training.py::test_contradictions",
+        "test_fast_training.py::test_defaults_of_an_airbench_student",
+    ],
     "training.step": [
         "test_step.py",
         "test_layer_losses.py",
@@ -93,6 +123,19 @@ TARGETS = {
     "training.wrappers": [
         "test_optimizers.py",
         "test_mixup.py::test_moving_average_of_the_parameters",
+    ],
+    "weighting.features": [
+        "test_features.py",
+        "test_curricula.py",
+        "test_dump.py::test_an_unknown_feature_is_refused_by_its_flag",
+        "-khand or stored or named_once or grids or curriculum or ever or flag or history_s",
+    ],
+    "weighting.mentor": [
+        "test_mentor.py",
+        "test_weighting.py::test_against_numpy",
+        "test_features.py::test_names_are_stored_with_the_checkpoint",
+        "test_features.py::test_a_further_feature_reaches_the_hidden_layer",
+        "-knot shipped",
     ],
     "weighting.percentiles": ["test_weighting.py", "-kpercentile"],
     "weighting.sample_weighting": [

@@ -80,6 +80,19 @@ def test_the_grid_is_the_release():
     assert not label.any() and epoch[:100].tolist() == list(range(100))
 
 
+def test_the_grids_of_further_features():
+    """Another grid would draw other rows for the same seed."""
+    grids = {name: feature.grid for name, feature in FURTHER.items()}
+    shares, margins = grids.pop("wrong_share"), grids.pop("probability_margin")
+    np.testing.assert_allclose(shares, np.linspace(0.05, 0.95, 19), rtol=1e-12)
+    np.testing.assert_allclose(margins, np.linspace(-1, 1, 21), atol=1e-12)
+    small, large = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5), (10,)
+    assert grids == {
+        "loss_variance": (0, 0.003, 0.01, 0.03, 0.06, *small, *large),
+        "mean_loss": (0, 0.03, *small, 7, *large),
+    }
+
+
 def test_rows_are_drawn_from_the_grid_as_ever(monkeypatch):
     """Once each, further features independently; the same for the same seed and size."""
     grid = np.arange(48, dtype=np.float32).reshape(12, 4)

@@ -482,7 +482,7 @@ def test_broken_manifest(tmp_path):
 # The input pipeline.
 
 
-def batches(examples, padding=None, first_step=0, last_step=8, batch_size=4, seed=0):
+def batches(examples, padding=None, first_step=0, last_step=8, batch_size=4, seed=0, **settings):
     return pipeline.training_batches(
         examples,
         batch_size=batch_size,
@@ -490,6 +490,7 @@ def batches(examples, padding=None, first_step=0, last_step=8, batch_size=4, see
         first_step=first_step,
         last_step=last_step,
         augmentation=None if padding is None else Augmentation(padding),
+        **settings,
     )
 
 
@@ -516,6 +517,15 @@ def test_any_step_can_be_reached_directly(release):
                 np.testing.assert_array_equal(a[key], b[key])
     other = next(iter(batches(examples, padding=4, seed=1)))
     assert (other["images"].numpy() != whole[0]["images"].numpy()).any()
+
+
+def test_stacks_of_batches_end_at_multiples(release):
+    examples = read(release[0])
+    ids, stacks = (
+        [batch["ids"].numpy().tolist() for batch in batches(examples, None, 2, 10, **values)]
+        for values in ({}, {"steps_per_loop": 3})
+    )
+    assert stacks == [ids[:1], ids[1:4], ids[4:7], ids[7:]]
 
 
 def test_batch_larger_than_the_data_set(release):

@@ -11,7 +11,7 @@ from mentornet import InputError, MentorNet, SampleWeighting, load_mentornet, sa
 from mentornet.core.files import read_json_lines
 from mentornet.label_noise.history import COLUMNS, VALUES, SampleHistory
 from mentornet.learning import curricula
-from mentornet.weighting.features import FURTHER, RELEASE, check_names
+from mentornet.weighting.features import FURTHER, RELEASE, check_further, check_names
 from mentornet.weighting.methods import mentornet as methods
 from mentornet.weighting.protocol import Batch, Context
 from mentornet_learning import visualizer
@@ -334,3 +334,6 @@ def test_a_feature_is_named_once():
         with pytest.raises(InputError, match="without duplicates. Received: features=.'loss'"):
             check_names(names)
     assert check_names(NAMES) == NAMES
+    check_further("f", [*FURTHER])
+    with pytest.raises(InputError, match="`f` must be among .*, without duplicates. Received"):
+        check_further("f", ("mean_loss", "mean_loss"))

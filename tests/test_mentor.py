@@ -125,6 +125,11 @@ def test_initial_values_depend_on_the_seed():
     assert (cells[0] != cells[1]).any()
 
 
+def test_its_parameters_exist_before_it_is_called():
+    """2 labels of 2, 100 epochs of 5, two cells of 3 * 4 + 4, and layers of 9 * 20 + 20, 20 + 1."""
+    assert MentorNet().count_params() == 4 + 500 + 32 + 200 + 21
+
+
 def test_it_computes_in_float32_whatever_the_policy_of_the_program():
     rows = tf.constant([[1.001, 0.501, 0, 20], [2.003, -0.333, 1, 99]])
     expected = MentorNet(seed=1)(rows)

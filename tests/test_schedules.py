@@ -80,6 +80,19 @@ def test_inception_decays_at_78000(step, rate):
         assert schedule(mentored, **values)(step) == pytest.approx(rate)
 
 
+def test_other_resnets_decay_after_a_half_and_three_quarters_of_the_steps():
+    """Also under a MentorNet; but every so many epochs if a flag says how many."""
+    values = {"studentnet": "resnet8", "max_number_of_steps": 64}
+    for mentored in (False, True):
+        rates = schedule(mentored, **values)
+        assert [rates(step) for step in (32, 33, 48, 49)] == pytest.approx([0.1, 0.01, 0.01, 0.001])
+    for steps, boundaries in ((1, [1]), (2, [1]), (3, [1, 2]), (5, [2, 3])):
+        rates = schedule(False, **(values | {"max_number_of_steps": steps}))
+        assert [s for s in range(steps + 1) if rates(s) > rates(s + 1)] == boundaries
+    rates = schedule(False, **values, num_epochs_per_decay=0.1)
+    assert [rates(step) for step in (38, 39, 64)] == pytest.approx([0.1, 0.01, 0.01])
+
+
 def test_boundaries_that_were_given_take_precedence():
     rates = schedule(True, learning_rate_boundaries=(10, 20), learning_rate_decay_factor=0.5)
     assert [rates(step) for step in (10, 11, 20, 21)] == pytest.approx([0.1, 0.05, 0.05, 0.025])

@@ -1,6 +1,5 @@
 """The networks: sizes, names, initial values and their oddities."""
 
-import dataclasses
 import itertools
 import json
 from collections import Counter
@@ -12,8 +11,6 @@ import tensorflow as tf
 from helpers import GOLDEN, normalized_network
 
 from mentornet import InputError, build_student, restore_tf1_student
-from mentornet.config.training import TrainConfig
-from mentornet.config.weighting import WeightingConfig
 from mentornet.runs import checkpoints, students
 from mentornet.students import registry
 from mentornet.students.batch_normalization import BatchNormalization
@@ -153,11 +150,6 @@ def test_he_resnets():
     assert model(tf.zeros((2, 8, 8, 3))).shape == (2, 7)
     # 2 layers per unit, 1 unit per stage, the first convolution and the last layer.
     assert sum(v.name == "kernel" for v in model.trainable_variables) == 8
-    config = TrainConfig("-", "-", studentnet="resnet8", max_number_of_steps=64, learning_rate=0.1)
-    mentored = dataclasses.replace(config, trained_mentornet_dir="x", weighting=WeightingConfig())
-    rates = [registry.learning_rate_schedule(each, 50_000) for each in (config, mentored)]
-    assert rates[0] == rates[1]
-    assert [rates[0](step) for step in (32, 33, 48, 49)] == pytest.approx([0.1, 0.01, 0.01, 0.001])
     with pytest.raises(InputError, match="`student` must be one of inception, resnet101"):
         restore_tf1_student(model, "-")
 
@@ -294,10 +286,12 @@ def test_rates_of_dropout_and_slopes():
 
 
 @pytest.mark.parametrize("name", [n for n in STUDENTS.names() if not n.startswith("airbench")])
-def test_other_students_have_plain_augmentation(name):
+def test_other_students_are_trained_plainly(name):
     recipe = registry.find_student(name).recipe
     assert (recipe.flip, recipe.cutout, recipe.standardization) == ("random", 0, "image")
     assert not recipe.test_time_augmentation and recipe.decayed == {"kernel": 1}
+    assert not recipe.rate_follows_batch and not recipe.frozen_after
+    assert (recipe.shift_rate_factor, recipe.label_smoothing, recipe.lookahead_steps) == (1, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,11 @@ TARGETS = {
         "or refused or machine",
     ],
     "datasets.corrections": ["test_corrections.py"],
+    "cleaning.labelled_runs": [
+        "test_labelled_runs.py",
+        "test_label_errors.py::test_runs_and_records_must_have_the_same_labels",
+        "test_noise_rate.py::test_columns_that_scoring_needs",
+    ],
     "cleaning.label_errors": [
         "test_label_errors.py",
         "test_noise_rate.py::test_two_runs_that_saw_different_samples",

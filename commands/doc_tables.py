@@ -10,7 +10,7 @@ import functools
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -100,9 +100,8 @@ def _accuracies(student: str) -> str:
     results = [r for r in results if r.is_done and r.setting[2] == student]
     cells: dict[tuple[str, str, str], dict[str, list[Result]]] = {}
     for result in results:
-        dataset, noise, _, images, steps = result.setting
-        epochs = round(steps * result.config["batch_size"] / images)
-        line = cells.setdefault((dataset, noise, str(epochs)), {})
+        dataset, noise, *_ = result.setting
+        line = cells.setdefault((dataset, noise, str(result.epochs)), {})
         line.setdefault(result.method_without_options, []).append(result)
 
     def cell(found: list[Result]) -> str:
@@ -126,17 +125,19 @@ def _percentiles() -> str:
     """
     results = [r for r in read_results(ROOT / "results") if r.is_done and r.config["seed"] == 0]
     settings = {result.setting for result in results if result.name.startswith(_GRID)}
-    rows: dict[Any, dict[str, str]] = {}
+    rows: dict[tuple[str, int], dict[str, str]] = {}
     for result in results:
         name, weighting = result.method_without_options, result.config["weighting"]
         if result.setting in settings and name in ("baseline", "mentornet_pd"):
             column = f"{weighting['loss_p_percentile']}" if weighting else "no weighting"
-            rows.setdefault(result.setting, {})[column] = f"{result.accuracies[-1]:.3f}"
+            row = rows.setdefault((result.setting[1], result.epochs), {})
+            row[column] = f"{result.accuracies[-1]:.3f}"
     head = sorted(set[str]().union(*rows.values()) - {"no weighting"})
     lines = [
-        [key[1], *(rows[key].get(c, "") for c in ("no weighting", *head))] for key in sorted(rows)
+        [*map(str, key), *(rows[key].get(c, "") for c in ("no weighting", *head))]
+        for key in sorted(rows)
     ]
-    return _table(("labels", "no weighting", *head), lines)
+    return _table(("labels", "epochs", "no weighting", *head), lines)
 
 
 # Tables of other kinds: name -> its maker.

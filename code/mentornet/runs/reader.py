@@ -90,6 +90,12 @@ class Result:
         return (config["dataset_name"], noise, config["studentnet"], *size)
 
     @property
+    def epochs(self) -> int:
+        """Passes over the training images, rounded."""
+        config = self.config
+        return round(config["max_number_of_steps"] * config["batch_size"] / config["num_examples"])
+
+    @property
     def last_step(self) -> int:
         """The step of the last evaluation."""
         return self.evaluation[-1]["step"]

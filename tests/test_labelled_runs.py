@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mentornet import InputError
 from mentornet.cleaning.labelled_runs import ranking_history, read_run
 from mentornet.label_noise import history
 
@@ -104,3 +105,11 @@ def test_a_damaged_kept_checkpoint_is_ignored(tmp_path):
 def test_a_version_that_did_not_count_wrong_events(tmp_path):
     last = {name: np.ones(COUNT) for name in history.COLUMNS if name != "num_wrong"}
     assert chosen(tmp_path, last, columns_of(7, 100, 0))[1] == ""
+
+
+def test_a_run_without_a_history(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    tf.train.Checkpoint(step=tf.Variable(9)).write(str(tmp_path / "model.ckpt-9"))
+    rule = "must have been trained with --record_sample_weights or --keep_best. Received: RUN_DIR="
+    with pytest.raises(InputError, match=rule):
+        read_run(str(tmp_path))

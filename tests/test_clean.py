@@ -19,7 +19,7 @@ from helpers import ROOT, run
 from sklearn.datasets import load_digits
 
 import mentornet
-from mentornet.cleaning import label_issues, stages
+from mentornet.cleaning import label_issues, planning, stages
 from mentornet.cli import front, training_flags, weighting_flags
 from mentornet.cli.commands import COMMANDS, clean
 from mentornet.config.cleaning import CleanConfig
@@ -97,20 +97,20 @@ def test_commands_without_a_script(command):
 def test_the_plan():
     """Numbers worked by hand."""
     # 50,000 / 20 lies above the student's 1,024; 500 steps are 10.24 epochs, so 11.
-    assert stages.plan(50_000, 1024, None) == (1024, 537)
+    assert planning.plan(50_000, 1024, None) == (1024, 537)
     # 1,617 / 20 = 80.85, so 64; 500 steps are 19.8 epochs, so 20.
-    assert stages.plan(1617, 1024, None) == (64, 505)
+    assert planning.plan(1617, 1024, None) == (64, 505)
     # 30 / 20 would be batches of 1; 500 steps of 16 are 267 epochs, more than 60.
-    assert stages.plan(30, 128, None) == (16, 112)
-    assert stages.plan(3, 128, 2) == (3, 2)
+    assert planning.plan(30, 128, None) == (16, 112)
+    assert planning.plan(3, 128, 2) == (3, 2)
     # 500 steps of 1,024 are 5.12 epochs, fewer than 10; 976.6 steps.
-    assert stages.plan(100_000, 1024, None) == (1024, 977)
+    assert planning.plan(100_000, 1024, None) == (1024, 977)
     # Exactly 20 batches of 64, and exactly 25 epochs; one sample less, and they are of 32.
-    assert stages.plan(1280, 1024, None) == (64, 500)
-    assert stages.plan(1279, 1024, None) == (32, 520)  # 12.5 epochs, so 13: 519.6 steps.
+    assert planning.plan(1280, 1024, None) == (64, 500)
+    assert planning.plan(1279, 1024, None) == (32, 520)  # 12.5 epochs, so 13: 519.6 steps.
     shapes = ((64,), (8, 8, 3), (8, 40, 3), (9, 9, 3), (224, 224, 3))
     chosen = ["mlp", "inception", "inception", "airbench93", "airbench93"]
-    assert list(map(stages.choose_student, shapes)) == chosen
+    assert list(map(planning.choose_student, shapes)) == chosen
 
 
 def test_from_data_to_corrected_records(digits_of_8, tmp_path, monkeypatch, capsys):
@@ -171,8 +171,8 @@ def test_from_data_to_corrected_records(digits_of_8, tmp_path, monkeypatch, caps
     folders: dict[str, Any] = {"data_dir": "records", "train_log_dir": "again"}
     given_flags = [f"--{name}={value}" for name, value in folders.items()]
     values(["train", f"--flagfile={folder / 'train.flags'}", *given_flags])
-    data = stages.Data("mine", folder / "data/mine/given", folder / "data/mine/val")
-    expected = stages.train_config(data, folder / "train", config)
+    data = planning.Data("mine", folder / "data/mine/given", folder / "data/mine/val")
+    expected = planning.train_config(data, folder / "train", config)
     assert training_flags.train_config(True, values) == dataclasses.replace(expected, **folders)
     # Records that were deleted are made again; nothing else changes.
     shutil.rmtree(folder / "data")
@@ -374,7 +374,7 @@ def test_find_label_issues_of_bad_arrays():
 def test_the_run_that_ranks():
     manifest = {"image_shape": [8, 8, 3], "num_examples": 1617}
     data: Any = types.SimpleNamespace(name="mine", train=pathlib.Path("given"), manifest=manifest)
-    tiny = stages.train_config(data, pathlib.Path("t"), CleanConfig("out", seed=4))
+    tiny = planning.train_config(data, pathlib.Path("t"), CleanConfig("out", seed=4))
     assert (tiny.data_dir, tiny.train_log_dir, tiny.dataset_name) == ("given", "t", "mine")
     assert (tiny.studentnet, tiny.batch_size, tiny.max_number_of_steps) == ("inception", 64, 505)
     assert tiny.augment is False and tiny.record_sample_weights
@@ -382,7 +382,7 @@ def test_the_run_that_ranks():
     assert tiny.trained_mentornet_dir == "mentornet_pd"
     assert tiny.weighting == WeightingConfig("auto", "auto", example_dropout_rates="0,100")
     manifest["image_shape"] = [9, 9, 3]
-    usual = stages.train_config(data, pathlib.Path("t"), CleanConfig("out", num_epochs=2))
+    usual = planning.train_config(data, pathlib.Path("t"), CleanConfig("out", num_epochs=2))
     assert (usual.studentnet, usual.augment) == ("airbench93", None)
     assert usual.max_number_of_steps == 51  # 2 * 1,617 / 64 = 50.5.
 
@@ -425,7 +425,7 @@ def test_all_suspects_are_corrected_and_no_other(tmp_path, monkeypatch, number, 
     monkeypatch.setattr(stages.correct, "correct", correct)
     score = np.array([0.25, 0.125, 0.75])
     scores: Any = types.SimpleNamespace(order=order, suspects=order[:number], score=score)
-    data = stages.Data("mine", tmp_path / "given", tmp_path / "val")
+    data = planning.Data("mine", tmp_path / "given", tmp_path / "val")
     assert stages._correct(data, tmp_path, scores) == {"replaced": number}
     assert dataclasses.asdict(asked[0]) == {
         "records": str(tmp_path / "given"),
@@ -483,7 +483,7 @@ def test_the_summary_by_hand(tmp_path, monkeypatch):
     noise = NoiseRate(0.25, 0.25, 0.25, by_class, np.stack([by_class] * 2, axis=1), "a test")
     info = DatasetInfo("mine", 3, ("a", "b", "c"))
     scores: Any = types.SimpleNamespace(score=np.zeros(7), info=info, noise=noise)
-    data = stages.Data("mine", tmp_path / "given", tmp_path / "val")
+    data = planning.Data("mine", tmp_path / "given", tmp_path / "val")
     facts = {"kept": 1, "replaced": 4, "left_out": 0}
     lines = stages._summary(data, tmp_path, scores, 0.875, facts).splitlines()
     assert lines[:4] == [
@@ -590,7 +590,7 @@ def test_the_stages_by_hand(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(module, name, stage)
 
     replace(stages, "_prepared", "data")
-    replace(stages, "train_config", run)
+    replace(planning, "train_config", run)
     replace(stages, "_write_flags")
     replace(stages, "train")
     replace(stages, "_evaluate", 0.75)

@@ -80,7 +80,7 @@ def _columns(
     samples: np.ndarray, labels: np.ndarray, folder: pathlib.Path, config: CleanConfig
 ) -> dict[str, np.ndarray]:
     """The table of a run on the samples in `folder`."""
-    from mentornet.cleaning import label_errors, label_files, stages
+    from mentornet.cleaning import label_errors, label_files, planning, stages
     from mentornet.datasets import prepare
     from mentornet.runs import layout
 
@@ -91,8 +91,8 @@ def _columns(
     np.savez(folder / "source.npz", **arrays)
     asked = prepare.PrepareConfig("mine", str(folder), str(folder / "source.npz"), seed=config.seed)
     prepare.prepare(asked)
-    data = stages.Data("mine", asked.train_folder, asked.test_folder)
-    run = stages.train_config(data, folder / layout.TRAIN_FOLDER, config)
+    data = planning.Data("mine", asked.train_folder, asked.test_folder)
+    run = planning.train_config(data, folder / layout.TRAIN_FOLDER, config)
     # Deterministic operations could not be switched off again in this process.
     stages.train(dataclasses.replace(run, deterministic=False))
     return label_files.table(label_errors.score_labels([run.train_log_dir]))

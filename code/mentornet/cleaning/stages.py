@@ -7,20 +7,17 @@ import dataclasses
 import hashlib
 import io
 import json
-import math
 import os
 import pathlib
 import shlex
-from collections.abc import Sequence
 from typing import Any
 
-from mentornet.cleaning import label_errors, label_files
+from mentornet.cleaning import label_errors, label_files, planning
 from mentornet.cleaning.label_errors import LabelScores
 from mentornet.config import options
 from mentornet.config.cleaning import CleanConfig
 from mentornet.config.evaluation import EvalConfig
 from mentornet.config.training import TrainConfig
-from mentornet.config.weighting import AUTO, WeightingConfig
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.datasets import correct, prepare, sources, summaries
@@ -30,88 +27,13 @@ from mentornet.datasets.prepare_config import PrepareConfig
 from mentornet.evaluation import export, job
 from mentornet.runs import layout, run_folder
 from mentornet.students import registry
-from mentornet.students.networks.airbench import SMALLEST_IMAGE
 from mentornet.training import loop
-
-# How samples are weighted, as fields of TrainConfig: nothing is known of the noise here.
-WEIGHTING: dict[str, Any] = {
-    "trained_mentornet_dir": "mentornet_pd",
-    "weighting": WeightingConfig(AUTO, AUTO, example_dropout_rates="0,100"),
-}
 
 _INCLUDED, _NAME = "digits", "mine"  # Names of the data sets.
 _HELD_OUT = 0.1
 _NUM_SHOWN = 500  # Suspects in labels.html.
-_NUM_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 500, 10, 60
-_STEPS_PER_EPOCH = 20  # Of a data set too small for the student's batches.
-_SMALLEST_BATCH = 16
-
 _SETTINGS_FILE, _SUMMARY_FILE, _FLAGS_FILE = "clean.json", "summary.txt", "train.flags"
 _CORRECTED, _EXPORTED = "corrected", "model.keras"
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """Prepared records: the data set's name, and the folders of both splits."""
-
-    name: str
-    train: pathlib.Path
-    test: pathlib.Path
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """The manifest of the training records."""
-        return read_manifest(self.train) or {}
-
-
-def choose_student(image_shape: Sequence[int]) -> str:
-    """A student that suits samples of this shape: (num_features,) or (height, width, channels)."""
-    if len(image_shape) == 1:
-        return "mlp"
-    return "inception" if _is_tiny(image_shape) else "airbench93"
-
-
-def _is_tiny(image_shape: Sequence[int]) -> bool:
-    return len(image_shape) == 3 and min(image_shape[:2]) < SMALLEST_IMAGE
-
-
-def plan(num_examples: int, usual_batch: int, num_epochs: int | None) -> tuple[int, int]:
-    """Samples per step, and number of steps.
-
-    Args:
-      num_examples: of the training split.
-      usual_batch: the student's; a small data set gets smaller ones, for enough steps an epoch.
-      num_epochs: None is as many as make 500 steps, within 10..60.
-    """
-    fitting = 2 ** math.floor(math.log2(max(num_examples / _STEPS_PER_EPOCH, 1)))
-    batch = min(usual_batch, max(fitting, _SMALLEST_BATCH), num_examples)
-    if num_epochs is None:
-        num_epochs = math.ceil(_NUM_STEPS * batch / num_examples)
-        num_epochs = min(max(num_epochs, _FEWEST_EPOCHS), _MOST_EPOCHS)
-    return batch, max(1, round(num_epochs * num_examples / batch))
-
-
-def train_config(data: Data, folder: pathlib.Path, config: CleanConfig) -> TrainConfig:
-    """The run that ranks the labels of `data`."""
-    manifest = data.manifest
-    shape = manifest["image_shape"]
-    student = config.studentnet or choose_student(shape)
-    usual = registry.find_student(student).recipe.batch_size
-    batch, steps = plan(manifest["num_examples"], usual, config.num_epochs)
-    return TrainConfig(
-        str(data.train),
-        str(folder),
-        data.name,
-        student,
-        batch_size=batch,
-        max_number_of_steps=steps,
-        augment=False if _is_tiny(shape) else None,  # Crops would leave little of them.
-        seed=config.seed,
-        record_sample_weights=True,
-        save_interval_secs=60,
-        max_to_keep=1,
-        **WEIGHTING,
-    )
 
 
 def train(config: TrainConfig) -> None:
@@ -143,7 +65,7 @@ def clean(source: str, config: CleanConfig) -> str:
     with files.held(folder, "output_dir"):
         _check_same(folder, asked)  # Another process may have begun meanwhile.
         files.write_text(folder / _SETTINGS_FILE, json.dumps(asked, indent=1) + "\n")
-        run = train_config(data, folder / layout.TRAIN_FOLDER, config)
+        run = planning.train_config(data, folder / layout.TRAIN_FOLDER, config)
         steps = f"{run.max_number_of_steps} steps of {run.batch_size}"
         _say(2, f"Training {run.studentnet}, {steps}; Ctrl-C saves, the same command resumes")
         _write_flags(run, folder)
@@ -218,7 +140,7 @@ def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
     check(not different, rule, output_dir=str(folder))
 
 
-def _prepared(source: str, folder: pathlib.Path, config: CleanConfig) -> Data:
+def _prepared(source: str, folder: pathlib.Path, config: CleanConfig) -> planning.Data:
     """The records in `folder`, made of the source unless they are there already."""
     is_own = source != _INCLUDED
     name = _NAME if is_own else _INCLUDED
@@ -232,7 +154,7 @@ def _prepared(source: str, folder: pathlib.Path, config: CleanConfig) -> Data:
         label_column=config.label_column,
         seed=config.seed,
     )
-    data = Data(name, asked.train_folder, asked.test_folder)
+    data = planning.Data(name, asked.train_folder, asked.test_folder)
     if not all(map(os.path.exists, (folder / _SETTINGS_FILE, data.train, data.test))):
         summaries.print_manifests(prepare.prepare(asked))
     return data
@@ -245,7 +167,7 @@ def _write_flags(run: TrainConfig, folder: pathlib.Path) -> None:
     files.write_text(folder / _FLAGS_FILE, text)
 
 
-def _evaluate(data: Data, folder: pathlib.Path) -> float:
+def _evaluate(data: planning.Data, folder: pathlib.Path) -> float:
     """Share of the held-out labels that the student predicts."""
     eval_dir = folder / layout.EVAL_FOLDER
     train_dir = folder / layout.TRAIN_FOLDER
@@ -255,7 +177,7 @@ def _evaluate(data: Data, folder: pathlib.Path) -> float:
     return json.loads((eval_dir / layout.SUMMARY_FILE).read_text())["last_accuracy"]
 
 
-def _correct(data: Data, folder: pathlib.Path, scores: LabelScores) -> dict[str, Any]:
+def _correct(data: planning.Data, folder: pathlib.Path, scores: LabelScores) -> dict[str, Any]:
     """Makes the corrected records; returns what their manifest says of the corrections."""
     rest = scores.order[len(scores.suspects) :]
     accept_above = float(scores.score[rest[0]]) if len(rest) else 0.0  # All suspects, no other.
@@ -270,7 +192,7 @@ def _correct(data: Data, folder: pathlib.Path, scores: LabelScores) -> dict[str,
 
 
 def _summary(
-    data: Data,
+    data: planning.Data,
     folder: pathlib.Path,
     scores: LabelScores,
     accuracy: float,

@@ -75,7 +75,7 @@ def ranking_history(
             return kept, f"{run_dir}: ranked by its history up to step {step}, before memorising."
         return last, ""
     if _are_memorised(last, last) and not config.get("keep_best"):
-        advice = "with --keep_best=label_wave, it is ranked by what was known before."
+        advice = "a run with --keep_best=label_wave is ranked by what was known before."
         return last, f"{run_dir}: most suspects were memorised; {advice}"
     return last, ""
 

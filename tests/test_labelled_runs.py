@@ -108,6 +108,8 @@ def test_a_version_that_did_not_count_wrong_events(tmp_path):
 
 
 def test_a_run_without_a_history(tmp_path):
+    with pytest.raises(InputError, match="`RUN_DIR` must hold a training run. Received: RUN_DIR="):
+        read_run(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     tf.train.Checkpoint(step=tf.Variable(9)).write(str(tmp_path / "model.ckpt-9"))
     rule = "must have been trained with --record_sample_weights or --keep_best. Received: RUN_DIR="

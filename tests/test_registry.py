@@ -162,10 +162,10 @@ def test_the_table_of_percentiles(monkeypatch):
     def result(name, labels, percentile, accuracy, seed=0, steps=20):
         config: dict[str, Any] = {"data_dir": f"data/{labels}", "studentnet": "airbench93"}
         config |= {"dataset_name": "cifar10", "num_examples": 100, "seed": seed}
-        config |= {"max_number_of_steps": steps, "mentornet_update_epochs": []}
+        config |= {"max_number_of_steps": steps, "mentornet_update_epochs": [], "batch_size": 5}
         config |= {"trained_mentornet_dir": "models/mentornet_pd"}
         config["weighting"] = percentile and {"loss_p_percentile": percentile}
-        return Result(name, config, [], [{"step": 20, "eval/accuracy": accuracy}])
+        return Result(name, config, [], [{"step": steps, "eval/accuracy": accuracy}])
 
     unfinished = [{"step": 10, "eval/accuracy": 0.9}]
     runs = [
@@ -178,13 +178,15 @@ def test_the_table_of_percentiles(monkeypatch):
         result("f", "0.4", 0.7, 0.6, steps=30),
         result("g", "worse_label", 0.6, 0.7),
         result("h", "0.4", "auto", 0.8),
+        result("grid/k", "0.4", 0.3, 0.9, steps=60),
     ]
     monkeypatch.setattr(module, "read_results", lambda folder: runs)
     assert module._percentiles().split("\n")[1:] == [
-        "| labels | no weighting | 0.3 | 0.6 | 0.9 |",
-        "| --- | --- | --- | --- | --- |",
-        "| 0.4 | 0.400 | 0.200 | 0.300 |  |",
-        "| 0.8 |  |  |  | 0.100 |",
+        "| labels | epochs | no weighting | 0.3 | 0.6 | 0.9 |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| 0.4 | 1 | 0.400 | 0.200 | 0.300 |  |",
+        "| 0.4 | 3 |  | 0.900 |  |  |",
+        "| 0.8 | 1 |  |  |  | 0.100 |",
     ]
 
 

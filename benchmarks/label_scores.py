@@ -63,7 +63,8 @@ def evaluate(run_dir: str, last: bool) -> list[dict[str, Any]]:
     columns: Columns = history
     if not last:
         columns, note = labelled_runs.ranking_history(run_dir, config, history)
-        print(note)
+        if note:
+            print(note)
     rule = "The run's history must have the columns of this version."
     check("num_counted" in columns, rule, run=run_dir)
     examples = labelled_runs.read_labels([config], [run_dir], None)[1]

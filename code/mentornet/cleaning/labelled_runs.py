@@ -64,19 +64,20 @@ def ranking_history(
     if "num_wrong" not in last:  # Of a version that did not count wrong events.
         return last, ""
     folder = train_folder(run_dir)
-    final_step = checkpoint_step(find_latest(str(folder)))
-    for prefix in checkpoint_paths(str(folder / KEPT_FOLDER)):  # There is at most one.
-        try:
-            kept = _read_history(prefix, run_dir)
-        except InputError as error:
-            return last, f"WARNING: {prefix} is ignored: {error}"
-        if checkpoint_step(prefix) < final_step and _are_memorised(kept, last):
-            step = checkpoint_step(prefix)
-            return kept, f"{run_dir}: ranked by its history up to step {step}, before memorising."
-        return last, ""
-    if _are_memorised(last, last) and not config.get("keep_best"):
-        advice = "a run with --keep_best=label_wave is ranked by what was known before."
-        return last, f"{run_dir}: most suspects were memorised; {advice}"
+    kept = checkpoint_paths(str(folder / KEPT_FOLDER))
+    if not kept:
+        note = ""
+        if _are_memorised(last, last) and not config.get("keep_best"):
+            advice = "a run with --keep_best=label_wave is ranked by what was known before."
+            note = f"{run_dir}: most suspects were memorised; {advice}"
+        return last, note
+    try:
+        before = _read_history(kept[-1], run_dir)
+    except InputError as error:
+        return last, f"WARNING: {kept[-1]} is ignored: {error}"
+    step = checkpoint_step(kept[-1])
+    if step < checkpoint_step(find_latest(str(folder))) and _are_memorised(before, last):
+        return before, f"{run_dir}: ranked by its history up to step {step}, before memorising."
     return last, ""
 
 

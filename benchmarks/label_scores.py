@@ -24,7 +24,7 @@ from absl import flags
 from mentornet.cli import script
 from mentornet.core import files, pages
 from mentornet.core.errors import check
-from mentornet.label_noise import noise_rate
+from mentornet.label_noise import noise_rate, ranking
 
 FLAGS = flags.FLAGS
 
@@ -42,7 +42,7 @@ CANDIDATES: dict[str, Callable[[Columns], np.ndarray]] = {
     "mean probability": lambda c: -c["mean_given"],
     "mean margin of probabilities": lambda c: c["mean_other"] - c["mean_given"],
     "mean margin of logits (AUM)": lambda c: -c["mean_margin"],
-    "label score (used)": lambda c: noise_rate.pooled([c]).rank_score,
+    "label score (used)": lambda c: ranking.pooled([c]).rank_score,
 }
 
 
@@ -86,7 +86,7 @@ def evaluate(run_dir: str, last: bool) -> list[dict[str, Any]]:
         found = {"score": name, "AUC": float(auc), "average precision": float(precision)}
         rows.append(facts | found)
     classes = config["num_classes"]
-    noise = noise_rate.estimate(examples.labels, classes, noise_rate.pooled([columns]))
+    noise = noise_rate.estimate(examples.labels, classes, ranking.pooled([columns]))
     truth = noise_rate.class_means(wrong.astype(float), examples.labels, classes)
     found = {"estimate": noise.rate, "from": noise.low, "to": noise.high}
     return [*rows, facts | found | {"by class": float(np.abs(noise.by_class - truth).mean())}]
@@ -122,8 +122,8 @@ def estimates_table(rows: list[dict[str, Any]]) -> str:
 
 
 def tables(rows: list[dict[str, Any]]) -> str:
-    ranking = [table(rows, measure) for measure in ("AUC", "average precision")]
-    return "\n".join([*ranking, estimates_table(rows)])
+    scores = [table(rows, measure) for measure in ("AUC", "average precision")]
+    return "\n".join([*scores, estimates_table(rows)])
 
 
 def main(*run_dirs: str) -> None:

@@ -31,7 +31,7 @@ def line(run_dir: str) -> list[str]:
         clean label is unknown.
     """
     from mentornet.cleaning import labelled_runs
-    from mentornet.label_noise import noise_rate
+    from mentornet.label_noise import ranking
 
     config, columns = labelled_runs.read_run(run_dir)
     examples = labelled_runs.read_labels([config], [run_dir], None)[1]
@@ -41,7 +41,7 @@ def line(run_dir: str) -> list[str]:
     known = bool((examples.clean_labels >= 0).all())
     check(known, "The clean label of every sample must be known.", run=run_dir)
     found = columns["prediction"] == examples.clean_labels
-    right, visits = examples.labels == examples.clean_labels, noise_rate.pooled([columns])
+    right, visits = examples.labels == examples.clean_labels, ranking.pooled([columns])
     share = visits.wrong_probabilities[0].mean()
     left_out = np.argsort(-visits.rank_score)[: round(share * len(right))]
     shares = [found[wrong].mean(), found[trusted].mean(), visits.right_left_out(share)]

@@ -10,7 +10,7 @@ import weighting_runs
 from mentornet import InputError, SampleWeighting
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import NamedWeighting, WeightingConfig
-from mentornet.label_noise import noise_rate
+from mentornet.label_noise import noise_rate, ranking
 from mentornet.label_noise.history import COLUMNS
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.training.build import make_trainer
@@ -170,7 +170,7 @@ def test_a_long_training_that_memorises_nothing_is_weighted_in_its_second_half(
         shares.append(share)
         return lost
 
-    monkeypatch.setattr(noise_rate.Visits, "right_left_out", right_left_out)
+    monkeypatch.setattr(ranking.Visits, "right_left_out", right_left_out)
     automatic, context = made(**AUTO | {"loss_p_percentile": percentile})
     falling = np.cumsum(0.8 ** np.arange(passes))
     for number in range(1, passes + 1):
@@ -237,7 +237,7 @@ def test_the_percentile_stays_once_wrong_labels_are_found():
 def test_no_more_than_the_suspects_are_taken_for_wrong(said, right, monkeypatch):
     """Whatever the mixtures say, of all samples and of each class; 30 % are suspects."""
     probabilities = property(lambda visits: (np.full(SAMPLES, said), []))
-    monkeypatch.setattr(noise_rate.Visits, "wrong_probabilities", probabilities)
+    monkeypatch.setattr(ranking.Visits, "wrong_probabilities", probabilities)
     for settings in (AUTO, BALANCED):
         context = Context(num_examples=SAMPLES, num_classes=2)
         automatic = Automatic(context, WeightingConfig(**settings))
@@ -251,7 +251,7 @@ def test_no_more_than_the_suspects_are_taken_for_wrong(said, right, monkeypatch)
 @pytest.mark.parametrize(("said", "by_class"), [(0.495, False), (0.5, False), (0.505, True)])
 def test_where_fewer_than_half_are_right_each_class_has_its_percentile(said, by_class, monkeypatch):
     probabilities = property(lambda visits: (np.full(SAMPLES, said), []))
-    monkeypatch.setattr(noise_rate.Visits, "wrong_probabilities", probabilities)
+    monkeypatch.setattr(ranking.Visits, "wrong_probabilities", probabilities)
     context = Context(num_examples=SAMPLES, num_classes=2)
     automatic = Automatic(context, WeightingConfig(**AUTO))
     memorise(automatic, context, wrong=0.6)
@@ -583,7 +583,7 @@ def test_the_epoch_stays_where_an_automatic_burn_in_ended(monkeypatch):
 def test_a_sample_without_a_visit_belongs_to_no_class(monkeypatch):
     """Its label is not known yet; of the others one visit is enough."""
     probabilities = property(lambda visits: (visits.wrong, []))
-    monkeypatch.setattr(noise_rate.Visits, "wrong_probabilities", probabilities)
+    monkeypatch.setattr(ranking.Visits, "wrong_probabilities", probabilities)
     monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: True)
     context = Context(num_examples=SAMPLES, num_classes=2)
     automatic = Automatic(context, WeightingConfig(**BALANCED))
@@ -623,7 +623,7 @@ def test_what_is_told_of_a_weighted_training():
 
 
 def test_the_second_half_begins_at_half(monkeypatch):
-    monkeypatch.setattr(noise_rate.Visits, "right_left_out", lambda visits, share: 0.0)
+    monkeypatch.setattr(ranking.Visits, "right_left_out", lambda visits, share: 0.0)
     automatic, context = made(**AUTO)
     falling = np.cumsum(0.8 ** np.arange(13))
     for number, epoch in ((12, 49), (13, 50)):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from mentornet.label_noise import mixtures, noise_rate
+from mentornet.label_noise import mixtures, noise_rate, ranking
 
 LABELS = np.array([0, 0, 0, 1])
 EVENTS, MARGINS = np.array([0.0, 0.12, 0.91, 0.9]), np.array([0.0, 0.2, 0.9, 1.0])
@@ -18,7 +18,7 @@ def visits(memorised=0.0, margin=1.0, suspects=2):
     wrong[4 - suspects :], last_wrong[4 - suspects :] = 0.75, 1 - memorised
     margins = margin + np.array([0.1, -0.1, 0.2, -0.2])
     given, other = np.array([0.9, 0.5, 0.25, 0.5]), np.array([0.0, 0.5, 0.75, 0.125])
-    return noise_rate.Visits(np.full(4, 8.0), wrong, last_wrong, margins, given, other, 1 - LABELS)
+    return ranking.Visits(np.full(4, 8.0), wrong, last_wrong, margins, given, other, 1 - LABELS)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_no_more_than_the_suspects(given_mixtures):
     np.testing.assert_allclose(others[2], EVENTS * 0.25 / 0.4825)
     given_mixtures((3, 1, 2), (0.0, 0.5, 0.125), 0 * EVENTS)
     assert len(visits().wrong_probabilities[1]) == 2  # Events that find nothing say nothing.
-    zeros = noise_rate.at_most_suspects(np.zeros(4), visits())
+    zeros = ranking.at_most_suspects(np.zeros(4), visits())
     assert zeros.tolist() == [0] * 4
 
 
@@ -118,7 +118,7 @@ def test_one_distribution_of_events(doubt, said, given_mixtures):
 def test_the_estimate_and_its_range(monkeypatch):
     """The first estimate is given in the range of all; confident learning joins until 90 %."""
     found = np.array([0.2, 0.4, 0.6, 1.0]), [np.array([0.0, 0.0, 0.3, 0.5]), np.full(4, 0.75)]
-    monkeypatch.setattr(noise_rate.Visits, "wrong_probabilities", found)
+    monkeypatch.setattr(ranking.Visits, "wrong_probabilities", found)
     monkeypatch.setattr(noise_rate, "_confident_learning", lambda *arguments: np.full(4, 0.875))
     late = noise_rate.estimate(LABELS, 3, visits(0.9))
     assert (late.rate, late.low, late.high, late.source) == (
@@ -141,7 +141,7 @@ def test_the_estimate_and_its_range(monkeypatch):
 def test_scores_rise_with_the_rank(monkeypatch):
     """Probabilities against their order are averaged; a ten-thousandth of the rank breaks ties."""
     found: tuple[np.ndarray, list[np.ndarray]] = (np.array([0.5, 0.3, 0.9]), [])
-    monkeypatch.setattr(noise_rate.Visits, "wrong_probabilities", found)
+    monkeypatch.setattr(ranking.Visits, "wrong_probabilities", found)
     seen = dataclasses.replace(
         visits(),
         count=np.array([1.0, 8, 0, 8]),
@@ -150,9 +150,9 @@ def test_scores_rise_with_the_rank(monkeypatch):
     )
     expected = 0.9999 * np.array([0.4, 0.4, 0, 0.9])
     expected += 1e-4 * expit([0.5, 1.0, 0, 2.0]) * [1, 1, 0, 1]
-    np.testing.assert_allclose(noise_rate.label_scores(seen), expected, rtol=1e-9)
+    np.testing.assert_allclose(ranking.label_scores(seen), expected, rtol=1e-9)
     nothing = dataclasses.replace(seen, count=np.zeros(4))
-    assert noise_rate.label_scores(nothing).tolist() == [0] * 4
+    assert ranking.label_scores(nothing).tolist() == [0] * 4
 
 
 def test_suspects_and_how_many_are_memorised():
@@ -168,14 +168,14 @@ def test_runs_whose_samples_have_no_spread():
     columns = dict.fromkeys(("num_wrong", "mean_given", "mean_other", "prediction"), np.ones(2))
     columns |= {"num_counted": np.array([2.0, 2]), "mean_margin": np.full(2, 3.0)}
     columns |= {"other_class": np.array([1.0, 0])}
-    assert noise_rate.pooled([columns]).margin.tolist() == [3, 3]
+    assert ranking.pooled([columns]).margin.tolist() == [3, 3]
     unseen = columns | dict.fromkeys(("num_counted", "num_wrong", "mean_margin"), np.zeros(2))
-    both = noise_rate.pooled([unseen, columns])
+    both = ranking.pooled([unseen, columns])
     assert both.margin.tolist() == [3, 3] and both.last_wrong.tolist() == [1, 0]
     once = columns | {"num_counted": np.ones(2)}
-    later = noise_rate.pooled([unseen | {"other_class": np.ones(2)}, once])
+    later = ranking.pooled([unseen | {"other_class": np.ones(2)}, once])
     assert later.other_class.tolist() == [1, 0]
-    alone = noise_rate.pooled([unseen])
+    alone = ranking.pooled([unseen])
     assert (alone.count.tolist(), alone.wrong.tolist(), alone.margin.tolist()) == ([0, 0],) * 3
 
 

@@ -11,7 +11,7 @@ from mentornet import InputError
 from mentornet.cleaning import label_errors, labelled_runs
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo
-from mentornet.label_noise import noise_rate
+from mentornet.label_noise import noise_rate, ranking
 
 INFO = DatasetInfo("own", 3)
 LABELS = np.array([0, 1, 1, 2, 1])
@@ -95,7 +95,7 @@ def given_runs(monkeypatch, *histories, data=None):
 
 def test_scores_of_two_runs_by_hand(monkeypatch):
     """Suspects get the class that contradicted their label, others what was predicted last."""
-    monkeypatch.setattr(noise_rate, "label_scores", lambda visits: SCORE)
+    monkeypatch.setattr(ranking, "label_scores", lambda visits: SCORE)
     monkeypatch.setattr(noise_rate, "estimate", lambda labels, number, visits: noise(0.5))
     predicted = np.array([1.0, 0, 1, 0, 1])
     seen = np.array([30.0, 30, 30, 0, 0])
@@ -140,7 +140,7 @@ def test_a_run_that_forgets_is_scored_by_its_losses(monkeypatch, counted):
 
 def test_enough_visits_count(monkeypatch):
     """Twenty of thirty, or five of five."""
-    monkeypatch.setattr(noise_rate, "label_scores", lambda visits: visits.wrong)
+    monkeypatch.setattr(ranking, "label_scores", lambda visits: visits.wrong)
     seen, counted = np.array([30.0, 5, 5, 5, 5]), np.array([20.0, 5, 5, 5, 5])
     wrong = np.array([5.0, 0, 5, 0, 1])
     found = given_runs(monkeypatch, history(num_seen=seen, num_counted=counted, num_wrong=wrong))
@@ -190,7 +190,7 @@ def test_a_class_without_a_trusted_sample():
 
 def test_one_visit_is_enough(monkeypatch):
     """The first sample was seen once, the second never."""
-    monkeypatch.setattr(noise_rate, "label_scores", lambda visits: SCORE)
+    monkeypatch.setattr(ranking, "label_scores", lambda visits: SCORE)
     monkeypatch.setattr(noise_rate, "estimate", lambda labels, number, visits: noise(0.0))
     seen = np.array([1.0, 0, 30, 30, 30])
     run = history(num_seen=seen, num_counted=seen, num_wrong=0 * seen, prediction=0 * seen + 2)

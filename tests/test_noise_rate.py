@@ -14,8 +14,9 @@ from mentornet import InputError
 from mentornet.cleaning import label_errors, labelled_runs
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
-from mentornet.label_noise import history, mixtures, noise_rate
-from mentornet.label_noise.noise_rate import Visits, class_means, estimate
+from mentornet.label_noise import history, mixtures, noise_rate, ranking
+from mentornet.label_noise.noise_rate import class_means, estimate
+from mentornet.label_noise.ranking import Visits
 
 CLASSES = 4
 
@@ -259,7 +260,7 @@ def history_of(**columns):
 
 def test_rank_score_by_hand():
     """The suspect, contradicted at every visit, is still predicted as another class."""
-    visits = noise_rate.pooled([history_of()])
+    visits = ranking.pooled([history_of()])
     np.testing.assert_allclose(visits.margin, [0.5, -1.5, 0])  # The two seen deviate by 2.
     np.testing.assert_array_equal(visits.last_wrong, [0, 1, 0])
     assert visits.memorised == 0
@@ -267,15 +268,15 @@ def test_rank_score_by_hand():
         visits.rank_score, [1 / (1 + np.exp(0.5)), 1 / (1 + np.exp(-1.5)), 0]
     )
     # Once it is predicted as given, only the visits count.
-    visits = noise_rate.pooled([history_of(prediction=[1, 2, 0])])
+    visits = ranking.pooled([history_of(prediction=[1, 2, 0])])
     assert visits.memorised == 1
     np.testing.assert_allclose(visits.rank_score, [0.25, 1, 0], atol=1e-4)
     # One of two equally long runs has memorised: the mean of both scores.
-    visits = noise_rate.pooled([history_of(), history_of(prediction=[1, 2, 0])])
+    visits = ranking.pooled([history_of(), history_of(prediction=[1, 2, 0])])
     assert visits.memorised == 0.5
     np.testing.assert_allclose(visits.rank_score[1], (1 / (1 + np.exp(-1.5)) + 1) / 2)
     np.testing.assert_array_equal(visits.other_class, [0, 5, 0])
-    once = noise_rate.pooled([history_of(num_counted=[1, 1, 0], num_wrong=[0, 1, 0])])
+    once = ranking.pooled([history_of(num_counted=[1, 1, 0], num_wrong=[0, 1, 0])])
     np.testing.assert_allclose(once.margin, [0.5, -1.5, 0])
     np.testing.assert_allclose(once.wrong, [0, 1, 0])
     np.testing.assert_allclose(once.given, [0.7, 0.1, 0])
@@ -283,15 +284,37 @@ def test_rank_score_by_hand():
     np.testing.assert_allclose(once.rank_score, [1 / (1 + np.exp(0.5)), 1 / (1 + np.exp(-1.5)), 0])
 
 
+def test_probabilities_join_the_margins_where_little_is_learned():
+    """Three of four samples are suspects, so that both count half; a fifth was never seen."""
+    rows: dict[str, list[float]] = {"num_counted": [4] * 4 + [0], "num_wrong": [1, 4, 4, 3, 0]}
+    rows |= {"mean_margin": [1, -3, -1, -1, -9], "prediction": [1, 5, 5, 5, 0]}
+    rows |= {"other_class": [5, 5, 5, 5, 0], "mean_other": [0.2, 0.9, 0.4, 0.4, 0]}
+    given = np.array([np.exp(-1), np.exp(-3), np.exp(-4), 0, 0.5])
+    columns = {name: np.array(values, float) for name, values in rows.items()}
+    visits = ranking.pooled([columns | {"mean_given": given}])
+    surprise = np.array([1, 3, 4, -np.log(1e-6)])  # Probabilities of 0 count as one in a million.
+    surprise = (surprise - surprise.mean()) / surprise.std()
+    margin = np.array([1, -3, -1, -1]) / np.std([1, -3, -1, -1])
+    expected = 1 / (1 + np.exp((margin - surprise) / 2))
+    np.testing.assert_allclose(visits.rank_score, [*expected, 0], rtol=1e-12)
+    # The same probability for all: nothing but the margins; with half suspects, too.
+    even = ranking.pooled([columns | {"mean_given": np.full(5, 0.1)}])
+    np.testing.assert_allclose(even.rank_score, [*(1 / (1 + np.exp(margin / 2))), 0], rtol=1e-9)
+    half = ranking.pooled(
+        [columns | {"mean_given": given, "num_wrong": np.array([1.0, 4, 4, 2, 0])}]
+    )
+    np.testing.assert_allclose(half.rank_score, [*(1 / (1 + np.exp(margin))), 0], rtol=1e-12)
+
+
 def test_margins_decide_between_equal_shares_of_wrong_events():
     """Nothing is suspicious, so that only wrong events count; the second has the larger share."""
     rows = {"num_counted": [9, 9, 9, 0], "num_wrong": [0, 1, 0, 0], "mean_margin": [2, 4, 1, 0]}
     rows |= {"prediction": [1, 1, 1, 0], "other_class": [0, 5, 0, 0]}
     history = rows | {"mean_given": [0.7, 0.7, 0.6, 0], "mean_other": [0.2, 0.2, 0.3, 0]}
-    visits = noise_rate.pooled([{name: np.array(v, float) for name, v in history.items()}])
+    visits = ranking.pooled([{name: np.array(v, float) for name, v in history.items()}])
     assert not visits.suspects.any() and visits.memorised == 1
     np.testing.assert_array_equal(np.argsort(-visits.rank_score), [1, 2, 0, 3])
-    np.testing.assert_array_equal(np.argsort(-noise_rate.label_scores(visits)), [1, 2, 0, 3])
+    np.testing.assert_array_equal(np.argsort(-ranking.label_scores(visits)), [1, 2, 0, 3])
 
 
 def test_the_share_of_right_labels_that_are_left_out(monkeypatch):
@@ -299,7 +322,7 @@ def test_the_share_of_right_labels_that_are_left_out(monkeypatch):
     found = np.array([0.1, 0.8, 0.0, 0.9])
     visits = learned(0.4)[2]
     with monkeypatch.context() as patch:
-        patch.setattr(noise_rate, "_wrong_probabilities", lambda visits: (found, []))
+        patch.setattr(ranking, "_wrong_probabilities", lambda visits: (found, []))
         assert dataclasses.replace(visits).right_left_out(0.5) == pytest.approx(0.3 / 2.2)
         assert dataclasses.replace(visits).right_left_out(0) == 0
         assert dataclasses.replace(visits).right_left_out(1) == pytest.approx(1)
@@ -322,7 +345,7 @@ def test_runs_are_pooled_by_their_visits():
     second = history_of(num_counted=[12, 0, 6], num_wrong=[3, 0, 6], mean_margin=[3, 9, 1])
     second |= {"mean_given": np.array([0.9, 0.9, 0.5]), "other_class": np.array([2.0, 2, 7])}
     third = history_of(num_counted=[0, 0, 0], num_wrong=[0, 0, 0])
-    visits = noise_rate.pooled([first, second, third])
+    visits = ranking.pooled([first, second, third])
     np.testing.assert_array_equal(visits.count, [16, 4, 6])
     np.testing.assert_allclose(visits.wrong, [4 / 16, 1, 1])
     np.testing.assert_allclose(visits.given, [(4 * 0.7 + 12 * 0.9) / 16, 0.1, 0.5])
@@ -342,13 +365,13 @@ def test_no_more_labels_are_wrong_than_are_contradicted():
     assert by_margins.mean() > 0.4
     found = estimate(zeros, 2, visits)
     assert found.rate == pytest.approx(events.mean()) and found.high <= events.mean() + 1e-9
-    few = noise_rate.at_most_suspects(np.full(2000, 0.1), visits)
+    few = ranking.at_most_suspects(np.full(2000, 0.1), visits)
     np.testing.assert_array_equal(few, 0.1)
 
 
 def test_label_scores_are_probabilities_in_the_order_of_the_rank():
     labels, is_wrong, visits = learned(0.4)
-    score = noise_rate.label_scores(visits)
+    score = ranking.label_scores(visits)
     np.testing.assert_array_equal(np.argsort(score), np.argsort(visits.rank_score))
     for low, high in ((0, 0.1), (0.2, 0.8), (0.9, 1)):
         chosen = (score >= low) & (score <= high)
@@ -356,7 +379,7 @@ def test_label_scores_are_probabilities_in_the_order_of_the_rank():
         assert is_wrong[chosen].mean() == pytest.approx(score[chosen].mean(), abs=0.06)
     count = visits.count.copy()
     count[:10] = 0
-    score = noise_rate.label_scores(dataclasses.replace(visits, count=count))
+    score = ranking.label_scores(dataclasses.replace(visits, count=count))
     np.testing.assert_array_equal(score[:10], 0)
 
 

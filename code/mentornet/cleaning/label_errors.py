@@ -12,7 +12,7 @@ from mentornet.cleaning.labelled_runs import ranking_history, read_labels, read_
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo
 from mentornet.datasets.file_list import read_paths
-from mentornet.label_noise import noise_rate
+from mentornet.label_noise import noise_rate, ranking
 from mentornet.label_noise.noise_rate import NoiseRate
 
 _REMEMBERED = 20  # Approximate number of visits that the decayed columns reflect.
@@ -74,7 +74,7 @@ def estimate_noise_rate(
     examples: records.Examples,
     num_classes: int,
     histories: Sequence[Mapping[str, np.ndarray]],
-    visits: noise_rate.Visits | None = None,
+    visits: ranking.Visits | None = None,
 ) -> NoiseRate:
     """Share of wrong labels: that among the trusted samples, if there are any.
 
@@ -93,7 +93,7 @@ def estimate_noise_rate(
     if examples.trusted.any():
         return _of_trusted(examples.take(np.flatnonzero(examples.trusted)), num_classes)
     if all(map(_is_undecayed, histories)):
-        visits = visits or noise_rate.pooled(histories)
+        visits = visits or ranking.pooled(histories)
         return noise_rate.estimate(examples.labels, num_classes, visits)
     mean_loss = np.mean([columns["mean_loss"] for columns in histories], axis=0)
     return noise_rate.of_losses(examples.labels, num_classes, mean_loss)
@@ -135,7 +135,7 @@ def _is_undecayed(columns: Mapping[str, np.ndarray]) -> bool:
 def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScores:
     """Ranks the training samples of runs on the same data; scores and means are averaged.
 
-    The score is that of `noise_rate.label_scores`, from each run's `ranking_history`. Visits of
+    The score is that of `ranking.label_scores`, from each run's `ranking_history`. Visits of
     several runs are pooled, so each run counts in proportion to its visits. If any run is of a
     version without the columns for it, the score is 1 - exp(-mean loss) for all runs: one minus the
     geometric mean of the probability that the student gave the label over about its last twenty
@@ -160,9 +160,9 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
         for name in ("mean_loss", "mean_weight")
     )
     exact = all(map(_is_undecayed, histories))
-    visits = noise_rate.pooled(histories) if exact else None
+    visits = ranking.pooled(histories) if exact else None
     if visits:
-        score = noise_rate.label_scores(visits)
+        score = ranking.label_scores(visits)
     else:
         score = np.mean([1 - np.exp(-columns["mean_loss"]) for columns in histories], axis=0)
     noise = estimate_noise_rate(examples, info.num_classes, histories, visits)

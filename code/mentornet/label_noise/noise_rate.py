@@ -1,21 +1,8 @@
-"""Estimates which labels are wrong, and how many, from statistics of each sample in training.
+"""How many labels are wrong: an estimate without clean labels, and its range.
 
-No clean label is needed. Which statistic is most informative depends on whether the student has
-memorised wrong labels. This, too, can be seen without clean labels: suspects are samples whose
-label was contradicted at most visits, and the criterion is the share of suspects whose last
-prediction is the given label.
-
-* Before memorising, the mean margin of logits (Pleiss et al. 2020) ranks best, and is modelled as a
-  mixture of normal distributions: of wrong labels, of right but hard ones, and of easy ones.
-* Afterwards margins are uninformative, but wrong events (visits at which another class was
-  predicted) are not. Their number is modelled as a mixture of two beta-binomial distributions, like
-  the beta mixture of Arazo et al. (2019, section 3.1), but of shares of visits instead of losses.
-  It follows if each sample's probability of a wrong event is Beta distributed; a small number of
-  visits therefore needs no correction. The second component lies above the first in likelihood
-  ratio: a sample that looks worse is never more likely right.
-* The count of confident learning (Northcutt et al. 2021) is a cross-check: the samples that are as
-  probable of another class as the samples given that class are of it. It finds nothing once wrong
-  labels are memorised.
+The estimate is the mean probability that a label is wrong (ranking.py). The count of confident
+learning (Northcutt et al. 2021) is a cross-check: the samples that are as probable of another class
+as the samples given that class are of it. It finds nothing once wrong labels are memorised.
 
 All estimates count samples that the student cannot learn as mislabelled: if it is too weak, or was
 stopped too early, they are too high.
@@ -24,19 +11,15 @@ stopped too early, they are too high.
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from mentornet.label_noise import mixtures
+from mentornet.label_noise import ranking
+from mentornet.label_noise.ranking import Visits
 
-# The range is stated where its ends lie further apart than this.
-DISAGREEMENT = 0.1
+_DISAGREEMENT = 0.1  # The range is stated where its ends lie further apart.
 ALL_VISITS = "all visits"  # `NoiseRate.source`.
-_SURE = 0.9
-_TIE_BREAK = 1e-4
-_MEMORISED = 0.9  # Share of the suspects above which margins are ignored.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,127 +50,9 @@ class NoiseRate:
 
 
 def _stated(rate: float, low: float, high: float) -> str:
-    if high - low > DISAGREEMENT:
+    if high - low > _DISAGREEMENT:
         return f"{rate:.1%} (between {low:.1%} and {high:.1%})"
     return f"{rate:.1%}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Visits:
-    """Undecayed statistics of each sample, pooled over runs on the same labels.
-
-    Attributes:
-      count: float64 [n], visits.
-      wrong: float64 [n] in 0..1, share of the visits at which another class was predicted.
-      last_wrong: float64 [n] in 0..1, share of the runs, weighted by their visits, whose last
-        prediction was another class.
-      margin: float64 [n], mean of the given logit minus the largest other one, divided by its
-        standard deviation over a run's samples.
-      given, other: float64 [n], mean probability of the given label and of the next best.
-      other_class: int64 [n], the class predicted last that was not the given one.
-    """
-
-    count: np.ndarray
-    wrong: np.ndarray
-    last_wrong: np.ndarray
-    margin: np.ndarray
-    given: np.ndarray
-    other: np.ndarray
-    other_class: np.ndarray
-
-    @functools.cached_property
-    def seen(self) -> Visits:
-        """Those of the samples that have a visit."""
-        chosen = self.count > 0
-        return Visits(*(getattr(self, field.name)[chosen] for field in dataclasses.fields(self)))
-
-    @property
-    def suspects(self) -> np.ndarray:
-        """The samples whose label more than half of the visits contradicted, bool [n]."""
-        return self.wrong > 0.5
-
-    @functools.cached_property
-    def memorised(self) -> float:
-        """Share of the suspects that are predicted as given in the end; 1 without suspects."""
-        last_wrong = self.last_wrong[self.suspects]
-        return float(1 - last_wrong.mean()) if last_wrong.size else 1.0
-
-    @functools.cached_property
-    def wrong_probabilities(self) -> tuple[np.ndarray, list[np.ndarray]]:
-        """The probability that each label is wrong, float64 [n] in 0..1, and other estimates of it.
-
-        Every sample must have been visited.
-        """
-        return _wrong_probabilities(self)
-
-    def right_left_out(self, share: float) -> float:
-        """The share of right labels expected to be left out with a share of the samples; in 0..1.
-
-        Of samples that each have a visit; the most suspicious ones are left out.
-        """
-        right = 1 - np.sort(self.wrong_probabilities[0])[::-1]
-        return float(right[: round(share * len(right))].sum() / max(right.sum(), 1e-12))
-
-    @property
-    def rank_score(self) -> np.ndarray:
-        """What ranks labels best, the most suspicious highest: float64 [n] in 0..1, 0 if not seen.
-
-        The logistic function of the negative margin as far as suspects are not memorised, the
-        share of wrong events as far as they are; among equal shares, the margin decides.
-        """
-        from scipy.special import expit
-
-        early, late = expit(-self.margin), self.wrong
-        is_late = min(self.memorised, 1 - _TIE_BREAK)
-        mixed = (1 - is_late) * early + is_late * late
-        return np.where(self.count > 0, mixed, 0)
-
-
-def pooled(histories: Sequence[Mapping[str, np.ndarray]]) -> Visits:
-    """The visits of several runs; of the other class, the first run's that has seen the sample.
-
-    Args:
-      histories: columns of each run's history, by name.
-    """
-    counts = np.array([columns["num_counted"] for columns in histories])
-    total = counts.sum(axis=0)
-
-    def mean(values: Sequence[np.ndarray]) -> np.ndarray:
-        return (counts * np.array(values)).sum(axis=0) / np.maximum(total, 1)
-
-    margins = []
-    for columns, count in zip(histories, counts, strict=True):
-        seen = columns["mean_margin"][count > 0]
-        margins.append(columns["mean_margin"] / ((seen.std() if seen.size else 0) or 1))
-    classes = np.array([columns["other_class"] for columns in histories])
-    first = (counts > 0).argmax(axis=0)
-    return Visits(
-        total,
-        np.sum([columns["num_wrong"] for columns in histories], axis=0) / np.maximum(total, 1),
-        # A class other than the given one that was predicted last is the last prediction itself.
-        mean([columns["prediction"] == columns["other_class"] for columns in histories]),
-        mean(margins),
-        mean([columns["mean_given"] for columns in histories]),
-        mean([columns["mean_other"] for columns in histories]),
-        classes[first, np.arange(len(total))].astype(np.int64),
-    )
-
-
-def label_scores(visits: Visits) -> np.ndarray:
-    """How probably each label is wrong: float64 [n] in 0..1, 0 without visits.
-
-    The probabilities of the mixtures, made to rise with `Visits.rank_score`; where they are the
-    same, that decides the order.
-    """
-    from sklearn.isotonic import IsotonicRegression
-
-    seen, rank = visits.count > 0, visits.rank_score
-    score = np.zeros(len(rank))
-    if seen.any():
-        probability, _ = visits.seen.wrong_probabilities
-        rising = IsotonicRegression(y_min=0, y_max=1).fit_transform(rank[seen], probability)
-        score[seen] = (1 - _TIE_BREAK) * rising + _TIE_BREAK * rank[seen]
-    return score
 
 
 def estimate(labels: np.ndarray, num_classes: int, visits: Visits) -> NoiseRate:
@@ -203,7 +68,7 @@ def estimate(labels: np.ndarray, num_classes: int, visits: Visits) -> NoiseRate:
         nothing = np.tile((0.0, 1.0), (num_classes, 1))
         return NoiseRate(0.0, 0.0, 1.0, nothing[:, 0], nothing, "no visits")
     probabilities, others = visits.wrong_probabilities
-    if visits.memorised < _MEMORISED:
+    if visits.memorised < ranking.MEMORISED:
         others = [*others, _confident_learning(labels, num_classes, visits)]
     return _combined([probabilities, *others], labels, num_classes, ALL_VISITS)
 
@@ -216,29 +81,6 @@ def _combined(
     by_class = np.array([class_means(values, labels, num_classes) for values in estimates])
     ranges = np.stack([by_class.min(axis=0), by_class.max(axis=0)], axis=1)
     return NoiseRate(rates[0], min(rates), max(rates), by_class[0], ranges, source)
-
-
-def _wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[np.ndarray]]:
-    events, doubt = mixtures.beta_binomial(visits.wrong, visits.count)
-    by_margins, others = mixtures.normals(visits.margin)
-    if visits.memorised < (_MEMORISED if by_margins.any() else 0.5):
-        found = by_margins, *others, *([events] if events.any() else [])
-        by_margins, *others = (at_most_suspects(values, visits) for values in found)
-        return by_margins, others
-    others = [(events > _SURE).astype(np.float64), (events > 1 - _SURE).astype(np.float64)]
-    if not events.any():  # All are right, which few doubts show; else nothing is known.
-        others.append(np.full(len(events), doubt if doubt < DISAGREEMENT else 1.0))
-    margins = (1 + visits.other - visits.given) / 2
-    return events, [*others, mixtures.beta_binomial(margins, visits.count)[0]]
-
-
-def at_most_suspects(probabilities: np.ndarray, visits: Visits) -> np.ndarray:
-    """Lowered in proportion, if necessary, until their mean is at most the share of the suspects.
-
-    Where most wrong labels are those of a similar class, the student hesitates between the two for
-    right and wrong labels alike, and a component of the mixtures holds both.
-    """
-    return probabilities * min(1.0, visits.suspects.mean() / max(probabilities.mean(), 1e-12))
 
 
 def of_losses(labels: np.ndarray, num_classes: int, mean_loss: np.ndarray) -> NoiseRate:

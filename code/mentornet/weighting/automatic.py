@@ -10,7 +10,7 @@ import tensorflow as tf
 from mentornet.config.weighting import AUTO, WeightingConfig
 from mentornet.core.errors import check
 from mentornet.core.schedules import NUM_EPOCHS
-from mentornet.label_noise import changes, noise_rate
+from mentornet.label_noise import changes, noise_rate, ranking
 from mentornet.label_noise.history import COLUMNS, SampleHistory
 from mentornet.weighting.protocol import Context
 
@@ -204,7 +204,7 @@ class Automatic:
         percentile, start = old.percentile, old.burn_in_end
         is_by_class, by_class = old.is_by_class, old.by_class
         columns = dict(zip(COLUMNS, values.astype(np.float64).T, strict=True))
-        visits = noise_rate.pooled([columns]).seen
+        visits = ranking.pooled([columns]).seen
         is_late = epoch >= _LATE_EPOCH and passes >= _LATE_PASSES
         if start == 0 and (
             self._burn_in != AUTO
@@ -215,7 +215,7 @@ class Automatic:
         is_fixed_burn_in = self._burn_in != AUTO and self._config.is_burn_in(epoch)
         if start and self._percentile == AUTO and (is_fixed_burn_in or percentile in (0, 1)):
             # The estimate itself is limited only before labels are memorised.
-            wrong = noise_rate.at_most_suspects(visits.wrong_probabilities[0], visits)
+            wrong = ranking.at_most_suspects(visits.wrong_probabilities[0], visits)
             percentile = _lowered(1 - wrong.mean(), batch_size)
             for given in labels:  # None or one.
                 given = given[columns["num_counted"] > 0].astype(np.int64)
@@ -225,7 +225,7 @@ class Automatic:
         found = (percentile, start, visits.memorised, is_by_class, by_class)
         return tuple(np.asarray(value, np.float32) for value in found)
 
-    def _spares_right_labels(self, visits: noise_rate.Visits) -> bool:
+    def _spares_right_labels(self, visits: ranking.Visits) -> bool:
         """Whether the percentile is expected to leave out few right labels."""
         share = self._percentile
         wrong = visits.wrong_probabilities[0].mean() if isinstance(share, str) else 1 - share

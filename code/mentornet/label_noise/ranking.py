@@ -1,0 +1,183 @@
+"""Which labels are wrong: how probably each one is, from the statistics of its visits in training.
+
+No clean label is needed. Which statistic is most informative depends on whether the student has
+memorised wrong labels. This, too, can be seen without clean labels: suspects are samples whose
+label was contradicted at most visits, and the criterion is the share of suspects whose last
+prediction is the given label.
+
+* Before memorising, the mean margin of logits (Pleiss et al. 2020) ranks best, and is modelled as a
+  mixture of normal distributions: of wrong labels, of right but hard ones, and of easy ones. As far
+  as most labels are suspects, the student has not learned its data: its next best class is often
+  arbitrary, and the mean probability of the given label joins the margin in the ranking.
+* Afterwards margins are uninformative, but wrong events (visits at which another class was
+  predicted) are not. Their number is modelled as a mixture of two beta-binomial distributions, like
+  the beta mixture of Arazo et al. (2019, section 3.1), but of shares of visits instead of losses.
+  It follows if each sample's probability of a wrong event is Beta distributed; a small number of
+  visits therefore needs no correction. The second component lies above the first in likelihood
+  ratio: a sample that looks worse is never more likely right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mentornet.label_noise import mixtures
+
+MEMORISED = 0.9  # Share of the suspects above which margins are ignored.
+_SURE = 0.9
+_FEW = 0.1  # Mean share of wrong events below which all labels may be right.
+_TIE_BREAK = 1e-4
+_SMALLEST = 1e-6  # Of probabilities and deviations.
+
+
+@dataclasses.dataclass(frozen=True)
+class Visits:
+    """Undecayed statistics of each sample, pooled over runs on the same labels.
+
+    Attributes:
+      count: float64 [n], visits.
+      wrong: float64 [n] in 0..1, share of the visits at which another class was predicted.
+      last_wrong: float64 [n] in 0..1, share of the runs, weighted by their visits, whose last
+        prediction was another class.
+      margin: float64 [n], mean of the given logit minus the largest other one, divided by its
+        standard deviation over a run's samples.
+      given, other: float64 [n], mean probability of the given label and of the next best.
+      other_class: int64 [n], the class predicted last that was not the given one.
+    """
+
+    count: np.ndarray
+    wrong: np.ndarray
+    last_wrong: np.ndarray
+    margin: np.ndarray
+    given: np.ndarray
+    other: np.ndarray
+    other_class: np.ndarray
+
+    @functools.cached_property
+    def seen(self) -> Visits:
+        """Those of the samples that have a visit."""
+        chosen = self.count > 0
+        return Visits(*(getattr(self, field.name)[chosen] for field in dataclasses.fields(self)))
+
+    @property
+    def suspects(self) -> np.ndarray:
+        """The samples whose label more than half of the visits contradicted, bool [n]."""
+        return self.wrong > 0.5
+
+    @functools.cached_property
+    def memorised(self) -> float:
+        """Share of the suspects that are predicted as given in the end; 1 without suspects."""
+        last_wrong = self.last_wrong[self.suspects]
+        return float(1 - last_wrong.mean()) if last_wrong.size else 1.0
+
+    @functools.cached_property
+    def wrong_probabilities(self) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The probability that each label is wrong, float64 [n] in 0..1, and other estimates of it.
+
+        Every sample must have been visited.
+        """
+        return _wrong_probabilities(self)
+
+    def right_left_out(self, share: float) -> float:
+        """The share of right labels expected to be left out with a share of the samples; in 0..1.
+
+        Of samples that each have a visit; the most suspicious ones are left out.
+        """
+        right = 1 - np.sort(self.wrong_probabilities[0])[::-1]
+        return float(right[: round(share * len(right))].sum() / max(right.sum(), 1e-12))
+
+    @property
+    def rank_score(self) -> np.ndarray:
+        """What ranks labels best, the most suspicious highest: float64 [n] in 0..1, 0 if not seen.
+
+        As far as suspects are memorised, the share of wrong events; as far as they are not, the
+        logistic function of the negative margin. As far as more than half of the samples are
+        suspects, that margin gives way to the standardised negative logarithm of the mean
+        probability of the given label. Among equal shares of wrong events it decides, too.
+        """
+        from scipy.special import expit
+
+        seen, score = self.seen, np.zeros(len(self.count))
+        if not seen.count.size:
+            return score
+        surprise = -np.log(np.maximum(seen.given, _SMALLEST))
+        surprise = (surprise - surprise.mean()) / max(surprise.std(), _SMALLEST)
+        unlearned = max(0.0, 2 * seen.suspects.mean() - 1)
+        early = expit(unlearned * surprise - (1 - unlearned) * seen.margin)
+        is_late = min(self.memorised, 1 - _TIE_BREAK)
+        score[self.count > 0] = (1 - is_late) * early + is_late * seen.wrong
+        return score
+
+
+def pooled(histories: Sequence[Mapping[str, np.ndarray]]) -> Visits:
+    """The visits of several runs; of the other class, the first run's that has seen the sample.
+
+    Args:
+      histories: columns of each run's history, by name.
+    """
+    counts = np.array([columns["num_counted"] for columns in histories])
+    total = counts.sum(axis=0)
+
+    def mean(values: Sequence[np.ndarray]) -> np.ndarray:
+        return (counts * np.array(values)).sum(axis=0) / np.maximum(total, 1)
+
+    margins = []
+    for columns, count in zip(histories, counts, strict=True):
+        seen = columns["mean_margin"][count > 0]
+        margins.append(columns["mean_margin"] / ((seen.std() if seen.size else 0) or 1))
+    classes = np.array([columns["other_class"] for columns in histories])
+    first = (counts > 0).argmax(axis=0)
+    return Visits(
+        total,
+        np.sum([columns["num_wrong"] for columns in histories], axis=0) / np.maximum(total, 1),
+        # A class other than the given one that was predicted last is the last prediction itself.
+        mean([columns["prediction"] == columns["other_class"] for columns in histories]),
+        mean(margins),
+        mean([columns["mean_given"] for columns in histories]),
+        mean([columns["mean_other"] for columns in histories]),
+        classes[first, np.arange(len(total))].astype(np.int64),
+    )
+
+
+def label_scores(visits: Visits) -> np.ndarray:
+    """How probably each label is wrong: float64 [n] in 0..1, 0 without visits.
+
+    The probabilities of the mixtures, made to rise with `Visits.rank_score`; where they are the
+    same, that decides the order.
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    seen, rank = visits.count > 0, visits.rank_score
+    score = np.zeros(len(rank))
+    if seen.any():
+        probability, _ = visits.seen.wrong_probabilities
+        rising = IsotonicRegression(y_min=0, y_max=1).fit_transform(rank[seen], probability)
+        score[seen] = (1 - _TIE_BREAK) * rising + _TIE_BREAK * rank[seen]
+    return score
+
+
+def _wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[np.ndarray]]:
+    events, doubt = mixtures.beta_binomial(visits.wrong, visits.count)
+    by_margins, others = mixtures.normals(visits.margin)
+    if visits.memorised < (MEMORISED if by_margins.any() else 0.5):
+        found = by_margins, *others, *([events] if events.any() else [])
+        by_margins, *others = (at_most_suspects(values, visits) for values in found)
+        return by_margins, others
+    others = [(events > _SURE).astype(np.float64), (events > 1 - _SURE).astype(np.float64)]
+    if not events.any():  # All are right, which few doubts show; else nothing is known.
+        others.append(np.full(len(events), doubt if doubt < _FEW else 1.0))
+    margins = (1 + visits.other - visits.given) / 2
+    return events, [*others, mixtures.beta_binomial(margins, visits.count)[0]]
+
+
+def at_most_suspects(probabilities: np.ndarray, visits: Visits) -> np.ndarray:
+    """Lowered in proportion, if necessary, until their mean is at most the share of the suspects.
+
+    Where most wrong labels are those of a similar class, the student hesitates between the two for
+    right and wrong labels alike, and a component of the mixtures holds both.
+    """
+    return probabilities * min(1.0, visits.suspects.mean() / max(probabilities.mean(), 1e-12))

@@ -371,7 +371,7 @@ def test_find_label_issues_of_bad_arrays():
             mentornet.find_label_issues(samples, labels)
 
 
-def test_the_run_that_ranks():
+def test_the_run_that_ranks(tmp_path):
     manifest = {"image_shape": [8, 8, 3], "num_examples": 1617}
     data: Any = types.SimpleNamespace(name="mine", train=pathlib.Path("given"), manifest=manifest)
     tiny = planning.train_config(data, pathlib.Path("t"), CleanConfig("out", seed=4))
@@ -381,10 +381,15 @@ def test_the_run_that_ranks():
     assert (tiny.seed, tiny.max_to_keep, tiny.save_interval_secs) == (4, 1, 60)
     assert tiny.trained_mentornet_dir == "mentornet_pd"
     assert tiny.weighting == WeightingConfig("auto", "auto", example_dropout_rates="0,100")
+    stages._write_flags(tiny, tmp_path)
+    assert "_dir=given" not in (tmp_path / "train.flags").read_text()
     manifest["image_shape"] = [9, 9, 3]
     usual = planning.train_config(data, pathlib.Path("t"), CleanConfig("out", num_epochs=2))
     assert (usual.studentnet, usual.augment) == ("airbench93", None)
     assert usual.max_number_of_steps == 51  # 2 * 1,617 / 64 = 50.5.
+    manifest |= {"image_shape": [8, 8, 3], "num_examples": 100_000}
+    large = planning.train_config(data, pathlib.Path("t"), CleanConfig("out"))
+    assert (large.batch_size, large.max_number_of_steps) == (128, 7812)
 
 
 def test_how_the_source_is_read(tmp_path, monkeypatch):
@@ -617,3 +622,70 @@ def test_the_stages_by_hand(tmp_path, monkeypatch, capsys):
     ]
     assert (tmp_path / "summary.txt").read_text() == "Done.\n"
     assert capsys.readouterr().out.endswith("\nDone.\n")
+
+
+def test_a_picture_that_was_replaced_is_other_data(tmp_path):
+    """In a class folder, or named by a table; a table alone has no list of files."""
+    picture, config = tmp_path / "cat" / "1.png", CleanConfig(str(tmp_path / "out"))
+    picture.parent.mkdir()
+    picture.write_text("one")
+    table, rows = tmp_path / "own.csv", tmp_path / "rows.csv"
+    table.write_text("path,label\ncat/1.png,cat\n")
+    rows.write_text("path,label\ncat/2.png,cat\n")
+    before = [stages._asked(str(source), config) for source in (tmp_path, table, rows)]
+    picture.write_text("other")
+    after = [stages._asked(str(source), config) for source in (tmp_path, table, rows)]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [False, False, True]
+    assert before[1]["sha256"] == after[1]["sha256"]
+    earlier = {name: value for name, value in before[1].items() if name != "named"}
+    for settings, fits in ((before[1], True), (after[1], False), (earlier, True)):
+        (tmp_path / stages._SETTINGS_FILE).write_text(json.dumps(settings))
+        if fits:
+            stages._check_same(tmp_path, before[1])
+        else:
+            with pytest.raises(InputError, match="the source has changed"):
+                stages._check_same(tmp_path, before[1])
+    table.write_bytes(b"\xff,label\n")  # Whoever reads it says what is wrong.
+    assert "named" not in stages._asked(str(table), config)
+
+
+def test_labels_that_changed_in_json_lines_are_other_data(tmp_path):
+    def checksum(label):
+        row = json.dumps({"file_name": "1.png", "label": label})
+        (tmp_path / "metadata.jsonl").write_text(row)
+        return stages._asked(str(tmp_path), CleanConfig(str(tmp_path / "out")))["sha256"]
+
+    assert checksum("a") != checksum("b")
+
+
+def test_a_picture_whose_name_has_blanks_around_it_is_listed(tmp_path):
+    (tmp_path / "metadata.csv").write_text("file_name,label\n 1.png,a\n")
+    config = CleanConfig(str(tmp_path / "out"))
+    before = stages._asked(str(tmp_path), config)
+    (tmp_path / "1.png").write_text("pixels")
+    assert stages._asked(str(tmp_path), config) != before
+
+
+def test_what_was_left_out_is_told(tmp_path, monkeypatch, capsys):
+    facts = {"share_of_wrong_labels": None, "num_examples": 8, "num_classes": 2}
+    monkeypatch.setattr(stages.prepare, "prepare", lambda config: {str(tmp_path): facts})
+    (tmp_path / "unreadable.txt").write_text("a.png: cut off\n")
+    stages._prepared("a.csv", tmp_path, CleanConfig(str(tmp_path)))
+    assert "unreadable.txt lists 1, the first: a.png: cut off" in capsys.readouterr().out
+
+
+def test_the_threshold_is_rounded_as_the_scores_are(tmp_path, monkeypatch):
+    asked = []
+    correct = lambda config: asked.append(config) or {"corrections": {}}  # noqa: E731
+    monkeypatch.setattr(stages.correct, "correct", correct)
+    score = np.array([0.5, 0.12345678906])
+    scores: Any = types.SimpleNamespace(order=np.arange(2), suspects=np.arange(1), score=score)
+    stages._correct(planning.Data("mine", tmp_path / "given", tmp_path / "val"), tmp_path, scores)
+    assert asked[0].accept_above == 0.1234567891
+
+
+def test_features_may_be_true_or_false(monkeypatch):
+    columns = lambda samples, texts, *_: {"predicted_label": texts}  # noqa: E731
+    monkeypatch.setattr(label_issues, "_columns", columns)
+    found = mentornet.find_label_issues(np.zeros((4, 3), bool), [0, 1, 0, 1])
+    assert list(found["given_label"]) == [0, 1, 0, 1]

@@ -367,3 +367,10 @@ def test_each_flag_of_corrections_asks_for_them(monkeypatch, flag):
     monkeypatch.setattr(prepare_command.correct, "main", lambda: asked.append(flag))
     prepare_command.main()
     assert asked == ["", flag]
+
+
+def test_columns_without_a_name():
+    """As spreadsheets leave them at the end."""
+    text = "id,path,given_label,corrected_label,score,,\n"
+    known = Known(DatasetInfo("own", 2, ("a", "b")), np.arange(2), np.array([0, 1]), {})
+    assert read_corrections((text + "1,,b,a,1,,\n").encode(), "a.csv", known).tolist() == [[1, 0]]

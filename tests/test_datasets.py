@@ -743,3 +743,18 @@ def test_the_brightness_of_the_digits(monkeypatch):
     assert (pixels == pixels[:, :1]).all()
     expected = [0, 16, 32, 48, 64, 80, 96, 112, 128, 143, 159, 175, 191, 207, 223, 239, 255]
     assert sorted(pixels[:, 0].tolist()) == sorted(expected * 2)
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w"])
+def test_an_archive_that_was_cut_off(tmp_path, mode):
+    """Of an interrupted download; the end of a gzip file is found while a batch is read."""
+    write_cifar(tmp_path / "official", "cifar10", "python")
+    archive = tmp_path / "cifar.tar"
+    with tarfile.open(archive, mode) as tar:
+        tar.add(tmp_path / "official", "cifar-10-batches-py")
+    sources.load("cifar10", str(archive))
+    whole = archive.read_bytes()
+    for share in (0.3, 0.5, 0.7):
+        archive.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(InputError, match="cannot be read as an archive"):
+            sources.load("cifar10", str(archive))

@@ -345,6 +345,8 @@ def test_a_student_of_the_release(digits, tmp_path):
     names = {"studentnet": "inception", "dataset_name": "digits"}
     job.run(config(folder, digits, tmp_path, run_once=True, **names))
     assert rows(tmp_path)[0]["step"] == 120000
+    job.run(config(folder, digits, tmp_path, timeout_secs=0, **names))  # Waits for no more.
+    assert len(rows(tmp_path)) == 1
 
 
 def test_nothing_to_evaluate_once(digits, tmp_path):
@@ -492,3 +494,10 @@ def test_a_class_without_samples_has_no_accuracy():
     info = DatasetInfo("own", 3, ("a", "b", "c"))
     row = predictor.accuracies(predictions, examples, info)
     assert row["per_class_accuracy"] == {"a": 1.0, "c": 0.5}
+
+
+def test_rows_of_features_have_no_views():
+    zero, student = np.zeros(3, np.int64), None
+    rows = records.Examples(tf.zeros([3, 2]), (2,), zero, zero, zero, zero == 1)
+    with pytest.raises(InputError, match="`test_time_augmentation` must be off for features"):
+        predictor.Predictor(student, "image", True)(rows, 2)  # type: ignore[arg-type]

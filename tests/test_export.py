@@ -389,3 +389,12 @@ def test_nothing_of_an_earlier_export_is_left(tmp_path):
     assert sorted(left) == ["saved_model.pb", "variables/new"]
     assert output.stat().st_ino == folder
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+
+
+def test_a_folder_is_not_emptied_for_a_file(tmp_path):
+    folder, nothing = tmp_path / "mine.keras", None
+    folder.mkdir()
+    (folder / "notes.txt").touch()
+    with pytest.raises(InputError, match="`output` must be a file"):
+        export.export(nothing, str(folder), "keras")  # type: ignore[arg-type]
+    assert (folder / "notes.txt").exists()

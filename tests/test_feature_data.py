@@ -663,3 +663,16 @@ def test_rows_that_are_read_when_needed_stay_rows_in_a_part(tmp_path):
     places = np.zeros(3, int), 8 * np.arange(3), np.full(3, 8)
     part = EncodedImages((str(path),), (version,), *places, num_features=2).take(np.array([2, 0]))
     np.testing.assert_array_equal(records.images.reader(part)(np.arange(2)), values[[2, 0]])
+
+
+def test_values_far_below_the_mean_are_unusual_too():
+    values = np.random.default_rng(0).normal(size=(30, 13)).astype(np.float32)
+    values[0, 4] = -50
+    labels = np.arange(30) % 2
+    examples = records.Examples(
+        tf.constant(values), (13,), labels, labels, np.arange(30), labels > 1
+    )
+    info = DatasetInfo("own", 2, ("a", "b"), num_features=13)
+    (text,) = feature_rows.RowDescriptions(info, examples).describe(np.array([0]))
+    z = (-50 - values[:, 4].mean()) / values[:, 4].std()
+    assert text.splitlines()[2] == f"feature 4: -50 ({z:+.1f} sd)"

@@ -103,6 +103,7 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         files.write_text(path, "after \ud800")
     assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_locks_that_say_nothing(tmp_path, monkeypatch):

@@ -196,3 +196,19 @@ def test_one_visit_is_enough(monkeypatch):
     run = history(num_seen=seen, num_counted=seen, num_wrong=0 * seen, prediction=0 * seen + 2)
     found = given_runs(monkeypatch, run)
     assert found.num_seen == 4 and found.suggested.tolist() == [2, 1, 2, 2, 2]
+
+
+def test_labels_are_ranked_by_the_history_that_was_chosen(monkeypatch):
+    """That of before memorising, here; these histories have only losses."""
+    told = dataclasses.replace(noise(0.5), source=noise_rate.ALL_VISITS)
+    monkeypatch.setattr(noise_rate, "of_losses", lambda *arguments: told)
+    last = history(num_counted=np.zeros(5))
+    found = given_runs(monkeypatch, last)
+    assert (found.noise.source, found.notes) == (noise_rate.ALL_VISITS, ())
+    kept = last | {"mean_loss": np.full(5, np.log(4))}
+    chosen = lambda run, config, last: (kept, f"{run}: kept")  # noqa: E731
+    monkeypatch.setattr(label_errors, "ranking_history", chosen)
+    found = label_errors.score_labels(["0"])
+    np.testing.assert_allclose(found.score, 0.75)
+    assert found.noise.source == "the visits before labels were memorised"
+    assert found.notes == ("0: kept",)

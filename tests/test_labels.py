@@ -277,3 +277,23 @@ def test_what_the_command_reports(scores, monkeypatch, capsys):
 def test_a_bar_within_a_cell_of_markdown():
     found = pages.markdown_table(("a|b", "n"), [("|", 0.5), (None, 2)])
     assert found == "| a\\|b | n |\n| --- | --- |\n| \\| | 0.500 |\n|  | 2 |\n"
+
+
+def test_notes_and_quality_are_printed(scores, monkeypatch, capsys):
+    told = dataclasses.replace(scores, notes=("one: ranked by its history up to step 20",))
+    values = {"output_dir": "out", "data_dir": "", "label_studio_dir": "", "num_shown": 7}
+    monkeypatch.setattr(report_command.config_flags, "read_flags", lambda cls: values)
+    monkeypatch.setattr(report_command.script, "load_tensorflow", lambda: None)
+    monkeypatch.setattr(label_errors, "score_labels", lambda *given: told)
+    monkeypatch.setattr(label_files, "write", lambda *given: None)
+    report_command.main("one")
+    lines, row = capsys.readouterr().out.splitlines(), label_errors.detection_quality(told)[0]
+    assert lines[0] == told.notes[0] and lines[1].startswith("200 samples, ")
+    names = ("auc", "average_precision", "precision", "recall")
+    assert lines[3] == "  ".join(f"{name} {row[name]:.3f}" for name in names)
+
+
+def test_what_the_page_says_of_all(scores):
+    told = f"200 training samples; the labels of about {len(scores.suspects)} of them, "
+    told += f"{scores.noise}, are estimated to be wrong, from a test. Below are the 5 most"
+    assert told in label_files.to_html(scores, 5)

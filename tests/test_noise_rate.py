@@ -286,7 +286,7 @@ def test_rank_score_by_hand():
 
 def test_probabilities_join_the_margins_where_little_is_learned():
     """Three of four samples are suspects, so that both count half; a fifth was never seen."""
-    rows: dict[str, list[float]] = {"num_counted": [4] * 4 + [0], "num_wrong": [1, 4, 4, 3, 0]}
+    rows: dict[str, list[float]] = {"num_counted": [4.0, 4, 4, 4, 0], "num_wrong": [1, 4, 4, 3, 0]}
     rows |= {"mean_margin": [1, -3, -1, -1, -9], "prediction": [1, 5, 5, 5, 0]}
     rows |= {"other_class": [5, 5, 5, 5, 0], "mean_other": [0.2, 0.9, 0.4, 0.4, 0]}
     given = np.array([np.exp(-1), np.exp(-3), np.exp(-4), 0, 0.5])

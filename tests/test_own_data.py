@@ -533,6 +533,7 @@ def test_tfds(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", FakeTfds(FakeTfds.Names))
     source = tfds.reader.load("mine", "pets", sources.Options(image_size=4))
     assert source.class_names == ("cat", "dog")
+    assert source.train.images.shape == (5, 4, 4, 3)
     assert (source.train.labels.tolist(), source.test.labels.tolist()) == (
         [0, 1, 0, 1, 0],
         [0, 1, 0, 1],
@@ -717,6 +718,8 @@ def test_arrays_are_resized_only_if_asked(tmp_path):
         found = sources.load("own", str(tmp_path / "a.npz"), options).train.images
         assert found.shape == shape
         assert found[:, :, 0].max() == 0 and found[:, :, -1].min() == 200
+        if size:
+            assert found[:, :, 3].max() < 60 and found[:, :, 4].min() > 140
 
 
 @pytest.mark.parametrize("kind", ["npz", "csv", "jsonl", "parquet"])
@@ -933,3 +936,39 @@ def test_an_ending_in_capital_letters(tmp_path, kind):
     path = tmp_path / f"own.{kind.upper()}"
     path.touch()
     assert sources.find_reader("own", str(path)) == (sources.SOURCES.find(kind), str(path))
+
+
+def test_clean_labels_are_written_as_the_labels_are():
+    """Of a column with gaps, whose numbers have become fractions."""
+    assert clean_label_texts(["1", "", "0.0"], ["0.0", "1.0"], "x", "") == ["1.0", None, "0.0"]
+    assert clean_label_texts(["1"], ["0.0", "1"], "x", "") == ["1"]
+    assert clean_label_texts(["cat", "1"], ["0.0", "cat"], "x", "") == ["cat", "1"]
+
+
+def test_a_row_that_names_the_folder_itself(tmp_path):
+    (tmp_path / "metadata.csv").write_text("file_name,label\n.,a\n")
+    with pytest.raises(InputError, match="holds unreadable images"):
+        sources.load("own", str(tmp_path))
+
+
+def test_arrays_without_rows(tmp_path):
+    labels = np.zeros(0, np.int64)
+    np.savez(tmp_path / "a.npz", images=np.zeros((0, 8, 8, 3), np.uint8), labels=labels)
+    for size in (None, 16):
+        with pytest.raises(InputError, match="a.npz must have rows"):
+            sources.load("own", str(tmp_path / "a.npz"), sources.Options(image_size=size))
+
+
+def test_folders_that_differ_in_capital_letters(tmp_path):
+    if (tmp_path / "a").mkdir() or (tmp_path / "A").exists():
+        pytest.skip("the file system does not tell them apart")
+    for name in ("Train/a/1.png", "train/b/2.png"):
+        (tmp_path / "split" / name).parent.mkdir(parents=True, exist_ok=True)
+        picture("wide", 1).save(tmp_path / "split" / name)
+    with pytest.raises(InputError, match="must not differ in capital letters alone"):
+        sources.load("own", str(tmp_path / "split"))
+
+
+def test_pictures_of_one_line_keep_their_shape():
+    for channels in (1, 3):
+        assert tfds._picture(np.zeros((1, 5, channels), np.uint8)).size == (5, 1)

@@ -290,3 +290,11 @@ def test_a_name_that_a_package_lacks():
     assert not hasattr(mentornet, "no_such_name")
     with pytest.raises(AttributeError, match="^module 'own' has no attribute 'no_such_name'$"):
         exports("own", {"a": "b"})("no_such_name")
+
+
+def test_the_options_of_what_a_user_named_have_any_name():
+    def own(**options):
+        return options
+
+    options = {"argument": 1, "reference": 2, "function": 3}
+    assert call_object("weighting", "own:own", own, **options) == options

@@ -240,6 +240,10 @@ def test_hostile_names_stay_text_and_come_back(tmp_path, nasty, open_page):
         ("id,path,given_label,corrected_label,score\n{id},,{given},cat,1\n", 'no class "cat"'),
         ("id,path,given_label,corrected_label,score\n99999,,1,,1\n", "None of its samples"),
         ('id,path,given_label,corrected_label,score\n"1,,1,,1\n', "quotation mark is missing"),
+        (
+            "id,path,given_label,corrected_label,score\n{id},,{given},,1\n{id},,{given},{given},1\n",
+            "decided in two ways",
+        ),
         ("\udcff", "not UTF-8"),
     ],
 )
@@ -346,3 +350,59 @@ def test_rows_of_features(tmp_path, open_page):
     says(page, "#values", f"z: {rows[1, 2]:.4g} (")
     (row,) = rows_of(download(page, tmp_path))
     assert (row["id"], row["path"], row["corrected_label"]) == ("0", "row 0", "b")
+
+
+def test_each_sample_has_its_own_picture(tmp_path, scores, open_page, monkeypatch):
+    """Pictures are decoded in chunks, here of two."""
+    monkeypatch.setattr(label_files, "CHUNK", 2)
+    page = open_page(write(tmp_path, scores, 5))
+    for data in label_files._images(scores, scores.order[:5]):
+        shown = playwright.expect(page.locator("#picture"))
+        shown.to_have_attribute("src", f"data:image/png;base64,{data}")
+        page.keyboard.press("ArrowRight")
+
+
+def test_keys_that_decide_nothing(tmp_path, scores, open_page):
+    """A key that is held repeats itself, and those of the browser are not meant for the page."""
+    page = open_page(write(tmp_path, scores))
+    for _ in range(3):
+        page.keyboard.down("4")
+    page.keyboard.up("4")
+    says(page, "#position", "2 of 100")
+    says(page, "#progress-text", "1 of 100 decided")
+    page.keyboard.press("Control+4")
+    page.keyboard.press("1")
+    says(page, "#position", "3 of 100")
+
+
+def test_the_class_that_is_typed_comes_first(tmp_path, scores, open_page):
+    names = ("tomcat", "catfish", "cat", *"3456789")
+    info = dataclasses.replace(scores.info, class_names=names)
+    page = open_page(write(tmp_path, dataclasses.replace(scores, info=info)))
+    page.keyboard.press("3")
+    page.keyboard.type("cat")
+    page.keyboard.press("Enter")
+    (row,) = rows_of(download(page, tmp_path))
+    assert row["corrected_label"] == "cat"
+
+
+def test_what_was_skipped_comes_again(tmp_path, scores, open_page):
+    page = open_page(write(tmp_path, scores, 3))
+    for key in ("ArrowRight", "4", "4"):
+        page.keyboard.press(key)
+    says(page, "#position", "1 of 3")
+
+
+def test_clear_all_the_decided_and_the_list(tmp_path, scores, open_page):
+    page = open_page(write(tmp_path, scores))
+    page.click("#list button >> nth=4")
+    says(page, "#position", "5 of 100")
+    for _ in range(3):
+        page.keyboard.press("4")
+    page.select_option("#state-filter", "decided")
+    says(page, "#list-title", "Suspects (3)")
+    page.select_option("#state-filter", "all")
+    page.click("#clear")
+    says(page, "#progress-text", "0 of 100")
+    page.click("#undo")
+    says(page, "#progress-text", "3 of 100")

@@ -350,3 +350,21 @@ def test_kernels_begin_as_he_et_al_draw_them(monkeypatch, build, number):
     monkeypatch.setattr(coteaching_cnn, "_BLOCKS", ((2,), (2,), (2,)))
     found = [each.kernel_initializer for each in build().layers if hasattr(each, "kernel")]
     assert [type(each) for each in found] == number * [keras.initializers.HeNormal]
+
+
+def test_a_checkpoint_of_another_network_is_not_taken(tmp_path):
+    """As of a network of the user's own whose code has changed."""
+    step = tf.Variable(1, dtype=tf.int64)
+
+    def network(name):
+        return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name=name)])
+
+    def opened(name):
+        state = {"global_step": step}
+        return checkpoints.RunCheckpoint(str(tmp_path), network(name), {}, state, 1)
+
+    opened("one").save()
+    with pytest.raises(AssertionError):
+        students.restore_student(network("two"), checkpoints.find_latest(str(tmp_path)))
+    with pytest.raises(InputError, match="No checkpoint in .* can be read"):
+        opened("two").restore_latest()

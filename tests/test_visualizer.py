@@ -9,7 +9,8 @@ import pytest
 from helpers import run
 from matplotlib.figure import Figure
 
-from mentornet import InputError, load_mentornet, save_mentornet
+from mentornet import InputError, MentorNet, load_mentornet, save_mentornet
+from mentornet.weighting.features import RELEASE
 from mentornet_learning import visualizer
 
 
@@ -131,3 +132,21 @@ def test_what_the_script_draws(tmp_path, monkeypatch):
     visualizer.main()
     expected = visualizer.target_weights("mentornet_pd", 3.0, 95, 15.0)
     np.testing.assert_array_equal(drawn[0][1][95], expected)
+
+
+def test_further_features_are_drawn_as_asked(tmp_path, monkeypatch):
+    save_mentornet(MentorNet(features=(*RELEASE, "loss_variance")), str(tmp_path / "five"))
+    values: dict[str, Any] = {"model_dir": str(tmp_path), "epoch_ranges": (18,)}
+    values |= {"further_features": (0.25,), "vstar_fn": "active_bias"}
+    drawn: list[Any] = []
+    monkeypatch.setattr(visualizer.config_flags, "read_flags", lambda cls: values)
+    monkeypatch.setattr(visualizer.script, "load_tensorflow", lambda: None)
+    monkeypatch.setattr(visualizer, "plot_epochs", lambda *args: None)
+    monkeypatch.setattr(visualizer, "plot_still", lambda *args: drawn.append(args))
+    visualizer.main()
+    ((weights, targets, _, _, caption),) = drawn
+    mentor = load_mentornet(str(tmp_path))
+    expected = visualizer.learned_weights(mentor, 18, 15.0, (0.25,))
+    np.testing.assert_array_equal(weights[18], expected)
+    np.testing.assert_allclose(targets[18], 0.75)
+    assert caption == "loss_variance = 0.25"

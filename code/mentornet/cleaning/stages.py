@@ -33,6 +33,7 @@ _INCLUDED, _NAME = "digits", "mine"  # Names of the data sets.
 _HELD_OUT = 0.1
 _NUM_SHOWN = 500  # Suspects in labels.html.
 _SETTINGS_FILE, _SUMMARY_FILE, _FLAGS_FILE = "clean.json", "summary.txt", "train.flags"
+_CHECKSUMS = ("sha256", "named")  # Of the source, and of the images that a table names.
 _CORRECTED, _EXPORTED = "corrected", "model.keras"
 
 
@@ -74,6 +75,8 @@ def clean(source: str, config: CleanConfig) -> str:
         accuracy = _evaluate(data, folder)
         _say(4, "Ranking the labels")
         scores = label_errors.score_labels([str(folder)])
+        for note in scores.notes:
+            print(note, flush=True)
         label_files.write(scores, folder, _NUM_SHOWN)
         _say(5, "Proposing corrections, exporting the student")
         facts = _correct(data, folder, scores)
@@ -104,20 +107,19 @@ def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
         return asked
     path = pathlib.Path(location).resolve()
     asked["source"] = f"{source.removesuffix(location)}{path}"
+    is_within = path in output.parents  # Results among the images are no images.
+    listed = (file for file in sorted(reader.files(path)) if file.is_file())
+    named = [file for file in listed if not (is_within and output in file.parents)]
+    listing = [(str(file), file.stat().st_size) for file in named]
+    digest = hashlib.sha256(repr(listing).encode())
     if path.is_dir():
-        listed = sorted(reader.files(path))
-        is_within = path in output.parents  # Results among the images are no images.
-        inside = [f for f in listed if f.is_file() and not (is_within and output in f.parents)]
-        listing = [(str(each), each.stat().st_size) for each in inside]
-        digest = hashlib.sha256(repr(listing).encode())
-        for each in inside:
-            if each.stem == "metadata":  # It holds the labels.
-                digest.update(each.read_bytes())
-        asked["sha256"] = digest.hexdigest()
-    else:
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            asked["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-    return asked
+        for file in named:
+            if file.stem == "metadata":  # It holds the labels.
+                digest.update(file.read_bytes())
+        return asked | {"sha256": digest.hexdigest()}
+    with contextlib.suppress(OSError), path.open("rb") as table:
+        asked["sha256"] = hashlib.file_digest(table, "sha256").hexdigest()
+    return asked | ({"named": digest.hexdigest()} if named else {})
 
 
 def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
@@ -131,10 +133,10 @@ def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
         old = {}
     # Before a training saved anything, another one may be asked for.
     is_free = run_folder.has_no_checkpoint(folder / layout.TRAIN_FOLDER)
-    ignored = {"sha256", "studentnet", "num_epochs"} if is_free else {"sha256"}
+    ignored = {*_CHECKSUMS, *(("studentnet", "num_epochs") if is_free else ())}
     different = options.differences(options.filled(CleanConfig, old), asked, frozenset(ignored))
-    # Earlier versions recorded no checksum of a folder.
-    if "sha256" in old and old["sha256"] != asked.get("sha256"):
+    # Earlier versions recorded fewer checksums.
+    if any(name in old and old[name] != asked.get(name) for name in _CHECKSUMS):
         different.append("the source has changed")
     rule = f"`output_dir` holds other results ({'; '.join(different)}); choose another folder."
     check(not different, rule, output_dir=str(folder))
@@ -180,7 +182,7 @@ def _evaluate(data: planning.Data, folder: pathlib.Path) -> float:
 def _correct(data: planning.Data, folder: pathlib.Path, scores: LabelScores) -> dict[str, Any]:
     """Makes the corrected records; returns what their manifest says of the corrections."""
     rest = scores.order[len(scores.suspects) :]
-    accept_above = float(scores.score[rest[0]]) if len(rest) else 0.0  # All suspects, no other.
+    accept_above = float(scores.score[rest[0]]) if len(rest) else 0.0  # Only the suspects.
     asked = correct.CorrectConfig(
         str(data.train),
         str(folder / layout.LABELS_FILE),

@@ -132,7 +132,7 @@ def import_object(argument: str, reference: str) -> Any:
 
 
 def call_object(
-    argument: str, reference: object, function: Callable[..., Any], *args: Any, **options: Any
+    argument: str, reference: object, function: Callable[..., Any], /, *args: Any, **options: Any
 ) -> Any:
     """Calls what a user named. An error inside the user's own function stays as it is.
 

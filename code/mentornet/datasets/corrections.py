@@ -91,8 +91,7 @@ def _table(data: bytes, name: str, accept_above: float | None) -> list[tuple[str
     rule = f"`corrections` {name} must have the columns {', '.join(needed)}, separated by commas"
     if accept_above is None and {*_REPORTED} <= {*header}:
         rule += "; a report's labels.csv needs `accept_above`"
-    whole = len({*header}) == len(header) and {*needed} <= {*header}
-    check(whole, f"{rule}.", columns=",".join(header)[:200])
+    check({*needed} <= {*header}, f"{rule}.", columns=",".join(header)[:200])
     return [(f"{name}, line {line}", dict(zip(header, cells, strict=True))) for line, cells in rows]
 
 

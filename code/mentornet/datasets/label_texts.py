@@ -1,12 +1,13 @@
 """Labels in data of your own, read alike from every kind of source.
 
 A label is a text, without the blanks around it, or a whole number from 0 on, which may be written
-as a fraction, as in columns with gaps: 2.0 is the label 2. An empty cell, NaN (the number, not the
-text) and -1, also as a text, mean that there is no label.
+as a fraction, as in columns with gaps: the number 2.0 is the label 2, the text is not. An empty
+cell, NaN (the number, not the text) and -1, also as a text, mean that there is no label.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,17 +52,22 @@ def clean_label_texts(
 ) -> list[str | None]:
     """Clean labels as text; None where they are unknown: empty, NaN or -1.
 
-    Where all `labels` are whole numbers, so are these, and the text 2.0 is 2. The other arguments
-    are those of `label_texts`.
+    Where all `labels` are whole numbers, so are these, and the text 2.0 is 2; where all end in .0,
+    2 is 2.0. The other arguments are those of `label_texts`.
 
     Raises:
       InputError: a cell is neither a label nor unknown; the message names its row.
     """
     cells, is_whole = _plain(cells), all(label.isdecimal() for label in labels)
+    has_fractions = all(re.fullmatch(r"\d+\.0", label) for label in labels)
     texts: list[str | None] = []
     for row, cell in zip(rows or range(len(cells)), cells, strict=True):
         text = None if _is_unknown(cell) else label_texts([cell], name, where, [row])[0]
-        texts.append(text.removesuffix(".0") if text and is_whole else text)
+        if text and is_whole:
+            text = text.removesuffix(".0")
+        elif text and text.isdecimal() and has_fractions:
+            text += ".0"
+        texts.append(text)
     return texts
 
 

@@ -78,6 +78,10 @@ class Options:
     label_column: str | None = None
 
 
+def _visible_files(path: pathlib.Path) -> Iterable[pathlib.Path]:
+    return path.rglob("[!.]*") if path.is_dir() else ()
+
+
 @dataclasses.dataclass(frozen=True)
 class Reader:
     """How a source is read.
@@ -89,14 +93,14 @@ class Reader:
         of your own data, under a name of your own.
       takes: whether an existing path is of this kind, so that giving the path is enough; None for a
         source that is selected by its name.
-      files: the files of such a folder on which the data set depends, in any order; by default all
-        that are not hidden.
+      files: the files of such a folder, or beside such a file, on which the data set depends, in
+        any order; by default all in a folder that are not hidden, and none beside a file.
     """
 
     load: Callable[[str, str, Options], Source]
     provides: tuple[str, ...] = ()
     takes: Callable[[pathlib.Path], bool] | None = None
-    files: Callable[[pathlib.Path], Iterable[pathlib.Path]] = lambda path: path.rglob("[!.]*")
+    files: Callable[[pathlib.Path], Iterable[pathlib.Path]] = _visible_files
 
     def fits(self, dataset: str) -> bool:
         """Whether the source may hold this data set."""

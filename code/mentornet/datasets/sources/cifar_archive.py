@@ -6,7 +6,7 @@ import io
 import pathlib
 import pickle
 import tarfile
-from collections.abc import Callable, Iterator
+import zlib
 from typing import Any
 
 import numpy as np
@@ -49,21 +49,21 @@ def _unpickle(data: bytes, name: str) -> dict[bytes, Any]:
     return {k.encode("latin1") if isinstance(k, str) else k: v for k, v in loaded.items()}
 
 
-def _files(source: pathlib.Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Yields base name and reader of each file of a folder or archive, without extracting it."""
+def _contents(source: pathlib.Path, wanted: set[str]) -> dict[str, bytes]:
+    """The wanted files of a folder or archive, which is not extracted: base name -> contents."""
     if source.is_dir():
-        for path in sorted(source.rglob("*")):
-            if path.is_file():
-                yield path.name, path.read_bytes
-        return
+        found = (path for path in sorted(source.rglob("*")) if path.is_file())
+        return {path.name: path.read_bytes() for path in found if path.name in wanted}
+    contents = {}
     try:
         with tarfile.open(source) as tar:
             for member in tar:
-                file = tar.extractfile(member)
-                if file is not None:
-                    yield pathlib.PurePosixPath(member.name).name, file.read
-    except (tarfile.TarError, EOFError, OSError) as error:
+                name = pathlib.PurePosixPath(member.name).name
+                if name in wanted and (file := tar.extractfile(member)) is not None:
+                    contents[name] = file.read()
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise InputError(f"`source` {source} cannot be read as an archive: {error}") from None
+    return contents
 
 
 def _python_split(batches: list[tuple[str, bytes]], label_key: bytes) -> Split:
@@ -126,7 +126,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     wanted = {
         name for key, (t, v, m, _) in _LAYOUTS.items() if key[0] == dataset for name in (*t, v, m)
     }
-    contents = {name: read() for name, read in _files(source) if name in wanted}
+    contents = _contents(source, wanted)
     for layout in ("python", "binary"):
         train, test, meta, how = _LAYOUTS[dataset, layout]
         if not {*train, test} <= contents.keys():

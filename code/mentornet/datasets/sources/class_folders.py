@@ -33,10 +33,14 @@ def _parts(root: pathlib.Path) -> list[tuple[pathlib.Path, bool]]:
     Raises:
       InputError: there are splits, and a folder of images that belongs to none.
     """
-    folders = {path.name.lower(): path for path in _folders(root)}
+    found = _folders(root)
+    folders = {path.name.lower(): path for path in found}
     train = folders.get("train")
     if train is None:
         return [(root, False)]
+    rule = "Beside `train`, the folders of `source` must not differ in capital letters alone."
+    names = sorted(path.name for path in found)
+    check(len(folders) == len(found), rule, source=str(root), folders=names)
     tests = [folders[name] for name in TEST_NAMES if name in folders]
     others = {path for path in folders.values() if _images(path)} - {train, *tests}
     if not tests and (others or not any(map(_images, _folders(train)))):  # A class of trains.

@@ -5,9 +5,10 @@ empty for training; test, val, valid or validation for testing).
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 
-from mentornet.core.errors import check
+from mentornet.core.errors import InputError, check
 from mentornet.datasets.label_texts import clean_label_texts, label_texts
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._custom import find_label_column, is_test_split, read_csv
@@ -38,4 +39,11 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     return read_listing(_list_csv(path, options), path.parent, options)
 
 
-reader = Reader(_load, takes=lambda path: path.suffix.lower() == ".csv")
+def _files(path: pathlib.Path) -> list[pathlib.Path]:
+    """The images that the rows name."""
+    with contextlib.suppress(OSError, InputError):  # `_list_csv` says what is wrong.
+        return [path.parent / row["path"] for _, row in read_csv(path)[1] if row.get("path")]
+    return []
+
+
+reader = Reader(_load, takes=lambda path: path.suffix.lower() == ".csv", files=_files)

@@ -79,7 +79,7 @@ def _add(listing: Listing, path: pathlib.Path, root: pathlib.Path, options: Opti
         check(fits, f"{where}: `{_FILE}` must name a file.", **{_FILE: name})
         place = folder / str(name).strip()
         listing.paths.append(str(place))
-        by_folder = place.parts[0].lower() in TEST_NAMES
+        by_folder = any(part.lower() in TEST_NAMES for part in place.parts[:1])
         listing.is_test.append(is_test_split(row.get("split"), where, by_folder))
 
 
@@ -101,7 +101,7 @@ def _files(root: pathlib.Path) -> list[pathlib.Path]:
     metadata, named = metadata_files(root), []
     for path in metadata:
         with contextlib.suppress(OSError, ValueError):  # `_add` says what is wrong.
-            named += [path.parent / str(row.get(_FILE)) for row in _read(path)]
+            named += [path.parent / str(row.get(_FILE)).strip() for row in _read(path)]
     return metadata + named
 
 

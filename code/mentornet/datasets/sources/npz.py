@@ -50,6 +50,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
         shapes = [part[0].shape[1:] for part in parts]
         check(shapes[0] == shapes[1], f"{path}: all {key} must have the same shape.", shapes=shapes)
     raw, labels, clean, paths = (np.concatenate(column) for column in zip(*parts, strict=True))
+    check(len(raw) > 0, f"`source` {path} must have rows.", rows=0)
     is_test = np.repeat(np.arange(len(parts)) == 1, [len(part[0]) for part in parts])
     if options.image_size is not None:
         raw = np.stack([fit_image(Image.fromarray(image), options.image_size) for image in raw])

@@ -37,7 +37,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
         check(all(image.dtype == np.uint8 for image, _ in part), rule)
     size = options.image_size or IMAGE_SIZE
     rows = [(row, split == "test") for split, part in parts.items() for row in part]
-    images = [fit_image(Image.fromarray(np.squeeze(image)), size) for (image, _), _ in rows]
+    images = [fit_image(_picture(image), size) for (image, _), _ in rows]
     labels = np.array([label for (_, label), _ in rows], np.int64)
     is_test = np.array([test for _, test in rows])
     names = getattr(info.features[info.supervised_keys[1]], "names", ())
@@ -46,6 +46,11 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     return split_samples(
         np.stack(images), labels, unknown, is_test, tuple(map(str, names)), options
     )
+
+
+def _picture(image: np.ndarray) -> Image.Image:
+    """An image uint8 [height, width, channels], of one channel in grey."""
+    return Image.fromarray(image[:, :, 0] if image.shape[-1] == 1 else image)
 
 
 reader = Reader(_load)

@@ -154,7 +154,7 @@ def main() -> None:
         lines.append([*(same[0][key] for key in names), *means])
     table = pages.markdown_table((*names, *values), lines)
     files.write_text(folder / "features.md", table)
-    files.write_text(folder / "features.json", json.dumps(of_seeds, indent=1) + "\n")
+    files.write_json(folder / "features.json", of_seeds)
     print(table)
 
 

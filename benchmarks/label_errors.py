@@ -172,7 +172,7 @@ def main(*run_dirs: str) -> None:
     rows = list({_key(row): row for row in [*earlier, *rows]}.values())
     rows.sort(key=lambda row: (row["data"], row["steps"]))
     facts = {"cleanlab": cleanlab.__version__, "folds": _FOLDS, "rows": rows}
-    files.write_text(kept, json.dumps(facts, indent=1) + "\n")
+    files.write_json(kept, facts)
     table = pages.markdown_table(list(rows[0]), [list(row.values()) for row in rows])
     files.write_text(folder / "label_errors.md", table)
     print(table, end="")

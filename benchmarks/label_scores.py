@@ -138,7 +138,7 @@ def main(*run_dirs: str) -> None:
         earlier = json.loads(kept.read_text()) if kept.is_file() else []
         rows = [row for row in earlier if row["run"] not in names] + rows
         rows.sort(key=lambda row: row["run"])  # Stable: the scores of a run keep their order.
-        files.write_text(kept, json.dumps(rows, indent=1) + "\n")
+        files.write_json(kept, rows)
         files.write_text(folder / "label_scores.md", tables(rows))
 
 

@@ -10,7 +10,6 @@ PyTorch installed (the extra [bench]), the same network is timed there, too.
 
 from __future__ import annotations
 
-import json
 import pathlib
 import sys
 from typing import Any
@@ -150,7 +149,7 @@ def main() -> None:
     output = pathlib.Path(FLAGS.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     facts = {"machine": machine(), "ratios": ratios, "samples": samples}
-    files.write_text(output / "benchmarks.json", json.dumps(facts, indent=1) + "\n")
+    files.write_json(output / "benchmarks.json", facts)
     table = pages.markdown_table(
         ("what", "measured", "target", "reached"), [judge(*item) for item in ratios.items()]
     )

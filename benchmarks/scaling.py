@@ -8,7 +8,6 @@ are logical CPUs of this machine, so that more of them show the cost, not the ga
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import sys
@@ -193,7 +192,7 @@ def main() -> None:
     output = pathlib.Path(FLAGS.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     facts = {"machine": machine(), "rows": rows}
-    files.write_text(output / "scaling.json", json.dumps(facts, indent=1) + "\n")
+    files.write_json(output / "scaling.json", facts)
     table = pages.markdown_table(("what", "time", "size"), rows)
     files.write_text(output / "scaling.md", table)
     print(table, end="")

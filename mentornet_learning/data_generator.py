@@ -26,7 +26,7 @@ import os
 from mentornet.cli import config_flags, script
 from mentornet.config.options import REQUIRED, at_least, check_fields, folder, option, within
 from mentornet.core.errors import check
-from mentornet.core.schedules import NUM_EPOCHS
+from mentornet.core.schedules import LAST_EPOCH
 from mentornet.learning import curricula, training_rows
 from mentornet.weighting.features import RELEASE
 
@@ -56,7 +56,7 @@ class GenerateConfig:
         None,
         "For data_driven: the epoch of all rows, for trainings with fixed_epoch_after_burn_in; by "
         "default the dump's.",
-        check=within(0, NUM_EPOCHS - 1),
+        check=within(0, LAST_EPOCH),
     )
     seed: int = option(
         0, "Random seed for drawing rows, or for ordering those of the dump.", check=at_least(0)

@@ -19,7 +19,7 @@ import numpy as np
 from mentornet.cli import config_flags, script
 from mentornet.config.options import REQUIRED, check_fields, option, positive
 from mentornet.core.errors import check
-from mentornet.core.schedules import NUM_EPOCHS
+from mentornet.core.schedules import LAST_EPOCH
 from mentornet.learning import curricula
 from mentornet.weighting.features import RELEASE
 
@@ -34,8 +34,9 @@ _COLUMNS = 6
 
 
 def _check_epochs(name: str, epochs: tuple[int, ...]) -> None:
-    rule = f"`{name}` must be whole numbers in 0..{NUM_EPOCHS - 1}."
-    check(bool(epochs) and all(0 <= epoch < NUM_EPOCHS for epoch in epochs), rule, **{name: epochs})
+    rule = f"`{name}` must be whole numbers in 0..{LAST_EPOCH}."
+    fits = bool(epochs) and all(0 <= epoch <= LAST_EPOCH for epoch in epochs)
+    check(fits, rule, **{name: epochs})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +85,8 @@ def learned_weights(
     """The MentorNet's weights, float32 [difference, loss], in 0..1."""
     import tensorflow as tf
 
-    logits = mentor(tf.constant(feature_grid(epoch, loss_bound, further)))
-    return tf.sigmoid(logits).numpy().reshape(_RESOLUTION, _RESOLUTION)
+    grid = tf.constant(feature_grid(epoch, loss_bound, further))
+    return mentor.sample_weights(grid).numpy().reshape(_RESOLUTION, _RESOLUTION)
 
 
 def target_weights(

@@ -173,7 +173,7 @@ def test_from_data_to_corrected_records(digits_of_8, tmp_path, monkeypatch, caps
     values(["train", f"--flagfile={folder / 'train.flags'}", *given_flags])
     data = planning.Data("mine", folder / "data/mine/given", folder / "data/mine/val")
     expected = planning.train_config(data, folder / "train", config)
-    assert training_flags.train_config(True, values) == dataclasses.replace(expected, **folders)
+    assert training_flags.train_config(values) == dataclasses.replace(expected, **folders)
     # Records that were deleted are made again; nothing else changes.
     shutil.rmtree(folder / "data")
     assert stages.clean(str(source), config) == summary
@@ -676,7 +676,11 @@ def test_what_was_left_out_is_told(tmp_path, monkeypatch, capsys):
 
 def test_the_threshold_is_rounded_as_the_scores_are(tmp_path, monkeypatch):
     asked = []
-    correct = lambda config: asked.append(config) or {"corrections": {}}  # noqa: E731
+
+    def correct(config):
+        asked.append(config)
+        return {"corrections": {}}
+
     monkeypatch.setattr(stages.correct, "correct", correct)
     score = np.array([0.5, 0.12345678906])
     scores: Any = types.SimpleNamespace(order=np.arange(2), suspects=np.arange(1), score=score)

@@ -500,4 +500,4 @@ def test_rows_of_features_have_no_views():
     zero, student = np.zeros(3, np.int64), None
     rows = records.Examples(tf.zeros([3, 2]), (2,), zero, zero, zero, zero == 1)
     with pytest.raises(InputError, match="`test_time_augmentation` must be off for features"):
-        predictor.Predictor(student, "image", True)(rows, 2)  # type: ignore[arg-type]
+        predictor.Predictor(student, "image", True)(rows, 2)

@@ -157,15 +157,6 @@ def test_a_loss_that_is_not_finite_is_not_logged():
     assert not writer.write_scalars.called
 
 
-@pytest.mark.parametrize("save", [False, True])
-def test_the_mentornet_is_updated_after_the_steps_asked_for(save):
-    updates = mock.Mock(steps=(2, 4))
-    update = hooks.UpdateMentorNet(updates, save)
-    for step in range(1, 6):
-        update(moment(step, 1.0))
-    assert updates.call_args_list == [mock.call(2, save=save), mock.call(4, save=save)]
-
-
 def test_training_in_a_thread():
     """Where Python has no signals; an application may train there."""
     stopped = []

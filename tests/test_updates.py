@@ -18,7 +18,7 @@ from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.datasets.records import read_examples
 from mentornet.label_noise.history import NAMES, VALUES, saved_columns
-from mentornet.learning import settings, teaching
+from mentornet.learning import settings
 from mentornet.runs import run_folder
 from mentornet.runs.checkpoints import read_state
 from mentornet.runs.students import load_student
@@ -38,11 +38,11 @@ def trusting(tmp_path_factory):
     return config.train_folder
 
 
-def relearn(mentor, dump, percentile, seed):
-    """The project's own `relearn`, with fewer steps."""
+@pytest.fixture(autouse=True, scope="module")
+def fewer_steps():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(settings.DEFAULTS, "num_steps", 50)
-        return teaching.relearn(mentor, dump, percentile, seed)
+        yield
 
 
 def config(data_dir, folder, **values):
@@ -63,9 +63,7 @@ def config(data_dir, folder, **values):
 @pytest.fixture(scope="module")
 def whole(trusting, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(settings.DEFAULTS, "num_steps", 50)
-        loop.train(config(trusting, folder))
+    loop.train(config(trusting, folder))
     return folder
 
 
@@ -94,7 +92,7 @@ def test_overwriting_removes_all_that_the_run_wrote(trusting, whole, tmp_path):
 
 def test_stopping_around_an_update_changes_nothing(trusting, whole, tmp_path):
     for step in (5, 6, 7, None):
-        loop.train(config(trusting, tmp_path, stop_after_step=step), relearn)
+        loop.train(config(trusting, tmp_path, stop_after_step=step))
     assert_same_state(whole, tmp_path)
 
 
@@ -105,7 +103,7 @@ def test_an_update_takes_effect(trusting, whole, tmp_path):
     assert np.abs(frozen[key] - updated[key]).max() > 1e-6
 
 
-def test_only_trusted_clean_labels_reach_it(trusting, digits, tmp_path):
+def test_only_trusted_clean_labels_reach_it(trusting, digits, tmp_path, monkeypatch):
     seen = []
 
     def spy(mentor, dump, percentile, seed):
@@ -115,7 +113,8 @@ def test_only_trusted_clean_labels_reach_it(trusting, digits, tmp_path):
     asked = config(
         trusting, tmp_path / "a", mentornet_update_epochs=(50,), save_interval_steps=6, seed=7
     )
-    loop.train(asked, spy)
+    monkeypatch.setattr(mentor_updates, "relearn", spy)
+    loop.train(asked)
     ((rows, percentile, seed),) = seen
     assert rows.shape == (100, 5)
     assert (percentile, seed) == (pytest.approx(70), 7)
@@ -134,7 +133,7 @@ def test_only_trusted_clean_labels_reach_it(trusting, digits, tmp_path):
     losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(100), trusted.labels]
     np.testing.assert_allclose(rows[:, 4], losses, rtol=1e-4, atol=1e-5)
     with pytest.raises(InputError, match="needs trusted samples"):
-        loop.train(config(digits / "0.4", tmp_path / "b"), spy)
+        loop.train(config(digits / "0.4", tmp_path / "b"))
 
 
 @pytest.fixture(scope="module")
@@ -145,18 +144,20 @@ def with_history(tmp_path_factory):
     return prefix
 
 
-def test_an_update_sees_the_history(trusting, with_history, tmp_path):
+def test_an_update_sees_the_history(trusting, with_history, tmp_path, monkeypatch):
     """As it is after the step; stopped there, the run ends the same."""
-    seen = []
+    seen, relearn = [], mentor_updates.relearn
 
     def spy(mentor, dump, percentile, seed):
         seen.append(dump)
         return relearn(mentor, dump, percentile, seed)
 
+    monkeypatch.setattr(mentor_updates, "relearn", spy)
+
     values = {"trained_mentornet_dir": with_history, "mentornet_update_epochs": (50,)}
-    loop.train(config(trusting, tmp_path / "a", save_interval_steps=6, **values), spy)
-    loop.train(config(trusting, tmp_path / "b", stop_after_step=6, **values), relearn)
-    loop.train(config(trusting, tmp_path / "b", **values), relearn)
+    loop.train(config(trusting, tmp_path / "a", save_interval_steps=6, **values))
+    loop.train(config(trusting, tmp_path / "b", stop_after_step=6, **values))
+    loop.train(config(trusting, tmp_path / "b", **values))
     assert_same_state(tmp_path / "a", tmp_path / "b")
     saved = read_state(str(tmp_path / "a" / "model.ckpt-6"), (VALUES, NAMES))
     past = saved_columns(saved)
@@ -183,7 +184,7 @@ def test_settings_are_checked():
             config("d", "t", **values, mentornet_update_epochs=())
 
 
-def make_updates(trusting, folder, relearn, count=100, **values):
+def make_updates(trusting, folder, save=True, count=100, **values):
     """Of `count` trusted samples; every loss is 1."""
     examples = read_examples(str(trusting), dataset_info("digits", str(trusting)), "train")
     examples = dataclasses.replace(examples, trusted=np.arange(200) < count)
@@ -191,12 +192,12 @@ def make_updates(trusting, folder, relearn, count=100, **values):
     mentor = MentorNet(seed=1)
     weighting = mock.Mock(spec=CurriculumWeighting, config=asked.weighting, mentor=mentor)
     trainer: Any = types.SimpleNamespace(weighting=weighting, history=None, student=None)
-    made: Any = mentor_updates.MentorUpdates(asked, trainer, examples, relearn)
+    made: Any = mentor_updates.MentorUpdates(asked, trainer, examples, save)
     made._predictor = lambda part, size: types.SimpleNamespace(losses=np.ones(len(part)))
     return made, mentor
 
 
-def test_an_update_in_another_worker_and_after_the_last_epoch(trusting, tmp_path):
+def test_an_update_in_another_worker_and_after_the_last_epoch(trusting, tmp_path, monkeypatch):
     """Only the chief writes; a burn-in of 100 is the epoch 99, as in dumps."""
     seen, learned = [], MentorNet(seed=2)
 
@@ -204,25 +205,41 @@ def test_an_update_in_another_worker_and_after_the_last_epoch(trusting, tmp_path
         seen.append(dump)
         return learned
 
+    def after(update, step):
+        update(types.SimpleNamespace(step=step))
+
+    monkeypatch.setattr(mentor_updates, "relearn", spy)
     late = WeightingConfig(burn_in_epoch=100, fixed_epoch_after_burn_in=True)
-    update, mentor = make_updates(trusting, tmp_path, spy, weighting=late)
-    update(6, save=False)
+    update, mentor = make_updates(trusting, tmp_path, save=False, weighting=late)
+    after(update, 5)
+    assert not seen
+    after(update, 6)
     assert set(seen[0][:, 1]) == {99} and list(tmp_path.iterdir()) == []
     for ours, theirs in zip(mentor.get_weights(), learned.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    update(6, save=True)
+    update, _ = make_updates(trusting, tmp_path, weighting=late)
+    after(update, 6)
     assert any((tmp_path / "mentornet").glob("mentornet-6*"))
 
 
+def test_the_steps_after_which_it_is_updated(trusting, tmp_path):
+    update, _ = make_updates(trusting, tmp_path)
+    done: list[int] = []
+    update._update = done.append
+    for step in range(13):
+        update(types.SimpleNamespace(step=step))
+    assert done == [6, 9]
+
+
 def test_five_trusted_samples_suffice(trusting, tmp_path):
-    make_updates(trusting, tmp_path, relearn, count=5)
+    make_updates(trusting, tmp_path, count=5)
     with pytest.raises(InputError, match="at least 5 .*trusted=4"):
-        make_updates(trusting, tmp_path, relearn, count=4)
+        make_updates(trusting, tmp_path, count=4)
 
 
 def test_an_update_standardises_as_the_student_does(trusting, tmp_path, monkeypatch):
     found = []
     monkeypatch.setattr(mentor_updates, "Predictor", lambda student, kind: found.append(kind))
-    make_updates(trusting, tmp_path, relearn, studentnet="airbench93")
-    make_updates(trusting, tmp_path, relearn)
+    make_updates(trusting, tmp_path, studentnet="airbench93")
+    make_updates(trusting, tmp_path)
     assert found == ["channel", "image"]

@@ -548,7 +548,7 @@ def test_flags_of_mentormix(flags, expected):
     code += "cifar_train_mentormix.define_flags()\n"
     code += "training_flags.FLAGS(sys.argv)\n"
     code += "training_flags.FLAGS.second_reweight = False\n"
-    code += "print(training_flags.train_config(mentored=True).weighting)\n"
+    code += "print(training_flags.train_config().weighting)\n"
     command = [sys.executable, "-c", code, "--data_dir=d", "--train_log_dir=t", *flags]
     done = subprocess.run(command, cwd=ROOT / "code", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

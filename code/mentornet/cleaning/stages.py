@@ -65,7 +65,7 @@ def clean(source: str, config: CleanConfig) -> str:
     data = _prepared(source, folder, config)
     with files.held(folder, "output_dir"):
         _check_same(folder, asked)  # Another process may have begun meanwhile.
-        files.write_text(folder / _SETTINGS_FILE, json.dumps(asked, indent=1) + "\n")
+        files.write_json(folder / _SETTINGS_FILE, asked)
         run = planning.train_config(data, folder / layout.TRAIN_FOLDER, config)
         steps = f"{run.max_number_of_steps} steps of {run.batch_size}"
         _say(2, f"Training {run.studentnet}, {steps}; Ctrl-C saves, the same command resumes")

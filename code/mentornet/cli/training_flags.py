@@ -58,12 +58,8 @@ def define_weighting_flags(flag_values: flags.FlagValues = FLAGS) -> None:
     )
 
 
-def train_config(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> TrainConfig:
-    """The configuration that the flags describe.
-
-    Args:
-      mentored: whether the script has the flags of a MentorNet.
-      flag_values: the flags that were defined and parsed.
+def train_config(flag_values: flags.FlagValues = FLAGS) -> TrainConfig:
+    """The configuration that the flags describe, which were defined and parsed.
 
     Raises:
       InputError: a flag's value is out of range, or belongs to the release's parameter servers.
@@ -79,13 +75,14 @@ def train_config(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> Train
     else:
         second = mixup.get("second_reweight", False)
         check(not second, "`second_reweight` needs mixup_alpha.", second_reweight=second)
+    mentored = "trained_mentornet_dir" in flag_values
     if mentored and flag_values["weighting"].value == MENTORNET:
         options = flag_values["weighting_options"].value
         rule = "--weighting_options cannot be used with --weighting=mentornet, which has flags."
         check(not options, rule, weighting_options=options)
         values["weighting"] = weighting_config(flag_values)
     elif "weighting" in flag_values:  # Not in learn_curriculum.py.
-        values["weighting"] = weighting_flags.named(mentored, flag_values)
+        values["weighting"] = weighting_flags.named(flag_values)
     if not mentored:
         # learn_curriculum.py has the flag for its second stage only.
         values.pop("mentornet_update_epochs", None)

@@ -44,11 +44,10 @@ def define_weighting_flag(default: str, flag_values: flags.FlagValues = FLAGS) -
     define_flags(MixupConfig, "weighting", flag_values)
 
 
-def named(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> NamedWeighting | None:
+def named(flag_values: flags.FlagValues = FLAGS) -> NamedWeighting | None:
     """The weighting that the flags name; None for `uniform`.
 
     Args:
-      mentored: whether the script has the flags of a MentorNet.
       flag_values: the flags that were defined and parsed; they do not name `mentornet`, unless
         the script does not have its flags.
 
@@ -62,7 +61,7 @@ def named(mentored: bool, flag_values: flags.FlagValues = FLAGS) -> NamedWeighti
     rule = f"--weighting_options cannot be used with --weighting={name}, which has no options."
     check(not options or name != UNIFORM, rule, weighting_options=options)
     known = () if ":" in name else registry.options_of(name)
-    for flag in _MENTORNET_FLAGS if mentored else ():
+    for flag in _MENTORNET_FLAGS if "trained_mentornet_dir" in flag_values else ():
         given = flag_values[flag]
         rule = f"--{flag} cannot be used with --weighting={name}."
         check(flag in known or not given.present, rule, **{flag: given.value})

@@ -169,7 +169,7 @@ class TrainConfig:
     mentornet_update_epochs: tuple[int, ...] = option(
         (),
         "Epoch percentages at which the MentorNet is trained further on the trusted samples.",
-        check=increasing(1, 99),
+        check=increasing(1, schedules.LAST_EPOCH),
         group="updates",
     )
     record_sample_weights: bool = option(

@@ -46,6 +46,11 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_json(path: str | os.PathLike[str], value: object) -> None:
+    """Writes indented JSON like `write_text`."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
 def read_json_object(path: str | os.PathLike[str], fault: str) -> dict[str, Any]:
     """The object in a JSON file.
 

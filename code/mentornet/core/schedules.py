@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 NUM_EPOCHS = 100  # The MentorNet's epoch is a percentage of the training: 0..99.
+LAST_EPOCH = NUM_EPOCHS - 1
 
 
 def epoch_percentage(global_step: Any, max_number_of_steps: Any) -> Any:

@@ -104,7 +104,7 @@ def write_losses(
     losses = Predictor(student, standardization)(chosen, batch_size).losses
     values = np.stack([losses, *_further(prefix, positions, features)], axis=1)
     step = checkpoint_step(prefix)
-    epoch = min(schedules.epoch_percentage(step, run["max_number_of_steps"]), 99)
+    epoch = min(schedules.epoch_percentage(step, run["max_number_of_steps"]), schedules.LAST_EPOCH)
     header = " ".join(("# sample_id epoch noisy_label clean_label loss", *features)) + "\n"
     columns = zip(chosen.ids, chosen.labels, chosen.clean_labels, values, strict=True)
     rows = [

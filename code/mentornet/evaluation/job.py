@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import json
 import operator
 import os
 import pathlib
@@ -219,7 +218,7 @@ class _Job:
             summary["label_wave_step"] = kept["step"]
             summary["label_wave_accuracy"] = kept["eval/accuracy"]
         path = pathlib.Path(self._config.eval_dir) / layout.SUMMARY_FILE
-        files.write_text(path, json.dumps(summary, indent=1) + "\n")
+        files.write_json(path, summary)
         for name in ("last", "best", "label_wave"):
             if f"{name}_step" in summary:
                 accuracy, step = summary[f"{name}_accuracy"], summary[f"{name}_step"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -60,5 +59,5 @@ def learn(
     judged = quality.report(mentor, *rows)
     mentor_checkpoints.save_mentornet(mentor, str(folder / name(mentor.further_features)))
     results = {method: dataclasses.asdict(result) for method, result in judged.items()}
-    files.write_text(path, json.dumps(results, indent=1) + "\n")
+    files.write_json(path, results)
     return results

@@ -87,8 +87,7 @@ def report(mentor: MentorNet, train: Rows, test: Rows) -> dict[str, Quality]:
     """Prints and returns how well weights separate clean from corrupted held-out samples."""
     import tensorflow as tf
 
-    check_rows(train, test)
-    weights = tf.sigmoid(mentor(tf.constant(test[0]))).numpy()[:, 0]
+    weights = mentor.sample_weights(tf.constant(test[0])).numpy()[:, 0]
     parts = [(features, targets[:, 0]) for features, targets in (train, test)]
     print(f"On the {len(weights)} held-out rows, clean vs. corrupted:")
     results = compare(parts[0], parts[1], weights)

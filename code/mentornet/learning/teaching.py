@@ -155,7 +155,7 @@ class Learner:
         return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits))
 
     def _squared_error(self, features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        weights = tf.sigmoid(self.mentor(features))
+        weights = self.mentor.sample_weights(features)
         return tf.reduce_mean(tf.math.squared_difference(weights, targets))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
-from mentornet.core.schedules import NUM_EPOCHS
+from mentornet.core.schedules import LAST_EPOCH
 from mentornet.learning import curricula
 from mentornet.weighting.features import RELEASE, check_further, check_names
 
@@ -105,8 +105,8 @@ def read_dump(path: str) -> np.ndarray:
             row = [np.nan]
         rule = f"{path}, line {number}: must hold finite numbers."
         check(bool(np.isfinite(row).all()), rule, line=line)
-        rule = f"{path}, line {number}: the epoch must lie in 0..{NUM_EPOCHS - 1}."
-        check(0 <= row[1] < NUM_EPOCHS, rule, epoch=fields[1])
+        rule = f"{path}, line {number}: the epoch must lie in 0..{LAST_EPOCH}."
+        check(0 <= row[1] <= LAST_EPOCH, rule, epoch=fields[1])
         check(row[4] >= 0, f"{path}, line {number}: the loss must be at least 0.", loss=fields[4])
         rows.append(row)
     check(bool(rows), f"{path} must not be empty.", lines=len(lines))
@@ -237,8 +237,8 @@ def read_rows(path: pathlib.Path) -> Rows:
         low >= 0 and high <= 1, f"Targets in {path} must lie in 0..1.", smallest=low, largest=high
     )
     low, high = float(features[:, 2:4].min()), float(features[:, 3].max())
-    rule = f"Labels in {path} must not be negative, and epochs must lie in 0..{NUM_EPOCHS - 1}."
-    check(low >= 0 and high < NUM_EPOCHS, rule, smallest=low, largest_epoch=high)
+    rule = f"Labels in {path} must not be negative, and epochs must lie in 0..{LAST_EPOCH}."
+    check(low >= 0 and high <= LAST_EPOCH, rule, smallest=low, largest_epoch=high)
     return features.astype(np.float32), targets.astype(np.float32)[:, None]
 
 

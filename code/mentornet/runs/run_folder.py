@@ -52,7 +52,7 @@ def open_folder(
             layout.remove(folder)
         elif path.exists():
             _check_same(layout.read_config(folder), description, defaults, folder)
-        files.write_text(path, json.dumps(description, indent=1) + "\n")
+        files.write_json(path, description)
     except OSError as error:
         raise InputError(f"`train_log_dir` {folder} cannot be written: {error}") from None
 

@@ -99,7 +99,7 @@ class Recipe:
     mixed_precision: str = "float32"
     schedule: Schedule = half_and_three_quarters
     learning_rate_shape: str | None = None
-    mentored_boundaries: tuple[int, ...] | None = None
+    mentored_boundaries: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -125,14 +125,14 @@ def set_batch_norm_decay(student: keras.Model, decay: float) -> None:
         layer.decay = decay
 
 
-def _mentored_boundaries(config: TrainConfig) -> tuple[int, ...] | None:
-    """The student's boundaries under a MentorNet, unless boundaries were given.
+def _mentored_boundaries(config: TrainConfig) -> tuple[int, ...]:
+    """The student's boundaries under a MentorNet, unless boundaries were given; () for none.
 
     Weightings other than a MentorNet train as the baseline.
     """
     given = config.learning_rate_boundaries or config.learning_rate_shape is not None
     if not config.is_mentored or given:
-        return None
+        return ()
     return find_student(config.studentnet).recipe.mentored_boundaries
 
 
@@ -142,7 +142,7 @@ def ignored_flags(config: TrainConfig) -> list[str]:
     shape = config.learning_rate_shape or recipe.learning_rate_shape
     names = ["num_epochs_per_decay"]
     if not config.learning_rate_boundaries:
-        if shape is None and _mentored_boundaries(config) is None:
+        if shape is None and not _mentored_boundaries(config):
             return []
         names = ["learning_rate_decay_factor", *names]
     default = {field.name: field.default for field in dataclasses.fields(config)}
@@ -169,8 +169,7 @@ def learning_rate_schedule(config: TrainConfig, num_examples: int) -> RateSchedu
             config.learning_rate,
             config.learning_rate_decay_factor,
         )
-    boundaries = _mentored_boundaries(config)
-    if boundaries is not None:
+    if boundaries := _mentored_boundaries(config):
         return schedules.decay_at(boundaries, config.learning_rate, 0.1)
     return find_student(config.studentnet).recipe.schedule(config, num_examples)
 

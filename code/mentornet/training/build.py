@@ -86,7 +86,7 @@ def make_trainer(
         registry.set_batch_norm_decay(student, config.batch_norm_decay)
     return Trainer(
         student,
-        _make_update(config, student, num_examples),
+        _make_update(config, student, schedule, num_examples),
         weight_decay=config.weight_decay,
         decayed=registry.find_student(config.studentnet).recipe.decayed,
         label_smoothing=config.label_smoothing,
@@ -130,11 +130,12 @@ def _adapt(student: keras.Model, name: str, examples: Examples) -> None:
     entry.adapt(student, samples if is_rows else samples[:_NUM_ADAPTED])
 
 
-def _make_optimizer(config: TrainConfig, num_examples: int) -> keras.optimizers.Optimizer:
+def _make_optimizer(
+    config: TrainConfig, schedule: schedules.RateSchedule, num_examples: int
+) -> keras.optimizers.Optimizer:
     """The optimizer of a resolved configuration."""
     assert config.momentum is not None and config.nesterov is not None
     assert config.shift_rate_factor is not None and config.batch_size is not None
-    schedule = registry.learning_rate_schedule(config, num_examples)
     steps_per_epoch = num_examples / config.batch_size
     frozen_after = registry.find_student(config.studentnet).recipe.frozen_after
     return make_optimizer(
@@ -146,9 +147,13 @@ def _make_optimizer(config: TrainConfig, num_examples: int) -> keras.optimizers.
     )
 
 
-def _make_update(config: TrainConfig, student: keras.Model, num_examples: int) -> StudentUpdate:
+def _make_update(
+    config: TrainConfig, student: keras.Model, schedule: schedules.RateSchedule, num_examples: int
+) -> StudentUpdate:
     """The optimizer and its wrappers, from the inside out."""
-    update: StudentUpdate = OptimizerUpdate(_make_optimizer(config, num_examples), student)
+    update: StudentUpdate = OptimizerUpdate(
+        _make_optimizer(config, schedule, num_examples), student
+    )
     if config.mixed_precision == "mixed_float16":
         update = LossScaled(update)
     if config.lookahead_steps:

@@ -60,7 +60,7 @@ class LearnConfig:
         (),
         "Epoch percentages at which the trusted samples are dumped; the training on the labels as "
         "given goes on to the last. By default burn_in_epoch.",
-        check=increasing(1, 99),
+        check=increasing(1, schedules.LAST_EPOCH),
     )
     eval_data_dir: str = option(
         "", "Folder of the test records; by default `val` next to data_dir.", may_change=True
@@ -152,7 +152,7 @@ def _check_same(
     rule += "choose another folder, or --overwrite to start over."
     check(not different, rule, train_log_dir=str(root))
     root.mkdir(parents=True, exist_ok=True)
-    files.write_text(path, json.dumps(asked, indent=1) + "\n")
+    files.write_json(path, asked)
 
 
 def _results(root: pathlib.Path) -> list[pathlib.Path]:
@@ -218,7 +218,8 @@ def run(
     assert not isinstance(weighting.burn_in_epoch, str)
     write_dump(config, learning, learning.dump_epochs or (weighting.burn_in_epoch,), root)
     percentile = 100 * weighting.loss_p_percentile
-    epoch = min(weighting.burn_in_epoch, 99) if weighting.fixed_epoch_after_burn_in else None
+    last = schedules.LAST_EPOCH  # Of a burn-in of 100 as well.
+    epoch = min(weighting.burn_in_epoch, last) if weighting.fixed_epoch_after_burn_in else None
     quality = from_dump.learn(str(csv), percentile, config.seed, root / _MENTORNET, epoch)
     mentored = dataclasses.replace(
         config,
@@ -238,5 +239,5 @@ def run(
         "last_accuracy": accuracy["last_accuracy"],
         "best_accuracy": accuracy["best_accuracy"],
     }
-    files.write_text(root / layout.SUMMARY_FILE, json.dumps(summary, indent=1) + "\n")
+    files.write_json(root / layout.SUMMARY_FILE, summary)
     return summary

@@ -21,7 +21,6 @@ from mentornet.runs import statistics, writers
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.training.distribution import AnyWorker
 from mentornet.training.label_wave import LabelWave
-from mentornet.training.mentor_updates import MentorUpdates
 from mentornet.training.step import StepResult
 
 
@@ -139,17 +138,6 @@ class Log:
         scalars |= statistics.prediction_statistics(predictions, *labels)
         scalars |= moment.scalars
         return scalars | statistics.weight_statistics(weights, *labels)
-
-
-class UpdateMentorNet:
-    """Trains the MentorNet further after the steps given in the configuration."""
-
-    def __init__(self, updates: MentorUpdates, save: bool) -> None:
-        self._updates, self._save = updates, save
-
-    def __call__(self, moment: Moment) -> None:
-        if moment.step in self._updates.steps:
-            self._updates(moment.step, save=self._save)
 
 
 class KeepBest:

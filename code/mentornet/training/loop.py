@@ -24,26 +24,21 @@ from mentornet.datasets.pipeline import (
     in_replicas,
     training_batches,
 )
-from mentornet.learning import teaching
 from mentornet.runs import run_folder, writers
 from mentornet.runs.checkpoints import RunCheckpoint, joined
 from mentornet.students import registry
 from mentornet.training import distribution, hooks, recipe
 from mentornet.training.build import make_trainer
 from mentornet.training.label_wave import LabelWave
-from mentornet.training.mentor_updates import MentorUpdates, Relearn
+from mentornet.training.mentor_updates import MentorUpdates
 from mentornet.training.step import StepResult, Trainer
 
 
-def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
+def train(config: TrainConfig) -> int:
     """Trains a student, resuming from the latest checkpoint in train_log_dir if there is one.
 
     With deterministic operations on a CPU, the parameters equal those of an uninterrupted run bit
     for bit.
-
-    Args:
-      config: the run.
-      relearn: trains a MentorNet further, for `mentornet_update_epochs`.
 
     Returns:
       The number of steps done; less than configured if a signal stopped the run.
@@ -75,7 +70,7 @@ def train(config: TrainConfig, relearn: Relearn = teaching.relearn) -> int:
         )
     updates = None
     if config.mentornet_update_epochs:
-        updates = MentorUpdates(config, trainer, examples, relearn)
+        updates = MentorUpdates(config, trainer, examples, cluster.is_chief)
     schedule = registry.learning_rate_schedule(config, len(examples))
     wave = _label_wave(config, trainer, schedule)
     state = joined(trainer.state(), wave.state() if wave else {})
@@ -233,7 +228,7 @@ class _Run:
             found.append(hooks.KeepBest(self.wave, checkpoint, finite))
         found.append(hooks.Log(self.config, writer, self.examples, finite))
         if self.updates is not None:
-            found.append(hooks.UpdateMentorNet(self.updates, save=is_chief))
+            found.append(self.updates)
         return [*found, hooks.Save(self.config, checkpoint, finite)]
 
     @contextlib.contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from mentornet.config.training import TrainConfig
@@ -12,22 +10,19 @@ from mentornet.core.errors import check
 from mentornet.datasets.records import Examples
 from mentornet.evaluation import dump
 from mentornet.evaluation.predictor import Predictor
+from mentornet.learning.teaching import relearn
 from mentornet.learning.training_rows import MIN_NOISY_ROWS
 from mentornet.runs import layout
 from mentornet.students import registry
+from mentornet.training.hooks import Moment
 from mentornet.training.step import Trainer
 from mentornet.weighting import features
 from mentornet.weighting.curriculum import CurriculumWeighting
-from mentornet.weighting.mentor import MentorNet
 from mentornet.weighting.mentor_checkpoints import save_mentornet
-
-# (current MentorNet, dump float64 [n, 5 + additional features], percentile 0..100, seed) -> the
-# updated MentorNet.
-Relearn = Callable[[MentorNet, np.ndarray, float, int], MentorNet]
 
 
 class MentorUpdates:
-    """Updates a run's MentorNet at the epochs given in its configuration.
+    """A hook that updates a run's MentorNet at the epochs given in its configuration.
 
     An update is a function of the student, the MentorNet and the trusted samples after a step, so
     a run resumed from a checkpoint repeats it, with the same result.
@@ -36,14 +31,14 @@ class MentorUpdates:
       config: of a mentored run with `mentornet_update_epochs`.
       trainer: its student computes the losses, and its MentorNet is replaced.
       examples: the training split.
-      relearn: trains a MentorNet further on a dump of the trusted samples.
+      save: whether to write each update as mentornet/mentornet-<step>.
 
     Raises:
       InputError: there are fewer than 5 trusted samples.
     """
 
     def __init__(
-        self, config: TrainConfig, trainer: Trainer, examples: Examples, relearn: Relearn
+        self, config: TrainConfig, trainer: Trainer, examples: Examples, save: bool
     ) -> None:
         rule = f"`mentornet_update_epochs` needs trusted samples, at least {MIN_NOISY_ROWS} "
         rule += "(cifar_prepare_data --num_trusted)."
@@ -55,16 +50,19 @@ class MentorUpdates:
         self._trusted = examples.take(self._positions)
         standardization = registry.find_student(config.studentnet).recipe.standardization
         self._predictor = Predictor(trainer.student, standardization)
-        self._relearn = relearn
+        self._save = save
         epochs, steps = config.mentornet_update_epochs, config.max_number_of_steps
-        self.steps = frozenset(schedules.first_step_of(epoch, steps) for epoch in epochs)
+        self._steps = frozenset(schedules.first_step_of(epoch, steps) for epoch in epochs)
 
-    def __call__(self, step: int, save: bool) -> None:
-        """Updates the MentorNet after `step`; with `save`, writes mentornet/mentornet-<step>."""
+    def __call__(self, moment: Moment) -> None:
+        if moment.step in self._steps:
+            self._update(moment.step)
+
+    def _update(self, step: int) -> None:
         weighting = self._weighting
         assert self._config.batch_size is not None
         losses = self._predictor(self._trusted, self._config.batch_size).losses
-        epoch = np.full(len(losses), min(weighting.config.burn_in_epoch, 99))
+        epoch = np.full(len(losses), min(weighting.config.burn_in_epoch, schedules.LAST_EPOCH))
         columns = [self._trusted.ids, epoch, self._trusted.labels, self._trusted.clean_labels]
         columns.append(losses)
         if self._history is not None:
@@ -74,10 +72,10 @@ class MentorUpdates:
         rows = np.stack(columns, axis=1).astype(np.float64)
         assert not isinstance(weighting.config.loss_p_percentile, str)  # TrainConfig checks it.
         percentile = 100 * weighting.config.loss_p_percentile
-        learned = self._relearn(weighting.mentor, rows, percentile, self._config.seed)
+        learned = relearn(weighting.mentor, rows, percentile, self._config.seed)
         for name, variable in weighting.mentor.tf1_variables.items():
             variable.assign(learned.tf1_variables[name])
-        if not save:
+        if not self._save:
             return
         prefix = str(layout.mentornet_prefix(self._config.train_log_dir, step))
         save_mentornet(weighting.mentor, prefix)

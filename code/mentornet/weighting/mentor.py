@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras import initializers
 
-from mentornet.core.schedules import NUM_EPOCHS
+from mentornet.core.schedules import LAST_EPOCH, NUM_EPOCHS
 from mentornet.weighting import features as feature_names
 
 LABEL_EMBEDDING_SIZE = 2
@@ -105,7 +105,7 @@ class MentorNet(keras.Model):
         """
         inputs = tf.cast(inputs, tf.float32)
         labels = tf.cast(inputs[:, 2], tf.int32)
-        epochs = tf.clip_by_value(tf.cast(inputs[:, 3], tf.int32), 0, NUM_EPOCHS - 1)
+        epochs = tf.clip_by_value(tf.cast(inputs[:, 3], tf.int32), 0, LAST_EPOCH)
         variables = {name.removeprefix("mentornet/"): v.value for name, v in self._by_name.items()}
         features = tf.concat(
             [

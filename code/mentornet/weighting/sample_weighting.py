@@ -11,7 +11,7 @@ import tensorflow as tf
 from mentornet.config.weighting import WeightingConfig
 from mentornet.core import replicas, schedules
 from mentornet.core.errors import check
-from mentornet.core.schedules import NUM_EPOCHS
+from mentornet.core.schedules import LAST_EPOCH
 from mentornet.core.seeds import Stream, seed_for
 from mentornet.weighting.automatic import Automatic, Rules
 from mentornet.weighting.mentor import MentorNet
@@ -175,7 +175,7 @@ class SampleWeighting(tf.Module):
         """
         config = self.config
         losses = tf.cast(losses, tf.float32)
-        epoch = tf.clip_by_value(tf.cast(epoch_percentage, tf.int32), 0, NUM_EPOCHS - 1)
+        epoch = tf.clip_by_value(tf.cast(epoch_percentage, tf.int32), 0, LAST_EPOCH)
         global_losses = replicas.gather(losses)
         rules, percentile, fixed_epoch = None, config.loss_p_percentile, config.burn_in_epoch
         if self._automatic is not None:

@@ -72,10 +72,10 @@ def main() -> None:
         shared = {name: values[name] for name in _SHARED}
         dump.write_losses(**dataclasses.asdict(asked), **shared)
         return
-    for field in fields(DumpConfig)[1:]:  # All but output_csv_file.
-        given = FLAGS[field.flag]
-        rule = f"--{field.flag} needs --output_csv_file."
-        check(not given.present, rule, **{field.flag: given.value})
+    for field in fields(DumpConfig):
+        given, rule = FLAGS[field.flag], f"--{field.flag} needs --output_csv_file."
+        is_free = field.name == "output_csv_file" or not given.present
+        check(is_free, rule, **{field.flag: given.value})
     config = EvalConfig(**values)
     script.load_tensorflow()
     from mentornet.evaluation import job

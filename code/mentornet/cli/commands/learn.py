@@ -61,7 +61,7 @@ def main() -> None:
     found = LearnConfig(**config_flags.read_flags(LearnConfig))
     path = eval_records(FLAGS.data_dir, found.eval_data_dir)
     learning = dataclasses.replace(found, eval_data_dir=path)
-    config = training_flags.train_config(mentored=False)
+    config = training_flags.train_config()
     weighting = training_flags.weighting_config()
     data_driven.check_fits(weighting, learning)
     update_epochs = FLAGS.mentornet_update_epochs

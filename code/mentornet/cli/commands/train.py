@@ -14,7 +14,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    config = training_flags.train_config(mentored=True)
+    config = training_flags.train_config()
     script.load_tensorflow()
     from mentornet.training import loop
 

@@ -205,5 +205,5 @@ def test_percentiles_of_classes_by_hand():
 
 def test_mixed_samples_have_no_further_features():
     first = SampleWeighting(MentorNet(features=(*RELEASE, "loss_variance")))
-    with pytest.raises(InputError, match="MentorNet without additional features. .*loss_variance"):
+    with pytest.raises(InputError, match="MentorNet without further features. .*loss_variance"):
         first.second()

@@ -36,7 +36,7 @@ class MentoredModel(keras.Model):
     weighted, and in several replicas only those of regularisers are allowed. Example dropout and
     the epoch that the weighting sees depend on the number of batches that the optimizer has seen.
 
-    A weighting that keeps per-sample state (`elr`, "auto", a MentorNet with additional features)
+    A weighting that keeps per-sample state (`elr`, "auto", a MentorNet with further features)
     needs `num_examples` and positions: fit() then takes `{"inputs": x, "positions": positions}`
     instead of x, with positions int [samples] in 0..num_examples - 1 (evaluate() takes either).
 

@@ -69,8 +69,8 @@ class WeightingConfig:
     )
     class_balanced: bool = option(
         False,
-        "With loss_p_percentile=auto: a percentile for each given class, 1 minus the share of its "
-        "labels that is estimated wrong, whatever the share of all.",
+        "With loss_p_percentile=auto: always a percentile for each given class, 1 minus the share "
+        "of its labels that is estimated wrong; otherwise only where most labels are.",
     )
 
     def __post_init__(self) -> None:

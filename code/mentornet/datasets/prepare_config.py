@@ -64,7 +64,9 @@ class PrepareConfig:
         0, "Mark this many randomly chosen training images as trusted.", check=at_least(0)
     )
     image_size: int | None = option(
-        None, "Your own images: pixels per side, by default 32.", check=within(8, 1024)
+        None,
+        "Your own images: pixels per side, by default 32, or for arrays their size.",
+        check=within(8, 1024),
     )
     test_share: float = option(
         sources.Options.test_share,

@@ -124,7 +124,7 @@ def feature_names(name: str) -> tuple[str, ...]:
     """The features of curriculum `name`: the release's four, or those that its function names.
 
     Raises:
-      InputError: see `find`; or an additional feature is not in `mentornet.features.FURTHER`.
+      InputError: see `find`; or a further feature is not in `mentornet.features.FURTHER`.
     """
     names = tuple(getattr(find(name), "features", RELEASE))
     unknown = [n for n in check_names(names)[len(RELEASE) :] if n not in FURTHER]
@@ -134,7 +134,7 @@ def feature_names(name: str) -> tuple[str, ...]:
 
 
 def draw(names: tuple[str, ...], count: int, seed: int) -> np.ndarray:
-    """Draws rows of the release's grid without replacement, and additional features from theirs.
+    """Draws rows of the release's grid without replacement, and further features from theirs.
 
     Returns:
       float32 [count, len(names)].

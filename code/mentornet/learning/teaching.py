@@ -222,7 +222,7 @@ def relearn(mentor: MentorNet, dump: np.ndarray, percentile: float, seed: int) -
 
     Args:
       mentor: the MentorNet to start from; it is not changed.
-      dump: float64 [n, 5 + additional features], see `training_rows.read_dump`.
+      dump: float64 [n, 5 + further features], see `training_rows.read_dump`.
       percentile: 0..100, see `training_rows.data_driven`.
       seed: of the order of the rows and of the batches.
 

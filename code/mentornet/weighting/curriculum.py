@@ -41,7 +41,7 @@ class CurriculumWeighting:
       sample_weighting: computes the weights.
       label_is_given: whether the MentorNet sees the given label instead of 0.
       automatic: shown each batch before it is weighed.
-      history: from which the MentorNet's additional features are computed, if it has any.
+      history: from which the MentorNet's further features are computed, if it has any.
     """
 
     def __init__(

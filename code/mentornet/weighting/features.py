@@ -20,7 +20,7 @@ RELEASE = ("loss", "loss_difference", "label", "epoch")
 
 @dataclasses.dataclass(frozen=True)
 class Feature:
-    """An additional feature.
+    """A further feature.
 
     Attributes:
       compute: from each sample's history before this step (float32 [n] by name, see

@@ -98,7 +98,7 @@ class MentorNet(keras.Model):
 
         Args:
           inputs: [batch, features]: loss, loss minus moving average, label, epoch percentage
-            (values above 99 count as 99), and additional features if the MentorNet has them.
+            (values above 99 count as 99), and further features if the MentorNet has them.
 
         Returns:
           float32 [batch, 1], logits of the sample weights.

@@ -19,7 +19,7 @@ from mentornet.core.tf1_checkpoints import (
 from mentornet.weighting import features
 from mentornet.weighting.mentor import VARIABLE_SHAPES, MentorNet
 
-# Strings; only in checkpoints of MentorNets with additional features.
+# Strings; only in checkpoints of MentorNets with further features.
 _FEATURES = "mentornet/features"
 # In the repository or, if installed from a wheel, in the package.
 _HERE = pathlib.Path(__file__).resolve()

@@ -110,10 +110,10 @@ class SampleWeighting(tf.Module):
         """A weighting of mixed samples: same settings and MentorNet, separate moving average.
 
         Raises:
-          InputError: the MentorNet has additional features, which mixed samples do not have.
+          InputError: the MentorNet has further features, which mixed samples do not have.
         """
         further = self.mentor.further_features
-        rule = "`second_reweight` needs a MentorNet without additional features."
+        rule = "`second_reweight` needs a MentorNet without further features."
         check(not further, rule, further_features=further)
         return SampleWeighting(
             self.mentor,

@@ -39,7 +39,7 @@ def make(
     known = label == "zero" or classes is None or mentor.num_labels >= classes
     check(known, rule, labels_in_the_checkpoint=mentor.num_labels)
     further = mentor.further_features
-    rule = f"The MentorNet's additional features must be among {', '.join(features.FURTHER)}."
+    rule = f"The MentorNet's further features must be among {', '.join(features.FURTHER)}."
     check(set(further) <= features.FURTHER.keys(), rule, features=further)
     weighting = make_curriculum(context, mentor, label == "given", settings)
     if context.first is None:

@@ -77,12 +77,14 @@ def judge(prefix: str) -> Judgement:
     from mentornet.evaluation.predictor import Predictor
     from mentornet.label_noise import history
     from mentornet.runs import checkpoints, students
+    from mentornet.students import registry
     from mentornet.weighting.mentor_checkpoints import load_mentornet
 
     run = checkpoints.read_run_config(prefix)
     info = dataset_info(run["dataset_name"], run["data_dir"])
     examples = records.read_examples(run["data_dir"], info, "train")
-    predictions = Predictor(students.load_student(prefix))(examples, 500)
+    standardization = registry.find_student(run["studentnet"]).recipe.standardization
+    predictions = Predictor(students.load_student(prefix), standardization)(examples, 500)
     losses, predicted = predictions.losses, predictions.logits.argmax(axis=1)
     mentor = load_mentornet(run["trained_mentornet_dir"])
     names = [*mentor.tf1_variables, "loss_moving_average", history.VALUES, history.NAMES]

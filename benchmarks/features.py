@@ -86,7 +86,7 @@ def train_mlp(
         seed=seed,
     )
     train(config)
-    predict = Predictor(load_student(find_latest(config.train_log_dir)))
+    predict = Predictor(load_student(find_latest(config.train_log_dir)), "image")
     accuracy = accuracies(predict(tests, 1000), tests, info)["eval/accuracy"]
     return accuracy, label_errors.score_labels([str(run)]).score
 

@@ -61,6 +61,7 @@ def data_rates(quick: bool, samples: dict[str, Any]) -> dict[str, float]:
         "seed": 0,
         "first_step": 0,
         "augmentation": Augmentation(8),
+        "standardization": "image",
     }
     batches = iter(pipeline.training_batches(examples, last_step=num_steps, **settings))
     next(batches)
@@ -68,7 +69,7 @@ def data_rates(quick: bool, samples: dict[str, Any]) -> dict[str, float]:
     count = sum(1 for _ in batches)
     rate = count * BATCH / (time.perf_counter() - start)
 
-    predictor = Predictor(build_student(STUDENT, 10))
+    predictor = Predictor(build_student(STUDENT, 10), "image")
     images, labels = tf.random.normal([100, 32, 32, 3]), tf.zeros([100], tf.int64)
 
     def forward() -> None:

@@ -160,6 +160,7 @@ def reading(
             first_step=0,
             last_step=steps,
             augmentation=Augmentation(8),
+            standardization="image",
         )
     )
     next(batches)

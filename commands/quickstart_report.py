@@ -44,7 +44,7 @@ def training_losses(run: pathlib.Path, examples: records.Examples) -> np.ndarray
     from mentornet.runs.checkpoints import find_latest
     from mentornet.runs.students import load_student
 
-    predictor = Predictor(load_student(find_latest(str(run / "train"))))
+    predictor = Predictor(load_student(find_latest(str(run / "train"))), "image")
     return predictor(examples, 256).losses
 
 

@@ -28,7 +28,6 @@ from mentornet.config.options import REQUIRED, at_least, check_fields, folder, o
 from mentornet.core.errors import check
 from mentornet.core.schedules import LAST_EPOCH
 from mentornet.learning import curricula, training_rows
-from mentornet.weighting.features import RELEASE
 
 _KNOWN = ", ".join((*curricula.CURRICULA, training_rows.DATA_DRIVEN))
 
@@ -86,8 +85,8 @@ def main() -> None:
         rows = training_rows.generate(vstar_fn, config.vstar_gamma, config.sample_size, seed)
         training_rows.write(*rows, config.outdir, vstar_fn, curricula.feature_names(vstar_fn))
         return
-    dump = training_rows.shuffled(training_rows.read_dump(source), seed)
-    names = (*RELEASE, *training_rows.dump_features(source))
+    dump, names = training_rows.read_dump(source)
+    dump = training_rows.shuffled(dump, seed)
     for percentile in training_rows.PERCENTILES:
         folder = os.path.join(config.outdir, training_rows.dump_folder(source, percentile))
         rows = training_rows.data_driven(dump, percentile, config.fixed_epoch)

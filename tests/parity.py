@@ -147,7 +147,7 @@ def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
         if shapes != theirs:
             raise SystemExit(f"The variables differ: {sorted(shapes.items() ^ theirs.items())}")
         if kind == "mentornet":
-            predictor = Predictor(trainer.student)
+            predictor = Predictor(trainer.student, "image")
             _, logits = predictor.forward(images, tf.constant(labels))
             compare("eval_logits", logits, golden["eval_logits"], 1e-3, True)
         wider = _BASELINE_FACTOR[name] if kind == "baseline" else 1

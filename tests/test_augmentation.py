@@ -137,12 +137,12 @@ def test_images_that_are_too_small(cutout, padding, mode):
 def test_standardisation_of_each_image_and_of_features():
     images = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), np.uint8)
     images[1] = 7
-    found = augmentation.standardize(tf.constant(images)).numpy()
+    found = augmentation.standardize(tf.constant(images), "image").numpy()
     first = images[0].astype(np.float64)
     np.testing.assert_allclose(found[0], (first - first.mean()) / first.std(), atol=1e-5)
     np.testing.assert_array_equal(found[1], 0)
     rows = tf.constant([[1.0, 2.0], [3.0, 5.0]])  # The student standardises them.
-    assert augmentation.standardize(rows) is rows
+    assert augmentation.standardize(rows, "image") is rows
 
 
 def test_channel_standardisation():

@@ -490,6 +490,7 @@ def batches(examples, padding=None, first_step=0, last_step=8, batch_size=4, see
         first_step=first_step,
         last_step=last_step,
         augmentation=None if padding is None else Augmentation(padding),
+        standardization="image",
         **settings,
     )
 
@@ -562,13 +563,15 @@ def test_standardize_against_numpy():
     mean = values.mean((1, 2, 3), keepdims=True)
     deviation = np.maximum(values.std((1, 2, 3), keepdims=True), 1 / np.sqrt(8 * 8 * 3))
     expected = (values - mean) / deviation
-    np.testing.assert_allclose(pipeline.standardize(tf.constant(images)), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        pipeline.standardize(tf.constant(images), "image"), expected, atol=1e-4
+    )
 
 
 def test_evaluation_takes_every_sample_once_in_order(release):
     examples = read(release[0])
-    sizes = [b["labels"].shape[0] for b in pipeline.evaluation_batches(examples, 2)]
-    ids = np.concatenate([b["ids"] for b in pipeline.evaluation_batches(examples, 2)])
+    sizes = [b["labels"].shape[0] for b in pipeline.evaluation_batches(examples, 2, "image")]
+    ids = np.concatenate([b["ids"] for b in pipeline.evaluation_batches(examples, 2, "image")])
     assert sizes == [2, 2, 1]
     np.testing.assert_array_equal(ids, range(5))
 

@@ -294,7 +294,7 @@ for count in counts:
             layer.negative_slope = 1.0
     batches = in_replicas(lambda share: training_batches(
         examples, batch_size=8, seed=0, first_step=0, last_step=int(num_steps),
-        augmentation=Augmentation(2), share=share,
+        augmentation=Augmentation(2), standardization="image", share=share,
     ), strategy)
     for batch in batches:
         outputs = trainer.step(batch["images"], batch["labels"], batch["positions"])

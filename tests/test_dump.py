@@ -83,7 +83,7 @@ def test_from_dump_to_training(trusting, tmp_path):
     evaluate += [f"--data_dir={trusting}", "--split_name=train"]
     output = call(*evaluate, f"--output_csv_file={tmp_path}/dump.csv")
     assert "losses of 60 samples at step 20" in output
-    rows = training_rows.read_dump(str(tmp_path / "dump.csv"))
+    rows, _ = training_rows.read_dump(str(tmp_path / "dump.csv"))
     examples = read(trusting)
     trusted = examples.take(np.flatnonzero(examples.trusted))
     np.testing.assert_array_equal(rows[:, 0], trusted.ids)
@@ -93,9 +93,9 @@ def test_from_dump_to_training(trusting, tmp_path):
     few = ["--dump_num_samples=20", "--dump_seed=3", "--dump_features=wrong_share,mean_loss"]
     call(*evaluate, *few, f"--output_csv_file={tmp_path}/few.csv")
     chosen = examples.take(dump.choose(examples, 20, 3))
-    few_rows = training_rows.read_dump(str(tmp_path / "few.csv"))
+    few_rows, names = training_rows.read_dump(str(tmp_path / "few.csv"))
     np.testing.assert_array_equal(few_rows[:, 0], chosen.ids)
-    assert training_rows.dump_features(str(tmp_path / "few.csv")) == ("wrong_share", "mean_loss")
+    assert names == (*RELEASE, "wrong_share", "mean_loss")
     call(
         "mentornet_learning/data_generator.py",
         "--vstar_fn=data_driven",
@@ -180,8 +180,9 @@ def test_rows_of_several_epochs_against_numpy(tmp_path):
     path = tmp_path / "dump.csv"
     first = f"{HISTORY}0 18 3 3 0.5 0.2 0.7\n1 18 3 4 2 0.9 2.5\n"
     path.write_text(f"{first}{HISTORY}0 90 3 3 0.1 0.1 0.3\n1 90 3 4 0.3 0.6 0.8\n")
-    assert training_rows.dump_features(str(path)) == ("wrong_share", "mean_loss")
-    features, targets = training_rows.data_driven(training_rows.read_dump(str(path)), 50, 20)
+    dump, names = training_rows.read_dump(str(path))
+    assert names == (*RELEASE, "wrong_share", "mean_loss")
+    features, targets = training_rows.data_driven(dump, 50, 20)
     expected = [
         [0.5, -0.75, 0, 20, 0.2, 0.7],
         [2.0, 0.75, 0, 20, 0.9, 2.5],
@@ -244,7 +245,7 @@ def test_bad_dumps_name_the_line(tmp_path, text, part):
 def test_more_columns_are_passed_over(tmp_path):
     path = tmp_path / "dump.csv"
     path.write_text("0 1 2 2 0.5 0.1 0.2\n1 1 2 3 1 0 0\n")
-    np.testing.assert_array_equal(training_rows.read_dump(str(path))[:, 4], [0.5, 1])
+    np.testing.assert_array_equal(training_rows.read_dump(str(path))[0][:, 4], [0.5, 1])
 
 
 def test_rows_are_written_with_their_origin(tmp_path, capsys):
@@ -343,7 +344,7 @@ def test_dumps_at_the_bounds_and_files_that_are_none(tmp_path):
     path = tmp_path / "dump.csv"
     path.write_text("0 0 2 2 0\n1 99 2 3 1e9\n")
     expected = [[0, 0, 2, 2, 0], [1, 99, 2, 3, 1e9]]
-    np.testing.assert_array_equal(training_rows.read_dump(str(path)), expected)
+    np.testing.assert_array_equal(training_rows.read_dump(str(path))[0], expected)
     path.write_bytes(b"0 1 2 2 0.5\xff\n")
     for name in ("dump.csv", "none.csv"):
         with pytest.raises(InputError, match=f"`input_csv_filename` .*{name} cannot be read"):
@@ -372,7 +373,7 @@ def test_what_the_script_makes_of_a_dump(tmp_path):
     files = (f"--input_csv_filename={csv}", f"--outdir={tmp_path}/rows")
     status, output = run("mentornet_learning/data_generator.py", *flags, *files)
     assert status == 0, output
-    dump = training_rows.shuffled(training_rows.read_dump(str(csv)), 3)
+    dump = training_rows.shuffled(training_rows.read_dump(str(csv))[0], 3)
     for percentile in (40, 50, 60, 75, 80, 90):
         folder = tmp_path / "rows" / f"d_percentile_{percentile}"
         parts = [training_rows.read_rows(folder / f"{name}.npz")[0] for name in ("tr", "ts")]
@@ -395,7 +396,7 @@ def test_the_script_of_a_curriculum(tmp_path):
 def test_every_epoch_may_be_dumped(tmp_path):
     for epoch in (0, 99):
         (tmp_path / "dump.csv").write_text(f"0 {epoch} 1 1 0.5\n1 {epoch} 1 2 0\n")
-        assert training_rows.read_dump(str(tmp_path / "dump.csv"))[:, 1].tolist() == [epoch] * 2
+        assert training_rows.read_dump(str(tmp_path / "dump.csv"))[0][:, 1].tolist() == [epoch] * 2
     for epoch in (-1, 100):
         (tmp_path / "dump.csv").write_text(f"0 {epoch} 1 1 0.5\n1 {epoch} 1 2 0\n")
         with pytest.raises(InputError, match="the epoch must lie in 0..99"):

@@ -95,7 +95,7 @@ def test_from_the_history_at_several_epochs(tmp_path, monkeypatch, capsys):
     weighting = WeightingConfig(0.6, 18, True, example_dropout_rates="0,100")
     summary = data_driven.run(config, weighting, learning)
     assert tf.train.latest_checkpoint(str(out / "burn_in")).endswith("-30")
-    rows = training_rows.read_dump(str(out / "dump.csv"))
+    rows, _ = training_rows.read_dump(str(out / "dump.csv"))
     assert rows.shape == (200, 7)
     np.testing.assert_array_equal(rows[:, 1], np.repeat([20, 60], 100))
     # After 10 steps each sample was seen once, after 30 three times: (n + 1) / (visits + 2).
@@ -393,7 +393,7 @@ def test_the_seed_reaches_all_that_is_learned_from_a_dump(tmp_path, monkeypatch)
     assert from_dump.learn(str(csv), 60, 5, tmp_path / "mentornet") == {}
     ((rows, how),) = learned
     assert how == settings.DEFAULTS | {"seed": 5, "features": RELEASE}
-    dump_rows = training_rows.shuffled(training_rows.read_dump(str(csv)), 5)
+    dump_rows = training_rows.shuffled(training_rows.read_dump(str(csv))[0], 5)
     expected, _ = training_rows.data_driven(dump_rows, 60)
     np.testing.assert_array_equal(np.concatenate([features for features, _ in rows]), expected)
     assert (tmp_path / "mentornet" / "mentornet_dd.index").exists()

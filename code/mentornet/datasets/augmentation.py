@@ -191,7 +191,7 @@ def draw_corners(
     return tf.minimum(tf.cast(uniform * tf.cast(bounds, tf.float32), tf.int32), bounds - 1)
 
 
-def standardize(images: tf.Tensor, standardization: str = "image") -> tf.Tensor:
+def standardize(images: tf.Tensor, standardization: str) -> tf.Tensor:
     """Standardises a batch of images; features are unchanged, as the student standardises them.
 
     Args:

@@ -95,7 +95,7 @@ def training_batches(
     first_step: int,
     last_step: int,
     augmentation: Augmentation | None,
-    standardization: str = "image",
+    standardization: str,
     steps_per_loop: int = 1,
     share: Share = WHOLE,
 ) -> tf.data.Dataset:
@@ -179,7 +179,7 @@ def in_replicas(
 
 
 def evaluation_batches(
-    examples: Examples, batch_size: int, standardization: str = "image"
+    examples: Examples, batch_size: int, standardization: str
 ) -> tf.data.Dataset:
     """Every sample once, in order, without augmentation; the last batch may be smaller."""
     read = _reader(examples)

@@ -37,7 +37,7 @@ class Predictor:
     def __init__(
         self,
         student: keras.Model,
-        standardization: str = "image",
+        standardization: str,
         test_time_augmentation: bool = False,
     ) -> None:
         self.student = student

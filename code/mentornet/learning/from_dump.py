@@ -10,7 +10,6 @@ from typing import Any
 from mentornet.core import files
 from mentornet.learning import training_rows
 from mentornet.learning.settings import DEFAULTS
-from mentornet.weighting.features import RELEASE
 
 QUALITY_FILE = "quality.json"
 
@@ -49,9 +48,8 @@ def learn(
     path = folder / QUALITY_FILE
     if path.exists():
         return files.read_json_object(path, "does not hold a MentorNet's quality")
-    dump = training_rows.shuffled(training_rows.read_dump(csv), seed)
-    names = (*RELEASE, *training_rows.dump_features(csv))
-    found = training_rows.data_driven(dump, percentile, epoch)
+    dump, names = training_rows.read_dump(csv)
+    found = training_rows.data_driven(training_rows.shuffled(dump, seed), percentile, epoch)
     training_rows.write(*found, str(folder), training_rows.DATA_DRIVEN, names)
     rows = training_rows.read_rows(folder / "tr.npz"), training_rows.read_rows(folder / "ts.npz")
     quality.check_rows(*rows)

@@ -59,38 +59,28 @@ def _lines(path: str) -> list[str]:
         raise InputError(f"`input_csv_filename` {path} cannot be read: {error}") from None
 
 
-def dump_features(path: str) -> tuple[str, ...]:
-    """The further features of a dump: those that its first line names, "# sample_id ... loss NAME".
-
-    Raises:
-      InputError: the file cannot be read, or a name is unknown.
-    """
-    first = [line for line in _lines(path)[:1] if line.startswith("#")]
-    names = tuple(first[0][1:].split()[len(COLUMNS) :]) if first else ()
-    check_further(f"input_csv_filename {path}", names)
-    return names
-
-
-def read_dump(path: str) -> np.ndarray:
+def read_dump(path: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Reads a student's losses: rows "sample_id epoch noisy_label clean_label loss".
 
     Columns are separated by spaces, as in the release's csv files; those after the fifth are read
-    if the first line names them (see `dump_features`), and otherwise ignored.
+    if the first line names them ("# sample_id ... loss NAME"), and otherwise ignored.
 
     Args:
       path: the file.
 
     Returns:
-      float64 [n, 5 + further features].
+      float64 [n, 5 + further features], and the names of all features, the release's first.
 
     Raises:
-      InputError: the file is missing or empty, a row lacks a column or holds no number, an epoch
-        is outside 0..99, a loss is negative, or all labels are right or all wrong; the message
-        names the line.
+      InputError: the file is missing or empty, the first line names an unknown feature, a row lacks
+        a column or holds no number, an epoch is outside 0..99, a loss is negative, or all labels
+        are right or all wrong; the message names the line.
     """
-    rows = []
-    columns = (*COLUMNS, *dump_features(path))
-    lines = _lines(path)
+    rows, lines = [], _lines(path)
+    is_named = bool(lines) and lines[0].startswith("#")
+    further = tuple(lines[0][1:].split()[len(COLUMNS) :]) if is_named else ()
+    check_further(f"input_csv_filename {path}", further)
+    columns = (*COLUMNS, *further)
     for number, line in enumerate(lines, start=1):
         if line.startswith("#"):  # Of several dumps, one after the other.
             rule = f"{path}, line {number}: must name the same columns as the first line."
@@ -114,7 +104,7 @@ def read_dump(path: str) -> np.ndarray:
     num_clean = int(np.sum(dump[:, 2] == dump[:, 3]))
     rule = f"{path} must hold both correct and wrong labels."
     check(0 < num_clean < len(rows), rule, correct=num_clean, wrong=len(rows) - num_clean)
-    return dump
+    return dump, (*RELEASE, *further)
 
 
 def data_driven(

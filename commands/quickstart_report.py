@@ -49,6 +49,7 @@ def training_losses(run: pathlib.Path, examples: records.Examples) -> np.ndarray
 
 
 def plot_accuracy(out: pathlib.Path, evaluations: dict[str, list[dict[str, Any]]]) -> None:
+    """Draws each method's accuracy over the steps."""
     figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
     for method, rows in evaluations.items():
         steps = [row["step"] for row in rows]
@@ -62,6 +63,7 @@ def plot_accuracy(out: pathlib.Path, evaluations: dict[str, list[dict[str, Any]]
 
 
 def plot_losses(out: pathlib.Path, losses: dict[str, np.ndarray], correct: np.ndarray) -> None:
+    """Draws histograms of each method's losses, of samples with right and with wrong labels."""
     figure, rows = plt.subplots(
         1, len(losses), figsize=(9.6, 4), sharex=True, sharey=True, layout="constrained"
     )

@@ -12,7 +12,7 @@ from sklearn import linear_model
 from mentornet import InputError, load_mentornet
 from mentornet.cleaning.label_errors import score_labels
 from mentornet.config.training import TrainConfig
-from mentornet.core.tf1_checkpoints import write_checkpoint
+from mentornet.core.checkpoint_files import write_checkpoint
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.prepare import PrepareConfig, prepare

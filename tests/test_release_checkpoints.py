@@ -9,7 +9,7 @@ import tensorflow as tf
 from helpers import GOLDEN, ROOT, run
 
 from mentornet import InputError, build_student, restore_tf1_student
-from mentornet.core.tf1_checkpoints import reading, write_checkpoint
+from mentornet.core.checkpoint_files import reading, write_checkpoint
 from mentornet.students import registry
 
 REAL = ROOT.parent / "shared" / "golden" / "release_student"  # Not part of the repository.

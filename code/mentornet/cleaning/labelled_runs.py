@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from mentornet.core.checkpoint_files import reading
 from mentornet.core.errors import InputError, check
-from mentornet.core.tf1_checkpoints import reading
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.label_noise import history

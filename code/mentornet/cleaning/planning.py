@@ -56,7 +56,7 @@ def plan(num_examples: int, usual_batch: int, num_epochs: int | None) -> tuple[i
 
     Args:
       num_examples: of the training split.
-      usual_batch: the student's; a small data set gets smaller ones, for enough steps an epoch.
+      usual_batch: the student's; small data get smaller ones, so that an epoch has enough steps.
       num_epochs: None is as many as make 500 steps, within 10..60.
     """
     fitting = 2 ** math.floor(math.log2(max(num_examples / _STEPS_PER_EPOCH, 1)))

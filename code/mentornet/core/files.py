@@ -71,6 +71,9 @@ def read_json_lines(path: str | pathlib.Path) -> list[dict[str, Any]]:
 
     Damaged lines are left out, with a warning unless it is an unfinished last line, which is being
     written or whose writer was killed.
+
+    Raises:
+      OSError: the file exists, but cannot be read.
     """
     rows = []
     try:

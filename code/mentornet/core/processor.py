@@ -14,6 +14,6 @@ def bfloat16_instructions(cpuinfo: str = "/proc/cpuinfo") -> tuple[str, ...]:
         lines = pathlib.Path(cpuinfo).read_text().splitlines()
     except OSError:
         return ()
-    # "flags" on x86, "Features" on ARM.
-    flags = {flag for line in lines if line[:5] in ("flags", "Featu") for flag in line.split()}
+    named = (line for line in lines if line.startswith(("flags", "Features")))  # x86, ARM.
+    flags = {flag for line in named for flag in line.split()}
     return tuple(name for name in _BFLOAT16 if name in flags)

@@ -223,6 +223,9 @@ def views(images: tf.Tensor) -> list[tuple[float, tf.Tensor]]:
 
     Args:
       images: float32 [batch, height, width, channels].
+
+    Returns:
+      Six pairs of a weight and a view of all images, in their shape.
     """
     padded = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
     shown = [(0.25, images), (0.125, padded[:, 2:, 2:]), (0.125, padded[:, :-2, :-2])]

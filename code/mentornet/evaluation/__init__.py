@@ -2,6 +2,7 @@
 
 from mentornet.core.lazy import exports
 
+# Names of earlier versions, in which this folder was a module.
 __getattr__ = exports(
     __name__,
     {

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from mentornet.core import files, schedules
+from mentornet.core.checkpoint_files import reading
 from mentornet.core.errors import InputError, check
-from mentornet.core.tf1_checkpoints import reading
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
 from mentornet.evaluation.predictor import Predictor, check_fits

@@ -15,8 +15,8 @@ import keras
 import tensorflow as tf
 
 from mentornet.core import files
+from mentornet.core.checkpoint_files import is_prefix, reading
 from mentornet.core.errors import InputError, check
-from mentornet.core.tf1_checkpoints import is_prefix, reading
 from mentornet.datasets.augmentation import CHANNEL_DEVIATION, CHANNEL_MEAN, standardize
 from mentornet.datasets.catalog import KNOWN, dataset_info
 from mentornet.runs import layout
@@ -140,13 +140,13 @@ def _write_keras(trained: TrainedStudent, output: pathlib.Path) -> None:
 
 
 def _write_saved_model(trained: TrainedStudent, output: pathlib.Path) -> None:
+    rule = "`output` must be a new folder, or hold nothing but an earlier export."
+    others = sorted({path.name for path in output.glob("*")} - _SAVED_MODEL)
+    check(not others, rule, output=str(output), files=others)
     network, classify, signature = _classifier(trained)
     archive = keras.export.ExportArchive()
     archive.track(network)
     archive.add_endpoint("serve", classify, input_signature=[signature])
-    rule = "`output` must be a new folder, or hold nothing but an earlier export."
-    others = sorted({path.name for path in output.glob("*")} - _SAVED_MODEL)
-    check(not others, rule, output=str(output), files=others)
 
     def write(path: str) -> None:
         archive.write_out(path, verbose=False)

@@ -14,8 +14,8 @@ from typing import Any
 
 from mentornet.config.evaluation import EvalConfig
 from mentornet.core import files
+from mentornet.core.checkpoint_files import READ_ERRORS
 from mentornet.core.errors import InputError, check, first_line
-from mentornet.core.tf1_checkpoints import READ_ERRORS
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.evaluation.predictor import Predictor, accuracies, check_fits
@@ -62,7 +62,10 @@ class _Job:
         self._rows_writer.close()
 
     def new_checkpoints(self) -> list[str]:
-        """Checkpoints that have not been evaluated yet, oldest first."""
+        """Checkpoints that have not been evaluated yet, oldest first.
+
+        Rows of other checkpoints, data or settings are set aside.
+        """
         paths = checkpoint_paths(self._config.checkpoint_dir)
         if self._are_of_another_run(paths):
             self._set_rows_aside("checkpoints")

@@ -8,7 +8,7 @@ import numpy as np
 
 _BINS = 200  # Of the scores; what the fit costs does not depend on the number of samples.
 _STARTS = (0.05, 0.2, 0.4, 0.6, 0.8)  # Shares of wrong labels from which the fit starts.
-_NOTICEABLE = 0.01  # BIC a sample that a third normal component must gain.
+_NOTICEABLE = 0.01  # BIC per sample that a third normal component must gain.
 _LARGEST = 1000.0  # Of the components' parameters; beyond, they are binomial in effect.
 
 

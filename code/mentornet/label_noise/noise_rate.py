@@ -130,8 +130,8 @@ def shrunk_class_means(values: np.ndarray, labels: np.ndarray, num_classes: int)
 def _confident_learning(labels: np.ndarray, num_classes: int, visits: Visits) -> np.ndarray:
     """For each sample its class's calibrated share off the diagonal of the confident joint.
 
-    As in section 3.1 there, but with the most probable other class alone, and mean probabilities
-    over the visits.
+    As in Northcutt et al. (2021, section 3.1), but with the most probable other class alone, and
+    mean probabilities over the visits.
     """
     thresholds = class_means(visits.given, labels, num_classes)
     as_other = visits.other >= thresholds[visits.other_class]

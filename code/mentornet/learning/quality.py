@@ -84,7 +84,15 @@ def check_rows(train: Rows, test: Rows) -> None:
 
 
 def report(mentor: MentorNet, train: Rows, test: Rows) -> dict[str, Quality]:
-    """Prints and returns how well weights separate clean from corrupted held-out samples."""
+    """Prints how well weights separate clean from corrupted held-out samples.
+
+    Args:
+      mentor: gives the weights.
+      train, test: rows that `check_rows` has accepted; the other methods learn from `train`.
+
+    Returns:
+      The quality of the MentorNet, of a threshold on the loss and of logistic regression, by name.
+    """
     import tensorflow as tf
 
     weights = mentor.sample_weights(tf.constant(test[0])).numpy()[:, 0]

@@ -243,7 +243,7 @@ def harden(learned: MentorNet, before: MentorNet, features: np.ndarray) -> None:
 
     A student that memorises learns every label whose weight is above 0, only later if it is small.
     The targets of a dump make weights probabilities, which are soft where the features tell little;
-    a MentorNet that had decided would thus open samples to memorising that it had left out. The
+    a MentorNet that had excluded samples would let them in again, and they would be memorised. The
     order of the weights, and which of them are above 0.5, do not change. Not in the paper.
 
     Args:

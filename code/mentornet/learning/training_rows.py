@@ -22,8 +22,8 @@ _MOST_ORDERS = 100  # Of a dump, until both parts hold clean and corrupted sampl
 COLUMNS = ("sample_id", "epoch", "noisy_label", "clean_label", "loss")
 
 
-# float32 features [n, 4] (loss, difference, label, epoch, then additional ones) and targets
-# [n, 1] in 0..1.
+# float32 features [n, 4 + further features] (loss, difference, label, epoch, then the further ones)
+# and targets [n, 1] in 0..1.
 Rows = tuple[np.ndarray, np.ndarray]
 
 
@@ -177,6 +177,13 @@ def write(
 ) -> None:
     """Splits the rows, in their order, into tr.npz and ts.npz; every row goes to one of them.
 
+    Args:
+      features: float32 [n, m].
+      targets: float32 [n], in 0..1.
+      outdir: the folder of both files.
+      vstar_fn: the curriculum that gave the targets, or `DATA_DRIVEN`.
+      names: of the m features.
+
     Raises:
       InputError: the folder cannot be written.
     """
@@ -233,7 +240,12 @@ def read_rows(path: pathlib.Path) -> Rows:
 
 
 def origin(path: pathlib.Path) -> tuple[bool, tuple[str, ...]]:
-    """Whether data_generator.py made a file from a student's losses; names of its features."""
+    """Whether data_generator.py made a file from a student's losses; names of its features.
+
+    Raises:
+      InputError: the names are none of features.
+      OSError: the file cannot be read.
+    """
     with np.load(path, allow_pickle=False) as file:
         known = dict(file)
     data_driven = str(known.get("vstar_fn", "")) == DATA_DRIVEN

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mentornet.core.checkpoint_files import READ_ERRORS, is_prefix
 from mentornet.core.errors import InputError, check, first_line
-from mentornet.core.tf1_checkpoints import READ_ERRORS, is_prefix
 from mentornet.runs import layout
 
 _CONFIG_KEY = "config/.ATTRIBUTES/VARIABLE_VALUE"

@@ -59,7 +59,7 @@ def read_evaluations(eval_dir: str | pathlib.Path) -> list[dict[str, Any]]:
     """The rows of an evaluation by step; one without an accuracy is left out, as if damaged.
 
     Raises:
-      InputError: the file cannot be read.
+      OSError: the file exists, but cannot be read.
     """
     rows = files.read_json_lines(pathlib.Path(eval_dir) / EVALUATIONS_FILE)
     whole = (row for row in rows if "eval/accuracy" in row)

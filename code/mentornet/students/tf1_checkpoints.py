@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import keras
 import tensorflow as tf
 
+from mentornet.core.checkpoint_files import assign_all, open_checkpoint, write_checkpoint
 from mentornet.core.errors import InputError
-from mentornet.core.tf1_checkpoints import assign_all, open_checkpoint, write_checkpoint
 from mentornet.students import registry
 
 _GLOBAL_STEP = "global_step"

@@ -88,7 +88,11 @@ def check_fits(weighting: WeightingConfig, learning: LearnConfig) -> None:
 
 
 def burn_in(config: TrainConfig, epoch: int, folder: pathlib.Path) -> None:
-    """Trains on the labels as given up to an epoch percentage of the whole training."""
+    """Trains on the labels as given up to an epoch percentage of the whole training.
+
+    Raises:
+      StoppedError: a signal ended it before.
+    """
     from mentornet.training import loop
 
     stop = schedules.first_step_of(epoch, config.max_number_of_steps)
@@ -100,7 +104,11 @@ def burn_in(config: TrainConfig, epoch: int, folder: pathlib.Path) -> None:
 def write_dump(
     config: TrainConfig, learning: LearnConfig, epochs: tuple[int, ...], root: pathlib.Path
 ) -> None:
-    """Writes a dump for each epoch, `dump_<epoch>.csv`, and joins them in root/dump.csv."""
+    """Writes a dump for each epoch, `dump_<epoch>.csv`, and joins them in root/dump.csv.
+
+    Raises:
+      StoppedError: a signal ended the burn-in before it was complete.
+    """
     from mentornet.evaluation import dump
 
     if (root / _DUMP).exists():
@@ -124,10 +132,10 @@ def write_dump(
     files.write_text(root / _DUMP, "".join(part.read_text() for part in parts))
 
 
-def _check_same(
+def _bind(
     root: pathlib.Path, config: TrainConfig, weighting: WeightingConfig, learning: LearnConfig
 ) -> None:
-    """Records the settings of dump and MentorNet, which are reused when the command is repeated.
+    """Binds a folder to the settings of its dump and MentorNet, which are reused later.
 
     Raises:
       InputError: the folder holds the stages of other settings.
@@ -142,9 +150,9 @@ def _check_same(
     asked = json.loads(json.dumps(asked))
     path = root / _SETTINGS
     # Earlier versions did not record them; nothing depends on them before a stage saves something.
-    burn_in = root / layout.BURN_IN_FOLDER
-    has_stages = any(result.exists() for result in _results(root))
-    is_bound = path.exists() and (has_stages or not run_folder.has_no_checkpoint(burn_in))
+    begun = not run_folder.has_no_checkpoint(root / layout.BURN_IN_FOLDER)
+    begun = begun or any(result.exists() for result in _results(root))
+    is_bound = path.exists() and begun
     different = (
         differences(files.read_json_object(path, "holds no settings"), asked) if is_bound else []
     )
@@ -213,7 +221,7 @@ def run(
     if config.overwrite:
         start_anew(root)
         config = dataclasses.replace(config, overwrite=False)  # Stages go on with what is new.
-    _check_same(root, config, weighting, learning)
+    _bind(root, config, weighting, learning)
     assert not isinstance(weighting.loss_p_percentile, str)
     assert not isinstance(weighting.burn_in_epoch, str)
     write_dump(config, learning, learning.dump_epochs or (weighting.burn_in_epoch,), root)

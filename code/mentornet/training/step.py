@@ -143,6 +143,7 @@ class Trainer:
 
     @property
     def global_step(self) -> tf.Variable:
+        """The number of steps done, int64 scalar."""
         return self._update.optimizer.iterations.value
 
     @property

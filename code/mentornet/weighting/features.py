@@ -1,9 +1,8 @@
 """The features of a sample that a MentorNet sees, by name.
 
-This is the only place to add a feature: an entry in `FURTHER` can be named by a curriculum (in its
-attribute `features`) or when a MentorNet is learned from data, is stored with the MentorNet, and is
-computed during training from the sample history. In your own loop you can use any name, as you pass
-the values to `SampleWeighting`.
+To add a feature, add an entry to `FURTHER`. A curriculum names it in its attribute `features`; a
+MentorNet that is learned from data stores its name. During training it is computed from the sample
+history. In your own loop any name will do, since you pass the values to `SampleWeighting`.
 """
 
 from __future__ import annotations

@@ -8,14 +8,14 @@ import pathlib
 
 import tensorflow as tf
 
-from mentornet.core.errors import InputError
-from mentornet.core.tf1_checkpoints import (
+from mentornet.core.checkpoint_files import (
     assign_all,
     is_prefix,
     open_checkpoint,
     read_tensor,
     write_checkpoint,
 )
+from mentornet.core.errors import InputError
 from mentornet.weighting import features
 from mentornet.weighting.mentor import VARIABLE_SHAPES, MentorNet
 

@@ -1,4 +1,4 @@
-"""Reading and writing checkpoints with TensorFlow 1 names."""
+"""The files of checkpoints: how they are read, and written under TensorFlow 1's names."""
 
 from __future__ import annotations
 

@@ -599,7 +599,8 @@ def test_the_stages_by_hand(tmp_path, monkeypatch, capsys):
     replace(stages, "_write_flags")
     replace(stages, "train")
     replace(stages, "_evaluate", 0.75)
-    replace(stages.label_errors, "score_labels", "scores")
+    scores = types.SimpleNamespace(notes=("one: ranked by its history up to step 20",))
+    replace(stages.label_errors, "score_labels", scores)
     replace(stages.label_files, "write")
     replace(stages, "_correct", "facts")
     replace(stages.export, "load_trained", "trained")
@@ -614,14 +615,16 @@ def test_the_stages_by_hand(tmp_path, monkeypatch, capsys):
         ("train", run),
         ("_evaluate", "data", tmp_path),
         ("score_labels", [str(tmp_path)]),
-        ("write", "scores", tmp_path, 500),
-        ("_correct", "data", tmp_path, "scores"),
+        ("write", scores, tmp_path, 500),
+        ("_correct", "data", tmp_path, scores),
         ("load_trained", "log"),
         ("export", "trained", str(tmp_path / "model.keras"), "keras"),
-        ("_summary", "data", tmp_path, "scores", 0.75, "facts"),
+        ("_summary", "data", tmp_path, scores, 0.75, "facts"),
     ]
     assert (tmp_path / "summary.txt").read_text() == "Done.\n"
-    assert capsys.readouterr().out.endswith("\nDone.\n")
+    printed = capsys.readouterr().out
+    assert "[4/5] Ranking the labels.\none: ranked by its history up to step 20\n" in printed
+    assert printed.endswith("\nDone.\n")
 
 
 def test_a_picture_that_was_replaced_is_other_data(tmp_path):

@@ -14,7 +14,7 @@ import tensorflow as tf
 from helpers import ROOT, run
 
 from mentornet import InputError
-from mentornet.datasets import noise, pipeline, records, sources
+from mentornet.datasets import noise, pipeline, records, sources, summaries
 from mentornet.datasets.augmentation import Augmentation, Augmenter
 from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.images import EncodedImages
@@ -50,7 +50,7 @@ def test_noise_rate(labels, noise_type, wrong):
 
 def test_asymmetric_noise(labels):
     noisy = corrupt(labels, "asymmetric")
-    matrix = noise.transition_matrix(labels, noisy, 10)
+    matrix = summaries.transition_matrix(labels, noisy, 10)
     off = {(int(a), int(b)) for a, b in zip(*np.nonzero(matrix), strict=True) if a != b}
     assert off == {(9, 1), (2, 0), (4, 7), (3, 5), (5, 3)}
     assert matrix[3, 5] / matrix[3].sum() == pytest.approx(0.4, abs=0.04)
@@ -73,7 +73,7 @@ def test_noise_against_numpy():
         np.testing.assert_array_equal(noisy, expected)
         assert noisy.dtype == np.int64
         assert (corrupt(clean, noise_type, fraction=0.0) == clean).all()
-    counts = noise.transition_matrix(np.array([0, 0, 2, 0]), np.array([1, 1, 2, 0]), 3)
+    counts = summaries.transition_matrix(np.array([0, 0, 2, 0]), np.array([1, 1, 2, 0]), 3)
     assert counts.tolist() == [[1, 2, 0], [0, 0, 0], [0, 0, 1]]
 
 
@@ -291,7 +291,7 @@ def test_prepare(tmp_path):
     np.testing.assert_array_equal(examples.ids, np.arange(40))
     wrong = np.mean(examples.labels != fine)
     assert 0 < wrong == pytest.approx(manifest["share_of_wrong_labels"])
-    expected = noise.transition_matrix(fine, examples.labels, 100)
+    expected = summaries.transition_matrix(fine, examples.labels, 100)
     assert manifest["transition_matrix"] == expected.tolist()
     file = config.train_folder / "cifar100_train-00000-of-00001"
     raw = next(iter(tf.data.TFRecordDataset(str(file)))).numpy()

@@ -104,8 +104,9 @@ def test_tasks(tmp_path, scores):
     )
 
 
-def test_features_have_no_tasks(tmp_path, scores, info):
-    rows = dataclasses.replace(scores, info=dataclasses.replace(info, num_features=4))
+def test_features_have_no_tasks(tmp_path, scores):
+    examples = dataclasses.replace(scores.examples, image_shape=(4,))
+    rows = dataclasses.replace(scores, examples=examples)
     with pytest.raises(InputError, match="`label_studio_dir` must be empty"):
         label_studio.write(rows, tmp_path / "review", 3)
     assert not (tmp_path / "review").exists()

@@ -6,10 +6,8 @@ import collections
 from collections.abc import Iterator
 
 import numpy as np
-import tensorflow as tf
 
 from mentornet.datasets.catalog import DatasetInfo
-from mentornet.datasets.images import reader
 from mentornet.datasets.records import Examples
 from mentornet.students.networks.mlp import statistics
 
@@ -26,7 +24,7 @@ class RowDescriptions:
     """
 
     def __init__(self, info: DatasetInfo, examples: Examples) -> None:
-        self._info, self._read = info, reader(examples.images)
+        self._info, self._examples = info, examples
         size, most = len(examples), min(len(examples), _MOST_COMPARED)
         self._others = np.sort(np.random.default_rng(0).permutation(size)[:most])
         self._labels = examples.labels[self._others]
@@ -36,7 +34,7 @@ class RowDescriptions:
         self._standardized = (rows - mean) / self._deviation
 
     def _rows(self, places: np.ndarray) -> np.ndarray:
-        return np.asarray(self._read(tf.constant(places, tf.int64)))
+        return np.asarray(self._examples.read(places))
 
     def describe(self, chosen: np.ndarray) -> Iterator[str]:
         """One text of a few lines for each of the samples at `chosen`, int [m]."""

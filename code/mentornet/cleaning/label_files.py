@@ -18,7 +18,6 @@ from mentornet.cleaning.label_errors import LabelScores
 from mentornet.core import files, pages, safe_csv
 from mentornet.core.errors import InputError
 from mentornet.datasets.corrections import SCORE_DECIMALS
-from mentornet.datasets.images import reader
 from mentornet.runs import layout
 
 CHUNK = 200  # Images in one of the page's blocks, which are decoded one at a time.
@@ -86,7 +85,7 @@ def to_html(scores: LabelScores, count: int) -> str:
     ]
     starts = range(0, len(shown), CHUNK)
     draw: Callable[[np.ndarray], Iterable[str]] = functools.partial(_images, scores)
-    if len(scores.examples.image_shape) == 1:
+    if scores.examples.are_features:
         draw = feature_rows.RowDescriptions(scores.info, scores.examples).describe
     for block, start in enumerate(starts):
         images = list(draw(shown[start : start + CHUNK]))
@@ -127,7 +126,7 @@ def _key(scores: LabelScores) -> str:
     names = (scores.info.name, *scores.info.all_class_names)
     digest.update("\0".join(names).encode())
     first = np.arange(min(16, len(examples)))  # Other images may have the same ids and labels.
-    digest.update(np.asarray(reader(examples.images)(first)).tobytes())
+    digest.update(np.asarray(examples.read(first)).tobytes())
     return digest.hexdigest()[:32]
 
 
@@ -145,7 +144,7 @@ def _image_type(shape: tuple[int, ...]) -> str | None:
 def _images(scores: LabelScores, chosen: np.ndarray) -> Iterator[str]:
     """Images in base64, reduced to what a person needs."""
     large = _is_large(scores.examples.image_shape)
-    for pixels in reader(scores.examples.images)(chosen):
+    for pixels in scores.examples.read(chosen):
         height, width = pixels.shape[:2]
         if (most := max(height, width)) > _LARGEST:
             size = [max(1, round(side * _LARGEST / most)) for side in (height, width)]

@@ -18,7 +18,6 @@ import tensorflow as tf
 from mentornet.cleaning.label_errors import LabelScores
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
-from mentornet.datasets.images import reader
 from mentornet.datasets.label_studio import LABEL, NOT_USABLE_CHOICE, SAMPLE, USABLE
 
 TASKS_FILE, CONFIG_FILE, IMAGES_FOLDER = "tasks.json", "label_config.xml", "images"
@@ -35,7 +34,7 @@ def write(scores: LabelScores, folder: pathlib.Path, count: int) -> None:
       InputError: the samples are rows of features, or the folder cannot be written.
     """
     rule = "`label_studio_dir` must be empty where samples are rows of features, not images."
-    check(scores.info.num_features is None, rule, label_studio_dir=str(folder))
+    check(not scores.examples.are_features, rule, label_studio_dir=str(folder))
     chosen = scores.order[:count]
     images = folder / IMAGES_FOLDER
     try:
@@ -43,7 +42,7 @@ def write(scores: LabelScores, folder: pathlib.Path, count: int) -> None:
         for start in range(0, len(chosen), _CHUNK):
             part = chosen[start : start + _CHUNK]
             ids = scores.examples.ids[part].tolist()
-            for number, pixels in zip(ids, reader(scores.examples.images)(part), strict=True):
+            for number, pixels in zip(ids, scores.examples.read(part), strict=True):
                 (images / f"{number}.png").write_bytes(tf.io.encode_png(pixels).numpy())
         files.write_text(folder / CONFIG_FILE, labelling_config(scores))
         tasks = [task(scores, place) for place in chosen.tolist()]

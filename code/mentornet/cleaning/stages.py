@@ -117,8 +117,8 @@ def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
             if file.stem == "metadata":  # It holds the labels.
                 digest.update(file.read_bytes())
         return asked | {"sha256": digest.hexdigest()}
-    with contextlib.suppress(OSError), path.open("rb") as table:
-        asked["sha256"] = hashlib.file_digest(table, "sha256").hexdigest()
+    with contextlib.suppress(OSError):
+        asked["sha256"] = files.sha256(path)
     return asked | ({"named": digest.hexdigest()} if named else {})
 
 

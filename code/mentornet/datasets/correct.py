@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from mentornet.core.errors import InputError, check
 from mentornet.datasets.catalog import MANIFEST, DatasetInfo, dataset_info, read_manifest
 from mentornet.datasets.corrections import NOT_USABLE, Known, read_corrections
 from mentornet.datasets.file_list import read_paths, write_paths
-from mentornet.datasets.noise import manifest_facts, share_of_wrong_labels
+from mentornet.datasets.summaries import manifest_facts, share_of_wrong_labels
 
 FLAGS_GROUP = "correct"  # Of the flags that PrepareConfig does not have.
 
@@ -142,11 +141,9 @@ def _write(
         _relabel(found, temporary, info.label_key, ids, labels)
         if paths:
             write_paths(temporary, paths)
-        manifest["sha256"] = {
-            pathlib.Path(file).name: _sha256(temporary / pathlib.Path(file).name) for file in found
-        }
-        text = json.dumps(manifest, indent=1) + "\n"
-        (temporary / MANIFEST).write_text(text)
+        names = [pathlib.Path(file).name for file in found]
+        manifest["sha256"] = {name: files.sha256(temporary / name) for name in names}
+        files.write_json(temporary / MANIFEST, manifest)
     return manifest
 
 
@@ -175,8 +172,3 @@ def _relabel(
                     place += 1
         except tf.errors.OpError as error:
             raise InputError(f"`output_dir` {target} cannot be written: {error.message}") from None
-
-
-def _sha256(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

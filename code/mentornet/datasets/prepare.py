@@ -18,6 +18,7 @@ from mentornet.datasets import noise, sources
 from mentornet.datasets.catalog import KNOWN, MANIFEST, DatasetInfo, read_manifest
 from mentornet.datasets.file_list import write_paths
 from mentornet.datasets.prepare_config import OWN_SETTINGS, PrepareConfig
+from mentornet.datasets.summaries import manifest_facts
 
 
 def _noisy_labels(config: PrepareConfig, clean: np.ndarray, num_classes: int) -> np.ndarray:
@@ -129,7 +130,7 @@ def _folder(
     if samples.trusted is not None:
         features["image/trusted"] = samples.trusted.astype(np.int64)
     shape = data.images.shape[1:]
-    facts = noise.manifest_facts(samples.labels, samples.clean, source.class_names, shape)
+    facts = manifest_facts(samples.labels, samples.clean, source.class_names, shape)
     try:
         with files.whole_folder(folder, "output_dir") as temporary:
             file = temporary / f"{info.name}_{split}-00000-of-00001"
@@ -140,10 +141,10 @@ def _folder(
                 **facts,
                 **checksums,
                 **({"feature_names": list(source.feature_names)} if source.feature_names else {}),
-                "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest()},
+                "sha256": {file.name: files.sha256(file)},
             }
             _write_lists(temporary, data, samples)
-            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+            files.write_json(temporary / MANIFEST, manifest)
     except FileExistsError:  # Another process has just prepared it; other data are refused.
         _existing(folder, config, checksums)
     return manifest

@@ -51,6 +51,15 @@ class Examples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def are_features(self) -> bool:
+        """Whether the samples are rows of features instead of images."""
+        return len(self.image_shape) == 1
+
+    def read(self, indices: np.ndarray | tf.Tensor) -> tf.Tensor:
+        """uint8 [m, height, width, 3], or float32 [m, num_features], at `indices`, int [m]."""
+        return images.reader(self.images)(tf.cast(indices, tf.int64))
+
     def take(self, indices: np.ndarray) -> Examples:
         """The samples at `indices`, int [m]."""
         if isinstance(self.images, EncodedImages):

@@ -59,7 +59,7 @@ class Predictor:
           InputError: `test_time_augmentation` is on for features.
         """
         rule = "`test_time_augmentation` must be off for features."
-        fits = not self._averages or len(examples.image_shape) == 3
+        fits = not (self._averages and examples.are_features)
         check(fits, rule, test_time_augmentation=self._averages)
         batches = pipeline.evaluation_batches(examples, batch_size, self._standardization)
         outputs = [self.forward(batch["images"], batch["labels"]) for batch in batches]

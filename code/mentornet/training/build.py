@@ -13,7 +13,6 @@ from mentornet.config.training import PRECISIONS, TrainConfig
 from mentornet.core import schedules
 from mentornet.core.errors import check
 from mentornet.datasets.augmentation import standardize
-from mentornet.datasets.images import reader
 from mentornet.datasets.records import Examples
 from mentornet.label_noise.history import SampleHistory
 from mentornet.students import registry
@@ -114,7 +113,7 @@ class _Standardised:
 
     def __getitem__(self, part: slice, /) -> np.ndarray:
         indices = tf.range(len(self), dtype=tf.int64)[part]
-        return standardize(reader(self.examples.images)(indices), self.standardization).numpy()
+        return standardize(self.examples.read(indices), self.standardization).numpy()
 
 
 def _adapt(student: keras.Model, name: str, examples: Examples) -> None:
@@ -126,8 +125,7 @@ def _adapt(student: keras.Model, name: str, examples: Examples) -> None:
     if entry.adapt is None:
         return
     samples = _Standardised(examples, entry.recipe.standardization)
-    is_rows = len(examples.image_shape) == 1
-    entry.adapt(student, samples if is_rows else samples[:_NUM_ADAPTED])
+    entry.adapt(student, samples if examples.are_features else samples[:_NUM_ADAPTED])
 
 
 def _make_optimizer(

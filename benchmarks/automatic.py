@@ -2,9 +2,9 @@
 
     python benchmarks/automatic.py [--noise=uniform:0.2,...] [--only=auto] [--seeds=1] [...]
 
-This trains a perceptron on the digits under MentorNet PD, from the second percent of the training
-on with each fixed percentile, with `auto`, and with `auto` for each class; it prints tables of the
-last accuracies on the clean test images, and of those of the worst class, means over the seeds (of
+This trains a perceptron on the digits under MentorNet PD: with burn_in_epoch=2 and each of five
+fixed percentiles, with `auto`, and with `auto` for each class. It prints tables of the last
+accuracies on the clean test images, and of those of the worst class, means over the seeds (of
 training and of noise alike). Besides the noise types there is "uneven": a label becomes class 0, as
 if that were the default value of a form.
 

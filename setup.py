@@ -13,6 +13,8 @@ class BuildWithModels(build_py):
     """Takes the shipped curricula along, so that they are found without the repository."""
 
     def run(self) -> None:
+        if not self.editable_mode:  # Modules that have been deleted since would stay in it.
+            shutil.rmtree(self.build_lib, ignore_errors=True)
         super().run()
         if not self.editable_mode:
             target = pathlib.Path(self.build_lib, "mentornet", "models")

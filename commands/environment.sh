@@ -18,12 +18,18 @@ if [ -z "${VIRTUAL_ENV:-}" ]; then
   # shellcheck disable=SC1091
   source .venv/bin/activate
 fi
+if [ ! -x "$VIRTUAL_ENV/bin/python" ]; then
+  echo "error: $VIRTUAL_ENV has no Python; was it moved? Delete .venv, or activate another." >&2
+  exit 2
+elif [ "$(command -v python)" != "$VIRTUAL_ENV/bin/python" ]; then  # Set, but not activated.
+  PATH="$VIRTUAL_ENV/bin:$PATH"
+fi
 
 # The stamp records what was installed, and from where; a change of either reinstalls. Commands that are
 # started at the same time wait for each other.
 _stamp="$VIRTUAL_ENV/.mentornet-installed${_extra:+-$_extra}"
 _wanted=$(echo "$PWD"; cat pyproject.toml requirements.txt setup.py)
-(
+[ "$(cat "$_stamp" 2>/dev/null)" = "$_wanted" ] || (
   if command -v flock > /dev/null; then flock 9; fi
   if [ "$(cat "$_stamp" 2>/dev/null)" != "$_wanted" ]; then
     echo "Installing the project and its dependencies (TensorFlow is large; this takes minutes) ..."

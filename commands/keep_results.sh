@@ -8,5 +8,5 @@ runs=${1:-cifar_models}
 mkdir -p results
 results=$PWD/results
 (cd "$runs" && find . \( -path '*/train/config.json' -o -path '*/train/metrics.jsonl' \
-  -o -path '*/eval_val/eval.jsonl' \) -exec cp --parents {} "$results" \;)
+  -o -path '*/eval_val/eval.jsonl' \) -exec cp --parents -t "$results" {} +)
 python commands/report.py results

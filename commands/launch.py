@@ -61,7 +61,9 @@ class LaunchConfig:
 
     table: str = option(REQUIRED, "CSV file with one run per row.")
     gpus: tuple[str, ...] = option(
-        ("0",), "GPUs; one run at a time on each. On a CPU, as many at once.", check=not_empty
+        (),
+        "GPUs; one run at a time on each, by default those of CUDA_VISIBLE_DEVICES, or else 0. On "
+        "a CPU, as many at once.",
     )
     filter: tuple[str, ...] = option(
         (),
@@ -133,12 +135,15 @@ class Pair:
         return self.evaluation.poll() is not None
 
     def stop(self) -> None:
-        """Stops both jobs, after the training has saved."""
+        """Asks both jobs to end, the training after it has saved."""
         for process in (self.train, self.evaluation):
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-        for process in (self.train, self.evaluation):
-            process.wait()
+
+    def wait(self) -> None:
+        """Waits until both jobs have ended."""
+        self.train.wait()
+        self.evaluation.wait()
 
 
 class Launcher:
@@ -215,6 +220,8 @@ class Launcher:
         finally:
             for pair in self._pairs.values():
                 pair.stop()
+            for pair in self._pairs.values():
+                pair.wait()
         return self._failed
 
 
@@ -251,7 +258,8 @@ def main() -> None:
     left = [run.steps_left() for run in runs]
     print(f"{left.count(0)} of {len(runs)} runs are done; {sum(left):,} steps are left", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    failed = Launcher(runs, list(dict.fromkeys(config.gpus))).work()
+    gpus = config.gpus or os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
+    failed = Launcher(runs, list(dict.fromkeys(gpus))).work()
     check(failed == 0, f"{failed} of {len(runs)} runs failed.", runs_dir=config.runs_dir)
 
 

@@ -25,6 +25,10 @@ train() {
   python "code/$script" --dataset_name=digits --data_dir="$out/data/digits/0.4" \
     --train_log_dir="$out/$method/train" --studentnet=inception --max_number_of_steps=600 \
     --learning_rate_boundaries=400 --save_interval_secs=5 --max_to_keep=100 "$@"
+  [[ -e "$out/$method/train/model.ckpt-600.index" ]] || {
+    echo "Stopped; the same command resumes." >&2
+    exit 130
+  }
   wait "$eval_job" || { echo "error: the evaluation failed; see $out/$method-eval.log." >&2; exit 1; }
   eval_job=
 }

@@ -12,7 +12,7 @@
 #SBATCH --ntasks-per-node=1
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --signal=B:TERM@120
+#SBATCH --signal=B:USR1@120
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:?must be run by sbatch}"  # SLURM runs a copy of this file.
 source commands/environment.sh
@@ -40,13 +40,15 @@ stopped=
 srun --ntasks-per-node=1 --distribution=block --kill-on-bad-exit=1 bash -c \
   'exec bash commands/train_multi_worker.sh "$0" "$SLURM_PROCID" "$@"' "$workers" "$@" &
 tasks=$!
-# srun forwards SIGTERM to the tasks, which save and end.
+# srun forwards SIGTERM to the tasks, which save and end. SIGUSR1 announces the time limit; SIGTERM
+# comes from scancel as well, after which nothing is requeued.
+trap 'stopped=requeue; kill -TERM "$tasks"' USR1
 trap 'stopped=yes; kill -TERM "$tasks"' TERM
 status=0
 wait "$tasks" || status=$?
 if [ -n "$stopped" ]; then  # That wait was interrupted.
   status=0
   wait "$tasks" || status=$?
-  scontrol requeue "$SLURM_JOB_ID"
+  [ "$stopped" != requeue ] || scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$status"

@@ -31,6 +31,11 @@ def _whole(name: str, value: float) -> None:
     check(1 <= value < 2**31 and value == int(value), rule, **{name: value})
 
 
+def _file_name(name: str, value: str) -> None:
+    rule = f"`{name}` must be a file's name, without folders."
+    check(value not in ("", "..") and pathlib.PurePath(value).name == value, rule, **{name: value})
+
+
 @dataclasses.dataclass(frozen=True)
 class TeachingConfig:
     """How a MentorNet is learned: each field is a flag.
@@ -51,7 +56,9 @@ class TeachingConfig:
         check=positive,
     )
     seed: int = option(0, "Random seed of the initial weights and the batches.", check=at_least(0))
-    checkpoint_name: str = option("mentornet", "Name of the checkpoint in train_dir.")
+    checkpoint_name: str = option(
+        "mentornet", "Name of the checkpoint in train_dir.", check=_file_name
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

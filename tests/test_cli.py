@@ -333,3 +333,15 @@ def test_an_error_of_several_lines_is_told_in_one(monkeypatch, capsys, error):
         start_up.run(main)
     assert ended.value.code == 2
     assert capsys.readouterr().err == "error: one two\n"
+
+
+@pytest.mark.parametrize("asked", [None, "false"])
+def test_processes_can_share_a_gpu(monkeypatch, asked):
+    variable = "TF_FORCE_GPU_ALLOW_GROWTH"
+    for name in ("CUDA_VISIBLE_DEVICES", "TF_ENABLE_ONEDNN_OPTS"):
+        monkeypatch.setenv(name, os.environ.get(name, "-1"))  # Restored afterwards.
+    monkeypatch.setenv(variable, asked or "")
+    if asked is None:
+        monkeypatch.delenv(variable)
+    load_tensorflow("-1")
+    assert os.environ.pop(variable) == (asked or "true")

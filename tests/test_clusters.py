@@ -98,14 +98,20 @@ def test_slurm(sandbox):
 
 
 def test_slurm_time_limit(sandbox):
-    """SIGTERM to the batch shell: every task saves, then the job is requeued."""
-    job = start_slurm(sandbox, UNTIL_SIGTERM="1")
+    """SIGUSR1 to the batch shell: every task saves, then the job is requeued.
+
+    SIGTERM, which scancel sends, ends it.
+    """
     log = sandbox[1]
-    wait_for(*(log / f"ready.{i}" for i in range(3)))
-    job.send_signal(signal.SIGTERM)
-    assert job.wait(60) == 0
-    assert all((log / f"saved.{i}").exists() for i in range(3))
-    assert (log / "scontrol").read_text().endswith("requeue 1234567\n")
+    for number, is_requeued in ((signal.SIGUSR1, True), (signal.SIGTERM, False)):
+        shutil.rmtree(log)
+        log.mkdir()
+        job = start_slurm(sandbox, UNTIL_SIGTERM="1")
+        wait_for(*(log / f"ready.{i}" for i in range(3)))
+        job.send_signal(number)
+        assert job.wait(60) == 0
+        assert all((log / f"saved.{i}").exists() for i in range(3))
+        assert (log / "scontrol").read_text().endswith("requeue 1234567\n") == is_requeued
 
 
 def test_slurm_requeued(sandbox):
@@ -138,7 +144,7 @@ def test_slurm_failure(sandbox):
 def test_slurm_options():
     text = (ROOT / "commands" / "slurm_train.sh").read_text()
     options = {line.split()[1] for line in text.splitlines() if line.startswith("#SBATCH")}
-    assert {"--requeue", "--ntasks-per-node=1", "--signal=B:TERM@120"} <= options
+    assert {"--requeue", "--ntasks-per-node=1", "--signal=B:USR1@120"} <= options
 
 
 def kubernetes():

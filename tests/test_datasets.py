@@ -16,7 +16,7 @@ from helpers import ROOT, run
 from mentornet import InputError
 from mentornet.datasets import noise, pipeline, records, sources, summaries
 from mentornet.datasets.augmentation import Augmentation, Augmenter
-from mentornet.datasets.catalog import dataset_info
+from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.images import EncodedImages
 from mentornet.datasets.prepare import PrepareConfig, prepare
 
@@ -761,3 +761,14 @@ def test_an_archive_that_was_cut_off(tmp_path, mode):
         archive.write_bytes(whole[: int(share * len(whole))])
         with pytest.raises(InputError, match="cannot be read as an archive"):
             sources.load("cifar10", str(archive))
+
+
+def test_records_that_may_not_be_read(monkeypatch):
+    def chunks(size):
+        raise tf.errors.PermissionDeniedError(None, None, "of another account")
+        yield
+
+    opened = types.SimpleNamespace(batch=chunks)
+    monkeypatch.setattr(records.tf.data, "TFRecordDataset", lambda *_, **__: opened)
+    with pytest.raises(InputError, match="of another account"):
+        records._read_file("a-00000-of-00001", DatasetInfo("digits", 10))

@@ -427,3 +427,29 @@ def test_an_own_port_that_is_in_use(monkeypatch):
         rule = f"^Port {port}, which TF_CONFIG names, cannot be used: "
         with pytest.raises(InputError, match=rule):
             distribution._wait_for_workers(distribution.Cluster(), 0)
+
+
+def test_gpus_on_one_machine_and_on_several(monkeypatch):
+    made: list[Any] = []
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setattr(distribution, "_devices", lambda number: "GPU")
+    monkeypatch.setattr(distribution, "faulthandler", mock.Mock())
+    monkeypatch.setattr(distribution, "_wait_for_workers", lambda *_: None)
+    strategies = distribution.tf.distribute
+    monkeypatch.setattr(strategies, "MirroredStrategy", made.append)
+    monkeypatch.setattr(strategies, "MultiWorkerMirroredStrategy", lambda: "all")
+    distribution.make_strategy(2, distribution.Cluster(), 1)
+    assert made == [["GPU:0", "GPU:1"]]
+    monkeypatch.setenv("TF_CONFIG", json.dumps(TWO_WORKERS))
+    assert distribution.make_strategy(2, distribution.Cluster(), 1) == "all"
+
+
+@pytest.mark.parametrize(
+    "name", ["Aborted", "Cancelled", "DeadlineExceeded", "Internal", "Unavailable"]
+)
+def test_each_error_of_a_lost_worker(monkeypatch, name):
+    monkeypatch.setenv("TF_CONFIG", json.dumps(TWO_WORKERS))
+    fault = getattr(distribution.tf.errors, f"{name}Error")(None, None, "gone")
+    lost = pytest.raises(distribution.WorkerLostError, match=f"{name}Error")
+    with lost, distribution.Cluster().watched():
+        raise fault

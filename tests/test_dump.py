@@ -56,7 +56,7 @@ def test_only_trusted_samples_are_chosen(trusting):
 def test_a_subset_is_balanced_and_a_function_of_its_seed(digits):
     examples = read(digits / "0.4")
     chosen = dump.choose(examples, 50, 0)
-    assert len(set(chosen)) == 50
+    assert len(set(chosen)) == 50 and (np.diff(chosen) > 0).all()
     assert (np.bincount(examples.labels[chosen], minlength=10) == 5).all()
     np.testing.assert_array_equal(chosen, dump.choose(examples, 50, 0))
     assert (chosen != dump.choose(examples, 50, 1)).any()
@@ -86,6 +86,8 @@ def test_from_dump_to_training(trusting, tmp_path):
     rows, _ = training_rows.read_dump(str(tmp_path / "dump.csv"))
     examples = read(trusting)
     trusted = examples.take(np.flatnonzero(examples.trusted))
+    share = np.mean(trusted.labels != trusted.clean_labels)
+    assert f"at step 20, {share:.1%} of the labels wrong" in output
     np.testing.assert_array_equal(rows[:, 0], trusted.ids)
     np.testing.assert_array_equal(rows[:, 2], trusted.labels)
     np.testing.assert_array_equal(rows[:, 3], trusted.clean_labels)
@@ -432,3 +434,10 @@ def test_a_history_that_is_missing_or_lacks_a_column(monkeypatch):
     rule = "history with the column num_counted. Received: columns=.'num_seen', 'num_wrong'.$"
     with pytest.raises(InputError, match=rule):
         dump._further("run-1", np.arange(2), ["wrong_share"])
+
+
+def test_features_are_those_of_the_chosen_samples(monkeypatch):
+    saved = {VALUES: np.arange(5.0)[:, None], NAMES: np.array([b"mean_loss"])}
+    monkeypatch.setattr(dump, "read_state", lambda prefix, names: saved)
+    (found,) = dump._further("run-1", np.array([3, 1]), ["mean_loss"])
+    assert found.tolist() == [3, 1]

@@ -7,6 +7,7 @@ import types
 from typing import Any
 
 import helpers
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -21,7 +22,7 @@ from mentornet.core.files import read_json_lines
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.prepare import PrepareConfig, prepare
-from mentornet.evaluation import job, predictor
+from mentornet.evaluation import export, job, predictor
 from mentornet.runs.checkpoints import find_latest, read_run_config
 from mentornet.training import loop
 
@@ -501,3 +502,51 @@ def test_rows_of_features_have_no_views():
     rows = records.Examples(tf.zeros([3, 2]), (2,), zero, zero, zero, zero == 1)
     with pytest.raises(InputError, match="`test_time_augmentation` must be off for features"):
         predictor.Predictor(student, "image", True)(rows, 2)
+
+
+def test_a_sample_that_can_no_longer_be_read(monkeypatch):
+    zero = np.zeros(3, np.int64)
+    rows = records.Examples(tf.zeros([3, 2]), (2,), zero, zero, zero, zero == 1)
+    made = predictor.Predictor(None, "image")
+
+    def batches(*_):
+        raise tf.errors.InvalidArgumentError(None, None, "no picture")
+        yield
+
+    monkeypatch.setattr(predictor.pipeline, "evaluation_batches", batches)
+    with pytest.raises(InputError, match="A batch cannot be read: no picture"):
+        made(rows, 2)
+
+
+def test_an_export_has_the_shape_that_was_trained_on(zoo_run):
+    loaded = export.load_trained(str(zoo_run))
+    assert (loaded.image_shape, loaded.class_names) == ((4,), ("bee", "cat", "dog"))
+
+
+def test_losses_and_logits_are_float32_whatever_the_student_computes_in():
+    student = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, dtype="mixed_bfloat16")])
+    given = tf.ones([4, 3]), tf.zeros([4], tf.int64)
+    made = predictor.Predictor(student, "image")
+    found = made.forward(*given)
+    assert [each.dtype for each in found] == [tf.float32, tf.float32]
+
+
+def test_another_student_is_built_anew(monkeypatch):
+    asked = [("mlp", 2), ("mlp", 2), ("resnet8", 2), ("resnet8", 3)]
+    runs = ({"studentnet": name, "num_classes": number} for name, number in asked)
+    built: list[Any] = []
+    monkeypatch.setattr(job, "rebuild_student", lambda run: built.append(tuple(run.values())))
+    monkeypatch.setattr(job, "restore_student", lambda student, prefix: None)
+    state: Any = types.SimpleNamespace(_predictor=None, _built_from=None, _facts={})
+    state._open = lambda prefix: next(runs)
+    for _ in asked:
+        job._Job._restore(state, "run/model.ckpt-1")
+    assert built == asked[1:]
+
+
+def test_steps_that_were_gone_count_in_the_next_run(tmp_path):
+    made = job._Job(EvalConfig(str(tmp_path), str(tmp_path / "eval"), str(tmp_path)))
+    made._gone.add(3)
+    made._set_rows_aside("checkpoints")
+    made.close()
+    assert not made._gone

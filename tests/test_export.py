@@ -19,6 +19,9 @@ from mentornet.datasets.records import Examples
 from mentornet.evaluation import export
 from mentornet.evaluation.predictor import Predictor
 from mentornet.students import registry
+from mentornet.students.batch_normalization import BatchNormalization
+from mentornet.students.dropout import Dropout
+from mentornet.students.local_response_normalization import LocalResponseNormalization
 from mentornet.students.networks import airbench
 from mentornet.students.stock import stock_model
 from mentornet.training import loop
@@ -398,3 +401,28 @@ def test_a_folder_is_not_emptied_for_a_file(tmp_path):
     with pytest.raises(InputError, match="`output` must be a file"):
         export.export(nothing, str(folder), "keras")  # type: ignore[arg-type]
     assert (folder / "notes.txt").exists()
+
+
+def test_a_stock_model_is_trained_on_in_the_same_way():
+    own = [LocalResponseNormalization(), BatchNormalization(decay=0.6), Dropout(0.4)]
+    stock = stock_model(keras.Sequential([keras.Input((8, 8, 4)), *own]))
+    kinds = keras.layers.BatchNormalization, keras.layers.Dropout
+    norm, drop = (next(e for e in stock.layers if isinstance(e, kind)) for kind in kinds)
+    assert (norm.momentum, drop.rate) == (0.6, 0.4)
+    assert len(stock.trainable_variables) == 2  # gamma and beta
+
+
+def test_a_stock_model_of_a_network_with_parts():
+    def layers_of(model):
+        for layer in model.layers:
+            yield layer
+            yield from layers_of(layer) if isinstance(layer, keras.Model) else ()
+
+    part = keras.Sequential([keras.layers.Dense(3), BatchNormalization(), keras.layers.ReLU()])
+    model = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.Conv2D(4, 1), part])
+    for variable in model.weights:
+        variable.assign(tf.random.stateless_uniform(variable.shape, [1, 2], 0.5, 1))
+    stock, images = stock_model(model), tf.random.stateless_normal([2, 8, 8, 4], [0, 0])
+    modules = {type(layer).__module__.split(".")[0] for layer in layers_of(stock)}
+    assert modules == {"keras"}
+    np.testing.assert_allclose(stock(images), model(images), rtol=1e-5, atol=1e-5)

@@ -338,3 +338,11 @@ def test_the_moving_average_is_of_what_lookahead_leaves():
         found.append(type(update))
         update = getattr(update, "_inner", None)
     assert found == [Averaged, Lookahead, LossScaled, OptimizerUpdate]
+
+
+def test_settings_of_the_wrappers():
+    values = {"lookahead_steps": 2, "ema_decay": 0.75}
+    asked = config(pathlib.Path("-"), "-", studentnet="helpers:small_student", **values)
+    averaged: Any = make_trainer(asked, 200, 10, (32, 32, 3))._update
+    assert averaged._average._decay == 0.75
+    assert (averaged._inner._every, averaged._inner._num_steps) == (2, 4)

@@ -676,3 +676,9 @@ def test_values_far_below_the_mean_are_unusual_too():
     (text,) = feature_rows.RowDescriptions(info, examples).describe(np.array([0]))
     z = (-50 - values[:, 4].mean()) / values[:, 4].std()
     assert text.splitlines()[2] == f"feature 4: -50 ({z:+.1f} sd)"
+
+
+def test_a_column_that_is_constant_but_for_rounding():
+    samples = np.full((50, 1), 1000, np.float32)
+    samples[::2] = np.nextafter(np.float32(1000), np.float32(2000))
+    assert mlp.statistics(samples)[1].tolist() == [1]

@@ -535,3 +535,11 @@ def test_labels_of_which_it_is_not_known_what_they_name():
     unknown = tf.TensorSpec([None, None], tf.int64)
     tf.function(look, autograph=False).get_concrete_function(unknown)
     assert found == [None]
+
+
+def test_what_a_weighting_sees_is_float32_in_mixed_precision():
+    rows = tf.constant([[0.25, 0.5]], tf.bfloat16)
+    loss = lambda y, outputs: tf.reduce_sum(outputs, axis=1)  # noqa: E731
+    logits: Any = keras_adapters.class_logits(rows, are_logits=True)
+    assert keras_adapters.sample_losses(loss, tf.zeros([1]), rows).dtype == tf.float32
+    assert logits.dtype == tf.float32

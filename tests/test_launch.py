@@ -12,6 +12,7 @@ import shlex
 import signal
 import time
 import types
+from unittest import mock
 
 import imageio.v3 as imageio
 import numpy as np
@@ -215,7 +216,6 @@ def test_boundaries_of_a_row_are_scaled(launch):
         ([f"--table={PUBLISHED}", "--filter=mnist"], "`filter` must match at least one run"),
         ([f"--table={PUBLISHED}", "--filter=mixup("], "Received: filter='mixup('"),
         ([f"--table={PUBLISHED}", "--scale=0"], "`scale` must be a positive number"),
-        ([f"--table={PUBLISHED}", "--gpus="], "`gpus` must not be empty"),
         ([f"--table={PUBLISHED}", "--flags=--seed='1"], "`flags` must hold flags as in a shell"),
     ],
 )
@@ -390,6 +390,7 @@ def test_an_evaluation_alone_does_not_delay_the_training(tmp_path, launch, monke
     launcher._start_next()
     assert [pair.run.name for pair in launcher._pairs.values()] == ["run"]
     launcher._pairs["0"].stop()
+    launcher._pairs["0"].wait()
 
 
 class Page(html.parser.HTMLParser):
@@ -537,6 +538,16 @@ def test_failed_runs_are_an_error(tmp_path, launch, monkeypatch):
     with pytest.raises(InputError, match="2 of 3 runs failed"):
         launch.main()
     assert devices == ["1", "0"]
+    for variable, found in (("3,5", ["3", "5"]), ("", [""]), (None, ["0"])):
+        devices.clear()
+        values["gpus"] = ()
+        if variable is None:
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        else:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+        with pytest.raises(InputError, match="2 of 3 runs failed"):
+            launch.main()
+        assert devices == found
 
 
 def test_a_row_that_learns_its_mentornet(launch):
@@ -623,3 +634,18 @@ def test_an_empty_cell_is_no_other_weighting(launch):
     assert flags["learning_rate_boundaries"] == "1953,2500,3000"
     assert "num_epochs_per_decay" not in flags and "weighting" not in flags
     assert launch.make_run(row, data="data", runs="runs", scale=1e-6).steps == 1
+
+
+def test_all_runs_are_asked_to_end_before_one_is_waited_for(launch, monkeypatch):
+    def interrupted(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch.time, "sleep", interrupted)
+    launcher, both = launch.Launcher([], []), mock.Mock()
+    for pair in (both.first, both.second):
+        pair.ended.return_value = False
+    launcher._pairs = {"0": both.first, "1": both.second}
+    with pytest.raises(KeyboardInterrupt):
+        launcher.work()
+    names = [name for name, _, _ in both.mock_calls if "ended" not in name]
+    assert names == ["first.stop", "second.stop", "first.wait", "second.wait"]

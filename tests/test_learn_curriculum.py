@@ -397,3 +397,37 @@ def test_the_seed_reaches_all_that_is_learned_from_a_dump(tmp_path, monkeypatch)
     expected, _ = training_rows.data_driven(dump_rows, 60)
     np.testing.assert_array_equal(np.concatenate([features for features, _ in rows]), expected)
     assert (tmp_path / "mentornet" / "mentornet_dd.index").exists()
+
+
+def test_a_mentornet_is_learned_on_one_machine(tmp_path, monkeypatch):
+    task = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(task))
+    asked = TrainConfig("d", str(tmp_path / "run"))
+    weighting = WeightingConfig(0.6, 18, True)
+    with pytest.raises(InputError, match="learned on one machine: unset TF_CONFIG"):
+        data_driven.run(asked, weighting, data_driven.LearnConfig(eval_data_dir="v"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_test_records_that_do_not_exist(tmp_path):
+    with pytest.raises(InputError, match="`eval_data_dir` must be an existing folder"):
+        learn.eval_records(str(tmp_path), "tpyo")
+
+
+def test_a_burn_in_that_is_past_the_epoch_of_a_dump(tmp_path, monkeypatch):
+    """Its losses are not those of that epoch."""
+    monkeypatch.setattr(loop, "train", lambda config: 72)
+    asked = TrainConfig("d", str(tmp_path), max_number_of_steps=200)
+    data_driven.burn_in(asked, 36, tmp_path)
+    with pytest.raises(InputError, match="already past the epoch .* epoch=18, step=72"):
+        data_driven.burn_in(asked, 18, tmp_path)
+    with pytest.raises(data_driven.StoppedError):
+        data_driven.burn_in(asked, 54, tmp_path)
+
+
+def test_too_few_wrong_labels_are_refused_before_anything_is_learned(tmp_path, monkeypatch):
+    csv = tmp_path / "dump.csv"
+    csv.write_text("".join(f"{i} 20 {int(i == 0)} 0 {i}.5\n" for i in range(20)))
+    monkeypatch.setattr(teaching, "learn_noisy", lambda *rows, **how: pytest.fail("learns"))
+    with pytest.raises(InputError, match="must hold clean and corrupted samples"):
+        from_dump.learn(str(csv), 60, 5, tmp_path / "mentornet")

@@ -416,3 +416,28 @@ def test_batches_are_drawn_by_seed_and_step():
     assert first == pytest.approx(again, rel=1e-6)
     assert first[0] != pytest.approx(first[1], rel=1e-5)
     assert first[0] != pytest.approx(other[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "../b", "/b"])
+def test_names_of_checkpoints_that_lead_elsewhere(name):
+    with pytest.raises(InputError, match="`checkpoint_name` must be a file's name"):
+        train.TeachingConfig("t", "d", checkpoint_name=name)
+    train.TeachingConfig("t", "d", checkpoint_name="my net")
+
+
+def test_an_update_learns_from_its_percentile_in_the_order_of_its_seed(monkeypatch):
+    learned: list[Any] = []
+
+    def learn_noisy(train, test, **how):
+        learned.append((train, how))
+        return MentorNet()
+
+    monkeypatch.setattr(teaching, "learn_noisy", learn_noisy)
+    number, start = np.arange(20.0), MentorNet(seed=1)
+    dump = np.stack([number, 0 * number + 18, number % 2, 0 * number, number / 5], axis=1)
+    teaching.relearn(start, dump, 80, 3)
+    (((features, targets), how),) = learned
+    expected = training_rows.data_driven(training_rows.shuffled(dump, 3), 80)
+    np.testing.assert_array_equal(features, expected[0])
+    np.testing.assert_array_equal(targets[:, 0], expected[1])
+    assert how["seed"] == 3 and how["start"] is start

@@ -228,6 +228,7 @@ def test_mixing_images_and_losses():
     mixed = partners.mix(tf.constant(images)).numpy()
     np.testing.assert_allclose(mixed[0], 0.75 * images[0] + 0.25 * images[1])
     np.testing.assert_array_equal(mixed[1], images[1])
+    assert partners.mix(tf.constant([[1.0], [2.0]], tf.float16)).dtype == tf.float16
     own, others = tf.constant([[1.0], [2.0]]), tf.constant([[5.0], [7.0]])
     np.testing.assert_allclose(partners.mix_losses(own, others), [[2.0], [2.0]])
     np.testing.assert_array_equal(partners.of(tf.constant([3, 4])), [4, 3])

@@ -192,3 +192,12 @@ def test_linear_rates_survive_keras_serialisation():
     optimizer = TF1Momentum(PiecewiseLinearDecay((2, 5), (0.2, 1.0)))
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert (copy._learning_rate.steps, copy._learning_rate.values) == ((2, 5), (0.2, 1.0))
+
+
+def test_a_scaled_loss_that_does_not_depend_on_a_variable():
+    student = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    scale = LossScaled(OptimizerUpdate(keras.optimizers.SGD(0.5), student))
+    found, missing = scale.unscale([tf.constant([3.0 * 2**15]), None])
+    assert found.numpy().tolist() == [3] and missing is None
+    found, missing = scale.unscale([tf.constant([np.inf]), None])
+    assert found.numpy().tolist() == [0] and missing is None

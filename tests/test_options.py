@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import math
+import re
 import shutil
 from typing import Any
 
+import numpy as np
 import pytest
 from absl import flags
 from helpers import MENTORNET
@@ -584,3 +586,55 @@ def test_settings_that_are_refused():
     with pytest.raises(InputError) as caught:
         Example("f", kind="x" * 5000)
     assert str(caught.value).endswith(f" Received: kind='{'x' * 999}...")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ({"fixed_epoch_after_burn_in": "False"}, "true or false"),
+        ({"fixed_epoch_after_burn_in": 2}, "true or false"),
+        ({"burn_in_epoch": 18.5}, "a whole number"),
+        ({"loss_moving_average_decay": [0.5]}, "a number"),
+    ],
+)
+def test_values_of_another_type(values, kind):
+    ((name, value),) = values.items()
+    message = re.escape(f"`{name}` must be {kind}. Received: {name}={value!r}")
+    with pytest.raises(InputError, match=message):
+        WeightingConfig(**values)
+    found = WeightingConfig(burn_in_epoch=np.int64(3), loss_moving_average_decay=1)  # type: ignore
+    assert (found.burn_in_epoch, found.loss_moving_average_decay) == (3, 1)
+
+
+def test_options_of_a_weighting_as_people_write_them():
+    values = flags.FlagValues()
+    training_flags.define_training_flags(values)
+    training_flags.define_mentornet_flags(values)
+    weighting_flags.define_weighting_flag("self_paced", values)
+    options = "--weighting_options=fixed_epoch_after_burn_in=False,burn_in_epoch=3"
+    values(["script", options])
+    found = weighting_flags.named(values)
+    assert found is not None
+    assert found.options == {"fixed_epoch_after_burn_in": False, "burn_in_epoch": 3}
+    values(["script", options, "--burn_in_epoch=5"])
+    with pytest.raises(InputError, match="Give --burn_in_epoch or the option burn_in_epoch"):
+        weighting_flags.named(values)
+
+
+@pytest.mark.parametrize("name", ["run[1]", "a*", "b?/train", "c\\d"])
+def test_folders_in_which_tensorflow_would_not_find_checkpoints(name):
+    for make in (
+        lambda: TrainConfig("d", name),
+        lambda: EvalConfig(name, "e", "d"),
+        lambda: CleanConfig(name),
+    ):
+        with pytest.raises(InputError, match="must not contain .* Received: "):
+            make()
+    TrainConfig("run[1]", "t")  # Of other files there is no pattern.
+
+
+@pytest.mark.parametrize("name", ["crop_mode", "flip", "mixed_precision"])
+def test_what_is_none_of_the_choices(name):
+    values: Any = {name: "other"}
+    with pytest.raises(InputError, match=f"`{name}` must be one of .* Received: {name}='other'"):
+        TrainConfig("d", "t", **values)

@@ -144,17 +144,26 @@ def test_a_table_that_cannot_be_read_ends_it_at_once(reproduce):
 # Writes its arguments at once, as two of them may run beside each other.
 LOGGING = """#!/usr/bin/env bash
 printf '%s\\n' "$(printf '%q ' "$@")" >> "$LOG"
+for flag in "$@"; do
+  [[ -z $MAKES || $flag != --train_log_dir=* ]] && continue
+  mkdir -p "${flag#*=}"
+  echo "model_checkpoint_path: \\"$MAKES\\"" > "${flag#*=}/checkpoint"
+  touch "${flag#*=}/$MAKES.index"
+done
 [[ -z "$FAILS" ]]
 """
 
 
 def started_by(folder, script, *arguments, **more):
-    """Runs Bash in `folder` with such a python: exit status, and the arguments of each python."""
+    """Runs Bash in `folder` with such a python: exit status, and the arguments of each python.
+
+    A training leaves the checkpoint that MAKES names.
+    """
     (folder / "python").write_text(LOGGING)
     (folder / "python").chmod(0o755)
     (folder / "log").write_text("")
-    environment = os.environ | {"LOG": str(folder / "log"), "FAILS": "", "EXTRA": ""} | more
-    environment["PATH"] = f"{folder}:{environment['PATH']}"
+    environment = os.environ | {"LOG": str(folder / "log"), "FAILS": "", "EXTRA": "", "MAKES": ""}
+    environment |= more | {"PATH": f"{folder}:{environment['PATH']}"}
     command = ["bash", *script, *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True)
     return done.returncode, [shlex.split(x) for x in (folder / "log").read_text().splitlines()]
@@ -165,7 +174,10 @@ def test_the_quick_start(tmp_path):
     (tmp_path / "commands").mkdir()
     shutil.copy(ROOT / "commands" / "quickstart.sh", tmp_path / "commands")
     (tmp_path / "commands" / "environment.sh").write_text("")
-    status, started = started_by(tmp_path, ["commands/quickstart.sh"], "my results")
+    quickstart = ["commands/quickstart.sh"]
+    status, started = started_by(tmp_path, quickstart, "my results")
+    assert status == 130 and len(started) == 3  # The first training was stopped.
+    status, started = started_by(tmp_path, quickstart, "my results", MAKES="model.ckpt-600")
     assert status == 0 and len(started) == 6
     flags = [dict(f.removeprefix("--").split("=", 1) for f in rest) for _, *rest in started]
     assert started[0][0] == "code/cifar_prepare_data.py"
@@ -192,16 +204,38 @@ def test_the_quick_start(tmp_path):
     assert trainings[0].items() <= trainings[1].items()
 
 
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [("mentornet_dd", ["1800"]), ("mentornet_dd_history", ["546", "1092", "1638", "2184", "2730"])],
+)
+def test_a_shipped_mentornet_is_learned_from_whole_trainings_only(tmp_path, name, steps):
+    """One that was stopped ends without an error: its losses must not be dumped."""
+    (tmp_path / "commands").mkdir()
+    shutil.copy(ROOT / "commands" / f"learn_{name}.sh", tmp_path / "commands")
+    (tmp_path / "commands" / "environment.sh").write_text("")
+    script = [f"commands/learn_{name}.sh"]
+    for made in ("", "model.ckpt-500"):
+        status, started = started_by(tmp_path, script, "archive", "my out", MAKES=made)
+        programs = [arguments[0] for arguments in started]
+        assert status == 1 and programs[1:] == ["code/cifar_train_baseline.py"]
+        assert f"--stop_after_step={steps[0]}" in started[1]
+    _, started = started_by(tmp_path, script, "archive", "my out", MAKES=f"model.ckpt-{steps[0]}")
+    assert started[2][0] == "code/cifar_eval.py"
+
+
 def test_what_is_installed_is_not_installed_again(tmp_path):
     """Unless it failed, or what is required has changed; with EXTRA it is another installation."""
     (tmp_path / "commands").mkdir()
     shutil.copy(ROOT / "commands" / "environment.sh", tmp_path / "commands")
     for name in ("pyproject.toml", "requirements.txt", "setup.py"):
         (tmp_path / name).write_text(name)
-    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    script = ["-euc", "source commands/environment.sh; command -v python >> paths"]
+    moved = started_by(tmp_path, script, VIRTUAL_ENV=str(tmp_path / "venv"))
+    assert moved == (2, [])
+    (tmp_path / "venv" / "bin" / "python").symlink_to("../../python")
 
     def installed(**more):
-        script = ["-euc", "source commands/environment.sh"]
         venv = str(tmp_path / "venv")
         status, started = started_by(tmp_path, script, VIRTUAL_ENV=venv, **more)
         assert (status == 0) == ("FAILS" not in more)
@@ -215,3 +249,7 @@ def test_what_is_installed_is_not_installed_again(tmp_path):
     (tmp_path / "requirements.txt").write_text("another")
     assert installed() == ["."]
     assert installed() == []
+    # The environment's python, although it was not activated.
+    assert {*(tmp_path / "paths").read_text().split()} == {
+        str(tmp_path / "venv" / "bin" / "python")
+    }

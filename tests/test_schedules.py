@@ -239,3 +239,15 @@ def test_rate_by_share_of_the_steps():
 def test_rate_shapes_that_are_none(spec):
     with pytest.raises(ValueError, match="`learning_rate_shape` must be"):
         schedules.rate_shape(spec)
+
+
+def test_rate_and_factor_of_the_flags_reach_every_schedule():
+    half = {"learning_rate_decay_factor": 0.5, "max_number_of_steps": 1000}
+    for values in (
+        {"studentnet": "resnet8"},
+        {"studentnet": "inception", "num_epochs_per_decay": 1},
+    ):
+        rates = schedule(False, **half, **values)
+        assert rates.values[:3] == pytest.approx((0.1, 0.05, 0.025))
+    assert schedule(True, learning_rate=0.2)(0) == 0.2
+    assert schedule(True, learning_rate=0.2, learning_rate_boundaries=(10,))(10) == 0.2

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mentornet.config.weighting import MixupConfig
 from mentornet.label_noise.history import SampleHistory
 from mentornet.students.dropout import Dropout
 from mentornet.training.step import Trainer
@@ -58,3 +59,15 @@ def test_each_dropout_draws_its_own_units():
     make(student, lambda batch: tf.ones_like(batch.losses)).step(*BATCH)
     states = [v.numpy().tolist() for v in student.variables if v.name == "seed_generator_state"]
     assert len(states) == 2 and states[0] != states[1]
+
+
+def test_mixed_samples_have_weights_of_their_own():
+    """1, without a second weighting; half the squared norm of the kernel is 3."""
+    student = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    student.set_weights([np.ones((2, 3)), np.full(3, 2.0)])
+    settings = {"mixup": MixupConfig(1.0), "weight_decay": 0.1}
+    scalars = make(student, lambda batch: 0 * batch.losses, **settings).step(*BATCH).scalars
+    expected = pytest.approx(np.log(3) + 0.1 * 3, rel=1e-5)
+    assert float(scalars["mentornet/total_loss"]) == expected
+    assert float(scalars["data_util/batch_sum_v"]) == 4
+    assert float(scalars["data_util/data_util"]) == 1

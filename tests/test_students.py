@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import random
 from collections import Counter
 
 import keras
@@ -228,6 +229,8 @@ def test_a_network_of_ones_own(tmp_path, monkeypatch):
     ):
         with pytest.raises(InputError, match=part):
             build_student(name, 7)
+    rows = build_student("own_network:build", 7, image_shape=(5,))
+    assert rows(tf.zeros((2, 5))).shape == (2, 7)
 
 
 def test_settings_reach_normalization_inside_a_model():
@@ -368,3 +371,90 @@ def test_a_checkpoint_of_another_network_is_not_taken(tmp_path):
         students.restore_student(network("two"), checkpoints.find_latest(str(tmp_path)))
     with pytest.raises(InputError, match="No checkpoint in .* can be read"):
         opened("two").restore_latest()
+
+
+def test_parts_of_a_network_with_layers_of_the_same_names():
+    """As two networks of keras.applications have; each variable is saved."""
+
+    def part():
+        x = keras.Input((3,))
+        return keras.Model(x, keras.layers.Dense(2, name="fc")(x))
+
+    x = keras.Input((3,))
+    model = keras.Model(x, part()(x) + part()(x))
+    found = checkpoints.variables_of(model)
+    assert list(found) == ["fc/kernel", "fc/bias", "fc/kernel~2", "fc/bias~2"]
+    assert [id(value) for value in found.values()] == [id(each.value) for each in model.weights]
+
+
+def test_a_network_of_ones_own_leaves_the_callers_generators_as_they_were(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "with_luck.py").write_text(
+        "import keras, numpy\n"
+        "def build(classes):\n"
+        "    bias = keras.initializers.Constant(numpy.random.random())\n"
+        "    dense = keras.layers.Dense(classes, bias_initializer=bias)\n"
+        "    return keras.Sequential([keras.layers.Flatten(), dense])\n"
+    )
+    np.random.seed(7)
+    random.seed(7)
+    expected = np.random.random(), random.random()
+    np.random.seed(7)
+    random.seed(7)
+    first, second, third = (build_student("with_luck:build", 2, seed=s) for s in (1, 1, 2))
+    assert (np.random.random(), random.random()) == expected
+    (_, one), (_, two), (_, three) = (each.get_weights() for each in (first, second, third))
+    assert (one == two).all() and (one != three).all()
+
+
+def test_moving_averages_are_of_all_replicas(monkeypatch):
+    """The other replica's mean is 4, its variance 9; this one's 2 and 1."""
+    layer = BatchNormalization(debias=False)
+    layer.build((None, 1, 1, 1))
+    monkeypatch.setattr("mentornet.core.replicas.number", lambda: 2)
+    monkeypatch.setattr("mentornet.core.replicas.total", lambda own: own + [[4.0], [9.0]])
+    layer(tf.constant([1.0, 3.0])[:, None, None, None], training=True)
+    np.testing.assert_allclose(layer.moving_mean, [0.1 * 3], rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance, [0.9 + 0.1 * 5], rtol=1e-5)
+
+
+def test_a_pre_activation_network_by_hand():
+    """One unit that keeps its width, one that changes it."""
+    model = preactivation._build("p", 4, (4, 8), 1, 3, 0, (8, 8, 3))
+    generator = np.random.default_rng(0)
+    for variable in model.weights:
+        if variable.name in ("beta", "moving_mean"):
+            variable.assign(generator.normal(size=variable.shape))
+    convs = [each for each in model.layers if isinstance(each, keras.layers.Conv2D)]
+    first, a1, b1, a2, b2 = (each for each in convs if each.kernel_size == (3, 3))
+    (shortcut,) = (each for each in convs if each.kernel_size == (1, 1))
+    norms = [each for each in model.layers if isinstance(each, BatchNormalization)]
+    n1, n2, n3, n4, n5 = (lambda x, norm=norm: tf.nn.relu(norm(x)) for norm in norms)
+    x = tf.random.stateless_normal((2, 8, 8, 3), (0, 0))
+    h = first(x)
+    h = h + b1(n2(a1(n1(h))))
+    y = n3(h)
+    h = shortcut(y) + b2(n4(a2(y)))
+    expected = model.layers[-1](tf.reduce_mean(n5(h), (1, 2)))
+    np.testing.assert_allclose(model(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_coteaching_cnn_by_hand(monkeypatch):
+    monkeypatch.setattr(coteaching_cnn, "_BLOCKS", ((2,), (3,), (4,)))
+    model, generator = coteaching_cnn.build(3, 0, (28, 28, 3)), np.random.default_rng(0)
+    for variable in model.weights:
+        if variable.name in ("beta", "moving_mean"):
+            variable.assign(generator.normal(size=variable.shape))
+    convs = [each for each in model.layers if isinstance(each, keras.layers.Conv2D)]
+    norms = [each for each in model.layers if isinstance(each, BatchNormalization)]
+    x = y = tf.random.stateless_normal((2, 28, 28, 3), (0, 0))
+    for number, (conv, norm) in enumerate(zip(convs, norms, strict=True)):
+        y = tf.nn.leaky_relu(norm(conv(y)), 0.01)
+        y = tf.nn.max_pool2d(y, 2, 2, "VALID") if number < 2 else y
+    expected = model.layers[-1](tf.reduce_mean(y, (1, 2)))
+    np.testing.assert_allclose(model(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_follows_the_first_dense_layer(inception):
+    (layer,) = (each for each in inception.layers if isinstance(each, keras.layers.Dropout))
+    assert layer.input is inception.get_layer("fc3").output

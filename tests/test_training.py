@@ -194,6 +194,9 @@ def test_a_run_without_a_checkpoint_is_replaced(digits, tmp_path, capsys):
         path.unlink()
     with pytest.raises(InputError, match="learning_rate was 0.05, is 0.1"):
         loop.train(config(digits, tmp_path))
+    with pytest.raises(InputError, match="checkpoints of a finished run were deleted"):
+        loop.train(config(digits, tmp_path, learning_rate=0.05))
+    assert len(read_json_lines(tmp_path / "metrics.jsonl")) == 4
     # So is one that was reported on.
     rows = (tmp_path / "metrics.jsonl").read_text().splitlines()[:2]
     (tmp_path / "metrics.jsonl").write_text("\n".join(rows) + "\n")
@@ -455,3 +458,46 @@ def test_determinism_is_asked_for(digits, tmp_path, monkeypatch, deterministic):
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(True))
     loop.train(config(digits, tmp_path, max_number_of_steps=1, deterministic=deterministic))
     assert asked == [True] * deterministic
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_augmentation_is_by_default_the_data_sets(digits, tmp_path, monkeypatch, augment):
+    info = dataclasses.replace(dataset_info("digits", digits / "0.4"), augment=augment)
+    asked = []
+
+    def defaults(config, augment):
+        asked.append(augment)
+        raise InputError("enough")
+
+    monkeypatch.setattr(loop, "dataset_info", lambda *_: info)
+    monkeypatch.setattr(loop.recipe, "defaults", defaults)
+    with pytest.raises(InputError, match="enough"):
+        loop.train(config(digits, tmp_path))
+    assert asked == [augment]
+
+
+def test_workers_wait_for_the_chief(digits, tmp_path, monkeypatch):
+    seen = []
+
+    def note(owner, name):
+        function = getattr(owner, name)
+
+        def noted(*given, **more):
+            seen.append(name)
+            return function(*given, **more)
+
+        monkeypatch.setattr(owner, name, noted)
+
+    note(loop.run_folder, "open_folder")
+    note(loop.distribution, "barrier")
+    note(loop.RunCheckpoint, "restore_latest")
+    note(loop.RunCheckpoint, "save")
+    loop.train(config(digits, tmp_path, max_number_of_steps=1))
+    assert seen == ["open_folder", "barrier", "restore_latest", "save", "barrier"]
+
+
+def test_settings_of_an_augmentation_that_does_not_take_place(digits, tmp_path, capsys):
+    loop.train(config(digits, tmp_path, max_number_of_steps=1, cutout=8))
+    printed = capsys.readouterr().out
+    assert "WARNING: --cutout has no effect: samples are not augmented." in printed
+    assert "--flip" not in printed

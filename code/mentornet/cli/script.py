@@ -45,12 +45,15 @@ def load_tensorflow(gpus: str | None = None) -> None:
 
     TF_CPP_MIN_LOG_LEVEL=0 or 1 shows those lines; 2, the default, and 3 hide them. On x86, oneDNN
     computes convolutions and matrix products unless TF_ENABLE_ONEDNN_OPTS=0: TensorFlow itself
-    turns it on only for processors with AVX-512 VNNI, but with AVX2 it is faster, too.
+    turns it on only for processors with AVX-512 VNNI, but with AVX2 it is faster, too. A training
+    and its evaluation can share a GPU: neither takes all of its memory, unless
+    TF_FORCE_GPU_ALLOW_GROWTH is false.
 
     Args:
       gpus: those that the process may see, as CUDA numbers them; by default those of the flags.
     """
     os.environ["CUDA_VISIBLE_DEVICES"] = _gpus() if gpus is None else gpus
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if platform.machine() in ("x86_64", "AMD64"):
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):

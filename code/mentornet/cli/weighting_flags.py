@@ -65,6 +65,8 @@ def named(flag_values: flags.FlagValues = FLAGS) -> NamedWeighting | None:
         given = flag_values[flag]
         rule = f"--{flag} cannot be used with --weighting={name}."
         check(flag in known or not given.present, rule, **{flag: given.value})
+        rule = f"Give --{flag} or the option {flag}, not both."
+        check(not (given.present and flag in options), rule, **{flag: given.value})
         # A script's own default counts as well.
         if flag in known and flag not in options and given.value != _SETTINGS[flag]:
             options[flag] = given.value
@@ -80,5 +82,5 @@ def _options(flag_values: flags.FlagValues) -> dict[str, Any]:
         try:
             options[name.strip()] = json.loads(value)
         except ValueError:
-            options[name.strip()] = value
+            options[name.strip()] = {"True": True, "False": False}.get(value, value)
     return options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from mentornet.config.options import REQUIRED, at_least, check_fields, folder, option
+from mentornet.config.options import REQUIRED, at_least, check_fields, checkpoint_folder, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +15,7 @@ class CleanConfig:
       InputError: a value is outside its range.
     """
 
-    output_dir: str = option(REQUIRED, "Folder of all results.", check=folder)
+    output_dir: str = option(REQUIRED, "Folder of all results.", check=checkpoint_folder)
     studentnet: str | None = option(
         None,
         "The network; by default mlp for features, airbench93 for images, inception for images of "

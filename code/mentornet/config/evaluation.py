@@ -9,6 +9,7 @@ from mentornet.config.options import (
     at_least,
     below,
     check_fields,
+    checkpoint_folder,
     folder,
     not_empty,
     not_negative,
@@ -28,7 +29,9 @@ class EvalConfig:
     """
 
     checkpoint_dir: str = option(
-        REQUIRED, "Folder of the checkpoints: the training job's train_log_dir.", check=folder
+        REQUIRED,
+        "Folder of the checkpoints: the training job's train_log_dir.",
+        check=checkpoint_folder,
     )
     eval_dir: str = option(REQUIRED, "Folder of the results.", check=folder)
     data_dir: str = option(REQUIRED, "Folder of the records, e.g. data/cifar10/val.", check=folder)
@@ -38,7 +41,7 @@ class EvalConfig:
         "test", "Which records: <dataset_name>_<split_name>-*.", check=not_empty
     )
     batch_size: int = option(
-        25, "Images per forward pass; does not change the results.", check=at_least(1)
+        25, "Samples per forward pass; does not change the results.", check=at_least(1)
     )
     test_time_augmentation: bool | None = option(
         None,

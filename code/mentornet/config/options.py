@@ -6,10 +6,11 @@ import csv
 import dataclasses
 import io
 import math
+import numbers
 import types
 import typing
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from mentornet.core.errors import InputError, check, check_count
 
@@ -128,6 +129,18 @@ def class_of(values: dict[str, Any], classes: tuple[Any, ...]) -> Any:
     return classes[0]
 
 
+class _Kind(NamedTuple):
+    name: str
+    fits: Callable[[Any], bool]
+
+
+_KINDS = {
+    bool: _Kind("true or false", lambda value: value in (True, False)),
+    int: _Kind("a whole number", lambda value: isinstance(value, numbers.Integral)),
+    float: _Kind("a number", lambda value: isinstance(value, numbers.Real)),
+}
+
+
 def check_fields(config: Any) -> None:
     """Checks each field by itself; None is allowed where it is the default.
 
@@ -144,6 +157,8 @@ def check_fields(config: Any) -> None:
         if isinstance(value, str) and (option.words or field.type in (int, float)):
             allowed = " or ".join(("a number", *option.words))
             raise InputError(f"`{field.flag}` must be {allowed}. Received: {value!r}")
+        if kind := _KINDS.get(field.type):
+            check(kind.fits(value), f"`{field.flag}` must be {kind.name}.", **{field.flag: value})
         if option.choices:
             rule = f"`{field.flag}` must be one of {', '.join(option.choices)}."
             check(value in option.choices, rule, **{field.flag: value})
@@ -257,6 +272,15 @@ def read_by(read: Callable[[Any], Any]) -> Check:
             raise InputError(str(error)) from None
 
     return check_readable
+
+
+def checkpoint_folder(name: str, value: str) -> None:
+    """Like `folder`, and without what TensorFlow takes as a pattern where it looks for files."""
+    folder(name, value)
+    rule = (
+        f"`{name}` must not contain *, ?, [ or \\: TensorFlow would not find its checkpoints there."
+    )
+    check(not {*"*?[\\"} & {*value}, rule, **{name: value})
 
 
 def folder(name: str, value: str) -> None:

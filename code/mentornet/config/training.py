@@ -12,6 +12,7 @@ from mentornet.config.options import (
     at_least,
     below,
     check_fields,
+    checkpoint_folder,
     folder,
     increasing,
     option,
@@ -46,7 +47,7 @@ class TrainConfig:
 
     data_dir: str = option(REQUIRED, "Folder of the training records.", check=folder)
     train_log_dir: str = option(
-        REQUIRED, "Folder of checkpoints and logs.", check=folder, may_change=True
+        REQUIRED, "Folder of checkpoints and logs.", check=checkpoint_folder, may_change=True
     )
     dataset_name: str = option("cifar10", "{datasets}, or the name of your own data.")
     studentnet: str = option(

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import InputError, check, first_line
 from mentornet.datasets import images
 from mentornet.datasets.catalog import DatasetInfo
 from mentornet.datasets.images import EncodedImages, Shape
@@ -229,6 +229,8 @@ def _read_file(file: str, info: DatasetInfo) -> dict[str, np.ndarray]:
             chunk = next(chunks, None)
         except tf.errors.DataLossError:
             raise InputError(f"{file}, {_first_damaged_record(file)}") from None
+        except tf.errors.OpError as error:  # It may not be read, for example.
+            raise InputError(f"{file} cannot be read: {first_line(error)}") from None
         if chunk is None:
             break
         try:

@@ -28,15 +28,16 @@ def variables_of(model: keras.Model) -> dict[str, tf.Variable]:
     model, so that another instance of the model has the same names.
     """
     names: dict[str, dict[str, str]] = collections.defaultdict(dict)
-    result = {}
+    result, twins = {}, collections.Counter[str]()
     for variable in model.weights:
         parent = ""
         for part in variable.path.split("/"):
             plain = f"{parent}/{re.sub(r'_[0-9]+$', '', part)}"
             number = len(names[plain])
             parent = names[plain].setdefault(part, f"{plain}_{number}" if number else plain)
-        result[parent.removeprefix("/")] = variable.value
-    assert len(result) == len(model.weights)
+        name = parent.removeprefix("/")
+        twins[name] += 1  # Parts of a model may have layers of the same names.
+        result[f"{name}~{twins[name]}" if twins[name] > 1 else name] = variable.value
     return result
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from mentornet.config import options
 from mentornet.config.training import TrainConfig
 from mentornet.core import files
-from mentornet.core.errors import InputError
+from mentornet.core.errors import InputError, check
 from mentornet.core.schedules import RateSchedule
 from mentornet.runs import layout, writers
 
@@ -52,6 +52,9 @@ def open_folder(
             layout.remove(folder)
         elif path.exists():
             _check_same(layout.read_config(folder), description, defaults, folder)
+            rule = "The checkpoints of a finished run were deleted; --overwrite trains it again."
+            is_whole = layout.has_progress(folder) or not _was_finished(folder)
+            check(is_whole, rule, train_log_dir=str(folder))
         files.write_json(path, description)
     except OSError as error:
         raise InputError(f"`train_log_dir` {folder} cannot be written: {error}") from None
@@ -72,10 +75,14 @@ def has_no_checkpoint(folder: str | pathlib.Path) -> bool:
         return True
     if layout.has_progress(folder):
         return False
+    return "max_number_of_steps" in layout.read_config(folder) and not _was_finished(folder)
+
+
+def _was_finished(folder: pathlib.Path) -> bool:
+    """Whether a run has logged its last step."""
     last_step = layout.read_config(folder).get("max_number_of_steps")
     rows = files.read_json_lines(folder / layout.METRICS_FILE)
-    logged = rows[-1].get("step") if rows else None
-    return last_step is not None and logged != last_step
+    return bool(rows) and rows[-1]["step"] == last_step
 
 
 def _check_same(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 
 import keras
+import numpy as np
 
 from mentornet.core.errors import InputError, check, first_line
 from mentornet.core.registry import call_object, import_object
@@ -26,6 +29,18 @@ def custom_student(name: str) -> Student:
     return Student(build, takes_features=True)
 
 
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seeds all generators; afterwards, Python's and NumPy's go on as before."""
+    before = random.getstate(), np.random.get_state()
+    keras.utils.set_random_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+
+
 def _build(
     name: str,
     function: Callable[[int], keras.Model],
@@ -34,7 +49,17 @@ def _build(
     image_shape: tuple[int, ...],
 ) -> keras.Model:
     """Builds the network for images, or rows, of this shape; the seed sets its initial values."""
-    keras.utils.set_random_seed(seed)
+    with _seeded(seed):
+        return _checked(name, function, num_classes, image_shape)
+
+
+def _checked(
+    name: str,
+    function: Callable[[int], keras.Model],
+    num_classes: int,
+    image_shape: tuple[int, ...],
+) -> keras.Model:
+    """The network that the function returns, built by a call."""
     model = call_object("studentnet", name, function, num_classes)
     rule = f"`studentnet` {name} must return a keras.Model."
     check(isinstance(model, keras.Model), rule, returned=type(model).__name__)

@@ -7,6 +7,11 @@ from typing import Any
 import keras
 
 
+def _has_own(layer: keras.Layer) -> bool:
+    """Whether a layer is one of this package, or holds one."""
+    return hasattr(layer, "stock") or any(map(_has_own, getattr(layer, "layers", ())))
+
+
 def stock_model(student: keras.Model) -> keras.Model:
     """A network that computes the same in evaluation mode, without layers of this package.
 
@@ -17,18 +22,22 @@ def stock_model(student: keras.Model) -> keras.Model:
     Args:
       student: a functional or sequential model.
     """
-    if not any(hasattr(layer, "stock") for layer in student.layers):
+    if not _has_own(student):
         return student
 
     def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
         return layer.stock(*args) if hasattr(layer, "stock") else layer(*args, **kwargs)
 
     def clone(layer: keras.Layer) -> keras.Layer:
+        if isinstance(layer, keras.Model) and _has_own(layer):
+            return stock_model(layer)
         return layer if hasattr(layer, "stock") else type(layer).from_config(layer.get_config())
 
-    functional = keras.Model(student.input, student.output, name=student.name)
+    is_chain = isinstance(student, keras.Sequential)  # Its `input` is known only after a call.
+    ends = (student.inputs[0], student.outputs[0]) if is_chain else (student.input, student.output)
+    functional = keras.Model(*ends, name=student.name)
     model = keras.models.clone_model(functional, clone_function=clone, call_function=call)
-    values = {layer.name: layer.get_weights() for layer in functional.layers}
+    values = {e.name: e.get_weights() for e in functional.layers if not _has_own(e)}
     for layer in model.layers:
         if layer.name in values:
             layer.set_weights(values[layer.name])

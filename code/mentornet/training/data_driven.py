@@ -92,13 +92,17 @@ def burn_in(config: TrainConfig, epoch: int, folder: pathlib.Path) -> None:
 
     Raises:
       StoppedError: a signal ended it before.
+      InputError: it was trained further before, or cannot be trained.
     """
     from mentornet.training import loop
 
     stop = schedules.first_step_of(epoch, config.max_number_of_steps)
     stage = dataclasses.replace(config, train_log_dir=str(folder), stop_after_step=stop)
-    if loop.train(stage) < stop:
+    done = loop.train(stage)
+    if done < stop:
         raise StoppedError
+    rule = "The burn-in is already past the epoch of a missing dump; --overwrite starts over."
+    check(done == stop, rule, epoch=epoch, step=done)
 
 
 def write_dump(
@@ -210,9 +214,11 @@ def run(
       InputError: as `check_fits` and the stages do.
     """
     from mentornet.evaluation import job
-    from mentornet.training import loop
+    from mentornet.training import distribution, loop
 
     check_fits(weighting, learning)
+    workers = len(distribution.Cluster())
+    check(workers == 1, "A MentorNet is learned on one machine: unset TF_CONFIG.", workers=workers)
     root = pathlib.Path(config.train_log_dir)
     eval_dir = root / _EVALUATION
     folders = str(root / layout.TRAIN_FOLDER), str(eval_dir), learning.eval_data_dir

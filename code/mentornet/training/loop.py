@@ -59,6 +59,10 @@ def train(config: TrainConfig) -> int:
         print(f"WARNING: --{name} has no effect: {reason}", flush=True)
     defaults = recipe.defaults(config, info.augment)
     asked, config = config, recipe.resolve(config, defaults)
+    if not config.augment:
+        for name in recipe.AUGMENTATION:
+            if getattr(asked, name) is not None:
+                print(f"WARNING: --{name} has no effect: samples are not augmented.", flush=True)
     _report_precision(asked.mixed_precision or defaults["mixed_precision"])
     _report_lookahead(asked, config)
     assert config.batch_size is not None

@@ -60,6 +60,9 @@ def resolve(config: TrainConfig, default: dict[str, Any]) -> TrainConfig:
     return config
 
 
+AUGMENTATION = ("crop_padding", "crop_mode", "flip", "cutout")  # Fields that describe it.
+
+
 def augmentation(config: TrainConfig) -> Augmentation | None:
     """The augmentation of a resolved configuration; None without augmentation."""
     if not config.augment:

@@ -84,14 +84,19 @@ class LossScaled:
         return self._inner.state() | scale
 
     def unscale(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-        """The gradients of the unscaled loss; all 0 if any is not finite."""
-        bad = tf.add_n([tf.math.count_nonzero(~tf.math.is_finite(g)) for g in gradients])
+        """The gradients of the unscaled loss; all 0 if any is not finite.
+
+        None, the gradient of a variable on which the loss does not depend, stays None.
+        """
+        known = [g for g in gradients if g is not None]
+        bad = tf.add_n([tf.math.count_nonzero(~tf.math.is_finite(g)) for g in known])
         finite = replicas.total(tf.cast(bad, tf.float32)) == 0
-        unscaled = [tf.where(finite, g / self._scale, tf.zeros_like(g)) for g in gradients]
+        found = iter([tf.where(finite, g / self._scale, tf.zeros_like(g)) for g in known])
+        unscaled = [None if g is None else next(found) for g in gradients]
         num_finite = tf.where(finite, self._num_finite + 1, 0)
         doubled = num_finite == self._STEPS_TO_DOUBLE
         factor = tf.where(finite, tf.where(doubled, 2.0, 1.0), 0.5)
-        with tf.control_dependencies(unscaled):
+        with tf.control_dependencies([g for g in unscaled if g is not None]):
             self._scale.assign(self._scale * factor)
             self._num_finite.assign(tf.where(doubled, 0, num_finite))
         return unscaled

@@ -65,6 +65,9 @@ def main() -> None:
     check(not FLAGS.master, "--master is not supported.", master=FLAGS.master)
     values = config_flags.read_flags(EvalConfig)
     if FLAGS.output_csv_file:
+        rule = "--test_time_augmentation has no effect on --output_csv_file."
+        averages = FLAGS.test_time_augmentation
+        check(not averages, rule, test_time_augmentation=averages)
         asked = DumpConfig(**config_flags.read_flags(DumpConfig))
         script.load_tensorflow()
         from mentornet.evaluation import dump

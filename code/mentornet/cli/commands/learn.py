@@ -47,13 +47,15 @@ def eval_records(data_dir: str, eval_data_dir: str) -> str:
     """The folder of the test records: as given, or else `val` next to the training records.
 
     Raises:
-      InputError: none is given, and there is no such folder.
+      InputError: what is given is no folder, or none is given and there is no `val`.
     """
     beside = pathlib.Path(data_dir).absolute().parent / "val"
     if not eval_data_dir and data_dir and beside.is_dir():
         return str(beside)
     rule = "`eval_data_dir` must name a folder: there is no `val` next to `data_dir`."
     check(bool(eval_data_dir), rule, eval_data_dir=eval_data_dir)
+    is_folder = pathlib.Path(eval_data_dir).is_dir()
+    check(is_folder, "`eval_data_dir` must be an existing folder.", eval_data_dir=eval_data_dir)
     return eval_data_dir
 
 

@@ -19,7 +19,7 @@ if [ -z "${VIRTUAL_ENV:-}" ]; then
   source .venv/bin/activate
 fi
 if [ ! -x "$VIRTUAL_ENV/bin/python" ]; then
-  echo "error: $VIRTUAL_ENV has no Python; was it moved? Delete .venv, or activate another." >&2
+  echo "error: $VIRTUAL_ENV has no Python; was it moved? Delete this .venv, or activate another." >&2
   exit 2
 elif [ "$(command -v python)" != "$VIRTUAL_ENV/bin/python" ]; then  # Set, but not activated.
   PATH="$VIRTUAL_ENV/bin:$PATH"

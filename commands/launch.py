@@ -62,8 +62,8 @@ class LaunchConfig:
     table: str = option(REQUIRED, "CSV file with one run per row.")
     gpus: tuple[str, ...] = option(
         (),
-        "GPUs; one run at a time on each, by default those of CUDA_VISIBLE_DEVICES, or else 0. On "
-        "a CPU, as many at once.",
+        "GPUs, with one run at a time on each; by default those of CUDA_VISIBLE_DEVICES, or else "
+        "0. On a CPU, as many runs at a time as there are names here.",
     )
     filter: tuple[str, ...] = option(
         (),
@@ -232,6 +232,8 @@ def define_flags() -> None:
 
 def main() -> None:
     config = LaunchConfig(**config_flags.read_flags(LaunchConfig))
+    # Before `load_tensorflow` changes the variable.
+    gpus = config.gpus or os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
     # Scripts and shipped MentorNets are named from the top of the repository.
     os.chdir(pathlib.Path(__file__).resolve().parents[1])
     rows = read_table(config.table)
@@ -258,7 +260,6 @@ def main() -> None:
     left = [run.steps_left() for run in runs]
     print(f"{left.count(0)} of {len(runs)} runs are done; {sum(left):,} steps are left", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    gpus = config.gpus or os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
     failed = Launcher(runs, list(dict.fromkeys(gpus))).work()
     check(failed == 0, f"{failed} of {len(runs)} runs failed.", runs_dir=config.runs_dir)
 

@@ -12,18 +12,15 @@ source_path=${1:?usage: learn_mentornet_dd.sh CIFAR10_ARCHIVE_OR_FOLDER [OUTPUT_
 out=${2:-runs/mentornet_dd}
 csv=mentornet_models/studentnet_dump_csv/nl_0.2_inception_5k.csv
 
-must_be_at() {  # A training that was interrupted ends without an error, too.
-  grep -q "^model_checkpoint_path: \"model.ckpt-$1\"" "$out/student/checkpoint" && return
-  echo "error: $out/student is not at step $1; if it was interrupted, the same command resumes." >&2
-  exit 1
-}
-
 python code/cifar_prepare_data.py --dataset_name=cifar10 --source="$source_path" \
   --noise_type=uniform --noise_fraction=0.2 --num_trusted=5000 --seed=0 --output_dir="$out/data"
 python code/cifar_train_baseline.py --dataset_name=cifar10 --data_dir="$out/data/cifar10/0.2" \
   --train_log_dir="$out/student" --studentnet=inception --num_epochs_per_decay=200 \
   --max_number_of_steps=10000 --stop_after_step=1800 --save_interval_secs=60
-must_be_at 1800
+grep -qs '^model_checkpoint_path: "model.ckpt-1800"' "$out/student/checkpoint" || {  # Interrupted.
+  echo "error: $out/student is not at step 1800; the same command resumes." >&2
+  exit 1
+}
 python code/cifar_eval.py --checkpoint_dir="$out/student" --data_dir="$out/data/cifar10/0.2" \
   --split_name=train --batch_size=100 --output_csv_file="$csv"
 python mentornet_learning/data_generator.py --vstar_fn=data_driven \

@@ -12,12 +12,6 @@ out=${2:-runs/mentornet_dd_history}
 name=nl_0.4_resnet8_history
 csv=mentornet_models/studentnet_dump_csv/$name.csv
 
-must_be_at() {  # A training that was interrupted ends without an error, too.
-  grep -q "^model_checkpoint_path: \"model.ckpt-$1\"" "$out/student/checkpoint" && return
-  echo "error: $out/student is not at step $1; if it was interrupted, the same command resumes." >&2
-  exit 1
-}
-
 python code/cifar_prepare_data.py --dataset_name=cifar10 --source="$source_path" \
   --noise_fraction=0.4 --num_train=10000 --num_trusted=1000 --seed=0 --output_dir="$out/data"
 dumps=()
@@ -27,7 +21,10 @@ for step in 546 1092 1638 2184 2730; do  # Of 3,000: 18, 36, 54, 72 and 91 %.
   python code/cifar_train_baseline.py --dataset_name=cifar10 --data_dir="$out/data/cifar10/0.4" \
     --train_log_dir="$out/student" --studentnet=resnet8 --noaugment --mixed_precision=bfloat16 \
     --record_sample_weights --max_number_of_steps=3000 --stop_after_step="$step"
-  must_be_at "$step"
+  grep -qs "^model_checkpoint_path: \"model.ckpt-$step\"" "$out/student/checkpoint" || {  # Interrupted.
+    echo "error: $out/student is not at step $step; the same command resumes." >&2
+    exit 1
+  }
   python code/cifar_eval.py --checkpoint_dir="$out/student" --data_dir="$out/data/cifar10/0.4" \
     --split_name=train --output_csv_file="${dumps[-1]}" \
     --dump_features=mean_loss,wrong_share,probability_margin

@@ -40,15 +40,18 @@ stopped=
 srun --ntasks-per-node=1 --distribution=block --kill-on-bad-exit=1 bash -c \
   'exec bash commands/train_multi_worker.sh "$0" "$SLURM_PROCID" "$@"' "$workers" "$@" &
 tasks=$!
-# srun forwards SIGTERM to the tasks, which save and end. SIGUSR1 announces the time limit; SIGTERM
-# comes from scancel as well, after which nothing is requeued.
+# srun forwards SIGTERM to the tasks, which save and end. SIGUSR1 announces the time limit, after
+# which the job is requeued; SIGTERM alone comes from scancel, after which it is not.
 trap 'stopped=requeue; kill -TERM "$tasks"' USR1
-trap 'stopped=yes; kill -TERM "$tasks"' TERM
+trap ': "${stopped:=yes}"; kill -TERM "$tasks"' TERM
 status=0
 wait "$tasks" || status=$?
-if [ -n "$stopped" ]; then  # That wait was interrupted.
-  status=0
-  wait "$tasks" || status=$?
+if [ -n "$stopped" ]; then  # Each signal interrupts a wait.
+  while
+    status=0
+    wait "$tasks" || status=$?
+    kill -0 "$tasks" 2> /dev/null
+  do :; done
   [ "$stopped" != requeue ] || scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$status"

@@ -269,7 +269,7 @@ def test_what_is_as_usual_is_not_mentioned(capsys):
         configs = (
             fast(pathlib.Path("-"), "-", lookahead_steps=steps) for steps in (asked, resolved)
         )
-        loop._report_lookahead(*configs)
+        loop._report_unused(*configs)
         assert ("Lookahead is off" in capsys.readouterr().out) == said
     loop._report_precision("float32")
     assert capsys.readouterr().out == ""

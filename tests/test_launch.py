@@ -12,6 +12,7 @@ import shlex
 import signal
 import time
 import types
+from typing import Any
 from unittest import mock
 
 import imageio.v3 as imageio
@@ -521,7 +522,7 @@ def test_how_the_two_jobs_are_started(tmp_path, launch):
 
 def test_failed_runs_are_an_error(tmp_path, launch, monkeypatch):
     write_table(tmp_path / "table.csv", 80)
-    values = {"table": str(tmp_path / "table.csv"), "gpus": ("1", "0", "1")}
+    values: dict[str, Any] = {"table": str(tmp_path / "table.csv"), "gpus": ("1", "0", "1")}
     values["runs_dir"], devices = str(tmp_path / "runs"), []
 
     class Failing:
@@ -540,7 +541,7 @@ def test_failed_runs_are_an_error(tmp_path, launch, monkeypatch):
     assert devices == ["1", "0"]
     for variable, found in (("3,5", ["3", "5"]), ("", [""]), (None, ["0"])):
         devices.clear()
-        values["gpus"] = ()
+        values["gpus"], values["scale"] = (), 0.5
         if variable is None:
             monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         else:

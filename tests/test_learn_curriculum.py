@@ -276,7 +276,9 @@ def test_test_records_by_default(tmp_path):
     val.mkdir()
     for data_dir in (str(train), f"{train}/"):
         assert learn.eval_records(data_dir, "") == str(val)
-    assert learn.eval_records(str(train), "other") == "other"
+    other = tmp_path / "other"
+    other.mkdir()
+    assert learn.eval_records(str(train), str(other)) == str(other)
 
 
 @pytest.mark.parametrize("is_fixed", [True, False])

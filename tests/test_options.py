@@ -20,6 +20,7 @@ from mentornet.cli.config_flags import define_flags, read_flags
 from mentornet.config import options
 from mentornet.config.cleaning import CleanConfig
 from mentornet.config.evaluation import EvalConfig
+from mentornet.config.flag_lines import flag_lines
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import MixupConfig, NamedWeighting, WeightingConfig
 from mentornet.core.schedules import PiecewiseConstant
@@ -81,7 +82,7 @@ def parsed(*arguments, cls=Example):
 def test_flags_of_a_configuration():
     """Those that are not the default, as a command line takes them."""
     config = TrainConfig("d", "t", learning_rate_boundaries=(5, 9), augment=False)
-    assert options.flag_lines(config) == [
+    assert flag_lines(config) == [
         "--data_dir=d",
         "--train_log_dir=t",
         "--learning_rate_boundaries=5,9",
@@ -126,13 +127,13 @@ def test_several_values_of_a_flag():
         expected = {"file": "", "kind": None, "names": names, "patterns": patterns}
         assert read_flags(Several, values) == expected
     quoted = Several("f", "plain", ("c,d", "e"))
-    assert options.flag_lines(quoted)[-1] == '--names="c,d",e'
+    assert flag_lines(quoted)[-1] == '--names="c,d",e'
     config = Several("f", "purl", ("c", "d"), ("x{1,2}", "y"))
-    lines = options.flag_lines(config)
+    lines = flag_lines(config)
     several = ["--names=c,d", "--patterns=x{1,2}", "--patterns=y"]
     assert lines == ["--file=f", "--kind=purl", *several]
     assert Several(**read_flags(Several, parsed(*lines, cls=Several))) == config
-    assert options.flag_lines(Several("f", "plain")) == ["--file=f", "--kind=plain"]
+    assert flag_lines(Several("f", "plain")) == ["--file=f", "--kind=plain"]
     with pytest.raises(flags.Error, match="comma separated list of str"):
         parsed('--names="c', cls=Several)
 

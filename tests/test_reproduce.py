@@ -205,10 +205,9 @@ def test_the_quick_start(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "steps"),
-    [("mentornet_dd", ["1800"]), ("mentornet_dd_history", ["546", "1092", "1638", "2184", "2730"])],
+    ("name", "step"), [("mentornet_dd", "1800"), ("mentornet_dd_history", "546")]
 )
-def test_a_shipped_mentornet_is_learned_from_whole_trainings_only(tmp_path, name, steps):
+def test_a_shipped_mentornet_is_learned_from_whole_trainings_only(tmp_path, name, step):
     """One that was stopped ends without an error: its losses must not be dumped."""
     (tmp_path / "commands").mkdir()
     shutil.copy(ROOT / "commands" / f"learn_{name}.sh", tmp_path / "commands")
@@ -218,8 +217,8 @@ def test_a_shipped_mentornet_is_learned_from_whole_trainings_only(tmp_path, name
         status, started = started_by(tmp_path, script, "archive", "my out", MAKES=made)
         programs = [arguments[0] for arguments in started]
         assert status == 1 and programs[1:] == ["code/cifar_train_baseline.py"]
-        assert f"--stop_after_step={steps[0]}" in started[1]
-    _, started = started_by(tmp_path, script, "archive", "my out", MAKES=f"model.ckpt-{steps[0]}")
+        assert f"--stop_after_step={step}" in started[1]
+    _, started = started_by(tmp_path, script, "archive", "my out", MAKES=f"model.ckpt-{step}")
     assert started[2][0] == "code/cifar_eval.py"
 
 

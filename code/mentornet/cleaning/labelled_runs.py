@@ -68,7 +68,7 @@ def ranking_history(
     if not kept:
         note = ""
         if _are_memorised(last, last) and not config.get("keep_best"):
-            advice = "a run with --keep_best=label_wave is ranked by what was known before."
+            advice = "training with --keep_best=label_wave would rank by what was known before."
             note = f"{run_dir}: most suspects were memorised; {advice}"
         return last, note
     try:

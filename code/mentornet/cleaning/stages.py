@@ -17,6 +17,7 @@ from mentornet.cleaning.label_errors import LabelScores
 from mentornet.config import options
 from mentornet.config.cleaning import CleanConfig
 from mentornet.config.evaluation import EvalConfig
+from mentornet.config.flag_lines import flag_lines
 from mentornet.config.training import TrainConfig
 from mentornet.core import files
 from mentornet.core.errors import InputError, check
@@ -33,7 +34,8 @@ _INCLUDED, _NAME = "digits", "mine"  # Names of the data sets.
 _HELD_OUT = 0.1
 _NUM_SHOWN = 500  # Suspects in labels.html.
 _SETTINGS_FILE, _SUMMARY_FILE, _FLAGS_FILE = "clean.json", "summary.txt", "train.flags"
-_CHECKSUMS = ("sha256", "named")  # Of the source, and of the images that a table names.
+# Of the source, and of the names and sizes of the images that a table names.
+_CHECKSUMS = ("sha256", "named")
 _CORRECTED, _EXPORTED = "corrected", "model.keras"
 
 
@@ -164,7 +166,7 @@ def _prepared(source: str, folder: pathlib.Path, config: CleanConfig) -> plannin
 
 def _write_flags(run: TrainConfig, folder: pathlib.Path) -> None:
     """The run as a file for `mentornet train --flagfile`, without its folders."""
-    lines = options.flag_lines(run)
+    lines = flag_lines(run)
     text = "".join(f"{x}\n" for x in lines if not x.startswith(("--data_dir=", "--train_log_dir=")))
     files.write_text(folder / _FLAGS_FILE, text)
 

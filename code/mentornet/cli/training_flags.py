@@ -60,7 +60,7 @@ def define_weighting_flags(flag_values: flags.FlagValues = FLAGS) -> None:
 
 
 def train_config(flag_values: flags.FlagValues = FLAGS) -> TrainConfig:
-    """The configuration that the flags describe, which were defined and parsed.
+    """The configuration that the flags, which must have been parsed, describe.
 
     Raises:
       InputError: a flag's value is out of range, or belongs to the release's parameter servers.

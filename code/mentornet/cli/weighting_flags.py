@@ -74,7 +74,7 @@ def named(flag_values: flags.FlagValues = FLAGS) -> NamedWeighting | None:
 
 
 def _options(flag_values: flags.FlagValues) -> dict[str, Any]:
-    """The options as JSON values; a value that is not JSON is a string."""
+    """The options as JSON values; what is none is a string, but for True and False."""
     options: dict[str, Any] = {}
     for item in flag_values["weighting_options"].value:
         name, equals, value = item.partition("=")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import math
 import numbers
 import types
@@ -145,7 +143,7 @@ def check_fields(config: Any) -> None:
     """Checks each field by itself; None is allowed where it is the default.
 
     Raises:
-      InputError: a value is outside its range, or a required one is empty.
+      InputError: a value is of another type or outside its range, or a required one is empty.
     """
     for field in fields(type(config)):
         value, option = getattr(config, field.name), field.option
@@ -291,25 +289,3 @@ def folder(name: str, value: str) -> None:
 def not_empty(name: str, value: str | tuple[Any, ...]) -> None:
     """Check for a string, or several values, that is not empty."""
     check(bool(value), f"`{name}` must not be empty.", **{name: value})
-
-
-def flag_lines(config: Any) -> list[str]:
-    """`--flag=value` for each field, nested ones included, that differs from its default."""
-    lines = []
-    for field in fields(type(config)):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            lines += flag_lines(value)
-        elif value is not None and value != field.default:
-            if isinstance(value, tuple) and not field.option.repeated:
-                value = _csv(value)
-            parts = value if field.option.repeated else (value,)
-            lines += [f"--{field.flag}={part}" for part in parts]
-    return lines
-
-
-def _csv(values: tuple[Any, ...]) -> str:
-    """The values separated by commas, those that hold commas in quotes."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(values)
-    return line.getvalue()

@@ -69,8 +69,9 @@ class WeightingConfig:
     )
     class_balanced: bool = option(
         False,
-        "With loss_p_percentile=auto: always a percentile for each given class, 1 minus the share "
-        "of its labels that is estimated wrong; otherwise only where most labels are.",
+        "With loss_p_percentile=auto: a percentile for each given class, 1 minus the share of its "
+        "labels that is estimated wrong. Without this flag, that is so only if most labels are "
+        "estimated to be wrong.",
     )
 
     def __post_init__(self) -> None:

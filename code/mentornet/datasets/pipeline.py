@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from mentornet.core.errors import check
+from mentornet.core.errors import InputError, check, first_line
 from mentornet.core.seeds import Stream, seed_for
 from mentornet.datasets.augmentation import Augmentation, Augmenter, standardize
 from mentornet.datasets.images import reader, without_autotuning
@@ -193,3 +193,20 @@ def evaluation_batches(
     indices = tf.data.Dataset.range(len(examples)).batch(batch_size)
     batches = indices.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
     return without_autotuning(batches.prefetch(tf.data.AUTOTUNE))
+
+
+def reading(batches: Iterable[Batch], rule: str) -> Iterator[Batch]:
+    """Yields the batches.
+
+    Raises:
+      InputError: a sample cannot be read, as its file was changed; the message begins with `rule`.
+    """
+    iterator = iter(batches)
+    while True:
+        try:
+            batch = next(iterator, None)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
+            raise InputError(f"{rule}: {first_line(error)}") from None
+        if batch is None:
+            return
+        yield batch

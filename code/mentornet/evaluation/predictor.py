@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mentornet.core.errors import InputError, check, first_line
+from mentornet.core.errors import check
 from mentornet.datasets import pipeline, records
 from mentornet.datasets.augmentation import views
 from mentornet.datasets.catalog import KNOWN, DatasetInfo
@@ -61,11 +61,9 @@ class Predictor:
         rule = "`test_time_augmentation` must be off for features."
         fits = not (self._averages and examples.are_features)
         check(fits, rule, test_time_augmentation=self._averages)
-        batches = pipeline.evaluation_batches(examples, batch_size, self._standardization)
-        try:
-            outputs = [self.forward(batch["images"], batch["labels"]) for batch in batches]
-        except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
-            raise InputError(f"A batch cannot be read: {first_line(error)}") from None
+        found = pipeline.evaluation_batches(examples, batch_size, self._standardization)
+        batches = pipeline.reading(found, "A batch cannot be read")
+        outputs = [self.forward(batch["images"], batch["labels"]) for batch in batches]
         losses, logits = (np.concatenate([o[i].numpy() for o in outputs]) for i in range(2))
         return Predictions(losses, logits)
 

@@ -14,6 +14,7 @@ from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.core.schedules import RateSchedule
 from mentornet.runs import layout, writers
+from mentornet.runs.checkpoints import checkpoint_paths
 
 SCHEDULE = "learning_rate_schedule"  # Its key in config.json.
 
@@ -39,7 +40,8 @@ def open_folder(
 
     Raises:
       InputError: the folder cannot be written, or holds a run with another configuration and
-        `overwrite` is off; the message names what differs.
+        `overwrite` is off (the message names what differs), or a finished run whose checkpoints
+        were deleted.
     """
     folder = pathlib.Path(config.train_log_dir)
     path = folder / layout.CONFIG_FILE
@@ -52,8 +54,9 @@ def open_folder(
             layout.remove(folder)
         elif path.exists():
             _check_same(layout.read_config(folder), description, defaults, folder)
-            rule = "The checkpoints of a finished run were deleted; --overwrite trains it again."
-            is_whole = layout.has_progress(folder) or not _was_finished(folder)
+            rule = "The checkpoints of a finished run were deleted; to train it again, delete "
+            rule += "`train_log_dir` or give --overwrite."
+            is_whole = bool(checkpoint_paths(str(folder))) or not _was_finished(folder)
             check(is_whole, rule, train_log_dir=str(folder))
         files.write_json(path, description)
     except OSError as error:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from mentornet.config.training import AUTO_PRECISION, TrainConfig
 from mentornet.config.weighting import UNIFORM
 from mentornet.core import files, schedules
-from mentornet.core.errors import InputError, check, first_line
+from mentornet.core.errors import check
 from mentornet.core.processor import bfloat16_instructions
 from mentornet.core.schedules import RateSchedule
 from mentornet.datasets import records
@@ -22,6 +22,7 @@ from mentornet.datasets.pipeline import (
     Share,
     check_batch_size,
     in_replicas,
+    reading,
     training_batches,
 )
 from mentornet.runs import run_folder, writers
@@ -59,12 +60,8 @@ def train(config: TrainConfig) -> int:
         print(f"WARNING: --{name} has no effect: {reason}", flush=True)
     defaults = recipe.defaults(config, info.augment)
     asked, config = config, recipe.resolve(config, defaults)
-    if not config.augment:
-        for name in recipe.AUGMENTATION:
-            if getattr(asked, name) is not None:
-                print(f"WARNING: --{name} has no effect: samples are not augmented.", flush=True)
     _report_precision(asked.mixed_precision or defaults["mixed_precision"])
-    _report_lookahead(asked, config)
+    _report_unused(asked, config)
     assert config.batch_size is not None
     examples = records.read_examples(config.data_dir, info, "train")
     check_batch_size(config.batch_size, len(examples), strategy.num_replicas_in_sync)
@@ -137,8 +134,11 @@ def _report_precision(asked: str) -> None:
         print(f"mixed_precision=auto: {said}.", flush=True)
 
 
-def _report_lookahead(asked: TrainConfig, config: TrainConfig) -> None:
-    """Prints that the student's lookahead is off in a short training, if it is."""
+def _report_unused(asked: TrainConfig, config: TrainConfig) -> None:
+    """Prints that lookahead is off in a short training, and which flags have no effect."""
+    for name in () if config.augment else recipe.AUGMENTATION:
+        if getattr(asked, name) is not None:
+            print(f"WARNING: --{name} has no effect: samples are not augmented.", flush=True)
     usual = registry.find_student(config.studentnet).recipe.lookahead_steps
     if asked.lookahead_steps is None and config.lookahead_steps != usual:
         print(f"Lookahead is off, since it needs more than {usual} steps.", flush=True)
@@ -199,7 +199,7 @@ class _Run:
         stop = hooks.Stop(distribution.AnyWorker(self.strategy))
         with self._writer(step, last_step) as writer, stop.on_signals():
             actions = self._hooks(writer, stop)
-            for batch in _read(batches):
+            for batch in reading(batches, "A batch cannot be read; the last checkpoint is kept"):
                 result = self._step(batch)
                 step += result.num_steps
                 moment = hooks.Moment(step, result, is_last=step == last_step)
@@ -245,19 +245,3 @@ class _Run:
             writer = run_folder.open_writers(self.config, step, last_step, label)
         with contextlib.closing(writer):
             yield writer
-
-
-def _read(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Yields the batches; converts read failures (a missing file, for example) to InputError."""
-    iterator = iter(batches)
-    while True:
-        try:
-            batch = next(iterator, None)
-        except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
-            reason = first_line(error)
-            raise InputError(
-                f"A batch cannot be read; the last checkpoint is kept: {reason}"
-            ) from None
-        if batch is None:
-            return
-        yield batch

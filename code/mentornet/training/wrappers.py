@@ -91,8 +91,10 @@ class LossScaled:
         known = [g for g in gradients if g is not None]
         bad = tf.add_n([tf.math.count_nonzero(~tf.math.is_finite(g)) for g in known])
         finite = replicas.total(tf.cast(bad, tf.float32)) == 0
-        found = iter([tf.where(finite, g / self._scale, tf.zeros_like(g)) for g in known])
-        unscaled = [None if g is None else next(found) for g in gradients]
+        unscaled = [
+            None if g is None else tf.where(finite, g / self._scale, tf.zeros_like(g))
+            for g in gradients
+        ]
         num_finite = tf.where(finite, self._num_finite + 1, 0)
         doubled = num_finite == self._STEPS_TO_DOUBLE
         factor = tf.where(finite, tf.where(doubled, 2.0, 1.0), 0.5)

@@ -1,7 +1,7 @@
 """Trains a student under a frozen MentorNet, or another --weighting.
 
 Jiang et al. 2018, Algorithm 1. --weighting=uniform is the baseline; --mixup_alpha mixes
-the samples, and with --second_reweight weights the mixtures again, as MentorMix does.
+the samples; --second_reweight also weights the mixtures, as MentorMix does.
 """
 
 from mentornet.cli import script, training_flags, weighting_flags

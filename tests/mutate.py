@@ -175,6 +175,16 @@ TARGETS = {
         "test_features.py::test_training_computes_what_the_mentornet_sees",
         "test_automatic.py",
     ],
+    "cleaning.planning": [
+        "test_clean.py::test_the_plan",
+        "test_clean.py::test_the_run_that_ranks",
+        "test_clean.py::test_the_manifest_of_the_data",
+    ],
+    "cleaning.feature_rows": [
+        "test_feature_data.py",
+        "-kneighbour or some_are_compared or fewer_rows or unusual or nearest_row or twelve",
+    ],
+    "cleaning.label_files": ["test_labels.py", "-knot refused and not program"],
     "label_noise.history": [
         "test_features.py",
         "test_earlier_runs.py",

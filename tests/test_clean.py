@@ -103,6 +103,7 @@ def test_the_plan():
     # 30 / 20 would be batches of 1; 500 steps of 16 are 267 epochs, more than 60.
     assert planning.plan(30, 128, None) == (16, 112)
     assert planning.plan(3, 128, 2) == (3, 2)
+    assert planning.plan(3, 128, 1) == (3, 1)
     # 500 steps of 1,024 are 5.12 epochs, fewer than 10; 976.6 steps.
     assert planning.plan(100_000, 1024, None) == (1024, 977)
     # Exactly 20 batches of 64, and exactly 25 epochs; one sample less, and they are of 32.
@@ -390,6 +391,13 @@ def test_the_run_that_ranks(tmp_path):
     manifest |= {"image_shape": [8, 8, 3], "num_examples": 100_000}
     large = planning.train_config(data, pathlib.Path("t"), CleanConfig("out"))
     assert (large.batch_size, large.max_number_of_steps) == (128, 7812)
+
+
+def test_the_manifest_of_the_data(tmp_path):
+    data = planning.Data("mine", tmp_path, tmp_path / "val")
+    assert data.manifest == {}
+    (tmp_path / "manifest.json").write_text('{"num_examples": 7}')
+    assert data.manifest == {"num_examples": 7}
 
 
 def test_how_the_source_is_read(tmp_path, monkeypatch):

@@ -488,7 +488,9 @@ def test_of_many_rows_some_are_compared(tmp_path, monkeypatch):
     features, labels = rows(100)
     np.savez(tmp_path / "a.npz", features=features + 1000 * labels[:, None], labels=labels)
     _, _, info, examples = prepared(tmp_path, tmp_path / "a.npz")
-    told = feature_rows.RowDescriptions(info, examples).describe(np.arange(len(examples)))
+    made = feature_rows.RowDescriptions(info, examples)
+    assert len(made._others) == 20 < len(examples)
+    told = made.describe(np.arange(len(examples)))
     for text, label in zip(told, examples.labels, strict=True):
         assert text.startswith(f"Nearest 2 rows are given: {label} 2\n")
 
@@ -682,3 +684,25 @@ def test_a_column_that_is_constant_but_for_rounding():
     samples = np.full((50, 1), 1000, np.float32)
     samples[::2] = np.nextafter(np.float32(1000), np.float32(2000))
     assert mlp.statistics(samples)[1].tolist() == [1]
+
+
+def described(values):
+    """Texts of rows, each of a class of its own."""
+    labels = np.arange(len(values))
+    shape, none = (values.shape[1],), labels < 0
+    examples = records.Examples(tf.constant(values), shape, labels, labels, labels, none)
+    info = DatasetInfo("own", len(values), tuple(map(str, labels)), num_features=values.shape[1])
+    return list(feature_rows.RowDescriptions(info, examples).describe(labels))
+
+
+def test_the_nearest_row_is_not_the_largest(monkeypatch):
+    monkeypatch.setattr(feature_rows, "_NUM_NEAREST", 1)
+    values = np.array([-100, -90, 10, 11, 100], np.float32)[:, None]
+    nearest = [text.splitlines()[0].split(": ")[1] for text in described(values)]
+    assert nearest == ["1 1", "0 1", "3 1", "2 1", "3 1"]
+
+
+def test_twelve_values_are_all_shown_in_their_order():
+    values = np.random.default_rng(0).normal(size=(30, 12)).astype(np.float32)
+    lines = described(values)[0].splitlines()[2:]
+    assert [line.split(":")[0] for line in lines] == [f"feature {i}" for i in range(12)]

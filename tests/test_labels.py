@@ -156,6 +156,7 @@ def test_columns_of_weights_and_losses(scores):
     columns = label_files.table(told)
     np.testing.assert_array_equal(columns["mean_weight"], scores.score / 2)
     np.testing.assert_array_equal(columns["mean_loss"], 5 * scores.score)
+    np.testing.assert_allclose(label_files.table(scores)["label_score"], 1 - scores.score)
 
 
 def test_images_of_the_page_come_in_blocks(scores, monkeypatch):
@@ -297,3 +298,15 @@ def test_what_the_page_says_of_all(scores):
     told = f"200 training samples; the labels of about {len(scores.suspects)} of them, "
     told += f"{scores.noise}, are estimated to be wrong, from a test. Below are the 5 most"
     assert told in label_files.to_html(scores, 5)
+
+
+def test_what_is_written_and_where_it_cannot_be(scores, tmp_path):
+    label_files.write(scores, tmp_path / "a" / "b", 5)
+    found = {path.name: path.read_text() for path in (tmp_path / "a" / "b").iterdir()}
+    assert found == {
+        "labels.csv": label_files.to_csv(scores),
+        "labels.html": label_files.to_html(scores, 5),
+    }
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="`output_dir` .* cannot be written"):
+        label_files.write(scores, tmp_path / "file" / "b", 5)

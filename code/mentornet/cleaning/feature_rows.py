@@ -25,8 +25,8 @@ class RowDescriptions:
 
     def __init__(self, info: DatasetInfo, examples: Examples) -> None:
         self._info, self._examples = info, examples
-        size, most = len(examples), min(len(examples), _MOST_COMPARED)
-        self._others = np.sort(np.random.default_rng(0).permutation(size)[:most])
+        order = np.random.default_rng(0).permutation(len(examples))
+        self._others = np.sort(order[:_MOST_COMPARED])
         self._labels = examples.labels[self._others]
         rows = self._rows(self._others)
         mean, variance = statistics(rows)

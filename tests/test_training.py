@@ -194,7 +194,7 @@ def test_a_run_without_a_checkpoint_is_replaced(digits, tmp_path, capsys):
         path.unlink()
     with pytest.raises(InputError, match="learning_rate was 0.05, is 0.1"):
         loop.train(config(digits, tmp_path))
-    with pytest.raises(InputError, match="checkpoints of a finished run were deleted"):
+    with pytest.raises(InputError, match="has logged its last step, but has no checkpoint"):
         loop.train(config(digits, tmp_path, learning_rate=0.05))
     assert len(read_json_lines(tmp_path / "metrics.jsonl")) == 4
     # So is one that was reported on.

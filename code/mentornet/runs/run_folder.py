@@ -40,8 +40,8 @@ def open_folder(
 
     Raises:
       InputError: the folder cannot be written, or holds a run with another configuration and
-        `overwrite` is off (the message names what differs), or one that has logged its
-        last step, but has no checkpoint.
+        `overwrite` is off (the message names what differs), or one that has logged its last step,
+        but has no checkpoint.
     """
     folder = pathlib.Path(config.train_log_dir)
     path = folder / layout.CONFIG_FILE
@@ -54,8 +54,10 @@ def open_folder(
             layout.remove(folder)
         elif path.exists():
             _check_same(layout.read_config(folder), description, defaults, folder)
-            rule = "The run has logged its last step, but has no checkpoint: it was deleted, or not "
-            rule += "saved before the process was killed. --overwrite trains it again."
+            rule = (
+                "The run has logged its last step, but has no checkpoint: it was deleted, or the "
+            )
+            rule += "process killed before it was saved. --overwrite trains the run again."
             is_whole = bool(checkpoint_paths(str(folder))) or not _was_finished(folder)
             check(is_whole, rule, train_log_dir=str(folder))
         files.write_json(path, description)

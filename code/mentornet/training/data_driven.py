@@ -154,9 +154,9 @@ def _bind(
     asked = json.loads(json.dumps(asked))
     path = root / _SETTINGS
     # Earlier versions did not record them; nothing depends on them before a stage saves something.
-    begun = not run_folder.has_no_checkpoint(root / layout.BURN_IN_FOLDER)
-    begun = begun or any(result.exists() for result in _results(root))
-    is_bound = path.exists() and begun
+    folder = root / layout.BURN_IN_FOLDER
+    has_stages = any(result.exists() for result in _results(root))
+    is_bound = path.exists() and (has_stages or not run_folder.has_no_checkpoint(folder))
     different = (
         differences(files.read_json_object(path, "holds no settings"), asked) if is_bound else []
     )

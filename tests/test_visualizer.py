@@ -117,6 +117,18 @@ def test_a_target_has_its_gamma():
     np.testing.assert_allclose(first, (1 - np.exp(-np.linspace(0, 5, 150))) ** 3, atol=1e-6)
 
 
+def drawn_by(monkeypatch, **values):
+    """What the script draws with these flags: the arguments of `plot_still`, once."""
+    drawn: list[Any] = []
+    monkeypatch.setattr(visualizer.config_flags, "read_flags", lambda cls: values)
+    monkeypatch.setattr(visualizer.script, "load_tensorflow", lambda: None)
+    monkeypatch.setattr(visualizer, "plot_epochs", lambda *args: None)
+    monkeypatch.setattr(visualizer, "plot_still", lambda *args: drawn.append(args))
+    visualizer.main()
+    (found,) = drawn
+    return found
+
+
 def test_what_the_script_draws(tmp_path, monkeypatch):
     values: dict[str, Any] = {
         "model_dir": "mentornet_pd",
@@ -124,27 +136,16 @@ def test_what_the_script_draws(tmp_path, monkeypatch):
         "epoch_ranges": [95],
     }
     values |= {"vstar_fn": "mentornet_pd", "vstar_gamma": 3.0, "loss_bound": 15.0}
-    drawn: list[Any] = []
-    monkeypatch.setattr(visualizer.config_flags, "read_flags", lambda cls: values)
-    monkeypatch.setattr(visualizer.script, "load_tensorflow", lambda: None)
-    monkeypatch.setattr(visualizer, "plot_epochs", lambda *args: None)
-    monkeypatch.setattr(visualizer, "plot_still", lambda *args: drawn.append(args))
-    visualizer.main()
+    _, targets, *_ = drawn_by(monkeypatch, **values)
     expected = visualizer.target_weights("mentornet_pd", 3.0, 95, 15.0)
-    np.testing.assert_array_equal(drawn[0][1][95], expected)
+    np.testing.assert_array_equal(targets[95], expected)
 
 
 def test_further_features_are_drawn_as_asked(tmp_path, monkeypatch):
     save_mentornet(MentorNet(features=(*RELEASE, "loss_variance")), str(tmp_path / "five"))
     values: dict[str, Any] = {"model_dir": str(tmp_path), "epoch_ranges": (18,)}
     values |= {"further_features": (0.25,), "vstar_fn": "active_bias"}
-    drawn: list[Any] = []
-    monkeypatch.setattr(visualizer.config_flags, "read_flags", lambda cls: values)
-    monkeypatch.setattr(visualizer.script, "load_tensorflow", lambda: None)
-    monkeypatch.setattr(visualizer, "plot_epochs", lambda *args: None)
-    monkeypatch.setattr(visualizer, "plot_still", lambda *args: drawn.append(args))
-    visualizer.main()
-    ((weights, targets, _, _, caption),) = drawn
+    weights, targets, _, _, caption = drawn_by(monkeypatch, **values)
     mentor = load_mentornet(str(tmp_path))
     expected = visualizer.learned_weights(mentor, 18, 15.0, (0.25,))
     np.testing.assert_array_equal(weights[18], expected)

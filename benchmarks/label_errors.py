@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from absl import flags
+from measuring import wrong_labels
 
 from mentornet.cli import script
 from mentornet.config import options
@@ -128,15 +129,13 @@ def compare(run_dirs: Sequence[str], data_dir: str | None) -> list[dict[str, Any
     for run_dir in run_dirs:
         scores = label_errors.score_labels([run_dir], data_dir)
         examples = scores.examples
-        known = bool((examples.clean_labels >= 0).all())
-        check(known, "The clean label of every sample must be known.", run=run_dir)
+        wrong = wrong_labels(examples, run_dir)
         run = layout.read_config(labelled_runs.train_folder(run_dir))
         name = labelled_runs.train_folder(run_dir).parent.name
         candidates = {name: scores.score}
         if run["data_sha256"] not in done:
             done.add(run["data_sha256"])
             candidates |= cleanlab_scores(run, scores)
-        wrong = examples.labels != examples.clean_labels
         for name, score in candidates.items():
             row: dict[str, Any] = {
                 "data": pathlib.PurePath(run["data_dir"]).name,

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from absl import flags
+from measuring import wrong_labels
 
 from mentornet.cli import script
 from mentornet.core import files, pages
@@ -68,9 +69,7 @@ def evaluate(run_dir: str, last: bool) -> list[dict[str, Any]]:
     rule = "The run's history must have the columns of this version."
     check("num_counted" in columns, rule, run=run_dir)
     examples = labelled_runs.read_labels([config], [run_dir], None)[1]
-    known = bool((examples.clean_labels >= 0).all())
-    check(known, "The clean label of every sample must be known.", run=run_dir)
-    wrong = examples.labels != examples.clean_labels
+    wrong = wrong_labels(examples, run_dir)
     check(bool(wrong.any()), "Some labels must be wrong.", run=run_dir)
     data = pathlib.Path(config["data_dir"])
     parts = data.parent.name, config["studentnet"], data.name

@@ -8,10 +8,15 @@ import platform
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from steps import Step
+
+from mentornet.core.errors import check
+
+if TYPE_CHECKING:
+    from mentornet.datasets.records import Examples
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -31,6 +36,17 @@ def take_turns(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
 
 def median(seconds: list[float]) -> float:
     return float(np.median(seconds))
+
+
+def wrong_labels(examples: Examples, run_dir: str) -> np.ndarray:
+    """Which labels of a run's data are wrong, bool [n].
+
+    Raises:
+      InputError: a clean label is unknown.
+    """
+    known = bool((examples.clean_labels >= 0).all())
+    check(known, "The clean label of every sample must be known.", run=run_dir)
+    return examples.labels != examples.clean_labels
 
 
 def peak_mb(command: list[str]) -> float:

@@ -12,6 +12,7 @@ of 1 minus the estimated noise rate leaves out, as expected from the mixture and
 from __future__ import annotations
 
 import numpy as np
+from measuring import wrong_labels
 
 from mentornet.cli import script
 from mentornet.core import pages
@@ -36,12 +37,10 @@ def line(run_dir: str) -> list[str]:
     config, columns = labelled_runs.read_run(run_dir)
     examples = labelled_runs.read_labels([config], [run_dir], None)[1]
     trusted = examples.trusted
-    wrong = trusted & (examples.labels != examples.clean_labels)
+    wrong = wrong_labels(examples, run_dir)
+    right, wrong = ~wrong, trusted & wrong
     check(bool(wrong.any()), "Some trusted samples must have a wrong label.", run=run_dir)
-    known = bool((examples.clean_labels >= 0).all())
-    check(known, "The clean label of every sample must be known.", run=run_dir)
-    found = columns["prediction"] == examples.clean_labels
-    right, visits = examples.labels == examples.clean_labels, ranking.pooled([columns])
+    found, visits = columns["prediction"] == examples.clean_labels, ranking.pooled([columns])
     share = visits.wrong_probabilities[0].mean()
     left_out = np.argsort(-visits.rank_score)[: round(share * len(right))]
     shares = [found[wrong].mean(), found[trusted].mean(), visits.right_left_out(share)]

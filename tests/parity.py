@@ -165,11 +165,14 @@ def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
             rate = golden[f"{kind}_lr"][i]
             compare(f"{kind} step {i + 1} lr", outputs.scalars["learning_rate"], rate, 1e-6, True)
         names = json.loads(golden[f"{kind}_final_names"].item())
-        norms = [np.linalg.norm(variables[n].numpy().astype(np.float64).ravel()) for n in names]
-        expected = golden[f"{kind}_final_norm"]
-        ratios = np.array(norms) / expected
+        final = [variables[n].numpy().astype(np.float64).ravel() for n in names]
+        ratios = [np.linalg.norm(values) for values in final] / golden[f"{kind}_final_norm"]
         bound = wider * _NORM_TOLERANCES[name]
         compare(f"{kind} final norms (ratio to 1)", ratios, np.ones(len(ratios)), bound, True)
+        for key, found in (("mean", np.mean), ("first", lambda values: values[0])):
+            expected = golden[f"{kind}_final_{key}"]
+            wide = 10 * bound if key == "first" else bound  # A single value strays further.
+            compare(f"{kind} final {key}", [*map(found, final)], expected, wide, True)
 
 
 def curricula_and_schedules(golden: Golden, mentornet: str, compare: Comparison) -> None:

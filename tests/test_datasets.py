@@ -14,7 +14,7 @@ import tensorflow as tf
 from helpers import ROOT, run
 
 from mentornet import InputError
-from mentornet.datasets import noise, pipeline, records, sources, summaries
+from mentornet.datasets import augmentation, noise, pipeline, records, sources, summaries
 from mentornet.datasets.augmentation import Augmentation, Augmenter
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.images import EncodedImages
@@ -493,6 +493,16 @@ def batches(examples, padding=None, first_step=0, last_step=8, batch_size=4, see
         standardization="image",
         **settings,
     )
+
+
+def test_images_are_cropped_and_flipped_before_they_are_standardised(release):
+    """So what is padded is black, and counts among the pixels, as in the release."""
+    examples, step = read(release[0]), tf.constant(0, tf.int64)
+    (batch,) = batches(examples, padding=2, last_step=1)
+    drawn = augmentation.draw_offsets(4, 2, 0, step), augmentation.draw_flips(4, 0, step)
+    raw = augmentation.crop_and_flip(examples.read(batch["positions"]), *drawn, 2)
+    expected = augmentation.standardize(raw, "image")
+    np.testing.assert_allclose(batch["images"], expected, atol=1e-5)
 
 
 def test_every_pass_holds_every_sample_once(release):

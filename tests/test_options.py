@@ -622,6 +622,14 @@ def test_options_of_a_weighting_as_people_write_them():
         weighting_flags.named(values)
 
 
+@pytest.mark.parametrize("flag", ["loss_p_precentile", "loss_p_percentile"])
+def test_a_percentile_of_zero_is_not_taken_for_none(flag):
+    values = flags.FlagValues()
+    training_flags.define_mentornet_flags(values)
+    values(["script", f"--{flag}=0"])
+    assert training_flags.weighting_config(values).loss_p_percentile == 0
+
+
 @pytest.mark.parametrize("name", ["run[1]", "a*", "b?/train", "c\\d"])
 def test_folders_in_which_tensorflow_would_not_find_checkpoints(name):
     for make in (

@@ -31,7 +31,15 @@ def ignored(mentored=True, **values):
 
 @pytest.mark.parametrize(
     ("step", "rate"),
-    [(0, 0.1), (19531, 0.1), (19532, 0.01), (25000, 0.01), (25001, 0.001), (30001, 0.0001)],
+    [
+        (0, 0.1),
+        (19531, 0.1),
+        (19532, 0.01),
+        (25000, 0.01),
+        (25001, 0.001),
+        (30000, 0.001),
+        (30001, 0.0001),
+    ],
 )
 def test_mentored_resnet_changes_after_the_boundary_and_ignores_the_decay_flags(step, rate):
     for values in ({}, {"learning_rate_decay_factor": 0.5, "num_epochs_per_decay": 1}):
@@ -50,6 +58,7 @@ def test_the_first_step_of_an_epoch(epoch, num_steps, step):
 
 def test_flags_without_effect_are_named():
     assert ignored(num_epochs_per_decay=7) == ["num_epochs_per_decay"]
+    assert ignored(learning_rate_decay_factor=0.5) == ["learning_rate_decay_factor"]
     assert ignored() == []
     assert ignored(mentored=False, num_epochs_per_decay=7) == []
     assert ignored(num_epochs_per_decay=7, studentnet="inception") == []
@@ -73,8 +82,14 @@ def test_baseline_resnet_decays_every_19500_steps_as_python_2_divides(step, rate
     assert schedule(False)(step) == pytest.approx(rate)
 
 
+@pytest.mark.parametrize(("step", "rate"), [(19499, 0.1), (19500, 0.01), (39000, 0.001)])
+def test_inception_decays_every_50_epochs_by_default(step, rate):
+    values = {"max_number_of_steps": 39001, "studentnet": "inception"}
+    assert schedule(False, **values)(step) == pytest.approx(rate)
+
+
 @pytest.mark.parametrize(("step", "rate"), [(77999, 0.1), (78000, 0.01), (119999, 0.01)])
-def test_inception_decays_at_78000(step, rate):
+def test_inception_decays_at_78000_as_published(step, rate):
     values = {"num_epochs_per_decay": 200, "max_number_of_steps": 120000, "studentnet": "inception"}
     for mentored in (False, True):
         assert schedule(mentored, **values)(step) == pytest.approx(rate)

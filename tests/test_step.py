@@ -27,7 +27,7 @@ def test_scalars_and_samples_by_hand():
     """Logits are equal, so each loss is log 3. Half squared norms: 3, and half of 6."""
     student = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
     student.set_weights([np.ones((2, 3)), np.full(3, 2.0)])
-    first = tf.constant([[0.0], [0.001], [0.002], [1.0]])  # Above 0.001 are two.
+    first = tf.constant([[0.0], [0.001], [0.0011], [1.0]])  # Above 0.001 are two.
 
     def weigh(batch):
         weights = tf.where(batch.global_step == 0, first, tf.ones_like(first))
@@ -35,7 +35,7 @@ def test_scalars_and_samples_by_hand():
 
     history, decayed = SampleHistory(4), {"kernel": 1.0, "bias": 0.5}
     trainer = make(student, weigh, history=history, weight_decay=0.1, decayed=decayed)
-    for mean, used in ((1.003 / 4, 0.5), (1.0, 0.75)):  # Of all samples so far.
+    for mean, used in ((1.0021 / 4, 0.5), (1.0, 0.75)):  # Of all samples so far.
         result = trainer.step(*BATCH)
         assert {name: float(value) for name, value in result.scalars.items()} == {
             "mentornet/orig_loss": pytest.approx(np.log(3), rel=1e-5),

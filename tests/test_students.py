@@ -77,8 +77,11 @@ def test_initial_values(inception, resnet):
     for layer, bias in (("conv1", 0), ("fc3", 0.1), ("fc4", 0.1), ("logits", 0)):
         np.testing.assert_allclose(values[f"CifarNet/{layer}/biases"], bias)
     values = registry.tf1_variables(resnet)
-    kernel = values["unit_2_3/sub1/conv1/DW"].numpy()
-    assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 320)), rel=0.01)
+    # By the number of outputs: the first two have fewer inputs than outputs.
+    for unit, width in (("unit_1_0", 160), ("unit_2_0", 320), ("unit_2_3", 320)):
+        kernel = values[f"{unit}/sub1/conv1/DW"].numpy()
+        assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * width)), rel=0.02)
+        assert np.abs(kernel).max() > 3 * kernel.std()  # Not truncated.
     dense, limit = values["logit/DW"].numpy(), np.sqrt(3 / 640)
     assert 0.98 * limit < np.abs(dense).max() <= limit
     assert dense.std() == pytest.approx(limit / np.sqrt(3), rel=0.03)

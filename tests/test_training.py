@@ -282,8 +282,8 @@ def test_given_labels_reach_the_mentornet(digits, tmp_path):
     assert np.abs(weights[0] - weights[1])[1:].min() > 1e-4
 
 
-def test_resnet_decay_scales_with_the_weights(digits, monkeypatch):
-    """total = mean(weight * loss) + 0.0002 * half squared norm of the kernels * mean weight.
+def test_resnet_decays_its_kernels(digits, monkeypatch):
+    """total = mean loss + 0.0002 * half squared norm of the kernels, where all weights are 1.
 
     Of the network an eighth as wide, with one unit a stage.
     """

@@ -170,6 +170,7 @@ def learning_rate_schedule(config: TrainConfig, num_examples: int) -> RateSchedu
             config.learning_rate_decay_factor,
         )
     if boundaries := _mentored_boundaries(config):
+        # Kept from the release: both decay flags are ignored.
         return schedules.decay_at(boundaries, config.learning_rate, 0.1)
     return find_student(config.studentnet).recipe.schedule(config, num_examples)
 

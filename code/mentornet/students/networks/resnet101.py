@@ -64,6 +64,7 @@ def _unit(
     x = _conv(x, width, 1, f"{name}.sub2.conv2", next(seeds))
     extra = width - shortcut.shape[-1]
     if extra:
+        # "same" rather than the release's "valid", for images of odd sizes.
         shortcut = layers.AveragePooling2D(stride, padding="same")(shortcut)
         shortcut = keras.ops.pad(shortcut, [[0, 0]] * 3 + [[extra // 2, extra // 2]])
     return layers.Add()([x, shortcut])

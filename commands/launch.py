@@ -95,11 +95,15 @@ class LaunchConfig:
         check_fields(self)
 
 
+_REPORT_EVERY = 300  # Seconds between two reports of a run that goes on.
+
+
 class Pair:
     """A run's two processes, on one device."""
 
     def __init__(self, run: Run, device: str) -> None:
-        self.run, self.started_at = run, time.monotonic()
+        self.run = run
+        self.started_at = self.told_at = time.monotonic()
         self.first_step = run.last_step()
         run.folder.mkdir(parents=True, exist_ok=True)
         self._common = [f"--device_id={device}"]
@@ -119,6 +123,11 @@ class Pair:
                 # Ctrl-C reaches only the launcher, which stops the jobs in order.
                 start_new_session=True,
             )
+
+    def trained(self) -> tuple[float, int]:
+        """Seconds and steps of training so far; none while no step has been logged."""
+        steps = self.run.last_step() - self.first_step
+        return (time.monotonic() - self.started_at if steps else 0.0), steps
 
     def ended(self) -> bool:
         """Whether both have ended.
@@ -161,13 +170,22 @@ class Launcher:
         print(f"[{self._total - left}/{self._total}] {run.name}: {message}", flush=True)
 
     def _time_left(self) -> str:
-        """An estimate from the runs that have ended, as if every step took the same time."""
-        runs = [*self._waiting, *(pair.run for pair in self._pairs.values())]
-        left = sum(run.steps_left() for run in runs)
-        if not (left and self._steps):
+        """An estimate from what was trained here, as if every step took the same time."""
+        pairs = self._pairs.values()
+        left = sum(run.steps_left() for run in [*self._waiting, *(pair.run for pair in pairs)])
+        trained = [(self._seconds, self._steps), *(pair.trained() for pair in pairs)]
+        seconds, steps = map(sum, zip(*trained, strict=True))
+        if not (left and steps):
             return ""
-        hours = left * self._seconds / self._steps / (len(self._free) + len(self._pairs)) / 3600
+        hours = left * seconds / steps / (len(self._free) + len(self._pairs)) / 3600
         return f", about {hours:.1f} hours left"
+
+    def _report_progress(self) -> None:
+        for pair in self._pairs.values():
+            if time.monotonic() - pair.told_at >= _REPORT_EVERY:
+                pair.told_at = time.monotonic()
+                step = f"step {pair.run.last_step():,} of {pair.run.steps:,}"
+                self._say(pair.run, f"{step}{self._time_left()}")
 
     def _start_next(self) -> None:
         run = self._waiting.pop(0)
@@ -196,11 +214,11 @@ class Launcher:
                 continue
             del self._pairs[device]
             self._free.append(device)
-            seconds = time.monotonic() - pair.started_at
             if summary := pair.run.result():
-                if pair.first_step < pair.run.steps:  # Not only evaluated.
-                    self._seconds += seconds
-                    self._steps += pair.run.steps - pair.first_step
+                seconds, steps = pair.trained()
+                self._seconds += seconds
+                self._steps += steps
+                seconds = time.monotonic() - pair.started_at
                 accuracies = (summary[f"{kind}_accuracy"] for kind in ("last", "best"))
                 text = "last accuracy {:.4f}, best {:.4f}".format(*accuracies)
                 self._say(pair.run, f"{text}, {seconds / 60:.1f} minutes{self._time_left()}")
@@ -216,6 +234,7 @@ class Launcher:
                     if self._free:
                         self._start_next()
                 self._collect()
+                self._report_progress()
                 time.sleep(0.2)
         finally:
             for pair in self._pairs.values():

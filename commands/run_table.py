@@ -97,7 +97,9 @@ def read_table(path: str) -> list[dict[str, str]]:
     return rows
 
 
-def _scaled(row: dict[str, str], script: str, scale: float) -> dict[str, str]:
+def _scaled(
+    row: dict[str, str], script: str, weighting: str | None, scale: float
+) -> dict[str, str]:
     """The row with steps and schedule scaled in proportion, but for the column `flags`.
 
     Imports TensorFlow.
@@ -110,7 +112,7 @@ def _scaled(row: dict[str, str], script: str, scale: float) -> dict[str, str]:
     epochs = row.get("num_epochs_per_decay")
     # Weightings other than a MentorNet have the baseline's schedule.
     plain = script.endswith("cifar_train_baseline.py")
-    mentored = not plain and row.get("weighting") in (None, "", "mentornet")
+    mentored = not plain and weighting in (None, "", "mentornet")
     given = _steps(row.get("learning_rate_boundaries") or "")
     if boundaries := given or (mentored and recipe.mentored_boundaries):
         scaled = sorted({max(1, round(step * scale)) for step in boundaries})
@@ -149,7 +151,10 @@ def make_run(
     """
     kind = "baseline" if row["method"] == "baseline" else "mentornet"
     script = row.get("script") or f"code/cifar_train_{kind}.py"
-    row = row if scale == 1 else _scaled(row, script, scale)
+    further = [*shlex.split(row.get("flags") or ""), *shlex.split(flags)]
+    given = dict(flag.lstrip("-").partition("=")[::2] for flag in further)
+    if scale != 1:
+        row = _scaled(row, script, given.get("weighting", row.get("weighting")), scale)
     folder = pathlib.Path(runs, *pathlib.Path(row["train_log_dir"]).parts[1:]).parent
     records = row.get("data") or f"{row['dataset_name']}/{row['noise_fraction']}"
     values = {name: value for name, value in row.items() if value and name not in _FACTS}
@@ -172,10 +177,9 @@ def make_run(
         "checkpoint_dir": f"{folder / layout.TRAIN_FOLDER}",
         "eval_dir": f"{folder / layout.EVAL_FOLDER}",
     }
-    further = [*shlex.split(row.get("flags") or ""), *shlex.split(flags)]
-    given = {flag.lstrip("-").partition("=")[0] for flag in further} & _OF_THE_LAUNCHER
     rule = f"{row['train_log_dir']}: `flags` must leave these to the table and the launcher."
-    check(not given, rule, given=sorted(given))
+    refused = sorted(given.keys() & _OF_THE_LAUNCHER)
+    check(not refused, rule, given=refused)
     return Run(
         str(folder.relative_to(runs)),
         folder,

@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from mentornet import InputError
+from mentornet.cleaning import label_errors
 from mentornet.cleaning.labelled_runs import ranking_history, read_run
-from mentornet.label_noise import history
+from mentornet.label_noise import history, ranking
 
 COUNT = 200  # Samples.
 CONFIG = {"dataset_name": "own", "data_sha256": "0"}
@@ -104,9 +105,20 @@ def test_a_damaged_kept_checkpoint_is_ignored(tmp_path):
     assert note.startswith(f"WARNING: {tmp_path}/label_wave/model.ckpt-20 is ignored: ")
 
 
-def test_a_version_that_did_not_count_wrong_events(tmp_path):
-    last = {name: np.ones(COUNT) for name in history.COLUMNS if name != "num_wrong"}
-    assert chosen(tmp_path, last, columns_of(7, 100, 0))[1] == ""
+@pytest.mark.parametrize("missing", sorted(ranking.COLUMNS - {"prediction"}))
+def test_versions_without_a_column_that_ranking_needs(missing, tmp_path):
+    """The last history is used, whichever of the two lacks the column."""
+    whole, kept = columns_of(60, 100, 100), columns_of(7, 100, 0)
+    for number, without in enumerate((whole, kept)):
+        last, before = (
+            {name: values for name, values in columns.items() if name != missing}
+            if columns is without
+            else columns
+            for columns in (whole, kept)
+        )
+        found, note = chosen(tmp_path / str(number), last, before)
+        assert found["num_seen"][0] == 60 and note == ""
+        assert label_errors._is_undecayed(found) == (without is kept)
 
 
 def test_a_run_without_a_history(tmp_path):

@@ -166,14 +166,15 @@ ROW = {
         ("baseline", {"method": "baseline", "weighting": "gce"}),
         ("mentornet", {"method": "pd", "trained_mentornet_dir": "mentornet_pd"}),
         ("mentornet", {"method": "pd", "weighting": "mentornet"}),
+        ("mentornet", {"method": "gce", "flags": "--weighting=gce"}),
     ],
 )
-def test_a_weighting_is_a_column(launch, kind, cells):
+def test_a_weighting_is_a_column_or_among_the_flags(launch, kind, cells):
     """It becomes the flag; resnet101 has the baseline's schedule to scale without a MentorNet."""
     made = launch.make_run(ROW | cells, data="data", runs="runs", scale=0.1)
     script, flags = parse(shlex.join(("python", *made.train)))
     assert script == f"code/cifar_train_{kind}.py"
-    given = cells.keys() - {"method", "script"}
+    given = cells.keys() - {"method", "script", "flags"}
     assert {name: flags[name] for name in given} == {name: cells[name] for name in given}
     has_mentornet = cells["method"] == "pd"
     assert flags.get("num_epochs_per_decay") == (None if has_mentornet else "5")
@@ -289,8 +290,10 @@ def test_the_time_left(tmp_path, launch, monkeypatch, capsys):
     (tmp_path / "first" / "train").mkdir(parents=True)
     (tmp_path / "first" / "train" / "metrics.jsonl").write_text('{"step": 10}\n')
     assert [run.steps_left() for run in runs] == [30, 50, 20]
-    hours = iter((0, 1, 1, 2, 2, 3))  # Each run begins and ends.
-    monkeypatch.setattr(launch.time, "monotonic", lambda: 3600 * next(hours))
+    # Each takes an hour.
+    monkeypatch.setattr(
+        launch.time, "monotonic", lambda: 3600 * len([*tmp_path.glob("*/eval_val/eval.jsonl")])
+    )
     assert launch.Launcher(runs, ["0"]).work() == 0
     assert [run.steps_left() for run in runs] == [0, 0, 0]
     told = [line for line in capsys.readouterr().out.splitlines() if "minutes" in line]
@@ -582,9 +585,32 @@ def test_the_time_left_on_two_devices(tmp_path, launch):
     launcher = launch.Launcher(runs, ["0", "1"])
     launcher._seconds, launcher._steps = 3600.0, 10
     assert launcher._time_left() == ", about 5.0 hours left"
-    pair = types.SimpleNamespace(run=launcher._waiting.pop())
+    run = launcher._waiting.pop()
+    pair = types.SimpleNamespace(run=run, trained=lambda: (0.0, 0))
     launcher._pairs[launcher._free.pop()] = pair
     assert launcher._time_left() == ", about 5.0 hours left"
+    pair.trained = lambda: (1800.0, 10)  # 20 in an hour and a half.
+    assert launcher._time_left() == ", about 3.8 hours left"
+
+
+def test_progress_is_reported_while_a_run_goes_on(tmp_path, launch, monkeypatch, capsys):
+    """Every five minutes: the step, and the time left."""
+    seconds = [0.0]
+    monkeypatch.setattr(launch.time, "monotonic", lambda: seconds[0])
+    run = launch.Run("run", tmp_path / "run", 2000, ("-c", "pass"), ("-c", "pass"))
+    metrics = tmp_path / "run" / "train" / "metrics.jsonl"
+    metrics.parent.mkdir(parents=True)
+    metrics.write_text('{"step": 500}\n')
+    launcher = launch.Launcher([run], ["0"])
+    launcher._start_next()
+    for seconds[0], step in ((299, 510), (300, 600), (599, 900), (601, 1000)):
+        metrics.write_text(f'{{"step": {step}}}\n')
+        launcher._report_progress()
+    launcher._pairs["0"].wait()
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "[0/1] run: step 600 of 2,000, about 1.2 hours left",
+        "[0/1] run: step 1,000 of 2,000, about 0.3 hours left",
+    ]
 
 
 def test_boundaries_stay_increasing_and_positive(launch):
@@ -644,7 +670,7 @@ def test_all_runs_are_asked_to_end_before_one_is_waited_for(launch, monkeypatch)
     monkeypatch.setattr(launch.time, "sleep", interrupted)
     launcher, both = launch.Launcher([], []), mock.Mock()
     for pair in (both.first, both.second):
-        pair.ended.return_value = False
+        pair.ended.return_value, pair.told_at = False, float("inf")
     launcher._pairs = {"0": both.first, "1": both.second}
     with pytest.raises(KeyboardInterrupt):
         launcher.work()

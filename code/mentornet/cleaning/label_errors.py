@@ -126,10 +126,11 @@ def _is_undecayed(columns: Mapping[str, np.ndarray]) -> bool:
     """Whether the undecayed columns cover at least the visits that the decayed columns reflect.
 
     A run started with an earlier version has counted only its later visits in them, and a run
-    completed with an earlier version none.
+    completed with an earlier version lacks some.
     """
-    counted = columns.get("num_counted", np.zeros(1))
-    return bool(np.all(counted >= np.minimum(columns["num_seen"], _REMEMBERED)))
+    if ranking.COLUMNS - columns.keys():
+        return False
+    return bool(np.all(columns["num_counted"] >= np.minimum(columns["num_seen"], _REMEMBERED)))
 
 
 def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScores:

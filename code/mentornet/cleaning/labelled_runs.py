@@ -12,7 +12,7 @@ from mentornet.core.checkpoint_files import reading
 from mentornet.core.errors import InputError, check
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
-from mentornet.label_noise import history
+from mentornet.label_noise import history, ranking
 from mentornet.runs.checkpoints import checkpoint_paths, checkpoint_step, find_latest, read_state
 from mentornet.runs.layout import CONFIG_FILE, KEPT_FOLDER, TRAIN_FOLDER, read_config
 
@@ -61,7 +61,7 @@ def ranking_history(
     Returns:
       The history's columns, and the note, which may be empty.
     """
-    if "num_wrong" not in last:  # Of a version that did not count wrong events.
+    if ranking.COLUMNS - last.keys():  # The run is of an earlier version.
         return last, ""
     folder = train_folder(run_dir)
     kept = checkpoint_paths(str(folder / KEPT_FOLDER))
@@ -75,6 +75,8 @@ def ranking_history(
         before = _read_history(kept[-1], run_dir)
     except InputError as error:
         return last, f"WARNING: {kept[-1]} is ignored: {error}"
+    if ranking.COLUMNS - before.keys():
+        return last, ""
     step = checkpoint_step(kept[-1])
     if step < checkpoint_step(find_latest(str(folder))) and _are_memorised(before, last):
         return before, f"{run_dir}: ranked by its history up to step {step}, before memorising."

@@ -113,11 +113,18 @@ class Visits:
         return score
 
 
+# The columns of a history that `pooled` needs.
+COLUMNS = frozenset(
+    ("num_counted", "num_wrong", "mean_margin", "mean_given", "mean_other")
+    + ("other_class", "prediction")
+)
+
+
 def pooled(histories: Sequence[Mapping[str, np.ndarray]]) -> Visits:
     """The visits of several runs; of the other class, the first run's that has seen the sample.
 
     Args:
-      histories: columns of each run's history, by name.
+      histories: columns of each run's history, by name, among them `COLUMNS`.
     """
     counts = np.array([columns["num_counted"] for columns in histories])
     total = counts.sum(axis=0)

@@ -12,7 +12,7 @@ from typing import Any
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-from helpers import ROOT, run, warm_server
+from helpers import ROOT, latest_state, run, warm_server
 
 import mentornet
 from mentornet.config.weighting import WeightingConfig
@@ -111,18 +111,30 @@ def test_curriculum_commands(tmp_path):
 
 @pytest.mark.slow
 def test_weighting_commands(tmp_path):
-    """The weighting of docs/weightings.md from the command line, in two replicas; fewer steps."""
+    """The weighting of docs/weightings.md from the command line, in two replicas and in one.
+
+    Fewer steps and samples, so that each is seen four times, and a student without normalisation.
+    """
     page = ROOT / "docs" / "weightings.md"
     own = blocks(page, "python")[0]
     assert len(own.splitlines()) <= 15
     (tmp_path / "my_weighting.py").write_text(own)
     (commands,) = (block for block in blocks(page, "bash") if "my_weighting" in block)
-    run_bash(commands, tmp_path, ("/tmp", "."), ("steps=200", "steps=12"))
+    shorter = ("steps=200", "steps=12"), ("fraction=0.4", "fraction=0.4 --num_train=96")
+    simpler = ("=resnet8", "=mlp")
+    run_bash(commands, tmp_path, ("/tmp", "."), *shorter, simpler)
+    alone = ("devices=2", "devices=1"), ("./steady ", "./alone ")
+    run_bash(commands, tmp_path, ("/tmp", "."), *shorter, simpler, *alone)
+    two, one = (latest_state(tmp_path / name) for name in ("steady", "alone"))
+    (averages,) = (values for name, values in two.items() if "averages" in name)
+    assert two.keys() == one.keys() and averages.shape == (96, 1) and averages.all()
+    for name, values in one.items():
+        np.testing.assert_allclose(two[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
     rows = read_json_lines(tmp_path / "steady" / "metrics.jsonl")
     config = json.loads((tmp_path / "steady" / "config.json").read_text())
     assert config["weighting"] == {"name": "my_weighting:steady", "options": {"decay": 0.8}}
-    # The first loss of each sample lies above its average of 0.
-    assert rows[-1]["step"] == 12 and rows[-1]["data_util/batch_sum_v"] == 16
+    # Weights are 0.5 and 1.
+    assert rows[-1]["step"] == 12 and 16 <= rows[-1]["data_util/batch_sum_v"] <= 32
 
 
 @functools.cache

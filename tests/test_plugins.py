@@ -1,53 +1,18 @@
-"""A new student, weighting, noise type or source is one new file.
+"""A new student, weighting, noise type or source is one new file: the examples of CONTRIBUTING.md.
 
-Dropped into a copy of the scripts and the package, it is listed and used.
+Dropped into a copy of the scripts and the package, they are listed and used.
 """
 
 import json
+import re
 import shutil
 
 import pytest
 from helpers import ROOT, run
 
-STUDENT = '''"""One dense layer on the pixels."""
-
-import keras
-from mentornet.students.recipes import Recipe, Student
-
-def build(num_classes, seed, image_shape):
-    inputs = keras.Input(image_shape)
-    initializer = keras.initializers.GlorotUniform(seed)
-    layer = keras.layers.Dense(num_classes, kernel_initializer=initializer)
-    return keras.Model(inputs, layer(keras.layers.Flatten()(inputs)), name="linear")
-
-student = Student(build, Recipe(crop_padding=0, momentum=0.0))
-'''
-
-WEIGHTING = '''"""Weight 1 below a threshold of the loss, else 0. Option `threshold`."""
-
-import tensorflow as tf
-
-def make(context, *, threshold=1.0):
-    return lambda batch: tf.cast(batch.losses < threshold, tf.float32)
-'''
-
-NOISE = '''"""A label becomes the class opposite."""
-
-def corrupt(corruption):
-    return corruption.replace(lambda rng: corruption.num_classes - 1 - corruption.labels)
-'''
-SOURCE = '''"""Images of one colour; `grey:<n>` makes n of each class."""
-
-import numpy as np
-from mentornet.datasets.sources import Reader, Source, Split
-
-def load(dataset, location, options):
-    labels = np.arange(2 * int(location)) % 2
-    images = np.uint8(100 * labels)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
-    return Source(Split(images, labels), Split(images[:4], labels[:4]), ("dark", "light"))
-
-reader = Reader(load)
-'''
+STUDENT, WEIGHTING, NOISE, SOURCE = re.findall(
+    r"^```python\n(\"\"\".*?)^```", (ROOT / "CONTRIBUTING.md").read_text(), re.S | re.M
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +43,7 @@ def test_a_student_and_a_weighting(copy, train_flags, tmp_path):
 def test_a_source_and_a_noise_type(copy, tmp_path):
     script = copy / "cifar_prepare_data.py"
     _, output = run(script, "--help")
-    assert "opposite: A label becomes the class opposite." in output
+    assert "opposite: A label becomes the opposite class." in output
     assert "grey: Images of one colour; `grey:<n>` makes n of each class." in output
     flags = ["--dataset_name=greys", "--source=grey:50", f"--output_dir={tmp_path}"]
     status, output = run(script, *flags, "--noise_type=opposite", "--noise_fraction=0.5")

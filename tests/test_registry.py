@@ -220,6 +220,7 @@ def test_every_method_of_the_runs_has_a_column(monkeypatch):
         ("code/cifar_prepare_data.py", "noise_types"),
         ("code/cifar_prepare_data.py", "sources"),
         ("code/cifar_train_mentornet.py", "students"),
+        ("code/cifar_train_mentornet.py", "weightings"),
     ],
 )
 def test_help_lists_every_entry(script, table):
@@ -227,6 +228,11 @@ def test_help_lists_every_entry(script, table):
     words = " ".join(output.split())
     for name, description in doc_tables().TABLES[table].registry.descriptions().items():
         assert f"{name}: {description}" in words
+
+
+def test_help_of_the_baseline_offers_no_mentornet():
+    _, output = run("code/cifar_train_baseline.py", "--help")
+    assert "elr: " in output and "  mentornet: " not in output
 
 
 def test_an_error_inside_the_users_function_keeps_its_traceback():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mentornet.core.lazy import exports
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 
 _MODULES = {
     "InputError": "core.errors",

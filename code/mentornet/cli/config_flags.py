@@ -47,6 +47,7 @@ class _WordParser(flags.ArgumentParser):
     def __init__(self, kind: type, words: tuple[str, ...]) -> None:
         parsers = {float: flags.FloatParser, int: flags.IntegerParser}
         self._numbers, self._words = parsers[kind](), words
+        self.syntactic_help = " or ".join((self._numbers.syntactic_help, *words))
 
     def parse(self, argument: Any) -> Any:
         return argument if argument in self._words else self._numbers.parse(argument)

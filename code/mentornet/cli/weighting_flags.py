@@ -32,8 +32,12 @@ _MENTORNET_FLAGS = (
 
 
 def define_weighting_flag(default: str, flag_values: flags.FlagValues = FLAGS) -> None:
-    """Defines the flags that select a weighting, by default `default`, and how it is used."""
-    text = f"How samples are weighted, by name or as module:factory.\n{WEIGHTINGS.help()}"
+    """Defines the flags that select a weighting, by default `default`, and how it is used.
+
+    Only scripts whose default is a MentorNet have one.
+    """
+    names = WEIGHTINGS.help(*() if default == MENTORNET else (MENTORNET,))
+    text = f"How samples are weighted, by name or as module:factory.\n{names}"
     flags.DEFINE_string("weighting", default, text, flag_values=flag_values)
     flags.DEFINE_list(
         "weighting_options",

@@ -89,9 +89,10 @@ class Registry:
         found = getattr(importlib.import_module(f"{self.package}.{place.module}"), self.attribute)
         return found[name] if place.is_one_of_several else found
 
-    def help(self) -> str:
-        """One line per entry, for the help of a flag."""
-        return "\n".join(f"{name}: {text}" for name, text in self.descriptions().items())
+    def help(self, *left_out: str) -> str:
+        """One line per entry but those left out, for the help of a flag."""
+        entries = self.descriptions().items()
+        return "\n".join(f"{name}: {text}" for name, text in entries if name not in left_out)
 
     def table(self) -> str:
         """A Markdown table with one row per entry, for the documents."""

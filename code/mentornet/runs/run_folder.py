@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import mentornet
 from mentornet.config import options
 from mentornet.config.training import TrainConfig
 from mentornet.core import files
@@ -16,13 +17,15 @@ from mentornet.core.schedules import RateSchedule
 from mentornet.runs import layout, writers
 from mentornet.runs.checkpoints import checkpoint_paths
 
-SCHEDULE = "learning_rate_schedule"  # Its key in config.json.
+# Keys in config.json.
+SCHEDULE = "learning_rate_schedule"
+_VERSION = "mentornet_version"
 
 
 def describe(config: TrainConfig, schedule: RateSchedule, **facts: Any) -> dict[str, Any]:
-    """The configuration, learning rates, and facts about data and networks, as JSON values."""
+    """Configuration, learning rates, facts about data and networks, and version, as JSON values."""
     values = dataclasses.asdict(config) | {SCHEDULE: dataclasses.asdict(schedule)} | facts
-    return json.loads(json.dumps(values))
+    return json.loads(json.dumps(values | {_VERSION: mentornet.__version__}))
 
 
 def open_folder(
@@ -94,7 +97,8 @@ def _check_same(
     old = options.filled(TrainConfig, old)
     old |= {name: value for name, value in defaults.items() if old[name] is None}
     old = new | old  # What an older version did not record is taken as equal.
-    ignored = options.may_change(TrainConfig) | {"class_names"}  # They may have been unknown.
+    # Class names may have been unknown.
+    ignored = options.may_change(TrainConfig) | {"class_names", _VERSION}
     different = options.differences(old, new, ignored)
     if different:
         raise InputError(

@@ -18,6 +18,7 @@ import shutil
 import signal
 import socket
 import sys
+import warnings
 from typing import Any
 
 from warm_client import NUMBER
@@ -42,6 +43,9 @@ def become(command: dict[str, Any], descriptors: list[int]) -> None:
     sys.path[:1] = [folder, *filter(None, paths)]
     sys.argv = [script, *flags]
     signal.alarm(command["seconds"])
+    # As in pyproject.toml.
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning, "keras")
     if script == "-c":
         code = sys.argv.pop(1)
         exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from measuring import wrong_labels
+from measuring import setting, wrong_labels
 
 from mentornet.cli import script
 from mentornet.config import options
@@ -119,13 +119,13 @@ def cleanlab_scores(run: dict[str, Any], scores: Any) -> dict[str, np.ndarray]:
 
 
 def compare(run_dirs: Sequence[str], data_dir: str | None) -> list[dict[str, Any]]:
-    """AUC and average precision of finding wrong labels; cleanlab once for each data set."""
+    """AUC and average precision of finding wrong labels; cleanlab once for runs alike."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     from mentornet.cleaning import label_errors, labelled_runs
     from mentornet.runs import layout
 
-    rows, done = [], set()
+    rows, done = [], set[tuple[str, str, int]]()
     for run_dir in run_dirs:
         scores = label_errors.score_labels([run_dir], data_dir)
         examples = scores.examples
@@ -133,14 +133,12 @@ def compare(run_dirs: Sequence[str], data_dir: str | None) -> list[dict[str, Any
         run = layout.read_config(labelled_runs.train_folder(run_dir))
         name = labelled_runs.train_folder(run_dir).parent.name
         candidates = {name: scores.score}
-        if run["data_sha256"] not in done:
-            done.add(run["data_sha256"])
+        alike = run["data_sha256"], run["studentnet"], run["max_number_of_steps"]
+        if alike not in done:
+            done.add(alike)
             candidates |= cleanlab_scores(run, scores)
         for name, score in candidates.items():
-            row: dict[str, Any] = {
-                "data": pathlib.PurePath(run["data_dir"]).name,
-                "wrong": f"{wrong.mean():.1%}",
-            }
+            row: dict[str, Any] = {"data": setting(run), "wrong": f"{wrong.mean():.1%}"}
             steps = run["max_number_of_steps"]
             if name.startswith("cleanlab"):
                 steps = _FOLDS * (steps // _share())
@@ -153,6 +151,10 @@ def compare(run_dirs: Sequence[str], data_dir: str | None) -> list[dict[str, Any
 
 def _key(row: dict[str, Any]) -> tuple[str, int, str]:
     return row["data"], row["steps"], row["scores"]
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    return pages.markdown_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def main(*run_dirs: str) -> None:
@@ -172,9 +174,8 @@ def main(*run_dirs: str) -> None:
     rows.sort(key=lambda row: (row["data"], row["steps"]))
     facts = {"cleanlab": cleanlab.__version__, "folds": _FOLDS, "rows": rows}
     files.write_json(kept, facts)
-    table = pages.markdown_table(list(rows[0]), [list(row.values()) for row in rows])
-    files.write_text(folder / "label_errors.md", table)
-    print(table, end="")
+    files.write_text(folder / "label_errors.md", table(rows))
+    print(table(rows), end="")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from measuring import wrong_labels
+from measuring import setting, wrong_labels
 
 from mentornet.cli import script
 from mentornet.core import files, pages
@@ -71,10 +71,8 @@ def evaluate(run_dir: str, last: bool) -> list[dict[str, Any]]:
     examples = labelled_runs.read_labels([config], [run_dir], None)[1]
     wrong = wrong_labels(examples, run_dir)
     check(bool(wrong.any()), "Some labels must be wrong.", run=run_dir)
-    data = pathlib.Path(config["data_dir"])
-    parts = data.parent.name, config["studentnet"], data.name
     facts = {
-        "run": "/".join((*parts, labelled_runs.train_folder(run_dir).parent.name)),
+        "run": f"{setting(config)}/{labelled_runs.train_folder(run_dir).parent.name}",
         "wrong": float(wrong.mean()),
         "visits": float(columns["num_counted"].mean()),
     }

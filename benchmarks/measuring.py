@@ -38,6 +38,12 @@ def median(seconds: list[float]) -> float:
     return float(np.median(seconds))
 
 
+def setting(config: dict[str, Any]) -> str:
+    """A run's data set, student and noise, as "cifar10/airbench93/0.4"."""
+    data = pathlib.PurePath(config["data_dir"])
+    return "/".join((data.parent.name, config["studentnet"], data.name))
+
+
 def wrong_labels(examples: Examples, run_dir: str) -> np.ndarray:
     """Which labels of a run's data are wrong, bool [n].
 

@@ -119,10 +119,20 @@ def test_the_kept_label_scores_are_those_of_the_page(monkeypatch):
     page = (ROOT / "docs" / "results.md").read_text().partition("### Which labels are wrong")[2]
     shown = [
         line
-        for line in page.splitlines()
+        for line in page.partition("\n## ")[0].splitlines()
         if line.startswith(("| cifar", "| grid")) and "_0 |" in line
     ]
     assert sorted(shown) == sorted(auc + estimates)
+
+
+def test_the_kept_comparison_with_cleanlab_is_that_of_the_page(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    label_errors = importlib.import_module("label_errors")
+    rows = json.loads((ROOT / "results" / "label_errors.json").read_text())["rows"]
+    assert label_errors.table(rows) == (ROOT / "results" / "label_errors.md").read_text()
+    page = (ROOT / "docs" / "results.md").read_text().partition("## Compared with cleanlab")[2]
+    shown = page.partition("\n\n|")[2].partition("\n\n")[0]
+    assert f"|{shown}\n" == label_errors.table(rows)
 
 
 def test_label_scores_of_two_students_are_kept_apart(monkeypatch):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import helpers
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,6 +14,7 @@ from mentornet.config.weighting import NamedWeighting, WeightingConfig
 from mentornet.label_noise import noise_rate, ranking
 from mentornet.label_noise.history import COLUMNS
 from mentornet.runs.checkpoints import RunCheckpoint
+from mentornet.training import loop
 from mentornet.training.build import make_trainer
 from mentornet.weighting import automatic as automatic_module
 from mentornet.weighting.automatic import Automatic, State
@@ -638,3 +640,17 @@ def test_the_training_says_when_its_rate_rises_last():
     asked = TrainConfig("-", "-", studentnet="airbench93", **values)
     weighting: Any = make_trainer(asked, SAMPLES, 3, (9, 9, 3)).weighting
     assert weighting._automatic._last_rise == 23
+
+
+def test_a_training_that_it_leaves_alone_is_the_unweighted_one(digits, tmp_path, capsys):
+    """Four passes over 200 samples: parameters and history agree bit for bit."""
+    settings: dict[str, Any] = {"batch_size": 50, "max_number_of_steps": 16}
+    settings["record_sample_weights"] = True
+    automatic = NamedWeighting("self_paced", AUTO)
+    for name, weighting in (("plain", None), ("auto", automatic)):
+        loop.train(helpers.config(digits, tmp_path / name, weighting=weighting, **settings))
+    assert "auto: no sample was down-weighted" in capsys.readouterr().out
+    plain, auto = (helpers.latest_state(tmp_path / name) for name in ("plain", "auto"))
+    assert plain.keys() < auto.keys()
+    for name, values in plain.items():
+        np.testing.assert_array_equal(auto[name], values, err_msg=name)

@@ -7,7 +7,7 @@ data (54 columns, 7 classes with the same shares); 30 and 60 % of the training l
 Measures for each method the accuracy on clean test rows, the AUC of the ranking of wrong training
 labels, and the time. scikit-learn's classifiers rank by the probability of the given label in
 five-fold cross-validation, `mlp` as label_report.py does. The weightings are given the true share
-of right labels. Writes features.md (means over the seeds) and features.json, with data and runs
+of correct labels. Writes features.md (means over the seeds) and features.json, with data and runs
 next to them.
 """
 
@@ -66,7 +66,7 @@ def train_mlp(
     from mentornet.runs.students import load_student
     from mentornet.training.loop import train
 
-    # The percentile of the losses below which those of right labels should lie.
+    # The percentile of the losses below which those of correct labels should lie.
     settings: dict[str, Any] = {"loss_p_percentile": round(right, 2)}
     settings["example_dropout_rates"] = "0.5,17,0.05,83"
     is_pd, is_closed = method.endswith("PD"), method.endswith("self_paced")

@@ -5,7 +5,7 @@
 Reads runs with --record_sample_weights. A training sees the given labels of the trusted samples; it
 does not see their clean ones, unless its MentorNet was learned from them. So a student that
 predicts the clean label where another one was given has not been taught to. Predictions are those
-of each sample's last visit. The last two columns say which share of all right labels a percentile
+of each sample's last visit. The last two columns say which share of all correct labels a percentile
 of 1 minus the estimated noise rate leaves out, as expected from the mixture and in truth.
 """
 
@@ -20,7 +20,7 @@ from mentornet.core.errors import check
 
 HEAD = (
     *("run", "trusted, given a wrong label", "predicted right", "of all trusted"),
-    *("right labels left out: expected", "in truth"),
+    *("correct labels left out: expected", "in truth"),
 )
 
 

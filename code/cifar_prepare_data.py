@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`mentornet prepare` under the name that it has in this folder."""
+"""`mentornet prepare` as a script."""
 
 from mentornet.cli import script
 from mentornet.cli.commands import prepare

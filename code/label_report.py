@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`mentornet report` under the name that it has in this folder."""
+"""`mentornet report` as a script."""
 
 from mentornet.cli import script
 from mentornet.cli.commands import report

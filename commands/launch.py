@@ -111,8 +111,8 @@ class Pair:
         self.evaluation, self._again = self._evaluate(), False
 
     def _evaluate(self) -> subprocess.Popen[bytes]:
-        patience = ["--eval_interval_secs=5", "--batch_size=100"]
-        return self._start("eval", [*self.run.evaluate, *patience, *self._common])
+        polling = ["--eval_interval_secs=5", "--batch_size=100"]
+        return self._start("eval", [*self.run.evaluate, *polling, *self._common])
 
     def _start(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
         with (self.run.folder / f"{name}.log").open("ab") as log:
@@ -161,7 +161,7 @@ class Launcher:
     def __init__(self, runs: list[Run], devices: list[str]) -> None:
         self._waiting, self._total = list(runs), len(runs)
         self._free, self._pairs = list(devices), dict[str, Pair]()
-        self._told = set[str]()
+        self._reported = set[str]()
         self._failed = 0
         self._seconds, self._steps = 0.0, 0  # Of the runs that were trained here.
 
@@ -199,8 +199,8 @@ class Launcher:
         process = next((number for number in held if number is not None), None)
         if process is not None:
             self._waiting.append(run)
-            if run.name not in self._told:
-                self._told.add(run.name)
+            if run.name not in self._reported:
+                self._reported.add(run.name)
                 by = f"process {process}" if process else "another process"
                 self._say(run, f"is being trained or evaluated by {by}, which is left running")
             return

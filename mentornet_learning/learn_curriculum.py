@@ -1,4 +1,4 @@
-"""`mentornet learn` under the name that it has in this folder."""
+"""`mentornet learn` as a script."""
 
 from mentornet.cli import script
 from mentornet.cli.commands import learn

@@ -99,7 +99,7 @@ def test_the_burn_in_ends_when_the_changes_have_passed_their_minimum():
         memorised = 0 if number == 1 else 0.1
         np.testing.assert_allclose(found(context)[:4], [0, 0, memorised, 0], atol=0.01)
     remark = context.remarks[0]()
-    assert "as no memorising was detected; " in remark and "for 10.0% of the suspects." in remark
+    assert "as no memorisation was detected; " in remark and "for 10.0% of the suspects." in remark
     pass_over(automatic, context, 6, 35)
     rules = automatic.rules(tf.constant(35))
     assert not rules.is_burn_in
@@ -123,7 +123,7 @@ def test_too_few_passes_are_told():
     automatic, context = made(**AUTO)
     for number in range(1, 5):
         pass_over(automatic, context, number, 10 * number)
-    assert "as detecting memorising takes more than 5 passes" in context.remarks[0]()
+    assert "as detecting memorisation takes more than 5 passes" in context.remarks[0]()
     values = np.where(np.arange(SAMPLES)[:, None] == 3, np.nan, history_values(0.3, 0.1))
     context.history().values.assign(values)
     assert "as a loss was not finite." in context.remarks[0]()
@@ -510,7 +510,7 @@ def test_a_checkpoint_of_other_state_is_refused_by_name(tmp_path):
         now.restore_latest()
     RunCheckpoint(str(tmp_path), trainer.student, {}, state, 1, [trainer.history]).save()
     now = RunCheckpoint(str(tmp_path), trainer.student, {}, earlier, 1, [trainer.history])
-    with pytest.raises(InputError, match=f"lacks=.., has_besides=.'{name}'."):
+    with pytest.raises(InputError, match=f"missing=.., unexpected=.'{name}'."):
         now.restore_latest()
 
 

@@ -217,8 +217,11 @@ def test_what_else_is_refused(tmp_path, prepared):
     names = {"c.csv", "labels.csv", "cp1252.csv", "semicolons.csv", "all.csv", "there"}
     assert {path.name for path in tmp_path.iterdir()} == names
     for flags, message in (
-        ([f"--output_dir={made}"], "`records` and `corrections` go together"),
-        ([f"--corrections={good}"], "and need an `output_dir`"),
+        (
+            [f"--output_dir={made}"],
+            "`records`, `corrections` and `output_dir` must",
+        ),
+        ([f"--corrections={good}"], "`corrections` and `output_dir` must be given"),
         (
             [f"--corrections={good}", f"--output_dir={made}", "--seed=3"],
             "`seed` cannot be combined with",

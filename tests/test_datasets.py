@@ -220,7 +220,7 @@ def test_a_source_by_its_name(tmp_path):
         ("mine", "keras", "keras holds cifar10 or cifar100, not data of your own"),
         ("cifar10", "npz:a.npz", "npz holds data of your own, not cifar10"),
         ("digits", "digits:8x8", "`source` digits takes no location"),
-        ("mine", __file__, "a kind that can hold data of your own: class_folders, csv,"),
+        ("mine", __file__, "cannot be read as data of your own: it must be class_folders, csv,"),
         ("mine", "class_folders", "class_folders needs a path, as in class_folders:PATH"),
     ):
         with pytest.raises(InputError, match=rule):

@@ -199,7 +199,7 @@ def test_one_visit_is_enough(monkeypatch):
 
 
 def test_labels_are_ranked_by_the_history_that_was_chosen(monkeypatch):
-    """That of before memorising, here; these histories have only losses."""
+    """That from before memorisation, here; these histories have only losses."""
     told = dataclasses.replace(noise(0.5), source=noise_rate.ALL_VISITS)
     monkeypatch.setattr(noise_rate, "of_losses", lambda *arguments: told)
     last = history(num_counted=np.zeros(5))

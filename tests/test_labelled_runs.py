@@ -63,7 +63,7 @@ def test_the_kept_history_if_most_suspects_of_then_are_memorised(
     found, note = chosen(tmp_path, last, kept, keep_best="label_wave")
     for name, values in (kept if is_used else last).items():
         np.testing.assert_array_equal(found[name], values, name)
-    expected = f"{tmp_path}: ranked by its history up to step 20, before memorising."
+    expected = f"{tmp_path}: ranked by its history up to step 20, before memorisation."
     assert note == (expected if is_used else "")
 
 

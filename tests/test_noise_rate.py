@@ -108,7 +108,7 @@ def test_a_student_that_prefers_other_classes_for_hard_labels():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_one_component_of_margins_below_0_says_nothing(seed):
-    """Of so few samples two components fit no better than one, which stands for right labels."""
+    """Of so few samples two components fit no better than one, which stands for correct labels."""
     generator = np.random.default_rng(seed)
     is_wrong, zeros = np.arange(300) < 225, np.zeros(300, np.int64)
     margins = np.where(is_wrong, -1.3, 0.0) + generator.normal(0, 0.6, 300)
@@ -318,7 +318,7 @@ def test_margins_decide_between_equal_shares_of_wrong_events():
 
 
 def test_the_share_of_right_labels_that_are_left_out(monkeypatch):
-    """Leaving out the likeliest two of four costs 0.3 of 2.2 right labels."""
+    """Leaving out the likeliest two of four costs 0.3 of 2.2 correct labels."""
     found = np.array([0.1, 0.8, 0.0, 0.9])
     visits = learned(0.4)[2]
     with monkeypatch.context() as patch:

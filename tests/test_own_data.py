@@ -230,11 +230,11 @@ def test_arrays(tmp_path):
         ({"images": images, "labels": np.zeros(50)}, "at least 2 classes"),
         (
             {"images": images, "labels": labels + 0.5},
-            "row 0: `labels` must be a text or a whole number",
+            "row 0: `labels` must be a string or a whole number",
         ),
         (
             {"images": images, "labels": np.array(["", "a"] * 25)},
-            "row 0: `labels` must be a text or",
+            "row 0: `labels` must be a string or",
         ),
         (
             {"images": images, "labels": labels, "clean_labels": labels - 2},
@@ -316,7 +316,7 @@ def test_what_is_not_a_label(tmp_path, kind):
         row = "line 4" if kind == "csv" else "row 2"
         shown = repr(str(shown)) if kind == "csv" else repr(shown)
         named = column + "s" * (kind in ("npz", "arrays"))
-        rule = f"{row}: `{named}` must be a text or a whole number from 0 on; -1 means unknown."
+        rule = f"{row}: `{named}` must be a string or a whole number from 0 on; -1 means unknown."
         with pytest.raises(InputError, match=re.escape(f"{rule} Received: {named}={shown}")):
             load(*((values, [0] * 4) if column == "label" else ([0, 1, 0, 1], values)))
 
@@ -339,7 +339,7 @@ def test_labels_as_text():
     assert clean_label_texts([*unknown, "2.0"], ["2", "10"], "x", "") == [None] * 8 + ["2"]
     assert clean_label_texts(["2.0", 2.0], ["2", "b"], "x", "") == ["2.0", "2"]
     for cell in ([1], {"a": 1}, b"a", float("inf"), *unknown):
-        with pytest.raises(InputError, match="f.csv, line 7: `rule` must be a text or a whole"):
+        with pytest.raises(InputError, match="f.csv, line 7: `rule` must be a string or a whole"):
             label_texts([cell], "rule", "f.csv, line", [7])
 
 
@@ -601,7 +601,7 @@ def test_what_is_said_of_records(tmp_path, capsys):
     conflicts.write_text("a = b\nc = d\n")
     manifest = {"num_examples": 8, "num_classes": 2, **cases[0][0]}
     summaries.print_manifests({str(tmp_path): manifest})
-    warning = f"WARNING: {conflicts} (entries: 2) begins with a = b\n"
+    warning = f"WARNING: {conflicts} lists 2, first a = b\n"
     assert capsys.readouterr().out == f"{tmp_path}: {cases[0][1]}\n{warning}"
 
 
@@ -965,7 +965,7 @@ def test_folders_that_differ_in_capital_letters(tmp_path):
     for name in ("Train/a/1.png", "train/b/2.png"):
         (tmp_path / "split" / name).parent.mkdir(parents=True, exist_ok=True)
         picture("wide", 1).save(tmp_path / "split" / name)
-    with pytest.raises(InputError, match="must not differ in capital letters alone"):
+    with pytest.raises(InputError, match="must not differ only in upper and lower case"):
         sources.load("own", str(tmp_path / "split"))
 
 

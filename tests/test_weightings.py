@@ -410,7 +410,7 @@ def test_variables_have_distinct_names():
     assert list(context.state) == ["a", "b"] and list(mixed.state) == ["mixed_a"]
     trainer = make_trainer("uniform")
     trainer._contexts[0].keep({"num_seen": variable})
-    with pytest.raises(InputError, match=r"must have distinct names: .*names=\['num_seen'\]"):
+    with pytest.raises(InputError, match=r"would be saved under one name: .*names=\['num_seen'\]"):
         trainer.state()
 
 

@@ -135,7 +135,7 @@ class MentoredModel(keras.Model):
     def _find_mentor(self, mentor: MentorNet | str) -> MentorNet | None:
         if self._other is not None:
             changed = [k for k, v in self._settings.items() if v != getattr(WeightingConfig, k)]
-            rule = f"{', '.join(changed)}: for a MentorNet only; others have `weighting_options`."
+            rule = f"{', '.join(changed)}: only for a MentorNet; others use `weighting_options`."
             check(not changed, rule, weighting=self._other)
             return None
         rule = "`weighting_options` needs `weighting`; a MentorNet has its own arguments."

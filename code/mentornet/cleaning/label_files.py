@@ -159,9 +159,7 @@ def _tables(scores: LabelScores) -> str:
     body = ""
     if rows := label_errors.detection_quality(scores):
         body += "<h2>How well wrong labels are found</h2>\n<p>Against the clean labels on record; "
-        body += (
-            "precision and recall of as many suspects as labels are estimated to be wrong.</p>\n"
-        )
+        body += "precision and recall if as many are suspected as are estimated to be wrong.</p>\n"
         header = [key.replace("_", " ") for key in rows[0]]
         body += pages.html_table(header, [list(row.values()) for row in rows])
     return body + "<h2>Estimated confusion</h2>\n" + _confusion(scores)
@@ -174,17 +172,17 @@ def _confusion(scores: LabelScores) -> str:
         pairs = label_errors.confused_pairs(scores)[:_NUM_PAIRS]
         rows = [[name(given), name(other), count] for given, other, count in pairs]
         return (
-            "<p>The classes that the suspects were given and seem to be of, the most frequent "
-            f"{len(rows)} pairs.</p>\n" + pages.html_table(("given", "suggested", "suspects"), rows)
+            f"<p>The {len(rows)} most frequent pairs of given and suggested class among the "
+            "suspects.</p>\n" + pages.html_table(("given", "suggested", "suspects"), rows)
         )
     matrix = [
         [name(label), scores.noise.of_class(label), *map(float, row)]
         for label, row in enumerate(label_errors.confusion(scores))
     ]
     return (
-        "<p>Of each given class, the share that seems to be of another; samples that are not "
-        "suspects count as right. Wrong: the share of the class's labels that is estimated to be "
-        "wrong.</p>\n" + pages.html_table(("given", "wrong", *scores.info.all_class_names), matrix)
+        "<p>For each given class, the share of samples that seem to belong to each class; samples "
+        "that are not suspects count as correct. Wrong: the estimated share of wrong labels.</p>\n"
+        + pages.html_table(("given", "wrong", *scores.info.all_class_names), matrix)
     )
 
 

@@ -68,7 +68,7 @@ def ranking_history(
     if not kept:
         note = ""
         if _are_memorised(last, last) and not config.get("keep_best"):
-            advice = "training with --keep_best=label_wave would rank by what was known before."
+            advice = "training with --keep_best=label_wave would rank by the history before that."
             note = f"{run_dir}: most suspects were memorised; {advice}"
         return last, note
     try:
@@ -79,7 +79,7 @@ def ranking_history(
         return last, ""
     step = checkpoint_step(kept[-1])
     if step < checkpoint_step(find_latest(str(folder))) and _are_memorised(before, last):
-        return before, f"{run_dir}: ranked by its history up to step {step}, before memorising."
+        return before, f"{run_dir}: ranked by its history up to step {step}, before memorisation."
     return last, ""
 
 

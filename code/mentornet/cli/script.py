@@ -87,7 +87,7 @@ def _gpus() -> str:
 
 
 def _start_anew(error: WorkerLostError) -> None:
-    """Replaces the process by one that goes on with the same run, and waits for the lost worker."""
+    """Executes the script again, which resumes the run and waits for the lost worker."""
     warn(f"Lost contact with another worker ({error}). Restarting from the latest checkpoint.")
     # The last of several values counts, and --overwrite would delete the checkpoint.
     last = ["--nooverwrite"] if error.has_opened and "overwrite" in FLAGS else []

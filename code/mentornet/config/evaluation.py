@@ -38,7 +38,7 @@ class EvalConfig:
     dataset_name: str | None = option(None, "Data set; by default the checkpoint's.")
     studentnet: str | None = option(None, "Student; by default the checkpoint's.")
     split_name: str = option(
-        "test", "Which records: <dataset_name>_<split_name>-*.", check=not_empty
+        "test", "The split to evaluate: files <dataset_name>_<split_name>-*.", check=not_empty
     )
     batch_size: int = option(
         25, "Samples per forward pass; does not change the results.", check=at_least(1)

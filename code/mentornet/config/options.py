@@ -273,7 +273,7 @@ def read_by(read: Callable[[Any], Any]) -> Check:
 
 
 def checkpoint_folder(name: str, value: str) -> None:
-    """Like `folder`, and without what TensorFlow takes as a pattern where it looks for files."""
+    """Like `folder`, but rejects the characters that TensorFlow takes for patterns."""
     folder(name, value)
     rule = (
         f"`{name}` must not contain *, ?, [ or \\: TensorFlow would not find its checkpoints there."

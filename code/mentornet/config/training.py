@@ -129,7 +129,7 @@ class TrainConfig:
     )
     crop_mode: str | None = option(
         None,
-        "The padding: black, or the image reflected; by default the student's.",
+        "How images are padded before the crop: black, or reflected; by default the student's.",
         choices=("zero", "reflect"),
     )
     flip: str | None = option(
@@ -184,7 +184,8 @@ class TrainConfig:
     )
     jit_compile: bool = option(False, "Compile the step with XLA (slower on CPUs).")
     sync_batch_norm: bool = option(
-        False, "Batch-normalise with statistics of the global batch, not of each device's part."
+        False,
+        "Synchronise batch normalisation: statistics of the global batch, not a device's.",
     )
     # With more devices, batch normalisation sees smaller batches unless it is synchronised. This is
     # the only field with `may_change` that can alter the result.

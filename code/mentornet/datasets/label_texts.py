@@ -1,8 +1,8 @@
 """Labels in data of your own, read alike from every kind of source.
 
-A label is a text, without the blanks around it, or a whole number from 0 on, which may be written
-as a fraction, as in columns with gaps: the number 2.0 is the label 2, the text is not. An empty
-cell, NaN (the number, not the text) and -1, also as a text, mean that there is no label.
+A label is a string, whose surrounding whitespace is ignored, or a whole number from 0 on. Columns
+with gaps store whole numbers as floats: the number 2.0 is the label 2, the string is not. An empty
+cell, NaN (the number, not the string) and -1, also as a string, mean that there is no label.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def label_texts(
     cells = _plain(cells)
     for row, cell in zip(rows or range(len(cells)), cells, strict=True):
         text = None if _is_unknown(cell) else _text(cell)
-        rule = "must be a text or a whole number from 0 on; -1 means unknown."
+        rule = "must be a string or a whole number from 0 on; -1 means unknown."
         check(text is not None, f"{where} {row}: `{name}` {rule}", **{name: cell})
         assert text is not None
         texts.append(text)

@@ -42,8 +42,8 @@ class PrepareConfig:
     )
     source: str | None = option(
         None,
-        "A path, which is read as one of the following kinds, or the name of a kind, a colon and "
-        "what it reads; not needed for the digits.\n{sources}",
+        "A path, whose kind is detected, or KIND:LOCATION; not needed for the digits. Kinds:\n"
+        "{sources}",
     )
     noise_type: str = option(
         "uniform",

@@ -1,4 +1,4 @@
-"""Mixtures of distributions: one of right labels, and one of wrong labels above or below it."""
+"""Mixtures of distributions: one of correct labels, and one of wrong labels above or below it."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Visits:
         return _wrong_probabilities(self)
 
     def right_left_out(self, share: float) -> float:
-        """The share of right labels expected to be left out with a share of the samples; in 0..1.
+        """The share of correct labels expected to be left out with a share of the samples; in 0..1.
 
         Of samples that each have a visit; the most suspicious ones are left out.
         """

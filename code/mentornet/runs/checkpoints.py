@@ -63,7 +63,7 @@ def joined(*states: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
       InputError: two of them have the same name, such as a weighting's own and the training's.
     """
     found: dict[str, tf.Variable] = {}
-    rule = "What is saved in checkpoints must have distinct names: rename the weighting's."
+    rule = "Two variables would be saved under one name: rename the weighting's."
     for state in states:
         twice = sorted(found.keys() & state.keys())
         check(not twice, rule, names=twice)
@@ -151,9 +151,9 @@ class RunCheckpoint:
         found = {key for key in saved if key.startswith("state/")}
         lacks = sorted(name for name in self._required if state_key(name) not in found)
         unknown = sorted(found - {state_key(name) for name in self._names})
-        rule = f"{path} must hold the state of this run, as this version keeps it."
+        rule = f"{path} must hold the state that this run has in this version."
         besides = [key.removeprefix("state/").partition("/.")[0] for key in unknown]
-        check(not lacks and not unknown, rule, lacks=lacks, has_besides=besides)
+        check(not lacks and not unknown, rule, missing=lacks, unexpected=besides)
         config = self._config.numpy()
         status = self._restored.restore(path)
         status.assert_existing_objects_matched().expect_partial()

@@ -19,8 +19,8 @@ from mentornet.runs import layout
 
 Curve = tuple[np.ndarray, np.ndarray]
 
-# Settings that make no variant of a method: those by which runs are grouped and methods named, the
-# seed, what is only recorded, and what changes no more than rounding or the random draws.
+# Settings that do not distinguish variants of a method: those by which runs are grouped and methods
+# named, the seed, what is only recorded, and what changes only rounding or random draws.
 _SAME_VARIANT = {
     *("data_dir", "dataset_name", "studentnet", "max_number_of_steps"),
     *("trained_mentornet_dir", "mixed_precision", "seed", "record_sample_weights", "keep_best"),

@@ -58,7 +58,7 @@ def open_folder(
         elif path.exists():
             _check_same(layout.read_config(folder), description, defaults, folder)
             rule = "The run has logged its last step, but has no checkpoint: it was deleted, or "
-            rule += "the process killed before it was saved. --overwrite trains the run again."
+            rule += "the process was killed before it was saved. Use --overwrite to train again."
             is_whole = bool(checkpoint_paths(str(folder))) or not _was_finished(folder)
             check(is_whole, rule, train_log_dir=str(folder))
         files.write_json(path, description)

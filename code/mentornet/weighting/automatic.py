@@ -16,10 +16,10 @@ from mentornet.weighting.protocol import Context
 
 _FIRST_ESTIMATE = 2  # Passes over the data before the first estimate.
 _FEWEST_CHECKS = 5  # In which the changes can fall and rise.
-_MOSTLY_WRONG = 0.5  # Share of right labels below which each class has its own percentile.
+_MOSTLY_WRONG = 0.5  # Share of correct labels below which each class has its own percentile.
 _LATE_EPOCH = 50  # Percent of the training after which weighting begins without memorising,
 _LATE_PASSES = 10  # if so many passes are over by then,
-_MOST_LEFT_OUT = 0.25  # and at most this share of the right labels is expected to be left out.
+_MOST_LEFT_OUT = 0.25  # and at most this share of the correct labels is expected to be left out.
 
 
 class Rules(NamedTuple):
@@ -85,16 +85,16 @@ class Automatic:
     memorised. Passes before the last rise of the learning rate do not count, as it makes the
     predictions change more. A training that memorises nothing in its first half is weighted in the
     second, if at least ten passes are over and the percentile is expected to leave out at most a
-    quarter of the right labels. Else it keeps weight 1 throughout: it cannot tell wrong labels from
-    hard samples yet, and would lose more by leaving these out.
+    quarter of the correct labels. Else it keeps weight 1 throughout: it cannot tell wrong labels
+    from hard samples yet, and would lose more by leaving these out.
 
     The percentile is 1 minus the share of wrong labels that is estimated then (`noise_rate`), at
     most the share of the suspects, whose label more than half of the visits contradicted, and less
-    one standard deviation of the share of right labels in a batch: a percentile above that share is
-    the loss of a wrong label, which is then learned. It is estimated again only as long as no wrong
-    label is found, because what is memorised later looks right, and weights change the history.
-    With a fixed burn-in it is estimated from the second pass on until that ends, and weights are 1
-    until then.
+    one standard deviation of the share of correct labels in a batch: a percentile above that share
+    is the loss of a wrong label, which is then learned. It is estimated again only as long as no
+    wrong label is found, because what is memorised later looks right, and weights change the
+    history. With a fixed burn-in it is estimated from the second pass on until that ends, and
+    weights are 1 until then.
 
     Each class has a percentile of its own (`noise_rate.shrunk_class_means`) with `class_balanced`,
     and where most labels are estimated to be wrong: a class that is learned late has no loss below
@@ -226,7 +226,7 @@ class Automatic:
         return tuple(np.asarray(value, np.float32) for value in found)
 
     def _spares_right_labels(self, visits: ranking.Visits) -> bool:
-        """Whether the percentile is expected to leave out few right labels."""
+        """Whether the percentile is expected to leave out few correct labels."""
         share = self._percentile
         wrong = visits.wrong_probabilities[0].mean() if isinstance(share, str) else 1 - share
         return visits.right_left_out(wrong) <= _MOST_LEFT_OUT
@@ -246,10 +246,10 @@ class Automatic:
             reason = f"an estimate takes more than {_FIRST_ESTIMATE} passes over the data"
             return f"auto: no sample was down-weighted, as {reason}."
         if start == 0 and num_checks < _FEWEST_CHECKS:
-            reason = f"detecting memorising takes more than {_FEWEST_CHECKS} passes over the data"
+            reason = f"detecting memorisation takes more than {_FEWEST_CHECKS} passes over the data"
             return f"auto: no sample was down-weighted, as {reason}."
         if start == 0:
-            reason = "no memorising was detected"
+            reason = "no memorisation was detected"
             if num_checks >= _LATE_PASSES:
                 reason += " and too many correct labels would be left out"
             return f"auto: no sample was down-weighted, as {reason}; {suspects}."
@@ -282,7 +282,7 @@ def _is_memorising(checks: np.ndarray) -> bool:
 
 
 def _lowered(share: np.ndarray | float, batch_size: np.ndarray) -> np.ndarray:
-    """A share of right labels less its standard deviation in a batch, above 0.
+    """A share of correct labels less its standard deviation in a batch, above 0.
 
     The shares of classes, float64 [classes], are lowered by the same batch size, since the moving
     average of a class's percentiles covers as many samples as that of all classes.

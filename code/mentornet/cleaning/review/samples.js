@@ -41,7 +41,7 @@ class Samples {
   content(place) {
     const number = Math.floor(place / this.data.chunk);
     let chunk = this.chunks.get(number);
-    this.chunks.delete(number);  // Set anew below, it is the youngest.
+    this.chunks.delete(number);  // Inserted again below, as the latest used.
     chunk ??= readBlock(`images-${number}`);
     this.chunks.set(number, chunk);
     for (const oldest of this.chunks.keys()) {

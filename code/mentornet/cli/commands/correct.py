@@ -22,7 +22,7 @@ def define_flags() -> None:
 
 def main() -> None:
     values = config_flags.read_flags(CorrectConfig)
-    rule = "`records` and `corrections` go together, and need an `output_dir`."
+    rule = "`records`, `corrections` and `output_dir` must be given together."
     given = {name: values[name] for name in ("records", "corrections")}
     check(all(given.values()) and FLAGS["output_dir"].present, rule, **given)
     config = CorrectConfig(**values)

@@ -164,4 +164,4 @@ def _recognize(dataset: str, path: str) -> str:
             return name
     kinds = ", ".join(sorted(fitting.keys() - named))
     what = dataset if dataset in KNOWN else _OWN
-    raise InputError(f"`source` {path} is not of a kind that can hold {what}: {kinds}.")
+    raise InputError(f"`source` {path} cannot be read as {what}: it must be {kinds}.")

@@ -38,7 +38,7 @@ def _parts(root: pathlib.Path) -> list[tuple[pathlib.Path, bool]]:
     train = folders.get("train")
     if train is None:
         return [(root, False)]
-    rule = "Beside `train`, the folders of `source` must not differ in capital letters alone."
+    rule = "Beside `train`, the folders of `source` must not differ only in upper and lower case."
     names = sorted(path.name for path in found)
     check(len(folders) == len(found), rule, source=str(root), folders=names)
     tests = [folders[name] for name in TEST_NAMES if name in folders]

@@ -14,8 +14,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from steps import BATCH, STUDENT, Step, trainer_step
+from steps import BATCH, STUDENT, Measurements, Step, trainer_step
 
+PRECISIONS = ("float32", "bfloat16")
+_STUDENTS = ((STUDENT, BATCH), ("resnet101", 8))
 _PRODUCTS = 4  # In a round.
 _CLOCKS: dict[str, Callable[[], float]] = {"": time.perf_counter, "_cpu": time.process_time}
 
@@ -88,7 +90,7 @@ def products(width: int, precision: str) -> Step:
 
 def over_arithmetic(
     name: str, step: Step, size: int, precision: str, quick: bool, samples: dict[str, Any]
-) -> dict[str, float]:
+) -> Measurements:
     """Seconds of a student's step over those of its arithmetic, by either clock."""
     from mentornet import build_student
 
@@ -107,23 +109,17 @@ def over_arithmetic(
     arithmetic = np.median(seconds[:, 1], axis=0) * operations / (2.0 * width**3 * _PRODUCTS)
     ratios = np.median(seconds[:, 0], axis=0) / arithmetic
     ending = "_bfloat16" if precision == "bfloat16" else ""
-    return {
-        f"{name}{ending}_over_arithmetic{clock}": float(ratio)
-        for clock, ratio in zip(_CLOCKS, ratios, strict=True)
-    }
+    for clock, ratio in zip(_CLOCKS, ratios, strict=True):
+        yield f"{name}{ending}_over_arithmetic{clock}", float(ratio)
 
 
-def step_over_arithmetic(quick: bool, samples: dict[str, Any]) -> dict[str, float]:
-    """STUDENT in both precisions, a residual network and a fast student."""
-    ratios: dict[str, float] = {}
-    students = [
-        (STUDENT, BATCH, "float32"),
-        (STUDENT, BATCH, "bfloat16"),
-        ("resnet101", 8, "float32"),
-    ]
+def step_over_arithmetic(quick: bool, samples: dict[str, Any]) -> Measurements:
+    """STUDENT, a residual network and a fast student, in both precisions."""
+    students = [(name, size, p) for p in PRECISIONS for name, size in _STUDENTS]
     for name, size, precision in students[:1] if quick else students:
         step = trainer_step(name, size, True, precision=precision)
-        ratios |= over_arithmetic(name, step, size, precision, quick, samples)
+        yield from over_arithmetic(name, step, size, precision, quick, samples)
     fast, size = ("airbench93", 4) if quick else ("airbench94", 512)
-    step = piped_step(fast, size, "bfloat16")
-    return ratios | over_arithmetic(fast, step, size, "bfloat16", quick, samples)
+    for precision in PRECISIONS[1:] if quick else PRECISIONS:
+        step = piped_step(fast, size, precision)
+        yield from over_arithmetic(fast, step, size, precision, quick, samples)

@@ -28,11 +28,6 @@ from mentornet.core import files, pages
 from mentornet.core.errors import InputError, check
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("output_dir", "", "Folder of the results.")
-flags.DEFINE_string(
-    "data_dir", "", "Training records; by default those on which the runs were trained."
-)
-flags.DEFINE_boolean("full_folds", False, "Train each fold as long as the run.")
 
 _FOLDS = 5
 
@@ -179,4 +174,9 @@ def main(*run_dirs: str) -> None:
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string("output_dir", "", "Folder of the results.")
+    flags.DEFINE_string(
+        "data_dir", "", "Training records; by default those on which the runs were trained."
+    )
+    flags.DEFINE_boolean("full_folds", False, "Train each fold as long as the run.")
     script.run(main, "RUN_DIR...")

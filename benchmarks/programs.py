@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from measuring import ROOT, median, peak_mb, take_turns
-from steps import BATCH, STUDENT, trainer_step
+from steps import BATCH, STUDENT, Measurements, trainer_step
 
 from mentornet.core import files
 from mentornet.core.errors import check
@@ -42,7 +42,7 @@ def many_times(data: pathlib.Path, copies: int) -> pathlib.Path:
     return folder
 
 
-def data_rates(quick: bool, samples: dict[str, Any]) -> dict[str, float]:
+def data_rates(quick: bool, samples: dict[str, Any]) -> Measurements:
     """The input pipeline alone, and evaluation against bare forward passes."""
     import tensorflow as tf
 
@@ -67,7 +67,7 @@ def data_rates(quick: bool, samples: dict[str, Any]) -> dict[str, float]:
     next(batches)
     start = time.perf_counter()
     count = sum(1 for _ in batches)
-    rate = count * BATCH / (time.perf_counter() - start)
+    yield "pipeline_images_per_s", count * BATCH / (time.perf_counter() - start)
 
     predictor = Predictor(build_student(STUDENT, 10), "image")
     images, labels = tf.random.normal([100, 32, 32, 3]), tf.zeros([100], tf.int64)
@@ -80,25 +80,25 @@ def data_rates(quick: bool, samples: dict[str, Any]) -> dict[str, float]:
     seconds = samples["evaluation_s"] = take_turns(steps, 3)
     ratio = median(seconds["forward"]) / median(seconds["evaluation"])
     whole = len(examples) / (len(examples) // 100 * 100)
-    return {"pipeline_images_per_s": rate, "eval_over_forward": ratio * whole}
+    yield "eval_over_forward", ratio * whole
 
 
 def _script(name: str, *arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "code" / name), *arguments]
 
 
-def script_ratios(quick: bool, samples: dict[str, Any]) -> dict[str, float]:
+def script_ratios(quick: bool, samples: dict[str, Any]) -> Measurements:
     """The whole training script, with few images and many, and the bare step, in turns; --help."""
     with tempfile.TemporaryDirectory() as folder:
         count = 1_000 if quick else 10_000
         data = prepare_data(pathlib.Path(folder), count)
         many = many_times(data, 3 if quick else 30)
-        return _script_ratios(data, many, *((1, 20) if quick else (2, 60)), samples)
+        yield from _script_ratios(data, many, *((1, 20) if quick else (2, 60)), samples)
 
 
 def _script_ratios(
     data: pathlib.Path, many: pathlib.Path, runs: int, steps: int, samples: dict[str, Any]
-) -> dict[str, float]:
+) -> Measurements:
     bare = trainer_step(STUDENT, BATCH, True)
     rates: dict[str, list[float]] = {"script": [], "streamed": [], "bare": []}
     peaks: dict[str, list[float]] = {"script": [], "streamed": []}
@@ -111,18 +111,16 @@ def _script_ratios(
         seconds = take_turns({"bare": bare}, steps // 2)["bare"]
         rates["bare"].append(BATCH / median(seconds))
     samples |= {"images_per_s": rates, "peak_mb": peaks}
+    yield "script_over_bare", median(rates["script"]) / median(rates["bare"])
+    yield "streamed_over_memory", median(rates["streamed"]) / median(rates["script"])
+    yield "streamed_more_mb", max(peaks["streamed"]) - min(peaks["script"])
     first = samples["first_step_s"] = [
         _first_step(data, data.parent / f"first{i}") for i in range(min(runs, 2))
     ]
+    yield "first_step_s", min(first)
     scripts = ("cifar_train_mentornet.py", "cifar_train_baseline.py", "cifar_eval.py")
     helps = samples["help_s"] = {name: _help(name, runs) for name in scripts}
-    return {
-        "script_over_bare": median(rates["script"]) / median(rates["bare"]),
-        "streamed_over_memory": median(rates["streamed"]) / median(rates["script"]),
-        "streamed_more_mb": max(peaks["streamed"]) - min(peaks["script"]),
-        "first_step_s": min(first),
-        "help_s": max(helps.values()),
-    }
+    yield "help_s", max(helps.values())
 
 
 def _training(data: pathlib.Path, folder: pathlib.Path, steps: int) -> list[str]:

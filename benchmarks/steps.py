@@ -7,7 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 # Others than these test the benchmarks themselves.
@@ -15,6 +15,7 @@ BATCH = int(os.environ.get("BENCHMARK_BATCH", "128"))
 STUDENT = os.environ.get("BENCHMARK_STUDENT", "inception")
 
 Step = Callable[[], Any]
+Measurements = Iterable[tuple[str, float]]  # Names and values, each as it is measured.
 
 
 def trainer_step(

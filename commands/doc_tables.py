@@ -2,15 +2,16 @@
 """Writes the tables of students, noise types, weightings, sources and results in the documents.
 
 A table is between `<!-- table: NAME -->` and `<!-- end of table -->` of a page; its rows are the
-names and descriptions of a registry, the students' recipes, or the accuracies of the runs in
-results/. A test checks that the pages are up to date.
+names and descriptions of a registry, the students' recipes, or what results/ holds of runs. A test
+checks that the pages are up to date.
 """
 
 import functools
+import json
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -140,11 +141,32 @@ def _percentiles() -> str:
     return _table(("labels", "epochs", "no weighting", *head), lines)
 
 
+def _cleanlab() -> str:
+    """A row per run in results/label_errors.json, beside cleanlab's folds of as many steps."""
+    facts = json.loads((ROOT / "results" / "label_errors.json").read_text())
+    found = {(row["data"], row["steps"], row["scores"]): row for row in facts["rows"]}
+    methods = ("self_confidence", "normalized_margin")
+
+    def cell(row: dict[str, Any]) -> str:
+        return f"{row['AUC']:.3f} / {row['average precision']:.3f}"
+
+    lines = []
+    for (data, steps, scores), row in found.items():
+        if scores.startswith("cleanlab"):
+            continue
+        equal = steps // facts["folds"] * facts["folds"]
+        others = (found[data, equal, f"cleanlab, {method}"] for method in methods)
+        lines.append([data, row["wrong"], f"{steps:,}", *map(cell, (row, *others))])
+    head = ("data", "wrong", "steps", "`label_report.py`")
+    return _table((*head, *(f"cleanlab, {method}" for method in methods)), lines)
+
+
 # Tables of other kinds: name -> its maker.
 MADE: dict[str, Callable[[], str]] = {
     "recipes": _recipes,
     "fast_runs": functools.partial(_accuracies, "airbench93"),
     "percentiles": _percentiles,
+    "cleanlab": _cleanlab,
 }
 
 

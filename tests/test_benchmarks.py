@@ -71,6 +71,24 @@ def test_ratios(tmp_path):
     assert all(ratios[name] > 0 for name in RATIOS - may_be_negative)
 
 
+def test_a_row_is_printed_before_the_next_is_measured(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    benchmark = importlib.import_module("run")
+
+    def part(quick, samples):
+        yield "history_ms", 2.0
+        assert capsys.readouterr().out == "history_ms 2 at most 1 no\n"
+        yield "weighting_ms", 0.5
+
+    monkeypatch.setattr(benchmark, "PARTS", {"part": part})
+    chosen = types.SimpleNamespace(output_dir=str(tmp_path), only=[], quick=True)
+    monkeypatch.setattr(benchmark, "FLAGS", chosen)
+    benchmark.main()
+    assert capsys.readouterr().out == "weighting_ms 0.5 at most 1 yes\n"
+    ratios = json.loads((tmp_path / "benchmarks.json").read_text())["ratios"]
+    assert ratios == {"history_ms": 2.0, "weighting_ms": 0.5}
+
+
 def tables(name, *flags):
     """The tables that a benchmark prints, each a list of lines {column: cell}."""
     script = ROOT / f"benchmarks/{name}.py"

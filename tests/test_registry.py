@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import importlib.util
+import json
 import re
 import sys
 from typing import Any
@@ -228,6 +229,22 @@ def test_help_lists_every_entry(script, table):
     words = " ".join(output.split())
     for name, description in doc_tables().TABLES[table].registry.descriptions().items():
         assert f"{name}: {description}" in words
+
+
+def test_cleanlab_beside_runs_of_as_many_steps(monkeypatch, tmp_path):
+    """Of the folds, not of those that are each as long as the run."""
+    module = doc_tables()
+    ours = ("b", "40.0%", "run", 391, 0.9, 0.8)
+    folds = [("b", "40.0%", "cleanlab, self_confidence", n, n / 1000, 0.5) for n in (390, 1955)]
+    margins = ("b", "40.0%", "cleanlab, normalized_margin", 390, 0.6, 0.25)
+    names = ("data", "wrong", "scores", "steps", "AUC", "average precision")
+    rows = [dict(zip(names, row, strict=True)) for row in (ours, *folds, margins)]
+    (tmp_path / "results").mkdir()
+    facts = {"folds": 5, "rows": rows}
+    (tmp_path / "results" / "label_errors.json").write_text(json.dumps(facts))
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    line = "| b | 40.0% | 391 | 0.900 / 0.800 | 0.390 / 0.500 | 0.600 / 0.250 |"
+    assert module._cleanlab().split("\n")[3:] == [line]
 
 
 def test_help_of_the_baseline_offers_no_mentornet():

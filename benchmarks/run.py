@@ -164,7 +164,5 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("output_dir", "", "Folder of the results.")
     flags.DEFINE_list("only", [], "Parts to measure; by default all. See PARTS.")
-    flags.DEFINE_boolean(
-        "quick", False, "Run as few steps as possible, to test the benchmark itself."
-    )
+    flags.DEFINE_boolean("quick", False, "Run few steps, to test the benchmark itself.")
     script.run(main)

@@ -26,7 +26,7 @@ from mentornet.core.errors import check
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output_dir", "", "Folder of the results.")
-flags.DEFINE_boolean("quick", False, "Run as few steps as possible, to test the benchmark itself.")
+flags.DEFINE_boolean("quick", False, "Run few steps, to test the benchmark itself.")
 
 _STEP = f"from steps import *; s = trainer_step('{STUDENT}', {{}}, True)"
 _DEVICES = """

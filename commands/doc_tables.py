@@ -57,6 +57,7 @@ _METHODS = (  # In this order; others follow by name.
     "mentornet_pd",
     "mentornet_pd, auto",
     "mentornet_dd",
+    "mentornet_dd, updated",
     "mentormix",
 )
 

@@ -23,6 +23,5 @@ class BuildWithModels(build_py):
 
 setup(
     packages=[*find_packages("code"), "mentornet_learning"],
-    package_data={"mentornet_learning": ["py.typed"]},
     cmdclass={"build_py": BuildWithModels},
 )

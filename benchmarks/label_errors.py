@@ -4,9 +4,9 @@
 
 This takes each run that was trained with --record_sample_weights, and trains the same student
 without weights on five folds; the predicted probabilities of the held-out parts go to cleanlab,
-once for each data set. By default each fold has a fifth of the run's steps (schedule in
-proportion), so that both methods cost the same. Writes label_errors.md and label_errors.json, in
-which other rows stay. Needs the extra `bench`.
+once for each data set, student and number of steps. By default each fold has a fifth of the run's
+steps (schedule in proportion), so that both methods cost the same. Writes label_errors.md and
+label_errors.json, in which other rows stay. Needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def compare(run_dirs: Sequence[str], data_dir: str | None) -> list[dict[str, Any
         run = layout.read_config(labelled_runs.train_folder(run_dir))
         name = labelled_runs.train_folder(run_dir).parent.name
         candidates = {name: scores.score}
-        alike = run["data_sha256"], run["studentnet"], run["max_number_of_steps"]
+        alike = setting(run), run["data_sha256"], run["max_number_of_steps"]
         if alike not in done:
             done.add(alike)
             candidates |= cleanlab_scores(run, scores)

@@ -67,7 +67,7 @@ def evaluate(run_dir: str, last: bool) -> list[dict[str, Any]]:
         if note:
             print(note)
     rule = "The run's history must have the columns of this version."
-    check("num_counted" in columns, rule, run=run_dir)
+    check(not ranking.COLUMNS - columns.keys(), rule, run=run_dir)
     examples = labelled_runs.read_labels([config], [run_dir], None)[1]
     wrong = wrong_labels(examples, run_dir)
     check(bool(wrong.any()), "Some labels must be wrong.", run=run_dir)

@@ -147,12 +147,12 @@ def main() -> None:
     script.load_tensorflow()
     samples: dict[str, Any] = {}
     ratios: dict[str, float] = {}
+    output = pathlib.Path(FLAGS.output_dir)
+    output.mkdir(parents=True, exist_ok=True)
     for part in FLAGS.only or PARTS:
         for name, value in PARTS[part](FLAGS.quick, samples):
             print(*judge(name, value), flush=True)
             ratios[name] = value
-    output = pathlib.Path(FLAGS.output_dir)
-    output.mkdir(parents=True, exist_ok=True)
     facts = {"machine": machine(), "ratios": ratios, "samples": samples}
     files.write_json(output / "benchmarks.json", facts)
     table = pages.markdown_table(

@@ -37,8 +37,8 @@ def line(run_dir: str) -> list[str]:
     config, columns = labelled_runs.read_run(run_dir)
     examples = labelled_runs.read_labels([config], [run_dir], None)[1]
     trusted = examples.trusted
-    wrong = wrong_labels(examples, run_dir)
-    right, wrong = ~wrong, trusted & wrong
+    right = ~wrong_labels(examples, run_dir)
+    wrong = trusted & ~right
     check(bool(wrong.any()), "Some trusted samples must have a wrong label.", run=run_dir)
     found, visits = columns["prediction"] == examples.clean_labels, ranking.pooled([columns])
     share = visits.wrong_probabilities[0].mean()

@@ -33,6 +33,8 @@ from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.runs import layout
 
+_REPORT_EVERY = 300  # Seconds between two reports of a run that goes on.
+
 
 def _check_patterns(name: str, values: tuple[str, ...]) -> None:
     for value in values:
@@ -95,16 +97,14 @@ class LaunchConfig:
         check_fields(self)
 
 
-_REPORT_EVERY = 300  # Seconds between two reports of a run that goes on.
-
-
 class Pair:
     """A run's two processes, on one device."""
 
     def __init__(self, run: Run, device: str) -> None:
         self.run = run
-        self.started_at = self.told_at = time.monotonic()
-        self.first_step = run.last_step()
+        self.started_at = self.reported_at = self._trains_since = time.monotonic()
+        # What was logged after the latest checkpoint is trained again.
+        self.first_step = min(run.last_step(), run.saved_step())
         run.folder.mkdir(parents=True, exist_ok=True)
         self._common = [f"--device_id={device}"]
         self.train = self._start("train", [*run.train, *self._common])
@@ -125,9 +125,12 @@ class Pair:
             )
 
     def trained(self) -> tuple[float, int]:
-        """Seconds and steps of training so far; none while no step has been logged."""
-        steps = self.run.last_step() - self.first_step
-        return (time.monotonic() - self.started_at if steps else 0.0), steps
+        """Seconds and steps of training so far, without what comes before its first step."""
+        steps = max(0, self.run.last_step() - self.first_step)
+        if not steps:  # It starts, or learn_curriculum.py is at the burn-in.
+            self._trains_since = time.monotonic()
+            return 0.0, 0
+        return time.monotonic() - self._trains_since, steps
 
     def ended(self) -> bool:
         """Whether both have ended.
@@ -182,10 +185,9 @@ class Launcher:
 
     def _report_progress(self) -> None:
         for pair in self._pairs.values():
-            if time.monotonic() - pair.told_at >= _REPORT_EVERY:
-                pair.told_at = time.monotonic()
-                step = f"step {pair.run.last_step():,} of {pair.run.steps:,}"
-                self._say(pair.run, f"{step}{self._time_left()}")
+            if time.monotonic() - pair.reported_at >= _REPORT_EVERY:
+                pair.reported_at = time.monotonic()
+                self._say(pair.run, f"{pair.run.progress()}{self._time_left()}")
 
     def _start_next(self) -> None:
         run = self._waiting.pop(0)

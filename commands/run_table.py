@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import pathlib
 import shlex
 from collections.abc import Callable
@@ -54,6 +55,18 @@ class Run:
         """The last step that the training has logged; 0 before the first."""
         rows = files.read_json_lines(self.folder / layout.TRAIN_FOLDER / layout.METRICS_FILE)
         return rows[-1]["step"] if rows else 0
+
+    def saved_step(self) -> int:
+        """The step of the latest checkpoint; 0 before the first."""
+        files = (self.folder / layout.TRAIN_FOLDER).glob("model.ckpt-*.index")
+        return max((int(file.stem.partition("-")[2]) for file in files), default=0)
+
+    def progress(self) -> str:
+        """How far the training is, for people."""
+        metrics = self.folder / layout.BURN_IN_FOLDER / layout.METRICS_FILE
+        if not self.last_step() and (rows := files.read_json_lines(metrics)):
+            return f"burn-in, step {rows[-1]['step']:,}"
+        return f"step {self.last_step():,} of {self.steps:,}"
 
     def steps_left(self) -> int:
         """Number of steps that are still to be trained."""
@@ -122,6 +135,16 @@ def _scaled(
     return row
 
 
+def _given(flags: list[str]) -> dict[str, str]:
+    """Names and values of flags, written as --name=value or --name value."""
+    given = {}
+    for flag, following in itertools.pairwise([*flags, ""]):
+        if flag.startswith("-"):
+            name, equals, value = flag.lstrip("-").partition("=")
+            given[name] = value if equals or following.startswith("-") else following
+    return given
+
+
 def _flag(name: str, value: str) -> str:
     words = {"True": f"--{name}", "False": f"--no{name}"}
     return words.get(value, f"--{name}={value}")
@@ -152,7 +175,7 @@ def make_run(
     kind = "baseline" if row["method"] == "baseline" else "mentornet"
     script = row.get("script") or f"code/cifar_train_{kind}.py"
     further = [*shlex.split(row.get("flags") or ""), *shlex.split(flags)]
-    given = dict(flag.lstrip("-").partition("=")[::2] for flag in further)
+    given = _given(further)
     if scale != 1:
         row = _scaled(row, script, given.get("weighting", row.get("weighting")), scale)
     folder = pathlib.Path(runs, *pathlib.Path(row["train_log_dir"]).parts[1:]).parent

@@ -47,7 +47,7 @@ class GenerateConfig:
         f"One of {_KNOWN}, or your own, module:function (features [n, 4], gamma) -> weights [n].",
     )
     vstar_gamma: float | None = option(
-        None, "The curriculum's parameter; by default the curriculum's own default."
+        None, "The curriculum's parameter; each curriculum has its own default."
     )
     sample_size: int = option(100_000, "Rows drawn from the grid, without replacement.")
     input_csv_filename: str = option("", "For data_driven: a student's dumped losses.")

@@ -63,7 +63,7 @@ class PlotConfig:
     )
     vstar_fn: str = option("", "Also show this curriculum's target.")
     vstar_gamma: float | None = option(
-        None, "The curriculum's parameter; by default the curriculum's own default."
+        None, "The curriculum's parameter; each curriculum has its own default."
     )
 
     def __post_init__(self) -> None:

@@ -169,10 +169,11 @@ def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
         ratios = [np.linalg.norm(values) for values in final] / golden[f"{kind}_final_norm"]
         bound = wider * _NORM_TOLERANCES[name]
         compare(f"{kind} final norms (ratio to 1)", ratios, np.ones(len(ratios)), bound, True)
+        sizes = [np.linalg.norm(values) / np.sqrt(values.size) for values in final]
         for key, found in (("mean", np.mean), ("first", lambda values: values[0])):
-            expected = golden[f"{kind}_final_{key}"]
-            wide = 10 * bound if key == "first" else bound  # A single value strays further.
-            compare(f"{kind} final {key}", [*map(found, final)], expected, wide, True)
+            values = np.array([*map(found, final)]) / sizes
+            expected = golden[f"{kind}_final_{key}"] / sizes
+            compare(f"{kind} final {key} (of the root mean square)", values, expected, bound, False)
 
 
 def curricula_and_schedules(golden: Golden, mentornet: str, compare: Comparison) -> None:

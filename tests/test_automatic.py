@@ -265,7 +265,7 @@ def test_one_of_the_two():
     assert automatic.rules(tf.constant(50)).is_burn_in  # No estimate yet.
     remark = context.remarks[0]()
     assert "as an estimate takes more than 2 passes over the data." in remark
-    assert "memorising" not in remark
+    assert "memoris" not in remark
     for passes, epoch, wrong in ((1, 5, 0.5), (2, 10, 0.5), (3, 28, 0.3), (4, 29, 0.6)):
         context.history().values.assign(history_values(wrong, 0.0))
         look(automatic, context, passes, epoch)
@@ -506,7 +506,9 @@ def test_a_checkpoint_of_other_state_is_refused_by_name(tmp_path):
     assert len(earlier) == len(state) - 1
     RunCheckpoint(str(tmp_path), trainer.student, {}, earlier, 1, [trainer.history]).save()
     now = RunCheckpoint(str(tmp_path), trainer.student, {}, state, 1, [trainer.history])
-    with pytest.raises(InputError, match=f"state of this run.* lacks=.'{name}'., has_"):
+    with pytest.raises(
+        InputError, match=f"state that this run has.* missing=.'{name}'., unexpected=.."
+    ):
         now.restore_latest()
     RunCheckpoint(str(tmp_path), trainer.student, {}, state, 1, [trainer.history]).save()
     now = RunCheckpoint(str(tmp_path), trainer.student, {}, earlier, 1, [trainer.history])

@@ -363,9 +363,9 @@ def test_find_label_issues_of_bad_arrays():
         (np.zeros((4, 3)), [[0, 1, 0, 1]], "one-dimensional"),
         (np.zeros((4, 3)), [0, 1, -1, 1], "whole number from 0 on"),
         (np.zeros((4, 8, 8)), [0, 1, 0, 1], "uint8"),
-        (np.zeros((4, 3)), ["a", None, "b", "b"], "`labels` must be a text or.*labels=None"),
-        (np.zeros((4, 3)), [1, 0, np.nan, 1], "`labels` must be a text or.*labels=nan"),
-        (np.zeros((4, 3)), np.array(["a", Missing(), "b", "b"], object), "must be a text or"),
+        (np.zeros((4, 3)), ["a", None, "b", "b"], "`labels` must be a string or.*labels=None"),
+        (np.zeros((4, 3)), [1, 0, np.nan, 1], "`labels` must be a string or.*labels=nan"),
+        (np.zeros((4, 3)), np.array(["a", Missing(), "b", "b"], object), "must be a string or"),
         (np.array([["x", 1.0]] * 4, object), [0, 1, 0, 1], "features.* of numbers.*'object'"),
     ):
         with pytest.raises(InputError, match=part):
@@ -682,7 +682,7 @@ def test_what_was_left_out_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(stages.prepare, "prepare", lambda config: {str(tmp_path): facts})
     (tmp_path / "unreadable.txt").write_text("a.png: cut off\n")
     stages._prepared("a.csv", tmp_path, CleanConfig(str(tmp_path)))
-    assert "unreadable.txt lists 1, first a.png: cut off" in capsys.readouterr().out
+    assert "unreadable.txt (lines: 1); the first is: a.png: cut off" in capsys.readouterr().out
 
 
 def test_the_threshold_is_rounded_as_the_scores_are(tmp_path, monkeypatch):

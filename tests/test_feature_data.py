@@ -175,7 +175,7 @@ def test_parquet_that_is_refused(tmp_path, parquet, monkeypatch):
     cases = (
         ({"x": x, "y": label}, r"column label or labels.*columns=\['x', 'y'\]"),
         ({"x": x, "label": label, "target": label}, "must have one column"),
-        ({"x": x, "label": ["a", None, "a", "b"]}, "row 1: `label` must be a text.*label=None"),
+        ({"x": x, "label": ["a", None, "a", "b"]}, "row 1: `label` must be a string.*label=None"),
         ({"x": x, "label": [0.5, 1, 0, 1]}, "row 0: `label` must be a string or a whole number"),
         ({"x": [1.0, None, 2.0, 3.0], "label": label}, "row 1: `x` must not be empty"),
         ({"x": [1.0, 2.0, np.nan, 3.0], "label": label}, "row 2, column 'x': .*finite"),
@@ -259,7 +259,7 @@ def test_image_folders_that_are_refused(tmp_path):
     for text, message in (
         ("file,label\n1.png,a\n", r"column file_name. Received: columns=\['file', 'label'\]"),
         ("file_name,kind\n1.png,a\n", "`label_column` must name it.*kind"),
-        ("file_name,label\n1.png,\n", "row 0: `label` must be a text"),
+        ("file_name,label\n1.png,\n", "row 0: `label` must be a string"),
     ):
         path.write_text(text)
         with pytest.raises(InputError, match=message):
@@ -410,7 +410,7 @@ def test_from_rows_to_corrected_rows(tmp_path, train_flags):
     status, output = run("code/label_report.py", str(run_dir))
     assert status == 0, output
     page = (run_dir / "labels.html").read_text()
-    assert HOSTILE not in page and "Labels of the nearest 10 rows: " in page
+    assert HOSTILE not in page and "Labels of the nearest rows (10): " in page
     wrong = before.labels != before.clean_labels
     decided = [
         (n, "", info.class_name(y), info.class_name(c), 0.9)
@@ -455,7 +455,7 @@ def test_a_row_is_described_by_its_neighbours(tmp_path):
     for label in np.unique(nearest):
         assert f"{label} {(nearest == label).sum()}" in lines[0]
     assert lines[2].startswith("feature 7: 50 (+") and len(lines) == 2 + 12 + 1
-    assert lines[-1] == "8 values nearer their mean are not shown"
+    assert lines[-1] == "Not shown, as nearer their mean: 8"
 
 
 def test_a_folder_is_whole_or_absent(tmp_path):
@@ -492,7 +492,7 @@ def test_of_many_rows_some_are_compared(tmp_path, monkeypatch):
     assert len(made._others) == 20 < len(examples)
     told = made.describe(np.arange(len(examples)))
     for text, label in zip(told, examples.labels, strict=True):
-        assert text.startswith(f"Labels of the nearest 2 rows: {label} 2\n")
+        assert text.startswith(f"Labels of the nearest rows (2): {label} 2\n")
 
 
 def test_columns_whose_variance_float32_cannot_hold():
@@ -533,8 +533,8 @@ def test_fewer_rows_than_are_named_as_neighbours():
     info = DatasetInfo("own", 2, ("a", "b"), num_features=2)
     told = feature_rows.RowDescriptions(info, examples).describe(np.arange(4))
     first, *others = (text.partition("\n")[0] for text in told)
-    assert first == "Labels of the nearest 3 rows: b 3"
-    assert others == ["Labels of the nearest 3 rows: b 2, a 1"] * 3
+    assert first == "Labels of the nearest rows (3): b 3"
+    assert others == ["Labels of the nearest rows (3): b 2, a 1"] * 3
 
 
 def test_hugging_faces_saved_folders(tmp_path, monkeypatch):

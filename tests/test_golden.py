@@ -24,7 +24,13 @@ def test_agrees_with_the_release(name):
 
 
 @pytest.mark.parametrize(
-    "name,quantity", [("mentornet_forward", "logits"), ("student_inception", "baseline_total")]
+    "name,quantity",
+    [
+        ("mentornet_forward", "logits"),
+        ("student_inception", "baseline_total"),
+        ("student_inception", "mentornet_final_mean"),
+        ("student_inception", "mentornet_final_first"),
+    ],
 )
 def test_parity_fails_on_a_wrong_golden_file(name, quantity, tmp_path):
     with np.load(GOLDEN / f"{name}.npz") as file:

@@ -90,9 +90,7 @@ def test_advice_where_nothing_was_kept(
     last = columns_of(60, num_suspects, num_memorised)
     found, note = chosen(tmp_path, last, keep_best=keep_best)
     assert found["num_counted"][0] == 60
-    assert (
-        "most suspects were memorised; training with --keep_best=label_wave" in note
-    ) == is_advised
+    assert ("most suspects were memorised; with --keep_best=label_wave" in note) == is_advised
     assert is_advised or not note
 
 

@@ -167,6 +167,7 @@ ROW = {
         ("mentornet", {"method": "pd", "trained_mentornet_dir": "mentornet_pd"}),
         ("mentornet", {"method": "pd", "weighting": "mentornet"}),
         ("mentornet", {"method": "gce", "flags": "--weighting=gce"}),
+        ("mentornet", {"method": "gce", "flags": "--seed=1 -weighting gce --jit_compile"}),
     ],
 )
 def test_a_weighting_is_a_column_or_among_the_flags(launch, kind, cells):
@@ -289,6 +290,7 @@ def test_the_time_left(tmp_path, launch, monkeypatch, capsys):
         runs.append(launch.Run(name, tmp_path / name, number, command, ("-c", "pass")))
     (tmp_path / "first" / "train").mkdir(parents=True)
     (tmp_path / "first" / "train" / "metrics.jsonl").write_text('{"step": 10}\n')
+    (tmp_path / "first" / "train" / "model.ckpt-10.index").touch()
     assert [run.steps_left() for run in runs] == [30, 50, 20]
     # Each takes an hour.
     monkeypatch.setattr(
@@ -325,6 +327,7 @@ def test_an_evaluation_does_not_wait_for_ever(tmp_path, launch, status, last_ste
     ends = ("-c", f"raise SystemExit({status})")
     (tmp_path / "run/train").mkdir(parents=True)
     (tmp_path / "run/train/metrics.jsonl").write_text(f'{{"step": {last_step}}}\n')
+    (tmp_path / f"run/train/model.ckpt-{last_step}.index").touch()
     pair = launch.Pair(launch.Run("run", tmp_path / "run", 10, ends, wait), "0")
     assert pair.first_step == last_step
     pair.train.wait()
@@ -340,6 +343,7 @@ def test_an_evaluation_that_failed_is_tried_again_after_the_training(tmp_path, l
     """Once; if it fails again, so does the run."""
     (tmp_path / "run/train").mkdir(parents=True)
     (tmp_path / "run/train/metrics.jsonl").write_text('{"step": 10}\n')
+    (tmp_path / "run/train/model.ckpt-10.index").touch()
     tries = tmp_path / "tries"
     code = f"""
 import pathlib
@@ -600,7 +604,9 @@ def test_progress_is_reported_while_a_run_goes_on(tmp_path, launch, monkeypatch,
     run = launch.Run("run", tmp_path / "run", 2000, ("-c", "pass"), ("-c", "pass"))
     metrics = tmp_path / "run" / "train" / "metrics.jsonl"
     metrics.parent.mkdir(parents=True)
-    metrics.write_text('{"step": 500}\n')
+    metrics.write_text('{"step": 540}\n')
+    for step in (300, 500):  # What was logged later is trained again.
+        (metrics.parent / f"model.ckpt-{step}.index").touch()
     launcher = launch.Launcher([run], ["0"])
     launcher._start_next()
     for seconds[0], step in ((299, 510), (300, 600), (599, 900), (601, 1000)):
@@ -610,6 +616,28 @@ def test_progress_is_reported_while_a_run_goes_on(tmp_path, launch, monkeypatch,
     assert capsys.readouterr().out.splitlines()[1:] == [
         "[0/1] run: step 600 of 2,000, about 1.2 hours left",
         "[0/1] run: step 1,000 of 2,000, about 0.3 hours left",
+    ]
+
+
+def test_a_burn_in_is_no_part_of_the_time_of_a_step(tmp_path, launch, monkeypatch, capsys):
+    seconds = [0.0]
+    monkeypatch.setattr(launch.time, "monotonic", lambda: seconds[0])
+    run = launch.Run("run", tmp_path, 400, ("-c", "pass"), ("-c", "pass"))
+    launcher = launch.Launcher([run], ["0"])
+    launcher._start_next()
+    for seconds[0], stage, step in (
+        (300, "burn_in", 90),
+        (3600, "burn_in", 120),
+        (7200, "train", 4),
+    ):
+        (tmp_path / stage).mkdir(exist_ok=True)
+        (tmp_path / stage / "metrics.jsonl").write_text(f'{{"step": {step}}}\n')
+        launcher._report_progress()
+    launcher._pairs["0"].wait()
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "[0/1] run: burn-in, step 90",
+        "[0/1] run: burn-in, step 120",
+        "[0/1] run: step 4 of 400, about 99.0 hours left",
     ]
 
 

@@ -14,6 +14,7 @@ from helpers import MENTORNET
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import mentornet
 from mentornet import InputError
 from mentornet.cli import training_flags, weighting_flags
 from mentornet.cli.config_flags import define_flags, read_flags
@@ -314,6 +315,18 @@ def test_null_of_an_earlier_version_is_the_default(tmp_path):
         other = make_config(tmp_path, **{name: value})
         with pytest.raises(InputError, match=f"configuration: {name} was {was}, is {value}"):
             run_folder.open_folder(other, run_folder.describe(other, SCHEDULE), DEFAULTS)
+    run_folder.open_folder(config, description, DEFAULTS)
+    assert json.loads(path.read_text()) == description
+
+
+def test_a_run_of_another_version_goes_on(tmp_path):
+    """config.json names the version with which it was last started."""
+    config = make_config(tmp_path)
+    description = run_folder.describe(config, SCHEDULE)
+    assert description["mentornet_version"] == mentornet.__version__
+    path = tmp_path / layout.CONFIG_FILE
+    path.write_text(json.dumps(description | {"mentornet_version": "0.2.0"}))
+    (tmp_path / layout.CHECKPOINT_LIST).touch()
     run_folder.open_folder(config, description, DEFAULTS)
     assert json.loads(path.read_text()) == description
 

@@ -341,7 +341,7 @@ def test_rows_of_features(tmp_path, open_page):
     paths = {i: f"row {i}" for i in range(30)}
     scores = LabelScores(info, examples, numbers, 1 - labels, numbers, numbers, noise, paths)
     page = open_page(write(tmp_path, scores))
-    says(page, "#values", "Labels of the nearest 10 rows: ")
+    says(page, "#values", "Labels of the nearest rows (10): ")
     says(page, "#values", f"{NASTY[0]}: {rows[0, 1]:.4g} (")
     playwright.expect(page.locator("#picture")).to_be_hidden()
     playwright.expect(page.locator("#list img")).to_have_count(0)

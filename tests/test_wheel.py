@@ -39,7 +39,7 @@ def test_curricula_come_along(tmp_path):
     assert wheel.name.startswith(f"mentornet-{mentornet.__version__}-")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
-        assert "mentornet/py.typed" in archive.namelist()
+        assert {"mentornet/py.typed", "mentornet_learning/py.typed"} <= {*archive.namelist()}
         (entry_points,) = (n for n in archive.namelist() if n.endswith("/entry_points.txt"))
         assert "mentornet = mentornet.cli.front:main" in archive.read(entry_points).decode()
     parts = {path.name for path in (ROOT / "code/mentornet/cleaning/review").iterdir()}

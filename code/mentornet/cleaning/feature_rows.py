@@ -49,7 +49,7 @@ class RowDescriptions:
         for row, z, neighbours in zip(rows, standardized, nearest, strict=True):
             labels = collections.Counter(self._labels[neighbours].tolist()).most_common()
             found = ", ".join(f"{self._info.class_name(label)} {n}" for label, n in labels)
-            lines = [f"Labels of the nearest {count} rows: {found}", ""]
+            lines = [f"Labels of the nearest rows ({count}): {found}", ""]
             yield "\n".join(lines + self._values(row, z))
 
     def _values(self, row: np.ndarray, z: np.ndarray) -> list[str]:
@@ -59,4 +59,4 @@ class RowDescriptions:
             shown = np.argsort(-np.abs(z), kind="stable")[:_NUM_SHOWN]
         lines = [f"{names[i]}: {row[i]:.4g} ({z[i]:+.1f} sd)" for i in shown]
         left_out = len(row) - len(shown)
-        return lines + ([f"{left_out} values nearer their mean are not shown"] if left_out else [])
+        return lines + ([f"Not shown, as nearer their mean: {left_out}"] if left_out else [])

@@ -172,8 +172,8 @@ def _confusion(scores: LabelScores) -> str:
         pairs = label_errors.confused_pairs(scores)[:_NUM_PAIRS]
         rows = [[name(given), name(other), count] for given, other, count in pairs]
         return (
-            f"<p>The {len(rows)} most frequent pairs of given and suggested class among the "
-            "suspects.</p>\n" + pages.html_table(("given", "suggested", "suspects"), rows)
+            "<p>The most frequent pairs of given and suggested class among the suspects (at most "
+            f"{_NUM_PAIRS}).</p>\n" + pages.html_table(("given", "suggested", "suspects"), rows)
         )
     matrix = [
         [name(label), scores.noise.of_class(label), *map(float, row)]

@@ -68,7 +68,7 @@ def ranking_history(
     if not kept:
         note = ""
         if _are_memorised(last, last) and not config.get("keep_best"):
-            advice = "training with --keep_best=label_wave would rank by the history before that."
+            advice = "with --keep_best=label_wave they would be ranked by the history before that."
             note = f"{run_dir}: most suspects were memorised; {advice}"
         return last, note
     try:

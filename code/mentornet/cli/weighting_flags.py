@@ -36,8 +36,8 @@ def define_weighting_flag(default: str, flag_values: flags.FlagValues = FLAGS) -
 
     Only scripts whose default is a MentorNet have one.
     """
-    names = WEIGHTINGS.help(*() if default == MENTORNET else (MENTORNET,))
-    text = f"How samples are weighted, by name or as module:factory.\n{names}"
+    refused = () if default == MENTORNET else (MENTORNET,)
+    text = f"How samples are weighted, by name or as module:factory.\n{WEIGHTINGS.help(*refused)}"
     flags.DEFINE_string("weighting", default, text, flag_values=flag_values)
     flags.DEFINE_list(
         "weighting_options",

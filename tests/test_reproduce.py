@@ -1,6 +1,8 @@
 """What commands/reproduce.sh starts, with a fake python."""
 
+import csv
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -48,6 +50,17 @@ def reproduce(tmp_path):
         return done.returncode, done.stdout, started, (tmp_path / "log.csv").read_text()
 
     return run
+
+
+def test_readme_says_how_long_the_table_takes():
+    script = (ROOT / "commands" / "reproduce.sh").read_text()
+    steps_per_hour = [int(number) for number in re.findall(r"\(steps / (\d+)\)", script)][2:]
+    with (ROOT / "commands" / "fast_runs.csv").open() as file:
+        steps = sum(int(row["max_number_of_steps"]) for row in csv.DictReader(file))
+    fastest, *others = (steps // number for number in steps_per_hour)
+    said = f"{fastest} to {others[0]} hours with bfloat16 instructions"
+    page = " ".join((ROOT / "README.md").read_text().split())
+    assert said in page and f"{others[1]} to {others[2]} hours without" in page
 
 
 def prepared(started):

@@ -471,7 +471,8 @@ def test_memorised_labels_are_ranked_and_corrected(digits, tmp_path):
 )
 def test_undecayed_columns_cover_what_the_decayed_ones_reflect(seen, counted, exact):
     """Those are about twenty visits; the first sample has them all."""
-    columns = {"num_seen": np.array([60.0, seen]), "num_counted": np.array([60.0, counted])}
+    columns = dict.fromkeys(ranking.COLUMNS, np.zeros(2)) | {"num_seen": np.array([60.0, seen])}
+    columns["num_counted"] = np.array([60.0, counted])
     assert label_errors._is_undecayed(columns) == exact
     assert not label_errors._is_undecayed({"num_seen": columns["num_seen"]})
 

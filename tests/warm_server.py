@@ -43,8 +43,9 @@ def become(command: dict[str, Any], descriptors: list[int]) -> None:
     sys.path[:1] = [folder, *filter(None, paths)]
     sys.argv = [script, *flags]
     signal.alarm(command["seconds"])
-    # As in pyproject.toml.
+    # As in pyproject.toml, but for files that others leave open.
     warnings.simplefilter("error")
+    warnings.simplefilter("ignore", ResourceWarning)
     warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning, "keras")
     if script == "-c":
         code = sys.argv.pop(1)

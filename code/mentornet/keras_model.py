@@ -217,7 +217,7 @@ class MentoredModel(keras.Model):
         return super().train_on_batch(*args, **kwargs)
 
     def set_total_steps(self, steps: int | None) -> int:
-        """Sets and returns the number of steps to which epochs refer; `total_steps` comes first.
+        """Sets and returns the number of steps to which epochs refer; `total_steps` has priority.
 
         Raises:
           InputError: neither `steps` nor `total_steps` is known.

@@ -37,7 +37,7 @@ def find_label_issues(
     Args:
       samples: images uint8 [n, height, width] or [n, height, width, 1 or 3], or features, numbers
         [n, num_features]; arrays or what becomes one, such as a pandas.DataFrame.
-      labels: [n], whole numbers from 0 on or texts; at least two different ones.
+      labels: [n], whole numbers from 0 on or strings; at least two different ones.
       studentnet, num_epochs, seed: see `mentornet clean --help`.
       verbose: print the training's progress.
 

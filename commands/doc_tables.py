@@ -162,12 +162,18 @@ def _cleanlab() -> str:
     return _table((*head, *(f"cleanlab, {method}" for method in methods)), lines)
 
 
+def _benchmarks() -> str:
+    """What benchmarks/run.py has measured."""
+    return "\n" + (ROOT / "results" / "benchmarks.md").read_text().rstrip("\n")
+
+
 # Tables of other kinds: name -> its maker.
 MADE: dict[str, Callable[[], str]] = {
     "recipes": _recipes,
     "fast_runs": functools.partial(_accuracies, "airbench93"),
     "percentiles": _percentiles,
     "cleanlab": _cleanlab,
+    "benchmarks": _benchmarks,
 }
 
 

@@ -272,7 +272,7 @@ def test_every_layer_of_the_package_has_a_stock_form():
     assert [name for name, cls in layers.items() if not hasattr(cls, "stock")] == []
 
 
-@pytest.mark.parametrize("name", ["resnet8", "coteaching_cnn", "airbench93"])
+@pytest.mark.parametrize("name", ["inception", "resnet8", "coteaching_cnn", "airbench93"])
 def test_stock_models_compute_the_same(name, images):
     student = build_student(name, 10, seed=1)
     random = np.random.default_rng(0)

@@ -635,6 +635,21 @@ def test_options_of_a_weighting_as_people_write_them():
         weighting_flags.named(values)
 
 
+@pytest.mark.parametrize("name", ["", "uniform", "mentornet"])
+def test_weightings_that_configurations_express_differently(name):
+    with pytest.raises(InputError, match="`name` must not be uniform .* Received: name="):
+        NamedWeighting(name)
+
+
+def test_settings_of_a_weighting():
+    rates = WeightingConfig(example_dropout_rates=[0.5] * 100).example_dropout_rates
+    assert rates == (0.5,) * 100 and type(rates) is tuple
+    assert MixupConfig(0.4) == MixupConfig(alpha=0.4, second_reweight=False)
+    for cls in (NamedWeighting, MixupConfig):
+        with pytest.raises(TypeError, match="missing 1 required positional argument"):
+            cls()
+
+
 @pytest.mark.parametrize("flag", ["loss_p_precentile", "loss_p_percentile"])
 def test_a_percentile_of_zero_is_not_taken_for_none(flag):
     values = flags.FlagValues()

@@ -70,6 +70,15 @@ def test_flags_without_effect_are_named():
         assert found == ["num_epochs_per_decay"]
 
 
+@pytest.mark.parametrize("mentored", [False, True])
+def test_boundaries_come_before_a_shape_and_a_shape_before_the_students(mentored):
+    values = {"learning_rate": 0.2, "max_number_of_steps": 40000}
+    rates = schedule(mentored, learning_rate_shape="0:0,1:1", **values)
+    assert [rates(step) for step in (10000, 30000)] == pytest.approx([0.05, 0.15])
+    rates = schedule(mentored, learning_rate_boundaries=(9,), **values)
+    assert [rates(step) for step in (9, 10, 39999)] == pytest.approx([0.2, 0.02, 0.02])
+
+
 def test_only_a_mentornet_changes_the_schedule():
     """Only a MentorNet has this schedule, not any weighting."""
     config = make_config(weighting=NamedWeighting("self_paced"))

@@ -421,6 +421,21 @@ def test_moving_averages_are_of_all_replicas(monkeypatch):
     np.testing.assert_allclose(layer.moving_variance, [0.9 + 0.1 * 5], rtol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [True, False])
+def test_synchronised_statistics_by_hand(monkeypatch, scale):
+    """Of 1 and 3 here, and of 4 and 8 in the other replica: mean 4, variance 6.5."""
+    layer = BatchNormalization(debias=False, scale=scale, dtype="mixed_float16")
+    layer.build((None, 1, 1, 1))
+    layer.synchronized, others = True, iter((6.0, 8.0))  # Mean; mean square distance from 4.
+    monkeypatch.setattr("mentornet.core.replicas.number", lambda: 2)
+    monkeypatch.setattr("mentornet.core.replicas.total", lambda own: own + next(others))
+    outputs = layer(tf.constant([1.0, 3.0], tf.float16)[:, None, None, None], training=True)
+    assert outputs.dtype == tf.float16
+    np.testing.assert_allclose(np.ravel(outputs), np.array([-3, -1]) / np.sqrt(6.501), rtol=1e-3)
+    np.testing.assert_allclose(layer.moving_mean, [0.1 * 4], rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance, [0.9 + 0.1 * 6.5], rtol=1e-5)
+
+
 def test_a_pre_activation_network_by_hand():
     """One unit that keeps its width, one that changes it."""
     model = preactivation._build("p", 4, (4, 8), 1, 3, 0, (8, 8, 3))

@@ -380,7 +380,7 @@ def test_wrong_weightings():
     model.compile("sgd", LOGITS)
     with pytest.raises(InputError, match="with this weighting"):
         model.fit(*weighting_runs.data(), verbose=0)
-    with pytest.raises(InputError, match="burn_in_epoch: for a MentorNet"):
+    with pytest.raises(InputError, match="burn_in_epoch: only for a MentorNet"):
         MentoredModel(weighting_runs.linear_student(), weighting="gce", burn_in_epoch=3)
     for shape in ([3], [3, 2], [1, 1], [2, 1]):
         with pytest.raises(InputError, match="one weight per sample"):

@@ -126,14 +126,9 @@ def set_batch_norm_decay(student: keras.Model, decay: float) -> None:
 
 
 def _mentored_boundaries(config: TrainConfig) -> tuple[int, ...]:
-    """The student's boundaries under a MentorNet, unless boundaries were given; () for none.
-
-    Weightings other than a MentorNet train as the baseline.
-    """
-    given = config.learning_rate_boundaries or config.learning_rate_shape is not None
-    if not config.is_mentored or given:
-        return ()
-    return find_student(config.studentnet).recipe.mentored_boundaries
+    """The student's boundaries under a MentorNet, () under other weightings."""
+    recipe = find_student(config.studentnet).recipe
+    return recipe.mentored_boundaries if config.is_mentored else ()
 
 
 def ignored_flags(config: TrainConfig) -> list[str]:

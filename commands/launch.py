@@ -125,7 +125,7 @@ class Pair:
             )
 
     def trained(self) -> tuple[float, int]:
-        """Seconds and steps of training so far, without what comes before its first step."""
+        """Seconds and steps of training so far, from when no step had been seen last."""
         steps = max(0, self.run.last_step() - self.first_step)
         if not steps:  # It starts, or learn_curriculum.py is at the burn-in.
             self._trains_since = time.monotonic()

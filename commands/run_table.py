@@ -58,8 +58,9 @@ class Run:
 
     def saved_step(self) -> int:
         """The step of the latest checkpoint; 0 before the first."""
-        files = (self.folder / layout.TRAIN_FOLDER).glob("model.ckpt-*.index")
-        return max((int(file.stem.partition("-")[2]) for file in files), default=0)
+        found = (self.folder / layout.TRAIN_FOLDER).glob(f"{layout.CHECKPOINT_NAME}-*.index")
+        steps = (path.stem.rpartition("-")[2] for path in found)
+        return max((int(step) for step in steps if step.isdecimal()), default=0)
 
     def progress(self) -> str:
         """How far the training is, for people."""

@@ -682,7 +682,7 @@ def test_what_was_left_out_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(stages.prepare, "prepare", lambda config: {str(tmp_path): facts})
     (tmp_path / "unreadable.txt").write_text("a.png: cut off\n")
     stages._prepared("a.csv", tmp_path, CleanConfig(str(tmp_path)))
-    assert "unreadable.txt (lines: 1); the first is: a.png: cut off" in capsys.readouterr().out
+    assert "unreadable.txt (lines: 1); the first line is: a.png: cut off" in capsys.readouterr().out
 
 
 def test_the_threshold_is_rounded_as_the_scores_are(tmp_path, monkeypatch):

@@ -601,7 +601,7 @@ def test_what_is_said_of_records(tmp_path, capsys):
     conflicts.write_text("a = b\nc = d\n")
     manifest = {"num_examples": 8, "num_classes": 2, **cases[0][0]}
     summaries.print_manifests({str(tmp_path): manifest})
-    warning = f"WARNING: {conflicts} (lines: 2); the first is: a = b\n"
+    warning = f"WARNING: see {conflicts} (lines: 2); the first line is: a = b\n"
     assert capsys.readouterr().out == f"{tmp_path}: {cases[0][1]}\n{warning}"
 
 

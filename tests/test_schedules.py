@@ -71,7 +71,7 @@ def test_flags_without_effect_are_named():
 
 
 @pytest.mark.parametrize("mentored", [False, True])
-def test_boundaries_come_before_a_shape_and_a_shape_before_the_students(mentored):
+def test_given_boundaries_and_shapes_replace_the_students_schedule(mentored):
     values = {"learning_rate": 0.2, "max_number_of_steps": 40000}
     rates = schedule(mentored, learning_rate_shape="0:0,1:1", **values)
     assert [rates(step) for step in (10000, 30000)] == pytest.approx([0.05, 0.15])

@@ -17,7 +17,7 @@ def print_manifests(manifests: dict[str, dict[str, Any]]) -> None:
             path = pathlib.Path(folder, name)
             if path.exists():
                 lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-                print(f"WARNING: {path} (lines: {len(lines)}); the first is: {lines[0]}")
+                print(f"WARNING: see {path} (lines: {len(lines)}); the first line is: {lines[0]}")
 
 
 def print_manifest(folder: str, manifest: dict[str, Any]) -> None:

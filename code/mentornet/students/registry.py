@@ -147,7 +147,7 @@ def ignored_flags(config: TrainConfig) -> list[str]:
 def learning_rate_schedule(config: TrainConfig, num_examples: int) -> RateSchedule:
     """The learning rate of each step of a run.
 
-    Boundaries that were given take precedence, then a shape, then the student's own schedule.
+    Given boundaries or a given shape replace the student's own schedule.
 
     Args:
       config: the run's configuration, resolved, see `training.recipe`.

@@ -133,7 +133,7 @@ TARGETS = {
         "test_distribution.py::test_what_is_refused",
         "-knot resnet",
     ],
-    "training.data_driven": ["test_learn_curriculum.py", "-knot script"],
+    "training.data_driven": ["test_learn_curriculum.py"],
     "training.hooks": ["test_hooks.py"],
     "training.label_wave": ["test_label_wave.py", "-kshares or two_passes or rows_tell"],
     "training.lookahead": ["test_lookahead.py"],
@@ -219,7 +219,7 @@ TARGETS = {
         "test_feature_data.py",
         "-kneighbour or some_are_compared or fewer_rows or unusual or nearest_row or twelve",
     ],
-    "cleaning.label_files": ["test_labels.py", "-knot refused and not program"],
+    "cleaning.label_files": ["test_labels.py", "-knot refused"],
     "label_noise.history": [
         "test_features.py",
         "test_earlier_runs.py",

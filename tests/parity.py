@@ -173,7 +173,8 @@ def student(golden: Golden, mentornet: str, compare: Comparison) -> None:
         for key, found in (("mean", np.mean), ("first", lambda values: values[0])):
             values = np.array([*map(found, final)]) / sizes
             expected = golden[f"{kind}_final_{key}"] / sizes
-            compare(f"{kind} final {key} (of the root mean square)", values, expected, bound, False)
+            wide = 10 * bound if key == "first" else bound  # A single value strays further.
+            compare(f"{kind} final {key} (of the root mean square)", values, expected, wide, False)
 
 
 def curricula_and_schedules(golden: Golden, mentornet: str, compare: Comparison) -> None:

@@ -698,7 +698,7 @@ def test_all_runs_are_asked_to_end_before_one_is_waited_for(launch, monkeypatch)
     monkeypatch.setattr(launch.time, "sleep", interrupted)
     launcher, both = launch.Launcher([], []), mock.Mock()
     for pair in (both.first, both.second):
-        pair.ended.return_value, pair.told_at = False, float("inf")
+        pair.ended.return_value, pair.reported_at = False, float("inf")
     launcher._pairs = {"0": both.first, "1": both.second}
     with pytest.raises(KeyboardInterrupt):
         launcher.work()

@@ -35,6 +35,7 @@ def test_cells(text, written):
     assert original_cell(written) == text
 
 
+@hypothesis.settings(deadline=None)
 @hypothesis.given(strategies.lists(strategies.tuples(TEXTS, TEXTS), max_size=4))
 def test_every_text_comes_back(rows):
     """No cell begins like a formula when read with Python's csv."""

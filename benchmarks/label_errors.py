@@ -114,7 +114,7 @@ def cleanlab_scores(run: dict[str, Any], scores: Any) -> dict[str, np.ndarray]:
 
 
 def compare(run_dirs: Sequence[str], data_dir: str | None) -> list[dict[str, Any]]:
-    """AUC and average precision of finding wrong labels; cleanlab once for runs alike."""
+    """AUC and average precision of finding wrong labels; cleanlab once for runs alike in length."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     from mentornet.cleaning import label_errors, labelled_runs

@@ -125,7 +125,7 @@ class Pair:
             )
 
     def trained(self) -> tuple[float, int]:
-        """Seconds and steps of training so far, from when no step had been seen last."""
+        """Seconds and steps of training; the time before a first step counts only in part."""
         steps = max(0, self.run.last_step() - self.first_step)
         if not steps:  # It starts, or learn_curriculum.py is at the burn-in.
             self._trains_since = time.monotonic()
@@ -181,7 +181,8 @@ class Launcher:
         if not (left and steps):
             return ""
         hours = left * seconds / steps / (len(self._free) + len(self._pairs)) / 3600
-        return f", about {hours:.1f} hours left"
+        time_left = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
+        return f", about {time_left} left"
 
     def _report_progress(self) -> None:
         for pair in self._pairs.values():

@@ -298,10 +298,10 @@ def test_the_time_left(tmp_path, launch, monkeypatch, capsys):
     )
     assert launch.Launcher(runs, ["0"]).work() == 0
     assert [run.steps_left() for run in runs] == [0, 0, 0]
-    told = [line for line in capsys.readouterr().out.splitlines() if "minutes" in line]
+    told = [line for line in capsys.readouterr().out.splitlines() if "last accuracy" in line]
     assert told == [
         "[1/3] first: last accuracy 0.5000, best 0.5000, 60.0 minutes, about 2.3 hours left",
-        "[2/3] second: last accuracy 0.5000, best 0.5000, 60.0 minutes, about 0.5 hours left",
+        "[2/3] second: last accuracy 0.5000, best 0.5000, 60.0 minutes, about 30 minutes left",
         "[3/3] third: last accuracy 0.5000, best 0.5000, 60.0 minutes",
     ]
 
@@ -615,7 +615,7 @@ def test_progress_is_reported_while_a_run_goes_on(tmp_path, launch, monkeypatch,
     launcher._pairs["0"].wait()
     assert capsys.readouterr().out.splitlines()[1:] == [
         "[0/1] run: step 600 of 2,000, about 1.2 hours left",
-        "[0/1] run: step 1,000 of 2,000, about 0.3 hours left",
+        "[0/1] run: step 1,000 of 2,000, about 20 minutes left",
     ]
 
 

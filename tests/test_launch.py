@@ -15,16 +15,19 @@ import types
 from typing import Any
 from unittest import mock
 
+import absl.flags
 import imageio.v3 as imageio
 import numpy as np
 import pytest
 from helpers import ROOT, look_at, run, warm_server
 
+from mentornet.cli import config_flags, training_flags, weighting_flags
 from mentornet.core.errors import InputError
 from mentornet.core.files import holder, read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.students import registry
 from mentornet.students.recipes import Recipe, Student, staircase
+from mentornet.training.data_driven import LearnConfig
 
 SCRIPT = "commands/launch.py"
 PUBLISHED = ROOT / "commands" / "published_runs.csv"
@@ -86,6 +89,30 @@ def test_published_commands(dry_run):
             "checkpoint_dir": f"{folder}/train",
             "eval_dir": f"{folder}/eval_val",
         }
+
+
+@pytest.mark.parametrize(
+    "table", sorted(path.stem for path in (ROOT / "commands").glob("*_runs.csv"))
+)
+def test_each_row_of_a_table_is_a_configuration(launch, table):
+    """Flags that the row's script has, with values that it accepts."""
+    for row in launch.read_table(str(ROOT / "commands" / f"{table}.csv")):
+        script, *given = launch.make_run(row, data="d", runs="r").train
+        values = absl.flags.FlagValues()
+        training_flags.define_training_flags(values)
+        if script.endswith("learn_curriculum.py"):
+            training_flags.define_weighting_flags(values)
+            config_flags.define_flags(LearnConfig, flag_values=values, features="names")
+        elif script == "code/cifar_train_baseline.py":
+            weighting_flags.define_weighting_flag("uniform", values)
+        else:
+            training_flags.define_mentornet_flags(values)
+            weighting_flags.define_weighting_flag("mentornet", values)
+        values([script, *given])
+        config = training_flags.train_config(values)
+        if "loss_p_percentile" in values:
+            training_flags.weighting_config(values)
+        assert config.max_number_of_steps == int(row["max_number_of_steps"]), row
 
 
 def test_scale_and_percentile():

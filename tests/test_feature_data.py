@@ -566,6 +566,26 @@ def test_hugging_faces_saved_folders(tmp_path, monkeypatch):
         sources.load("own", f"hf:{tmp_path / 'alone'}")
 
 
+def test_hugging_faces_own_library(tmp_path):
+    """Pictures in a folder that it saved; the classes' names and their order are the data set's."""
+    hf = pytest.importorskip("datasets")
+    columns = {"image": hf.Image(), "label": hf.ClassLabel(names=["zebra", "ant", "unseen"])}
+    for split, count in (("train", 6), ("validation", 2)):
+        pictures = [{"bytes": png(i), "path": None} for i in range(count)]
+        rows = {"image": pictures, "label": [0, 1] * (count // 2)}
+        made = hf.Dataset.from_dict(rows, features=hf.Features(columns))
+        hf.DatasetDict({split: made}).save_to_disk(str(tmp_path / split))
+    both = {name: hf.load_from_disk(str(tmp_path / name))[name] for name in ("train", "validation")}
+    hf.DatasetDict(both).save_to_disk(str(tmp_path / "both"))
+    source = sources.load("own", f"hf:{tmp_path / 'both'}")
+    assert source.class_names == ("zebra", "ant", "unseen")
+    assert source.train.labels.tolist() == [0, 1] * 3 and source.test.labels.tolist() == [0, 1]
+    assert [np.unique(image).tolist() for image in source.train.images] == [[i] for i in range(6)]
+    with pytest.raises(InputError, match="`source` hf:.* cannot be loaded"):
+        (tmp_path / "train" / "dataset_dict.json").write_text("{")
+        sources.load("own", f"hf:{tmp_path / 'train'}")
+
+
 def test_types_of_columns():
     """Those that are called large are polars'."""
     pa = pytest.importorskip("pyarrow")

@@ -310,3 +310,21 @@ def test_what_is_written_and_where_it_cannot_be(scores, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="`output_dir` .* cannot be written"):
         label_files.write(scores, tmp_path / "file" / "b", 5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_datalab_opens_the_table(scores, tmp_path, monkeypatch):
+    """As docs/integrations.md says; skipped where cleanlab or `datasets` is not installed."""
+    pytest.importorskip("cleanlab")
+    pytest.importorskip("datasets")
+    page = (ROOT / "docs" / "integrations.md").read_text().partition("## cleanlab")[2]
+    code = re.findall(r"^```py\n(.*?)^```", page, re.S | re.M)[0]
+    label_files.write(scores, tmp_path / "runs" / "pets", 5)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    issues, order = names["lab"].get_issues("label"), scores.order
+    np.testing.assert_array_equal(issues.is_label_issue, scores.is_suspect[order])
+    np.testing.assert_allclose(issues.label_score, 1 - scores.score[order], atol=1e-6)
+    np.testing.assert_array_equal(issues.given_label, scores.examples.labels[order])
+    np.testing.assert_array_equal(issues.predicted_label, scores.suggested[order])

@@ -307,3 +307,19 @@ def test_a_fold_has_a_fifth_of_the_schedule(monkeypatch):
     assert fold_config(decayed, 5).num_epochs_per_decay == 2.5
     whole = fold_config(run_of_json, 1)
     assert (whole.max_number_of_steps, whole.learning_rate_boundaries) == (52, (2, 4, 21, 30))
+
+
+@pytest.mark.parametrize("labels", ["0.4", "0.8"])
+def test_each_setting_changes_one_thing(labels, monkeypatch):
+    """Compared with no weighting, or with PD, under its own name."""
+    found = imported("settings", monkeypatch).settings(labels, 100)
+    assert found["no weighting"] == {} and len({str(each) for each in found.values()}) == len(found)
+    for name, values in found.items():
+        base = found[name.partition(",")[0]]
+        if name in ("no weighting", "PD"):
+            continue
+        changed = [key for key in values if key != "weighting" and values[key] != base.get(key)]
+        if "weighting" in base:
+            old, new = (dataclasses.asdict(each["weighting"]) for each in (base, values))
+            changed += [key for key in old if old[key] != new[key]]
+        assert len(changed) == 1, (name, changed)

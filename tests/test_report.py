@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import pathlib
+import re
 import types
 from typing import Any
 
@@ -104,6 +105,76 @@ def test_the_kept_results_are_whole(report, monkeypatch):
     for title, note, table, _ in report.sections(results):
         assert f"## {title}\n\n{note}\n" in kept
         assert report.pages.markdown_table(*table) in kept
+
+
+def numbers_in(page, sentence):
+    """The numbers at the places `#` of a sentence of a page, and how many decimals each has."""
+    text = " ".join((ROOT / page).read_text().split())
+    found = re.search(re.escape(sentence).replace(r"\#", r"(\d+(?:\.\d+)?)"), text)
+    assert found, f"{page} does not say: {sentence}"
+    return [(float(number), len(number.partition(".")[2])) for number in found.groups()]
+
+
+def test_what_the_pages_say_of_the_kept_results():
+    """Sentences of README and of the summary of docs/results.md, with the numbers of results/."""
+    accuracies: dict[tuple[Any, ...], list[float]] = {}
+    for result in read_results(ROOT / "results"):
+        if not result.name.startswith("grid/"):
+            data, noise, student, *_ = result.setting
+            key = noise, result.method_without_options, result.epochs, data, student
+            accuracies.setdefault(key, []).append(result.accuracies[-1])
+
+    def mean(noise, method, epochs=30, data="cifar10", student="airbench93"):
+        return np.mean(accuracies[noise, method, epochs, data, student])
+
+    def gain(noise, method, epochs=30):
+        return 100 * (mean(noise, method, epochs) - mean(noise, "baseline", epochs))
+
+    pd, dd, mix = "mentornet_pd", "mentornet_dd", "mentormix"
+    uniform, long = ("0.2", "0.4", "0.8"), ("0.4", "0.8", "worse_label")
+    of_pd = [gain(noise, pd) for noise in long]
+    of_auto = [gain(noise, "mentornet_pd, auto") for noise in long]
+    of_mixup = [gain(noise, "mixup") for noise in long]
+    of_mix = [gain(noise, mix) for noise in ("0.4", "0.8")]
+    of_dd = gain("0.4", dd)
+    mild = "0.2", "0.4", "aggre_label", "worse_label"
+    short = [gain(noise, method, 8) for noise in mild for method in (pd, dd)]
+    harm = {method: -gain("0.8", method, 8) for method in (pd, "self_paced", dd)}
+    cifar100 = {m: [mean(noise, m, 8, "cifar100") for noise in uniform] for m in ("baseline", pd)}
+    lost = 100 * (mean("0", "baseline", 8) - mean("0.2", "baseline", 8))
+    memorising = [mean("0.4", method, 38, student="resnet8") for method in ("mixup", dd, mix)]
+    highest = max(*of_pd, *of_auto, *of_mix, of_dd)
+    lowest = min(*of_pd, *of_auto, *of_mix, of_dd)
+    readme = {
+        "PD is # points ahead of the baseline at 0.4 (two seeds), # at 0.8 and # on": of_pd,
+        "told nothing about the noise, is ahead by #, # and # (": of_auto,
+        "the clean labels of 10 % of the samples, gains # points.": [of_dd],
+        "MentorMix gains # at 0.4 and # at 0.8, mixup # at 0.4, # at 0.8 and # on": of_mix
+        + of_mixup,
+        "`airbench94` has # under PD": [mean("0.4", pd, student="airbench94")],
+        "PD and DD are between # points behind and # ahead;": [-min(short), max(short)],
+        "the baseline is only # points below": [lost],
+        "At 0.8 PD costs # points, self-paced learning # and DD #,": harm.values(),
+        "under asymmetric noise PD costs #,": [-gain("asymmetric_0.4", pd, 8)],
+        "at 0.2 (# and 0.624) and ahead at 0.4 (# and 0.448) and 0.8 (# and": cifar100["baseline"],
+        "PD is behind everywhere: #, # and #;": cifar100[pd],
+        "weights has # at 0.2 in ten": [mean("0.2", "baseline", 10, "cifar100", "airbench94")],
+        "one seed), ends at #.": [mean("0.8", "baseline", 307, student="inception")],
+        "plain mixup at #, under DD at #, and with MentorMix at #": memorising,
+    }
+    summary = {
+        "in 30 epochs by # to # points at 0.4, at 0.8 and on human labels": [lowest, highest],
+        "(mixup by # at 0.4, # at 0.8 and # on human labels)": of_mixup,
+        "in eight epochs on CIFAR-10 by at most # (": [max(short)],
+        "at noise 0.8 PD costs # and DD # |": [harm[pd], harm[dd]],
+        "`auto` gains # points in 30 epochs at 0.4, # at 0.8 and # on human labels,": of_auto,
+        "on human labels, fixed settings #, # and #;": of_pd,
+    }
+    for page, sentences in (("README.md", readme), ("docs/results.md", summary)):
+        for sentence, values in sentences.items():
+            for (said, decimals), value in zip(numbers_in(page, sentence), values, strict=True):
+                rounded = 0.5001 * 10**-decimals  # Either neighbour, if halfway.
+                assert abs(said - value) <= rounded, (page, sentence, said, value)
 
 
 def test_the_kept_label_scores_are_those_of_the_page(monkeypatch):

@@ -71,8 +71,10 @@ def evaluate(run_dir: str, last: bool) -> list[dict[str, Any]]:
     examples = labelled_runs.read_labels([config], [run_dir], None)[1]
     wrong = wrong_labels(examples, run_dir)
     check(bool(wrong.any()), "Some labels must be wrong.", run=run_dir)
+    folder = labelled_runs.train_folder(run_dir).absolute().parent
+    grid = "grid/" if "grid" in folder.parts else ""  # Its runs are named like those of the table.
     facts = {
-        "run": f"{setting(config)}/{labelled_runs.train_folder(run_dir).parent.name}",
+        "run": f"{grid}{setting(config)}/{folder.name}",
         "wrong": float(wrong.mean()),
         "visits": float(columns["num_counted"].mean()),
     }

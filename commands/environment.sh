@@ -12,7 +12,7 @@ if [ -z "${VIRTUAL_ENV:-}" ]; then
       echo "error: Python's venv module is missing. On Debian or Ubuntu: apt install python3-venv" >&2
       exit 2
     fi
-    echo "Creating the virtual environment .venv ..."
+    echo "Creating the virtual environment .venv ..." >&2
     python3 -m venv .venv
   fi
   # shellcheck disable=SC1091
@@ -32,7 +32,7 @@ _wanted=$(echo "$PWD"; cat pyproject.toml requirements.txt setup.py)
 [ "$(cat "$_stamp" 2>/dev/null)" = "$_wanted" ] || (
   if command -v flock > /dev/null; then flock 9; fi
   if [ "$(cat "$_stamp" 2>/dev/null)" != "$_wanted" ]; then
-    echo "Installing the project and its dependencies (TensorFlow is large; this takes minutes) ..."
+    echo "Installing the project and its dependencies (TensorFlow is large; this takes minutes) ..." >&2
     python -m pip install --quiet --disable-pip-version-check -e ".${_extra:+[$_extra]}"
     echo "$_wanted" > "$_stamp"
   fi

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# From the archives of CIFAR-10 and CIFAR-100 to the runs whose results are in results/, and the report.
+# From the archives of CIFAR-10 and CIFAR-100 to the table of runs and the report.
 #   bash commands/reproduce.sh CIFAR10 [CIFAR10N.npz] [CIFAR100] [flags of launch.py]
 #   bash commands/reproduce.sh --reduced CIFAR10 [CIFAR10N.npz] [flags of launch.py]
 # Archives are official ones or their unpacked folders; without the human labels or CIFAR-100, their
 # runs are skipped. All 50,000 images with airbench93; with --reduced 10,000 of CIFAR-10 with resnet8
 # for long enough to memorise. Finished steps are skipped: a second call resumes where the first stopped.
-# With --dry_run the runs' commands are printed, and nothing is done. NOISE_SEED=1 draws other wrong
+# With --dry_run the runs' commands are printed, and nothing is prepared or trained. NOISE_SEED=1 draws other wrong
 # labels and trusted samples (with --reduced also other images), in folders of their own (data_1,
 # cifar_models_1); human labels stay.
 set -euo pipefail
@@ -64,7 +64,7 @@ read -r runs steps <<< "$(awk -F 'max_number_of_steps=' \
   'NF > 1 { runs += 1; steps += $2 } END { print runs, steps }' <<< "$planned")"
 hours="$((steps / 45000)) to $((steps / 12500)) hours on two CPU cores"
 if [[ $table == *fast* ]]; then  # As measured, quiet and beside other work: see README.md.
-  hours="$((steps / 5000)) to $((steps / 1450)) hours on two CPU cores with bfloat16 instructions, else
+  hours="$((steps / 5000)) to $((steps / 850)) hours on two CPU cores with bfloat16 instructions, else
 $((steps / 1150)) to $((steps / 450)), and 3.5 GB of memory"
 fi
 echo "$runs runs, $steps steps in total (finished runs are skipped): $hours."

@@ -153,7 +153,8 @@ def test_commands_have_these_flags():
         text = "\n".join(blocks(page, "bash")).replace("\\\n", " ")
         for line in re.split(r"[\n;]", text):
             command = re.match(
-                r"\s*(?:python )?((?:code|mentornet_learning|commands)/\w+\.py|mentornet \w+)(.*)",
+                r"\s*(?:python )?((?:code|mentornet_learning|commands|benchmarks)/\w+\.py|"
+                r"mentornet \w+)(.*)",
                 line,
             )
             if command is None:

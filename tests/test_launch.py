@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import dataclasses
 import html.parser
 import importlib
 import io
@@ -27,6 +28,7 @@ from mentornet.core.files import holder, read_json_lines
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.students import registry
 from mentornet.students.recipes import Recipe, Student, staircase
+from mentornet.training import data_driven
 from mentornet.training.data_driven import LearnConfig
 
 SCRIPT = "commands/launch.py"
@@ -95,12 +97,13 @@ def test_published_commands(dry_run):
     "table", sorted(path.stem for path in (ROOT / "commands").glob("*_runs.csv"))
 )
 def test_each_row_of_a_table_is_a_configuration(launch, table):
-    """Flags that the row's script has, with values that it accepts."""
+    """Script, student and MentorNet exist; the script has the flags, and accepts their values."""
     for row in launch.read_table(str(ROOT / "commands" / f"{table}.csv")):
         script, *given = launch.make_run(row, data="d", runs="r").train
-        values = absl.flags.FlagValues()
+        assert (ROOT / script).is_file()
+        values, learns = absl.flags.FlagValues(), script.endswith("learn_curriculum.py")
         training_flags.define_training_flags(values)
-        if script.endswith("learn_curriculum.py"):
+        if learns:
             training_flags.define_weighting_flags(values)
             config_flags.define_flags(LearnConfig, flag_values=values, features="names")
         elif script == "code/cifar_train_baseline.py":
@@ -110,9 +113,20 @@ def test_each_row_of_a_table_is_a_configuration(launch, table):
             weighting_flags.define_weighting_flag("mentornet", values)
         values([script, *given])
         config = training_flags.train_config(values)
-        if "loss_p_percentile" in values:
-            training_flags.weighting_config(values)
         assert config.max_number_of_steps == int(row["max_number_of_steps"]), row
+        registry.find_student(config.studentnet)
+        if config.trained_mentornet_dir:
+            assert (ROOT / f"{config.trained_mentornet_dir}.index").is_file(), row
+        if learns:
+            weighting = training_flags.weighting_config(values)
+            learning = LearnConfig(**config_flags.read_flags(LearnConfig, values))
+            data_driven.check_fits(weighting, learning)
+            dataclasses.replace(
+                config,
+                weighting=weighting,
+                trained_mentornet_dir="learned",
+                mentornet_update_epochs=values.mentornet_update_epochs,
+            )
 
 
 def test_scale_and_percentile():

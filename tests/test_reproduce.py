@@ -85,9 +85,24 @@ def test_everything(reproduce):
     assert sum("--noise_file=n.npz" in flags for flags in preparations) == 2
     assert sum("--dataset_name=cifar100" in flags for flags in preparations) == 3
     assert output.startswith(
-        "2 runs, 65800 steps in total (finished runs are skipped): 13 to 45 hours"
+        "2 runs, 65800 steps in total (finished runs are skipped): 13 to 77 hours"
     )
     assert "else\n57 to 146, and 3.5 GB of memory.\n" in output
+
+
+def test_all_data_of_the_tables_are_prepared(reproduce):
+    """And no other."""
+    for more, table in (([], "fast_runs"), (["--reduced"], "reduced_runs")):
+        _, _, started, _ = reproduce(*more, "cifar10.tar", "n.npz", *([] if more else ["cifar100"]))
+        made = set()
+        for flags in prepared(started):
+            values = dict(flag.removeprefix("--").split("=") for flag in flags)
+            kind = values.get("noise_type", "")
+            name = {"file": values.get("noise_key"), "": values.get("noise_fraction")}.get(kind)
+            name = name or f"{kind}_{values['noise_fraction']}"
+            made.add(f"{values['output_dir']}/{values['dataset_name']}/{name}")
+        with (ROOT / "commands" / f"{table}.csv").open() as file:
+            assert made == {f"data/{row['data']}" for row in csv.DictReader(file)}
 
 
 def test_what_is_not_given_is_left_out(reproduce):

@@ -12,7 +12,7 @@ if that were the default value of a form.
 
 This trains without weighting and with --keep_best=label_wave, evaluates each epoch, and prints the
 accuracy of the kept checkpoint next to the last and the best one, of single epochs and of means of
-five epochs.
+five epochs. With --ema_decay the checkpoints hold moving averages of the parameters.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ def run(data: pathlib.Path, folder: pathlib.Path, seed: int, **values: Any) -> d
             learning_rate_boundaries=(steps // 2, steps * 3 // 4),
             log_every_steps=steps,
             seed=seed,
+            ema_decay=FLAGS.ema_decay,
             trained_mentornet_dir="mentornet_pd" if values.get("weighting") else None,
             **values,
         )
@@ -180,6 +181,7 @@ if __name__ == "__main__":
     noises = ["uniform:0.2", "uniform:0.4", "uniform:0.8", "pair:0.2"]
     flags.DEFINE_list("noise", noises, "type:fraction of each line.")
     flags.DEFINE_integer("seeds", 1, "Number of seeds.")
+    flags.DEFINE_float("ema_decay", None, "Decay of a moving average of the parameters.")
     flags.DEFINE_integer("steps", 1100, f"Steps of 128; {_PASS} are a pass over the data.")
     flags.DEFINE_list("only", [], "Columns of the tables of weightings; by default all.")
     flags.DEFINE_boolean("label_wave", False, "Whether to measure --keep_best=label_wave.")

@@ -503,7 +503,8 @@ def test_the_summary_by_hand(tmp_path, monkeypatch):
         "7 samples of 3 classes; 2 more were held out.",
         "Labels estimated wrong: 25.0%, from a test.",
         "Worst classes: a 50.0%, b 25.0%, c 0.0%.",
-        "Agreement with the held-out labels, which are equally noisy: 87.5%.",
+        "Agreement with the held-out labels: 87.5%. They are as noisy as the others, "
+        "unless clean ones are known.",
     ]
     assert "records in which 4 suspects have" in lines[6]
     assert f"--records={tmp_path / 'given'} " in lines[9]

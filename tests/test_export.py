@@ -290,6 +290,24 @@ def test_stock_models_compute_the_same(name, images):
     np.testing.assert_allclose(logits_of(stock, images) / scale, expected / scale, atol=1e-5)
 
 
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.parts = [keras.layers.Flatten(), Dropout(0.5, seed=1), keras.layers.Dense(10)]
+
+    def call(self, images):
+        for part in self.parts:
+            images = part(images)
+        return images
+
+
+def test_a_subclass_with_layers_of_the_package_cannot_be_rebuilt():
+    student = Subclassed()
+    student(keras.Input((8, 8, 3)))
+    with pytest.raises(InputError, match="must be functional or Sequential .*studentnet='subclassed"):
+        stock_model(student)
+
+
 def test_a_network_of_ones_own(digits, images, tmp_path):
     """It has no layers of this package, and no names in the release."""
     loop.train(saving_config(digits, tmp_path / "train"))

@@ -210,7 +210,8 @@ def _summary(
         f"{count} samples of {scores.info.num_classes} classes; {test} more were held out.",
         f"Labels estimated wrong: {scores.noise}, from {scores.noise.source}.",
         label_files.worst_classes(scores),
-        f"Agreement with the held-out labels, which are equally noisy: {accuracy:.1%}.",
+        f"Agreement with the held-out labels: {accuracy:.1%}. They are as noisy as the others, "
+        "unless clean ones are known.",
         f"  {target}/{layout.LABELS_FILE}: every sample, the most suspicious first",
         f"  {target}/{layout.LABELS_PAGE}: review the suspects in a browser",
         f"  {target}/{_CORRECTED}: records in which {facts['replaced']} suspects have the "

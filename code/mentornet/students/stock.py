@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from mentornet.core.errors import check
+
 
 def _has_own(layer: keras.Layer) -> bool:
     """Whether a layer is one of this package, or holds one."""
@@ -21,9 +23,14 @@ def stock_model(student: keras.Model) -> keras.Model:
 
     Args:
       student: a functional or sequential model.
+
+    Raises:
+      InputError: it is of another kind, and has layers of this package.
     """
     if not _has_own(student):
         return student
+    rule = "A student with layers of this package must be functional or Sequential to be exported."
+    check(bool(getattr(student, "inputs", None)), rule, studentnet=student.name)
 
     def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
         return layer.stock(*args) if hasattr(layer, "stock") else layer(*args, **kwargs)

@@ -6,7 +6,7 @@ The student is airbench93 with a quarter of its channels, trained for 20 passes.
 judged by what the student predicts, at each sample's last visit, where the label is wrong: the
 clean label, the given one or another. No training sees these clean labels, but the data must not be
 those whose results are reported: draw the wrong labels with another seed. Runs that are finished
-are not repeated; with --output_dir the table is also written to settings.json.
+are not repeated; with --output_dir each row is also written to settings.json.
 """
 
 from __future__ import annotations
@@ -116,10 +116,10 @@ def main(runs_dir: str) -> None:
             )
             rows.append(line(labels, name, config, examples))
             print(*rows[-1], sep="  ", flush=True)
+            if FLAGS.output_dir:
+                facts = {"machine": machine(), "head": HEAD, "rows": rows}
+                files.write_json(pathlib.Path(FLAGS.output_dir, "settings.json"), facts)
     print(pages.markdown_table(HEAD, rows))
-    if FLAGS.output_dir:
-        facts = {"machine": machine(), "head": HEAD, "rows": rows}
-        files.write_json(pathlib.Path(FLAGS.output_dir, "settings.json"), facts)
 
 
 if __name__ == "__main__":

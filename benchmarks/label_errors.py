@@ -144,8 +144,9 @@ def compare(run_dirs: Sequence[str], data_dir: str | None) -> list[dict[str, Any
     return rows
 
 
-def _key(row: dict[str, Any]) -> tuple[str, int, str]:
-    return row["data"], row["steps"], row["scores"]
+def _key(row: dict[str, Any]) -> tuple[str, str, int, str]:
+    """Draws of the same noise differ in the share of wrong labels."""
+    return row["data"], row["wrong"], row["steps"], row["scores"]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -95,6 +95,8 @@ def main(runs_dir: str) -> None:
     from mentornet.students.networks import airbench
 
     airbench.student["airbench93"] = airbench.make_student(airbench.Shape(_WIDTHS))
+    if FLAGS.output_dir:
+        pathlib.Path(FLAGS.output_dir).mkdir(parents=True, exist_ok=True)
     rows = []
     for labels in FLAGS.labels:
         data = str(pathlib.Path(FLAGS.data_dir, labels))

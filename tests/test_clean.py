@@ -495,7 +495,10 @@ def test_the_summary_by_hand(tmp_path, monkeypatch):
     by_class = np.array([0.5, 0.25, 0.0])
     noise = NoiseRate(0.25, 0.25, 0.25, by_class, np.stack([by_class] * 2, axis=1), "a test")
     info = DatasetInfo("mine", 3, ("a", "b", "c"))
-    scores: Any = types.SimpleNamespace(score=np.zeros(7), info=info, noise=noise)
+    examples = types.SimpleNamespace(labels=np.array([0, 0, 0, 1, 1, 2, 2]))
+    scores: Any = types.SimpleNamespace(
+        score=np.zeros(7), info=info, noise=noise, examples=examples
+    )
     data = planning.Data("mine", tmp_path / "given", tmp_path / "val")
     facts = {"kept": 1, "replaced": 4, "left_out": 0}
     lines = stages._summary(data, tmp_path, scores, 0.875, facts).splitlines()

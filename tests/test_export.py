@@ -304,7 +304,9 @@ class Subclassed(keras.Model):
 def test_a_subclass_with_layers_of_the_package_cannot_be_rebuilt():
     student = Subclassed()
     student(keras.Input((8, 8, 3)))
-    with pytest.raises(InputError, match="must be functional or Sequential .*studentnet='subclassed"):
+    with pytest.raises(
+        InputError, match="must be functional or Sequential .*studentnet='subclassed"
+    ):
         stock_model(student)
 
 

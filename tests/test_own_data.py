@@ -7,6 +7,7 @@ import pathlib
 import re
 import struct
 import sys
+import zipfile
 import zlib
 from typing import Any
 
@@ -972,3 +973,69 @@ def test_folders_that_differ_in_capital_letters(tmp_path):
 def test_pictures_of_one_line_keep_their_shape():
     for channels in (1, 3):
         assert tfds._picture(np.zeros((1, 5, channels), np.uint8)).size == (5, 1)
+
+
+def test_odd_exif_turns_and_transparency_is_white(tmp_path):
+    """Only the orientation is read; a tag of the wrong type, as some cameras write, is not."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        glyph = np.zeros((16, 16, 4), np.uint8)
+        glyph[4:8, 4:8, 3] = 255
+        Image.fromarray(glyph).save(tmp_path / name / "glyph.png")
+        for turn in range(1, 9):
+            pixels = np.zeros((16, 16, 3), np.uint8)
+            pixels[:8, :8] = 255
+            # Two entries: the orientation, and XResolution, a text instead of a fraction.
+            tags = 2, 0x0112, 3, 1, turn, 0, 282, 2, 3, b"72\0", 0
+            exif = b"Exif\0\0" + struct.pack("<2sHIHHHIHHHHI4sI", b"II", 42, 8, *tags)
+            Image.fromarray(pixels).save(tmp_path / name / f"{turn}.png", exif=exif)
+    options = sources.Options(image_size=16)
+    source = sources.load("own", str(tmp_path), options)
+    images: dict[str, np.ndarray] = {}
+    for split in (source.train, source.test):
+        assert split.paths is not None
+        images |= zip(split.paths.tolist(), split.images, strict=True)
+    found = images["a/glyph.png"]
+    assert found[:4].min() == 255 and found[5:7, 5:7].max() == 0
+    corners = {1: (0, 0), 2: (0, 15), 3: (15, 15), 4: (15, 0), 5: (0, 0), 6: (0, 15)}
+    for turn, (row, column) in (corners | {7: (15, 15), 8: (15, 0)}).items():
+        bright = images[f"b/{turn}.png"][::15, ::15, 0] > 128
+        assert np.argwhere(bright).tolist() == [[row // 15, column // 15]], turn
+
+
+def test_arrays_that_are_not_used_do_not_matter(tmp_path):
+    images = np.arange(6 * 64, dtype=np.uint8).reshape(6, 8, 8)
+    labels = np.array(["é".encode(), b"b"] * 3)
+    unused = np.array([{}, None], object)
+    np.savez(tmp_path / "a.npz", images=images, labels=labels, meta=unused)
+    source = sources.load("own", str(tmp_path / "a.npz"))
+    assert source.class_names == ("b", "é")
+    for values, message in (
+        ({"labels": np.array([b"\xff", b"b"] * 3)}, "Labels must be UTF-8"),
+        (
+            {"paths": np.array([b"\xff", *(b"12345"[i : i + 1] for i in range(5))])},
+            "paths. must be",
+        ),
+        ({"paths": np.array([f"\udce9{i}.png" for i in range(6)])}, "File names must be UTF-8"),
+        ({"images": np.zeros((6, 0, 0, 3), np.uint8)}, "must hold images uint8"),
+    ):
+        np.savez(tmp_path / "b.npz", **({"images": images, "labels": labels} | values))
+        with pytest.raises(InputError, match=message):
+            sources.load("own", str(tmp_path / "b.npz"))
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("paths", "a\nb\n")
+    with pytest.raises(InputError, match="`paths` must be an array"):
+        sources.load("own", str(tmp_path / "a.npz"))
+
+
+def test_classes_without_images(tmp_path, capsys):
+    """A folder without any is named; two classes must be left."""
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    for number in range(4):
+        Image.new("L", (8, 8)).save(tmp_path / "a" / f"{number}.png")
+        (tmp_path / "b" / f"{number}.png").write_bytes(b"no image")
+    (tmp_path / "c" / "1.tif").touch()
+    with pytest.raises(InputError, match="samples of at least 2 classes.*classes=.'a'."):
+        sources.load("own", str(tmp_path), sources.Options(skip_bad=True))
+    assert f"WARNING: {tmp_path / 'c'} holds no image (.png, " in capsys.readouterr().out

@@ -175,9 +175,10 @@ def _confusion(scores: LabelScores) -> str:
             "<p>The most frequent pairs of given and suggested class among the suspects (at most "
             f"{_NUM_PAIRS}).</p>\n" + pages.html_table(("given", "suggested", "suspects"), rows)
         )
+    shares = label_errors.confusion(scores)
     matrix = [
-        [name(label), scores.noise.of_class(label), *map(float, row)]
-        for label, row in enumerate(label_errors.confusion(scores))
+        [name(label), scores.noise.of_class(label), *map(float, shares[label])]
+        for label in _given(scores)
     ]
     return (
         "<p>For each given class, the share of samples that seem to belong to each class; samples "
@@ -186,8 +187,14 @@ def _confusion(scores: LabelScores) -> str:
     )
 
 
+def _given(scores: LabelScores) -> np.ndarray:
+    """The classes that are the label of a sample, int64 ascending."""
+    return np.unique(scores.examples.labels)
+
+
 def worst_classes(scores: LabelScores) -> str:
     """The five given classes with the largest shares of wrong labels, as a sentence."""
-    worst = np.argsort(-scores.noise.by_class)[:5]
+    given = _given(scores)
+    worst = given[np.argsort(-scores.noise.by_class[given])][:5]
     shares = [f"{scores.info.class_name(c)} {scores.noise.of_class(c)}" for c in worst]
     return f"Worst classes: {', '.join(shares)}."

@@ -51,7 +51,7 @@ def find_label_issues(
     """
     config = CleanConfig("unused", studentnet, num_epochs, seed)
     samples, labels = np.asarray(samples), np.asarray(labels)
-    fits = labels.shape == samples.shape[:1] and len(labels) >= 2
+    fits = labels.ndim == 1 and labels.shape == samples.shape[:1] and len(labels) >= 2
     rule = "`labels` must be one-dimensional, one per sample, of at least 2 samples."
     check(fits, rule, labels=labels.shape, samples=samples.shape)
     fits = samples.dtype == np.uint8 or (samples.ndim == 2 and samples.dtype.kind in "biuf")

@@ -111,7 +111,7 @@ def run(main: Callable[..., Any], *arguments: str) -> None:
             if extra and not (arguments and arguments[-1].endswith("...")):
                 raise flags.Error(f"Unexpected argument: {' '.join(extra)}")
             return rest
-        except flags.Error as error:
+        except (flags.Error, UnicodeDecodeError) as error:  # Of a --flagfile.
             print(f"error: {error}", file=sys.stderr)
             print("Run with --help for a list of flags.", file=sys.stderr)
             sys.exit(2)

@@ -92,7 +92,8 @@ def dataset_info(name: str, data_dir: str | pathlib.Path) -> DatasetInfo:
     Raises:
       InputError: the data set is unknown, and the folder has no manifest that describes it.
     """
-    manifest = read_manifest(data_dir) or {}
+    # An empty name is no folder: it would be the one that the program was started in.
+    manifest = (read_manifest(data_dir) if data_dir != "" else None) or {}
     if name in KNOWN:
         names = tuple(str(item) for item in manifest.get("classes", KNOWN[name].class_names))
         return dataclasses.replace(KNOWN[name], class_names=names)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mentornet.core.errors import check
+from mentornet.core.errors import InputError, check
 
 _UNKNOWN = ("", "-1", "-1.0")
 
@@ -71,10 +71,22 @@ def clean_label_texts(
     return texts
 
 
+def decoded(cells: np.ndarray, where: str) -> np.ndarray:
+    """Bytes as texts, of any shape; other values as they are.
+
+    Raises:
+      InputError: they are not UTF-8; `where` names them.
+    """
+    try:
+        return np.char.decode(cells, "utf-8") if cells.dtype.kind == "S" else cells
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where} must be UTF-8, or texts: {error}") from None
+
+
 def _plain(cells: Sequence[Any] | np.ndarray) -> Sequence[Any]:
     """As Python's values."""
     if isinstance(cells, np.ndarray):
-        cells = (cells.astype(str) if cells.dtype.kind == "S" else cells).tolist()
+        cells = decoded(cells, "Labels").tolist()
     return [cell.item() if isinstance(cell, np.generic) else cell for cell in cells]
 
 

@@ -71,6 +71,8 @@ class _Job:
             self._set_rows_aside("checkpoints")
         if self._differ_in_data(paths):
             self._set_rows_aside("data, or with another test_time_augmentation")
+        # A run that was started anew may have them again.
+        self._gone -= {checkpoint_step(p) for p in paths if os.path.exists(f"{p}.index")}
         done = {row["step"] for row in self.own_rows} | self._gone
         return [path for path in paths if checkpoint_step(path) not in done]
 

@@ -111,8 +111,10 @@ def to_features(values: np.ndarray, where: str, names: Sequence[str] = ()) -> np
 
 
 def fit_image(image: Any, size: int) -> np.ndarray:
-    """A PIL image as uint8 [size, size, 3]."""
-
+    """A PIL image as uint8 [size, size, 3]; what is transparent becomes white."""
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR))
 
 
@@ -132,7 +134,11 @@ def split_samples(
     paths: np.ndarray | None = None,
 ) -> Source:
     """Splits samples; without a test split, a random share of each class is set aside."""
-    check(len(names) >= 2, "`source` must have at least 2 classes.", classes=list(names))
+    for path in () if paths is None else paths.tolist():
+        is_utf8 = path.encode(errors="replace").decode() == path
+        check(is_utf8, "File names must be UTF-8.", name=ascii(path))
+    present = [names[label] for label in np.unique(labels)]
+    check(len(present) >= 2, "`source` must have samples of at least 2 classes.", classes=present)
     if not is_test.any():
         generator = np.random.default_rng([options.seed, 3])
         for label in np.unique(labels):

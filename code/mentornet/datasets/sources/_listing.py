@@ -10,11 +10,22 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mentornet.core.errors import InputError, check, first_line
 from mentornet.datasets.sources import MAX_PIXELS, Options, Source
 from mentornet.datasets.sources._custom import IMAGE_SIZE, fit_image, label_numbers, split_samples
+
+# EXIF's orientation -> how the image is turned.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclasses.dataclass
@@ -36,7 +47,7 @@ def _read_image(file: pathlib.Path | io.BytesIO, size: int) -> np.ndarray:
     """uint8 [size, size, 3]: rotated according to its EXIF data, resized, cropped at the centre.
 
     Raises:
-      OSError, ValueError, SyntaxError: it cannot be read, or claims too many pixels.
+      Exception: it cannot be read, or claims too many pixels; Pillow's readers raise many kinds.
     """
 
     with warnings.catch_warnings():
@@ -46,7 +57,9 @@ def _read_image(file: pathlib.Path | io.BytesIO, size: int) -> np.ndarray:
                 raise ValueError(f"{image.width} x {image.height} pixels are too many")
             if image.mode[0] in "IF":  # Their scale is not known: Pillow would clip them at 255.
                 raise ValueError("has more than 8 bits per pixel; convert it to 8 bits")
-            return fit_image(ImageOps.exif_transpose(image), size)
+            # Not by ImageOps.exif_transpose, which also writes the other tags again.
+            turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+            return fit_image(image if turn is None else image.transpose(turn), size)
 
 
 def read_listing(
@@ -66,7 +79,7 @@ def read_listing(
             file = root / name if data is None else io.BytesIO(data)
             images.append(_read_image(file, options.image_size or IMAGE_SIZE))
             kept.append(i)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except Exception as error:
             reason = first_line(error)
             if isinstance(error, UnidentifiedImageError):
                 reason = "not an image of a known format"

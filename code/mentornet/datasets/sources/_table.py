@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mentornet.core.errors import InputError, check
+from mentornet.core.safe_csv import check_columns
 from mentornet.datasets.label_texts import clean_label_texts, label_texts
 from mentornet.datasets.sources import Options, Source
 from mentornet.datasets.sources._custom import (
@@ -93,7 +94,10 @@ def _is_encoded(kind: Any) -> bool:
     from pyarrow import types
 
     if types.is_struct(kind):
-        return {"bytes", "path"} <= {field.name for field in kind}
+        parts = {field.name: field.type for field in kind}
+        are_there = {"bytes", "path"} <= parts.keys()
+        is_path = are_there and (_is_text(parts["path"]) or types.is_null(parts["path"]))
+        return is_path and _is_encoded(parts["bytes"])
     return types.is_binary(kind) or types.is_large_binary(kind)
 
 
@@ -108,6 +112,7 @@ def find_columns(schema: pa.Schema, options: Options, where: str) -> Columns:
     Raises:
       InputError: there are no labels or no samples, or features are not numbers.
     """
+    check_columns(schema.names, where)
     kinds = {field.name: field.type for field in schema}
     label = find_label_column(list(kinds), options, where)
     extra = tuple(name for name in (_CLEAN, _SPLIT) if name in kinds and name != label)
@@ -139,10 +144,9 @@ def class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
     """The class names that Hugging Face's `datasets` stored for a column of numbers, if any."""
     try:
         described = json.loads((schema.metadata or {})[b"huggingface"])
-        names = described["info"]["features"][column]["names"]
+        return tuple(map(str, described["info"]["features"][column]["names"]))
     except (KeyError, TypeError, ValueError):
         return ()
-    return tuple(map(str, names))
 
 
 def read_tables(

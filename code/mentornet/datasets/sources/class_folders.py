@@ -55,10 +55,12 @@ def _list_folder(root: pathlib.Path) -> Listing:
     listing = Listing([], [], [], [])
     for part, is_test in _parts(root):
         for folder in _folders(part):
-            for path in _images(folder):
+            images = _images(folder)
+            if not images:
+                known = ", ".join(_SUFFIXES)
+                print(f"WARNING: {folder} holds no image ({known}), and is no class.", flush=True)
+            for path in images:
                 name = str(path.relative_to(root))
-                is_utf8 = name.encode(errors="replace").decode() == name
-                check(is_utf8, "File names must be UTF-8.", name=ascii(name))
                 listing.paths.append(name)
                 listing.labels.append(folder.name)
                 listing.clean.append(None)

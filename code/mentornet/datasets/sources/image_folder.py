@@ -63,7 +63,8 @@ def _add(listing: Listing, path: pathlib.Path, root: pathlib.Path, options: Opti
         rows = _read(path)
     except InputError:
         raise
-    except (OSError, ValueError) as error:  # json's and UTF-8's are ValueErrors.
+    # json's and UTF-8's are ValueErrors; deep JSON, and dates that Python does not know.
+    except (OSError, ValueError, RecursionError, OverflowError) as error:
         raise InputError(f"`source` {path} cannot be read: {error}") from None
     columns = list(dict.fromkeys(name for row in rows for name in row))
     check(_FILE in columns, f"{path} must have rows and a column {_FILE}.", columns=columns)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from mentornet.core.errors import InputError, check
-from mentornet.datasets.label_texts import clean_label_texts, label_texts
+from mentornet.datasets.label_texts import clean_label_texts, decoded, label_texts
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._custom import (
     check_width,
@@ -25,6 +25,9 @@ from mentornet.datasets.sources._custom import (
 )
 from mentornet.datasets.sources._listing import conflicts
 
+_PARTS = ("images", "features", "labels", "clean_labels", "paths")
+_USED = {"feature_names", *_PARTS, *(f"test_{name}" for name in _PARTS)}
+
 
 def _load(dataset: str, location: str, options: Options) -> Source:
     del dataset
@@ -35,12 +38,17 @@ def _load(dataset: str, location: str, options: Options) -> Source:
             shape = _shape(file, "features")
             if shape is not None and len(shape) == 2:  # Before the array takes memory.
                 check_width(shape[1], options, str(path))
-            arrays: dict[str, Any] = dict(file)
+            arrays: dict[str, Any] = {
+                name: file[name] if name in _USED else None for name in file.files
+            }
     except InputError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy each raise their own errors.
         advice = "; save texts with `.astype(str)`" if "Object arrays" in str(error) else ""
         raise InputError(f"`source` {path} cannot be read as .npz: {error}{advice}") from None
+    for name in _USED & arrays.keys():
+        is_array = isinstance(arrays[name], np.ndarray)
+        check(is_array, f"{path}: `{name}` must be an array.", kind=type(arrays[name]).__name__)
     key = "features" if "features" in arrays else "images"
     rule = f"{path} must hold either `images` or `features`."
     check(key == "images" or "images" not in arrays, rule, found=sorted(arrays))
@@ -87,6 +95,7 @@ def _npz_part(
     fits = samples.ndim == 2
     if key == "images":
         fits = samples.dtype == np.uint8 and samples.ndim == 4 and samples.shape[3] in (1, 3)
+        fits = fits and min(samples.shape[1:]) > 0
     check(fits and labels.shape == (len(samples),), rule, shape=samples.shape, labels=labels.shape)
     if key == "features":
         samples = to_features(samples, f"{path}, {prefix}features")
@@ -103,7 +112,8 @@ def _npz_part(
         clean = clean_label_texts(cells, named, f"{prefix}clean_labels", where)
     names = np.array([f"row {i}" for i in range(len(samples))])
     if (paths := given["paths"]) is not None:
-        names = np.where(paths.astype(str) == "", names, paths.astype(str))
+        paths = decoded(paths, f"{path}: `{prefix}paths`").astype(str)
+        names = np.where(paths == "", names, paths)
     return [samples, np.array(named, str), np.array([text or "" for text in clean], str), names]
 
 

@@ -489,6 +489,12 @@ def test_a_file_that_changed_is_other_data(tmp_path, monkeypatch):
         stages._check_same(tmp_path, asked)
 
 
+def test_things_without_a_length_are_refused():
+    for samples, labels in ((None, None), (iter("ab"), iter("ab"))):
+        with pytest.raises(InputError, match="`labels` must be one-dimensional"):
+            mentornet.find_label_issues(samples, labels)
+
+
 def test_the_summary_by_hand(tmp_path, monkeypatch):
     manifests = {tmp_path / "given": {"num_examples": 7}, tmp_path / "val": {"num_examples": 2}}
     monkeypatch.setattr(stages, "read_manifest", manifests.get)

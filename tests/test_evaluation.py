@@ -544,6 +544,18 @@ def test_another_student_is_built_anew(monkeypatch):
     assert built == asked[1:]
 
 
+def test_a_step_that_was_gone_may_come_again(tmp_path, monkeypatch):
+    """As when the run was deleted and began anew, and no row tells."""
+    made = job._Job(EvalConfig(str(tmp_path), str(tmp_path / "eval"), str(tmp_path)))
+    made._gone |= {3, 4}
+    for step in (3, 5):
+        (tmp_path / f"model.ckpt-{step}.index").touch()
+    paths = [str(tmp_path / f"model.ckpt-{step}") for step in (3, 4, 5)]
+    monkeypatch.setattr(job, "checkpoint_paths", lambda folder: paths)
+    assert made.new_checkpoints() == [paths[0], paths[2]]
+    made.close()
+
+
 def test_steps_that_were_gone_count_in_the_next_run(tmp_path):
     made = job._Job(EvalConfig(str(tmp_path), str(tmp_path / "eval"), str(tmp_path)))
     made._gone.add(3)

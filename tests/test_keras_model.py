@@ -183,13 +183,13 @@ def test_callbacks(data, tmp_path):
 
 def test_a_callback_list(data):
     """Keras takes its own container of callbacks, too, which may serve several calls of fit()."""
-    model = small_model()
+    model = small_model(total_steps=4 * STEPS)
     inside: list[Any] = [keras.callbacks.History()]
     params = {"epochs": 2, "steps": STEPS, "verbose": 0}
     callbacks = keras.callbacks.CallbackList(inside, model=model, **params)
     for _ in range(2):
         history = model.fit(*data, BATCH, epochs=2, verbose=0, callbacks=callbacks)
-    assert int(model._steps) == 2 * STEPS
+    assert int(model._steps) == int(model.optimizer.iterations) == 4 * STEPS
     assert len(callbacks.callbacks) == 2
     assert len(history.history["loss"]) == 4  # The same History in both.
 
@@ -270,6 +270,71 @@ def test_labels_of_one_output_need_no_axis(loss):
     assert found == pytest.approx(float(tf.reduce_mean(expected)), rel=1e-5)
 
 
+def test_a_second_fit_needs_the_number_of_steps(data):
+    """Else it would begin at the end of the training, where example dropout drops everything."""
+    model = small_model()
+    model.fit(*data, BATCH, verbose=0)
+    with pytest.raises(InputError, match="an earlier fit.. did all 8 steps. Received: steps=8"):
+        model.fit(*data, BATCH, verbose=0)
+    model.fit(*data, BATCH, epochs=2, initial_epoch=1, verbose=0)
+    assert int(model.optimizer.iterations) == int(model._steps) == 2 * STEPS
+
+
+def test_a_restored_backup_does_not_change_the_number_of_steps(data, tmp_path):
+    def fit(epochs, *more):
+        model, backup = small_model(), keras.callbacks.BackupAndRestore(str(tmp_path))
+        model.fit(*data, BATCH, epochs=epochs, callbacks=[backup, *more], verbose=0)
+        return model
+
+    class Interrupted(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(2, Interrupted())
+    model = fit(5)
+    assert int(model._steps) == int(model.optimizer.iterations) == 5 * STEPS
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_losses_by_name_are_computed_in_float32(policy):
+    y, outputs = tf.constant([0, 1]), tf.constant([[0.999, 0.001], [0.4, 0.6]])
+    loss_of = keras_adapters.without_reduction("sparse_categorical_crossentropy")
+    half = tf.cast(outputs, policy.removeprefix("mixed_"))
+    found = keras_adapters.sample_losses(loss_of, y, half)
+    expected = loss_of(y, tf.cast(half, tf.float32))
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["mse", keras.losses.Huber(), "sparse_categorical_crossentropy"])
+def test_whether_a_loss_is_a_classifiers(loss):
+    """Numbers to regress are no labels, and a history of them is refused."""
+    generator = np.random.default_rng(0)
+    x, is_class = generator.normal(size=(20, 3)).astype(np.float32), isinstance(loss, str)
+    is_class = is_class and loss != "mse"
+    y = np.arange(20) % 3 if is_class else generator.normal(size=(20, 3)).astype(np.float32)
+    student = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, "softmax")])
+    model = MentoredModel(student, weighting="elr", num_examples=20)
+    model.compile("sgd", loss)
+    inputs = {"inputs": x, "positions": np.arange(20)}
+    if is_class:
+        model.fit(inputs, y, 20, verbose=0)
+    else:
+        with pytest.raises(InputError):
+            model.fit(inputs, y, 20, verbose=0)
+
+
+def test_sample_weights_are_one_per_sample():
+    x, y = np.zeros((6, 4, 3), np.float32), np.zeros((6, 4), np.int64)
+    student = keras.Sequential([keras.Input((4, 3)), keras.layers.Dense(3)])
+    model = MentoredModel(student, weighting="uniform")
+    model.compile("sgd", LOGITS)
+    model.fit(x, y, 6, sample_weight=np.ones((6, 1)), verbose=0)
+    with pytest.raises(InputError, match="`sample_weight` must hold one number per sample"):
+        model.fit(x, y, 6, epochs=9, sample_weight=np.ones((6, 4)), verbose=0)
+
+
 def test_which_losses_take_logits():
     """A class that does not say is taken for one that does, as a function is; Keras' are not."""
 
@@ -307,7 +372,9 @@ def test_bad_input():
     for arguments, part in (
         ({"mentor": "nowhere"}, "No MentorNet checkpoint"),
         ({"loss_p_percentile": 2}, "`loss_p_percentile`"),
-        ({"total_steps": 0}, "`total_steps` must be at least 1"),
+        ({"total_steps": 0}, "`total_steps` must be a whole number of at least 1"),
+        ({"total_steps": 10.0}, "`total_steps` must be a whole number of at least 1"),
+        ({"num_examples": 0}, "`num_examples` must be a whole number of at least 1"),
         ({"second_reweight": True}, "`second_reweight` needs mixup_alpha"),
         (
             {"second_reweight": True, "mixup_alpha": 0.4, "weighting": "uniform"},
@@ -325,8 +392,15 @@ def test_bad_input():
     ):
         with pytest.raises(InputError, match=part):
             MentoredModel(student, **arguments)
-    with pytest.raises(InputError, match="`loss` must be one loss"):
-        MentoredModel(student).compile("sgd")
+    for compiled, part in (
+        ({}, "`loss` must be one loss"),
+        ({"loss": LOGITS, "loss_weights": 0.1}, "`loss_weights` cannot be used"),
+    ):
+        with pytest.raises(InputError, match=part):
+            MentoredModel(student).compile("sgd", **compiled)
+    for values in ({"mixup_alpha": 0.4}, {"loss_p_percentile": "auto", "num_examples": 5}):
+        with pytest.raises(InputError, match="`jit_compile` cannot be used with mixup_alpha or"):
+            MentoredModel(student, **values).compile("sgd", LOGITS, jit_compile=True)
 
 
 REPLICAS = """
@@ -465,11 +539,11 @@ def test_every_setting_reaches_the_weighting_and_a_saved_model(settings):
 
 
 def test_a_list_of_callbacks_is_used_again(data):
-    model, of_a_list = small_model(), {"epochs": 1, "steps": STEPS, "verbose": 0}
+    model, of_a_list = small_model(2 * STEPS), {"epochs": 1, "steps": STEPS, "verbose": 0}
     callbacks = keras.callbacks.CallbackList([], True, model=model, **of_a_list)
     for _ in range(2):
         model.fit(*data, batch_size=BATCH, callbacks=callbacks, verbose=0)
-        assert int(model._steps.numpy()) == STEPS
+        assert int(model._steps.numpy()) == 2 * STEPS
         own = [c for c in callbacks.callbacks if isinstance(c, keras_adapters.TotalSteps)]
         assert len(own) == 1 and len(callbacks.callbacks) == 2
 

@@ -294,6 +294,19 @@ def test_notes_and_quality_are_printed(scores, monkeypatch, capsys):
     assert lines[3] == "  ".join(f"{name} {row[name]:.3f}" for name in names)
 
 
+def test_classes_that_are_no_label_are_left_out(scores):
+    """As of a class of which all images were unreadable."""
+    chosen = np.flatnonzero((scores.examples.labels != 3) & (scores.examples.labels != 7))
+    told = dataclasses.replace(scores, examples=scores.examples.take(chosen))
+    assert not re.search(r"\b[37] \d", label_files.worst_classes(told))
+    cells = cells_of(
+        label_files._confusion(
+            dataclasses.replace(told, suggested=told.suggested[chosen], score=told.score[chosen])
+        )
+    )
+    assert [row[0] for row in cells[1:]] == list("01245689")
+
+
 def test_what_the_page_says_of_all(scores):
     told = f"200 training samples; the labels of about {len(scores.suspects)} of them, "
     told += f"{scores.noise}, are estimated to be wrong, from a test. Below are the 5 most"

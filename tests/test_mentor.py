@@ -49,6 +49,10 @@ def test_a_directory_means_its_latest_checkpoint(tmp_path):
     kernel = "mentornet/Variable"
     loaded = values(load_mentornet(str(tmp_path)))[kernel]
     np.testing.assert_array_equal(loaded, values(MentorNet(seed=1))[kernel])
+    for damaged in (b"", b"\xff\xfe"):
+        (tmp_path / "checkpoint").write_bytes(damaged)
+        with pytest.raises(InputError, match="No MentorNet checkpoint"):
+            load_mentornet(str(tmp_path))
     (tmp_path / "checkpoint").unlink()
     with pytest.raises(InputError, match="No MentorNet checkpoint"):
         load_mentornet(str(tmp_path))

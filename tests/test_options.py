@@ -590,6 +590,9 @@ def test_settings_that_are_refused():
         rule = "must be at least 1" if bound else "must not be negative"
         with pytest.raises(InputError, match=f"`{name}` {rule}. Received: {name}={bound - 1}"):
             TrainConfig("d", "t", **bad)
+    compiled: Any = {"jit_compile": True, "deterministic": False, "mixup": MixupConfig(0.4)}
+    with pytest.raises(InputError, match="`jit_compile` cannot be used with mixup_alpha"):
+        TrainConfig("d", "t", **compiled)
     with pytest.raises(InputError, match="`batch_size` must be at least 1"):
         EvalConfig("c", "e", "d", batch_size=0)
     with pytest.raises(InputError, match="`num_epochs` must be at least 1"):

@@ -34,6 +34,17 @@ def resnet():
     return build_student("resnet101", 10)
 
 
+def test_images_too_small_for_inception():
+    assert build_student("inception", 10, image_shape=(4, 5, 3)).output.shape == (None, 10)
+    with pytest.raises(InputError, match="inception needs images of at least 4 pixels per side"):
+        build_student("inception", 10, image_shape=(8, 3, 3))
+
+
+def test_a_frozen_layer_has_no_statistics_to_synchronise():
+    with pytest.raises(InputError, match="needs a student with batch normalisation"):
+        registry.synchronize_batch_norm(build_student("mlp", 10, image_shape=(7,)))
+
+
 def test_parameter_counts(inception, resnet):
     assert num_parameters(inception) == 1_756_426
     assert num_parameters(resnet) == 84_627_034

@@ -27,7 +27,7 @@ from mentornet.weighting.features import FURTHER, RELEASE
 from mentornet.weighting.mentor import MentorNet
 from mentornet.weighting.mentor_checkpoints import mentornet_fingerprint, save_mentornet
 from mentornet.weighting.methods import WEIGHTINGS, gce
-from mentornet.weighting.protocol import Batch, Context, as_weighed
+from mentornet.weighting.protocol import Batch, Context, Weighed, as_weighed
 
 every_weighting = pytest.mark.parametrize("name", weighting_runs.names())
 
@@ -190,6 +190,21 @@ def test_defaults_and_bounds_of_the_options():
         for value in values:
             with pytest.raises(InputError, match=f"`{option}` must"):
                 registry.make(name, Context(0, num_examples=4, num_classes=2), {option: value})
+
+
+def test_what_is_no_function_of_a_context():
+    for reference in ("math:pi", "builtins:max"):
+        with pytest.raises(InputError, match="do not fit `weighting`"):
+            registry.make(reference, Context(0), {})
+
+
+def test_added_terms_are_one_per_sample():
+    """A row would be multiplied by given weights [batch, 1] to [batch, batch]."""
+    batch, ones = a_batch([1.0, 2.0]), tf.ones([2, 1])
+    with pytest.raises(InputError, match="`weighting` must add one term .* Received: added=.2,."):
+        as_weighed(Weighed(ones, added=tf.ones([2])), batch)
+    added = as_weighed(Weighed(ones, added=tf.ones([2, 1], tf.float64)), batch).added
+    assert added is not None and added.dtype == tf.float32
 
 
 def test_elr_clips_certain_predictions():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from mentornet.config.weighting import MENTORNET, WeightingConfig
+from mentornet.config.weighting import AUTO, MENTORNET, WeightingConfig
 from mentornet.core import replicas
 from mentornet.core.errors import check
 from mentornet.training.losses import layer_loss
@@ -86,8 +87,11 @@ class MentoredModel(keras.Model):
     ) -> None:
         # Like a functional student, it does not round inputs to the compute type.
         super().__init__(**({"autocast": False} | kwargs))
-        rule = "`total_steps` must be at least 1."
-        check(total_steps is None or total_steps >= 1, rule, total_steps=total_steps)
+        for name, count in (("total_steps", total_steps), ("num_examples", num_examples)):
+            fits = count is None or (isinstance(count, numbers.Integral) and count >= 1)
+            check(fits, f"`{name}` must be a whole number of at least 1.", **{name: count})
+        if not isinstance(example_dropout_rates, str):  # An array could not be saved.
+            example_dropout_rates = tuple(map(float, example_dropout_rates))
         self.student = student
         self._settings: dict[str, Any] = {
             "loss_p_percentile": loss_p_percentile,
@@ -104,7 +108,7 @@ class MentoredModel(keras.Model):
         self.mixup = keras_adapters.mixup_config(mixup_alpha, second_reweight, weighting)
         self._objective = self._make_objective()
         self._loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
-        self._from_logits = True
+        self._from_logits = self._classifies = True
         self.built = student.built
 
     def _make_objective(self) -> Objective:
@@ -128,9 +132,14 @@ class MentoredModel(keras.Model):
             self.seed,
             self.mixup,
             second,
-            labels_of=keras_adapters.class_labels,
-            logits_of=lambda y: keras_adapters.class_logits(y, self._from_logits),
+            labels_of=lambda y: keras_adapters.class_labels(y) if self._classifies else None,
+            logits_of=self._logits,
         )
+
+    def _logits(self, outputs: Any) -> tf.Tensor | None:
+        if not self._classifies:
+            return None
+        return keras_adapters.class_logits(outputs, self._from_logits)
 
     def _find_mentor(self, mentor: MentorNet | str) -> MentorNet | None:
         if self._other is not None:
@@ -192,12 +201,19 @@ class MentoredModel(keras.Model):
           jit_compile: whether to use XLA.
 
         Raises:
-          InputError: there is no loss, or more than one.
+          InputError: there is no loss, or more than one, or loss_weights; or XLA cannot compile
+            mixup or "auto".
         """
         is_one = loss is not None and not isinstance(loss, (dict, list, tuple))
         check(is_one, "`loss` must be one loss.", loss=loss)
         self._loss_of = keras_adapters.without_reduction(loss)
+        weights = kwargs.get("loss_weights")
+        check(weights is None, "`loss_weights` cannot be used with one loss.", loss_weights=weights)
+        rule = "`jit_compile` cannot be used with mixup_alpha or `auto`."
+        is_auto = self._other is None and AUTO in self._settings.values()
+        check(not jit_compile or not (self.mixup or is_auto), rule, jit_compile=jit_compile)
         self._from_logits = keras_adapters.takes_logits(loss)
+        self._classifies = keras_adapters.classifies(loss)
         super().compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
@@ -241,10 +257,11 @@ class MentoredModel(keras.Model):
         Args:
           x: inputs [batch, ...], or {"inputs": ..., "positions": int [batch]}.
           y, y_pred, training: as in keras.Model.compute_loss.
-          sample_weight: [batch], multiplied by the weighting's.
+          sample_weight: [batch] or [batch, 1], multiplied by the weighting's.
 
         Raises:
-          InputError: the weighting needs positions, and `x` has none.
+          InputError: the weighting needs positions, and `x` has none; or there are several sample
+            weights for a sample.
         """
         if not training:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
@@ -254,6 +271,9 @@ class MentoredModel(keras.Model):
         rule = '`x` must be {"inputs": ..., "positions": ...} with this weighting.'
         check(positions is not None or not self._needs_positions, rule, x=type(x).__name__)
         if sample_weight is not None:
+            shape = tf.convert_to_tensor(sample_weight).shape
+            rule = "`sample_weight` must hold one number per sample."
+            check(shape[1:].num_elements() == 1, rule, shape=tuple(shape))
             sample_weight = tf.reshape(tf.cast(sample_weight, tf.float32), [-1, 1])
         terms = self._objective(
             inputs,
@@ -265,8 +285,7 @@ class MentoredModel(keras.Model):
             given=sample_weight,
         )
         if self._history is not None:
-            logits = keras_adapters.class_logits(y_pred, self._from_logits)
-            keras_adapters.record(self._history, terms, positions, y, logits)
+            keras_adapters.record(self._history, terms, positions, y, self._logits(y_pred))
         # Divided by the size of the global batch: replicas' gradients are summed.
         size = replicas.total(tf.cast(tf.size(terms.losses), tf.float32))
         parts = [terms.weighted_loss(size), terms.added_loss(size), layer_loss(self)]

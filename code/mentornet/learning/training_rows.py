@@ -215,7 +215,7 @@ def read_rows(path: pathlib.Path) -> Rows:
         with np.load(path, allow_pickle=False) as file:
             features, targets = file["features"], file["targets"]
             names = file["feature_names"] if "feature_names" in file.files else RELEASE
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         reason = f"cannot be read as an .npz file with features and targets: {error}"
         raise InputError(f"{path} {reason}") from None
     num_features = len(np.atleast_1d(names))

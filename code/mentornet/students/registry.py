@@ -95,7 +95,9 @@ def synchronize_batch_norm(student: keras.Model) -> None:
     Raises:
       InputError: the student has no batch normalisation.
     """
-    layers = [layer for layer in _layers(student) if hasattr(layer, "synchronized")]
+    # A frozen layer, such as that which standardises features, has no statistics of the batch.
+    found = (layer for layer in _layers(student) if layer.trainable)
+    layers = [layer for layer in found if hasattr(layer, "synchronized")]
     rule = "`sync_batch_norm` needs a student with batch normalisation."
     check(bool(layers), rule, studentnet=student.name)
     for layer in layers:

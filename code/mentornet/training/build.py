@@ -117,15 +117,16 @@ class _Standardised:
 
 
 def _adapt(student: keras.Model, name: str, examples: Examples) -> None:
-    """Calls the student's `adapt`, if it has one, with the first training images.
+    """Calls the student's `adapt`, if it has one, with at most 5,000 of the training images.
 
-    For features it gets all rows, since these may be sorted by class.
+    They are evenly spaced, since the data may be sorted by class. Of features it gets all rows.
     """
     entry = registry.find_student(name)
     if entry.adapt is None:
         return
     samples = _Standardised(examples, entry.recipe.standardization)
-    entry.adapt(student, samples if examples.are_features else samples[:_NUM_ADAPTED])
+    step = -(-len(examples) // _NUM_ADAPTED)
+    entry.adapt(student, samples if examples.are_features else samples[::step])
 
 
 def _make_optimizer(

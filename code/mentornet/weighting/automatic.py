@@ -176,7 +176,8 @@ class Automatic:
         if self._burn_in == AUTO:
             is_burn_in, fixed_epoch = tf.equal(start, 0), start - 1
         else:
-            is_burn_in, fixed_epoch = self._config.is_burn_in(epoch), tf.constant(self._burn_in)
+            is_burn_in = self._config.is_burn_in(epoch)
+            fixed_epoch = tf.constant(self._burn_in, tf.int32)
         if self._percentile == AUTO:
             is_burn_in |= tf.equal(percentile, 0)
         else:

@@ -73,6 +73,8 @@ def sample_losses(
 ) -> tf.Tensor:
     """The loss of each sample, by a loss without reduction; float32 [batch, 1]."""
     assert loss_of is not None  # compile() sets it.
+    if y_pred.dtype in (tf.float16, tf.bfloat16):  # As Keras' own Loss objects do.
+        y_pred = tf.cast(y_pred, tf.float32)
     if y_pred.shape.rank == 2 and y_pred.shape[1] == 1 and y.shape.rank == 1:
         y = y[:, None]  # As Keras does; otherwise they would broadcast to [batch, batch].
     losses = tf.cast(loss_of(y, y_pred), tf.float32)
@@ -87,6 +89,14 @@ def takes_logits(loss: Any) -> bool:
         return not is_keras
     said = loss.get_config().get("from_logits", getattr(loss, "from_logits", None))
     return not is_keras if said is None else bool(said)
+
+
+def classifies(loss: Any) -> bool:
+    """Whether a loss is that of a classifier; one that is not Keras' own is assumed to be."""
+    loss = keras.losses.get(loss)
+    name = getattr(loss, "__name__", type(loss).__name__).lower()
+    is_keras = getattr(loss, "__module__", "").startswith("keras.")
+    return not is_keras or any(part in name for part in ("crossentropy", "hinge", "divergence"))
 
 
 def class_labels(y: Any) -> tf.Tensor | None:
@@ -144,6 +154,13 @@ class TotalSteps(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         steps = self.params.get("steps")
         self._steps = self.model.set_total_steps(steps * self.params["epochs"] if steps else None)
+        seen = int(batches_seen(self.model.optimizer))
+        rule = f"`total_steps` must be given: an earlier fit() did all {self._steps} steps."
+        check(self.model.total_steps or seen < self._steps, rule, steps=seen)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        # Again, as a backup that was restored may have had another number.
+        self.model.set_total_steps(self._steps)
 
     def on_train_end(self, logs: Any = None) -> None:
         is_over = batches_seen(self.model.optimizer) >= self._steps

@@ -44,7 +44,10 @@ def find_mentornet(path: str) -> str:
     if is_prefix(path):
         return path
     if os.path.isdir(path):
-        latest = tf.train.latest_checkpoint(path)
+        try:
+            latest = tf.train.latest_checkpoint(path)
+        except ValueError:  # Its file `checkpoint` is empty or damaged.
+            latest = None
         if latest is None:
             found = sorted(pathlib.Path(path).glob("*.index"))
             latest = str(found[0].with_suffix("")) if len(found) == 1 else None

@@ -114,7 +114,9 @@ class Objective:
         losses = self.sample_losses(labels, outputs)
         batch = Batch(
             losses=tf.stop_gradient(losses),
-            epoch_percentage=schedules.epoch_percentage(step, total_steps),
+            epoch_percentage=tf.minimum(
+                schedules.epoch_percentage(step, total_steps), schedules.LAST_EPOCH
+            ),
             global_step=step,
             logits=self.logits_of(outputs),
             labels=self.labels_of(labels),

@@ -237,7 +237,7 @@ def as_weighed(result: Weighed | tf.Tensor, batch: Batch) -> Weighed:
     """A weighting's result as `Weighed`, without gradient through the weights.
 
     Raises:
-      InputError: the weights are not [batch, 1].
+      InputError: the weights, or the terms that are added to the loss, are not [batch, 1].
     """
     weighed = result if isinstance(result, Weighed) else Weighed(tf.convert_to_tensor(result))
     shape, expected = weighed.weights.shape, batch.losses.shape
@@ -247,4 +247,9 @@ def as_weighed(result: Weighed | tf.Tensor, batch: Batch) -> Weighed:
     weights = tf.stop_gradient(prepare(weighed.weights))
     before = weighed.before_dropout
     before = weights if before is None else tf.stop_gradient(prepare(before))
+    if (added := weighed.added) is not None:
+        rule = "`weighting` must add one term per sample, in the shape of losses: [batch, 1]."
+        is_one = added.shape.rank == 2 and added.shape.is_compatible_with(expected)
+        check(is_one, rule, added=tuple(added.shape))
+        weighed = weighed._replace(added=prepare(added))
     return weighed._replace(weights=weights, before_dropout=before)

@@ -69,10 +69,10 @@ def make(
         rule = f"`weighting_options` of {weighting} are: {', '.join(known) or 'none'}."
         check(is_own or set(options) <= set(known), rule, **dict(options))
     arguments = {f"{k}_" if keyword.iskeyword(k) else k: v for k, v in options.items()}
-    signature = inspect.signature(factory)
     try:
+        signature = inspect.signature(factory)
         bound = signature.bind(context, **arguments)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # No function, or one without a signature.
         raise InputError(
             f"`weighting_options` do not fit `weighting`: {error}. Received: {dict(options)!r}"
         ) from None

@@ -10,10 +10,12 @@ import itertools
 import keras
 from keras import initializers, layers
 
+from mentornet.core.errors import check
 from mentornet.students.dropout import Dropout
 from mentornet.students.local_response_normalization import LocalResponseNormalization
 from mentornet.students.recipes import Recipe, Student, staircase
 
+_SMALLEST_IMAGE = 4  # Two poolings halve it.
 _SUFFIX = {"kernel": "weights", "bias": "biases"}
 
 
@@ -30,6 +32,8 @@ def build(
     dropout_rate: float = 0.2,
 ) -> keras.Model:
     """See `mentornet.build_student`; there is dropout between dense layers."""
+    rule = f"`studentnet` inception needs images of at least {_SMALLEST_IMAGE} pixels per side."
+    check(min(image_shape[:2]) >= _SMALLEST_IMAGE, rule, image_shape=image_shape)
     seeds = itertools.count(seed * 1000)
 
     def normal(stddev: float) -> initializers.Initializer:

@@ -335,6 +335,30 @@ def test_sample_weights_are_one_per_sample():
         model.fit(x, y, 6, epochs=9, sample_weight=np.ones((6, 4)), verbose=0)
 
 
+def test_a_student_that_is_built_later(tmp_path):
+    """Its number of classes is not known at first, in the saved model as little."""
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(40, 5)).astype(np.float32), np.arange(40) % 3
+    inputs = {"inputs": x, "positions": np.arange(40)}
+
+    def fitted(**values):
+        student = keras.Sequential([keras.layers.Dense(3)])
+        model = MentoredModel(student, num_examples=40, **values)
+        model.compile("sgd", LOGITS)
+        model.fit(inputs, y, 10, epochs=3, verbose=0)
+        return model
+
+    model = fitted(loss_p_percentile="auto", total_steps=50)
+    model.save(tmp_path / "a.keras")
+    loaded = keras.models.load_model(tmp_path / "a.keras")
+    assert model.num_classes == loaded.num_classes == 0
+    for one, other in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(InputError, match="`num_classes` must be given"):
+        fitted(weighting="elr")
+    assert fitted(weighting="elr", num_classes=3).num_classes == 3
+
+
 def test_which_losses_take_logits():
     """A class that does not say is taken for one that does, as a function is; Keras' are not."""
 

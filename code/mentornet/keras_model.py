@@ -56,6 +56,8 @@ class MentoredModel(keras.Model):
         "module:factory", or a factory (the model can be saved only if the factory can be imported).
       weighting_options: keyword arguments of its factory.
       num_examples: number of training samples, for weightings that keep per-sample state.
+      num_classes: of the labels; None means as many as the student has outputs, if it is built, 0
+        that it is not known.
       **kwargs: of keras.Model.
 
     Attributes:
@@ -83,6 +85,7 @@ class MentoredModel(keras.Model):
         weighting: str | Callable[..., Weighting] | None = None,
         weighting_options: Mapping[str, Any] | None = None,
         num_examples: int | None = None,
+        num_classes: int | None = None,
         **kwargs: Any,
     ) -> None:
         # Like a functional student, it does not round inputs to the compute type.
@@ -105,6 +108,10 @@ class MentoredModel(keras.Model):
         self._options = dict(weighting_options or {})
         self.mentor = self._find_mentor(mentor)
         self.seed, self.num_examples, self.total_steps = seed, num_examples, total_steps
+        if num_classes is None:
+            shape = getattr(student, "output_shape", None)
+            num_classes = shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else 0
+        self.num_classes = num_classes
         self.mixup = keras_adapters.mixup_config(mixup_alpha, second_reweight, weighting)
         self._objective = self._make_objective()
         self._loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
@@ -112,9 +119,8 @@ class MentoredModel(keras.Model):
         self.built = student.built
 
     def _make_objective(self) -> Objective:
-        shape = getattr(self.student, "output_shape", None)
-        classes = shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
         # Keras variables, so that backups and saved models include them.
+        classes = self.num_classes or None
         context = Context(self.seed, self.num_examples, classes, self._make_variable)
         self.weighting = self._make_weighting(context)
         self._steps = self._make_variable("total_steps", (), "int64", False)
@@ -299,7 +305,8 @@ class MentoredModel(keras.Model):
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         config: dict[str, Any] = {"student": serialize(self.student)}
-        config |= {name: getattr(self, name) for name in ("total_steps", "seed", "num_examples")}
+        names = ("total_steps", "seed", "num_examples", "num_classes")
+        config |= {name: getattr(self, name) for name in names}
         if self._other is None:
             config["mentor"] = serialize(self.mentor)
         else:

@@ -61,7 +61,7 @@ def settings(labels: str, steps: int) -> dict[str, dict[str, Any]]:
     for name in ("no weighting", "PD"):
         other = found[name]
         found[f"{name}, no label smoothing"] = other | {"label_smoothing": 0.0}
-        for factor in (0.7, 1.5):
+        for factor in (0.7, 1.5, 2.0):
             found[f"{name}, learning rate x {factor:g}"] = other | {"learning_rate": factor * rate}
         found[f"{name}, {2 * _PASSES} passes"] = other | {"max_number_of_steps": 2 * steps}
     return found

@@ -1,5 +1,6 @@
 """MentoredModel: what fit() computes, saves, restores and leaves behind."""
 
+import itertools
 from typing import Any
 from unittest import mock
 
@@ -270,14 +271,31 @@ def test_labels_of_one_output_need_no_axis(loss):
     assert found == pytest.approx(float(tf.reduce_mean(expected)), rel=1e-5)
 
 
-def test_a_second_fit_needs_the_number_of_steps(data):
-    """Else it would begin at the end of the training, where example dropout drops everything."""
+def kernel_after_fit(model, data, **values):
+    """Whether each step of this fit() changed the student."""
+    kernels = [model.student.get_weights()[0]]
+    each = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: kernels.append(model.student.get_weights()[0])
+    )
+    model.fit(*data, BATCH, verbose=0, callbacks=[each], **values)
+    return [bool(np.any(a != b)) for a, b in itertools.pairwise(kernels)]
+
+
+def test_a_second_fit_may_need_the_number_of_steps(data):
+    """If it would go on at the end of the training, where example dropout drops all samples."""
     model = small_model()
-    model.fit(*data, BATCH, verbose=0)
-    with pytest.raises(InputError, match="an earlier fit.. did all 8 steps. Received: steps=8"):
-        model.fit(*data, BATCH, verbose=0)
-    model.fit(*data, BATCH, epochs=2, initial_epoch=1, verbose=0)
-    assert int(model.optimizer.iterations) == int(model._steps) == 2 * STEPS
+    kernel_after_fit(model, data, epochs=2)
+    for values in ({"epochs": 2}, {"epochs": 3}, {"epochs": 5, "initial_epoch": 1}):
+        with pytest.raises(InputError, match="`total_steps` must be given.* steps_before=16"):
+            kernel_after_fit(model, data, **values)
+    assert kernel_after_fit(model, data, epochs=2, initial_epoch=2) == []
+    assert any(kernel_after_fit(model, data, epochs=4, initial_epoch=2))
+    settings: list[dict[str, Any]] = [{"example_dropout_rates": "0,100"}, {"weighting": "uniform"}]
+    for setting in settings:
+        other = MentoredModel(small_student(), MENTORNET, **setting)
+        other.compile(keras.optimizers.SGD(0.05), LOGITS)
+        for _ in range(2):
+            assert all(kernel_after_fit(other, data))
 
 
 def test_a_restored_backup_does_not_change_the_number_of_steps(data, tmp_path):
@@ -307,32 +325,27 @@ def test_losses_by_name_are_computed_in_float32(policy):
     np.testing.assert_allclose(found[:, 0], expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("loss", ["mse", keras.losses.Huber(), "sparse_categorical_crossentropy"])
-def test_whether_a_loss_is_a_classifiers(loss):
-    """Numbers to regress are no labels, and a history of them is refused."""
-    generator = np.random.default_rng(0)
-    x, is_class = generator.normal(size=(20, 3)).astype(np.float32), isinstance(loss, str)
-    is_class = is_class and loss != "mse"
-    y = np.arange(20) % 3 if is_class else generator.normal(size=(20, 3)).astype(np.float32)
-    student = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, "softmax")])
-    model = MentoredModel(student, weighting="elr", num_examples=20)
-    model.compile("sgd", loss)
-    inputs = {"inputs": x, "positions": np.arange(20)}
-    if is_class:
-        model.fit(inputs, y, 20, verbose=0)
-    else:
-        with pytest.raises(InputError):
-            model.fit(inputs, y, 20, verbose=0)
-
-
 def test_sample_weights_are_one_per_sample():
+    """Their shape may be known only at run time."""
     x, y = np.zeros((6, 4, 3), np.float32), np.zeros((6, 4), np.int64)
-    student = keras.Sequential([keras.Input((4, 3)), keras.layers.Dense(3)])
-    model = MentoredModel(student, weighting="uniform")
-    model.compile("sgd", LOGITS)
-    model.fit(x, y, 6, sample_weight=np.ones((6, 1)), verbose=0)
+    shapes = tf.TensorSpec((6, 4, 3)), tf.TensorSpec((6, 4), tf.int64), tf.TensorSpec((None, None))
+
+    def fit(weights, is_known):
+        student = keras.Sequential([keras.Input((4, 3)), keras.layers.Dense(3)])
+        model = MentoredModel(student, weighting="uniform", total_steps=20)
+        model.compile("sgd", LOGITS)
+        batches = tf.data.Dataset.from_tensors((x, y, weights))
+        if not is_known:
+            batches = tf.data.Dataset.from_generator(
+                lambda: iter([(x, y, weights)]), output_signature=shapes
+            )
+        return model.fit(batches.repeat(), steps_per_epoch=1, shuffle=False, verbose=0).history
+
+    expected = fit(np.full(6, 2.0, np.float32), True)["loss"]
+    for is_known in (True, False):
+        assert fit(np.full((6, 1), 2.0, np.float32), is_known)["loss"] == pytest.approx(expected)
     with pytest.raises(InputError, match="`sample_weight` must hold one number per sample"):
-        model.fit(x, y, 6, epochs=9, sample_weight=np.ones((6, 4)), verbose=0)
+        fit(np.ones((6, 4), np.float32), True)
 
 
 def test_a_student_that_is_built_later(tmp_path):

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from mentornet.config.weighting import AUTO, MENTORNET, WeightingConfig
-from mentornet.core import replicas
+from mentornet.core import replicas, schedules
 from mentornet.core.errors import check
 from mentornet.training.losses import layer_loss
 from mentornet.weighting import keras_adapters, registry
@@ -47,7 +48,7 @@ class MentoredModel(keras.Model):
       loss_p_percentile, burn_in_epoch, fixed_epoch_after_burn_in, loss_moving_average_decay,
       example_dropout_rates, class_balanced: see `mentornet.config.weighting.WeightingConfig`.
       total_steps: steps of the whole training, to which the epoch percentage refers; None means
-        epochs times steps of each fit(). Set it if a training consists of several calls of fit().
+        epochs times steps of each fit(). A training of several calls of fit() needs it.
       mixup_alpha: if given, samples are mixed as in MentorMix (Jiang et al. 2020, Algorithm 1);
         metrics are computed on the original samples.
       second_reweight: whether the mixed samples are weighted again.
@@ -90,11 +91,13 @@ class MentoredModel(keras.Model):
     ) -> None:
         # Like a functional student, it does not round inputs to the compute type.
         super().__init__(**({"autocast": False} | kwargs))
-        for name, count in (("total_steps", total_steps), ("num_examples", num_examples)):
-            fits = count is None or (isinstance(count, numbers.Integral) and count >= 1)
-            check(fits, f"`{name}` must be a whole number of at least 1.", **{name: count})
-        if not isinstance(example_dropout_rates, str):  # An array could not be saved.
-            example_dropout_rates = tuple(map(float, example_dropout_rates))
+        counts = {"total_steps": total_steps, "num_examples": num_examples}
+        for name, count in (counts | {"num_classes": num_classes}).items():
+            least = int(name in counts)
+            fits = count is None or (isinstance(count, numbers.Integral) and count >= least)
+            check(fits, f"`{name}` must be a whole number of at least {least}.", **{name: count})
+        if isinstance(example_dropout_rates, np.ndarray):  # Which could not be saved.
+            example_dropout_rates = example_dropout_rates.tolist()
         self.student = student
         self._settings: dict[str, Any] = {
             "loss_p_percentile": loss_p_percentile,
@@ -115,7 +118,7 @@ class MentoredModel(keras.Model):
         self.mixup = keras_adapters.mixup_config(mixup_alpha, second_reweight, weighting)
         self._objective = self._make_objective()
         self._loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
-        self._from_logits = self._classifies = True
+        self._from_logits = True
         self.built = student.built
 
     def _make_objective(self) -> Objective:
@@ -138,14 +141,9 @@ class MentoredModel(keras.Model):
             self.seed,
             self.mixup,
             second,
-            labels_of=lambda y: keras_adapters.class_labels(y) if self._classifies else None,
-            logits_of=self._logits,
+            labels_of=keras_adapters.class_labels,
+            logits_of=lambda y: keras_adapters.class_logits(y, self._from_logits),
         )
-
-    def _logits(self, outputs: Any) -> tf.Tensor | None:
-        if not self._classifies:
-            return None
-        return keras_adapters.class_logits(outputs, self._from_logits)
 
     def _find_mentor(self, mentor: MentorNet | str) -> MentorNet | None:
         if self._other is not None:
@@ -217,15 +215,19 @@ class MentoredModel(keras.Model):
         check(weights is None, "`loss_weights` cannot be used with one loss.", loss_weights=weights)
         rule = "`jit_compile` cannot be used with mixup_alpha or `auto`."
         is_auto = self._other is None and AUTO in self._settings.values()
-        check(not jit_compile or not (self.mixup or is_auto), rule, jit_compile=jit_compile)
+        cannot = self.mixup is not None or is_auto
+        check(not (cannot and jit_compile is True), rule, jit_compile=jit_compile)
+        jit_compile = jit_compile and not cannot  # "auto", too.
         self._from_logits = keras_adapters.takes_logits(loss)
-        self._classifies = keras_adapters.classifies(loss)
         super().compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Same as keras.Model.fit; unless `verbose` is 0, it prints what "auto" determined."""
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
-        counting = keras_adapters.TotalSteps(self._remarks)
+        rates = schedules.dropout_rates(self._settings["example_dropout_rates"])
+        drops_all = self._other is None and rates[-1] == 1
+        first_epoch = given.get("initial_epoch", 0)
+        counting = keras_adapters.TotalSteps(self._remarks, first_epoch, drops_all)
         given["callbacks"] = counting.added_to(given.get("callbacks"), self)
         return super().fit(**given)
 
@@ -279,7 +281,8 @@ class MentoredModel(keras.Model):
         if sample_weight is not None:
             shape = tf.convert_to_tensor(sample_weight).shape
             rule = "`sample_weight` must hold one number per sample."
-            check(shape[1:].num_elements() == 1, rule, shape=tuple(shape))
+            is_one = shape.rank is None or shape[1:].num_elements() in (None, 1)
+            check(is_one, rule, shape=str(shape))
             sample_weight = tf.reshape(tf.cast(sample_weight, tf.float32), [-1, 1])
         terms = self._objective(
             inputs,
@@ -291,7 +294,8 @@ class MentoredModel(keras.Model):
             given=sample_weight,
         )
         if self._history is not None:
-            keras_adapters.record(self._history, terms, positions, y, self._logits(y_pred))
+            logits = keras_adapters.class_logits(y_pred, self._from_logits)
+            keras_adapters.record(self._history, terms, positions, y, logits)
         # Divided by the size of the global batch: replicas' gradients are summed.
         size = replicas.total(tf.cast(tf.size(terms.losses), tf.float32))
         parts = [terms.weighted_loss(size), terms.added_loss(size), layer_loss(self)]
@@ -299,7 +303,9 @@ class MentoredModel(keras.Model):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model as it was when it was saved."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        given = keras.saving.deserialize_keras_object(config)
+        given.pop("loss_weights", None)  # Of earlier versions, which ignored it in training.
+        self.compile(**given)
         self.optimizer.build(self.trainable_variables)
 
     def get_config(self) -> dict[str, Any]:

@@ -91,14 +91,6 @@ def takes_logits(loss: Any) -> bool:
     return not is_keras if said is None else bool(said)
 
 
-def classifies(loss: Any) -> bool:
-    """Whether a loss is that of a classifier; one that is not Keras' own is assumed to be."""
-    loss = keras.losses.get(loss)
-    name = getattr(loss, "__name__", type(loss).__name__).lower()
-    is_keras = getattr(loss, "__module__", "").startswith("keras.")
-    return not is_keras or any(part in name for part in ("crossentropy", "hinge", "divergence"))
-
-
 def class_labels(y: Any) -> tf.Tensor | None:
     """Labels int64 [batch], from whole numbers or one-hot rows; None if they are neither."""
     if not tf.is_tensor(y):
@@ -133,11 +125,19 @@ class TotalSteps(keras.callbacks.Callback):
 
     Args:
       remarks: functions that each return one.
+      first_epoch: of the call of fit().
+      drops_all: whether example dropout drops all samples at the end of the training.
     """
 
-    def __init__(self, remarks: Sequence[Callable[[], str]]) -> None:
+    def __init__(
+        self,
+        remarks: Sequence[Callable[[], str]],
+        first_epoch: int = 0,
+        drops_all: bool = False,
+    ) -> None:
         super().__init__()
         self._remarks, self._steps = remarks, 0
+        self._first_epoch, self._drops_all = first_epoch, drops_all
 
     def added_to(self, callbacks: Any, model: keras.Model) -> Any:
         """The callbacks of a model's fit() with this one."""
@@ -154,9 +154,11 @@ class TotalSteps(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         steps = self.params.get("steps")
         self._steps = self.model.set_total_steps(steps * self.params["epochs"] if steps else None)
+        left = (self.params["epochs"] - self._first_epoch) * (steps or 0)
         seen = int(batches_seen(self.model.optimizer))
-        rule = f"`total_steps` must be given: an earlier fit() did all {self._steps} steps."
-        check(self.model.total_steps or seen < self._steps, rule, steps=seen)
+        rule = "`total_steps` must be given: this fit() would end where all samples are dropped."
+        fits = self.model.total_steps or not self._drops_all or seen + left <= self._steps
+        check(fits or not left, rule, steps_before=seen, steps=left)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         # Again, as a backup that was restored may have had another number.

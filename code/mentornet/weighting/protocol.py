@@ -247,7 +247,8 @@ def as_weighed(result: Weighed | tf.Tensor, batch: Batch) -> Weighed:
     weights = tf.stop_gradient(prepare(weighed.weights))
     before = weighed.before_dropout
     before = weights if before is None else tf.stop_gradient(prepare(before))
-    if (added := weighed.added) is not None:
+    if weighed.added is not None:
+        added = tf.convert_to_tensor(weighed.added)
         rule = "`weighting` must add one term per sample, in the shape of losses: [batch, 1]."
         is_one = added.shape.rank == 2 and added.shape.is_compatible_with(expected)
         check(is_one, rule, added=tuple(added.shape))

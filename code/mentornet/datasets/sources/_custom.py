@@ -110,6 +110,13 @@ def to_features(values: np.ndarray, where: str, names: Sequence[str] = ()) -> np
     return rows
 
 
+def check_file_names(paths: Iterable[str]) -> None:
+    """Raises InputError if a file's name is not UTF-8, as names of records are."""
+    for path in paths:
+        is_utf8 = path.encode(errors="replace").decode() == path
+        check(is_utf8, "File names must be UTF-8.", name=ascii(path))
+
+
 def fit_image(image: Any, size: int) -> np.ndarray:
     """A PIL image as uint8 [size, size, 3]; what is transparent becomes white."""
     if image.has_transparency_data:
@@ -134,9 +141,7 @@ def split_samples(
     paths: np.ndarray | None = None,
 ) -> Source:
     """Splits samples; without a test split, a random share of each class is set aside."""
-    for path in () if paths is None else paths.tolist():
-        is_utf8 = path.encode(errors="replace").decode() == path
-        check(is_utf8, "File names must be UTF-8.", name=ascii(path))
+    check_file_names(() if paths is None else paths.tolist())
     present = [names[label] for label in np.unique(labels)]
     check(len(present) >= 2, "`source` must have samples of at least 2 classes.", classes=present)
     if not is_test.any():
@@ -148,6 +153,9 @@ def split_samples(
             count = min(max(1, round(len(members) * options.test_share)), len(members) - 1)
             is_test[members[:count]] = True
     check(not is_test.all(), "`source` must have training samples.", test=int(is_test.sum()))
+    present = [names[label] for label in np.unique(labels[~is_test])]
+    rule = "`source` must have training samples of at least 2 classes."
+    check(len(present) >= 2, rule, classes=present)
     if paths is None:  # Sample ids are numbered within their split, so rows need a name.
         paths = np.array([f"row {i}" for i in range(len(labels))])
     train, test = (

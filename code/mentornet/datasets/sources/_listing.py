@@ -14,7 +14,13 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mentornet.core.errors import InputError, check, first_line
 from mentornet.datasets.sources import MAX_PIXELS, Options, Source
-from mentornet.datasets.sources._custom import IMAGE_SIZE, fit_image, label_numbers, split_samples
+from mentornet.datasets.sources._custom import (
+    IMAGE_SIZE,
+    check_file_names,
+    fit_image,
+    label_numbers,
+    split_samples,
+)
 
 # EXIF's orientation -> how the image is turned.
 _TURNS = {
@@ -72,6 +78,7 @@ def read_listing(
     Raises:
       InputError: images are unreadable and `skip_bad` is off, or none is left.
     """
+    check_file_names(listing.paths)
     images, kept, bad = [], [], []
     for i, name in enumerate(listing.paths):
         try:
@@ -79,6 +86,8 @@ def read_listing(
             file = root / name if data is None else io.BytesIO(data)
             images.append(_read_image(file, options.image_size or IMAGE_SIZE))
             kept.append(i)
+        except MemoryError:
+            raise
         except Exception as error:
             reason = first_line(error)
             if isinstance(error, UnidentifiedImageError):

@@ -98,7 +98,8 @@ def _is_encoded(kind: Any) -> bool:
         are_there = {"bytes", "path"} <= parts.keys()
         is_path = are_there and (_is_text(parts["path"]) or types.is_null(parts["path"]))
         return is_path and _is_encoded(parts["bytes"])
-    return types.is_binary(kind) or types.is_large_binary(kind)
+    tests = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
+    return any(test(kind) for test in tests)
 
 
 def find_columns(schema: pa.Schema, options: Options, where: str) -> Columns:

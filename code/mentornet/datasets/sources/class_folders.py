@@ -56,9 +56,6 @@ def _list_folder(root: pathlib.Path) -> Listing:
     for part, is_test in _parts(root):
         for folder in _folders(part):
             images = _images(folder)
-            if not images:
-                known = ", ".join(_SUFFIXES)
-                print(f"WARNING: {folder} holds no image ({known}), and is no class.", flush=True)
             for path in images:
                 name = str(path.relative_to(root))
                 listing.paths.append(name)
@@ -67,6 +64,10 @@ def _list_folder(root: pathlib.Path) -> Listing:
                 listing.is_test.append(is_test)
     rule = f"`source` must hold class folders of images ({', '.join(_SUFFIXES)})."
     check(bool(listing.paths), rule, source=str(root))
+    folders = {folder.name for part, _ in _parts(root) for folder in _folders(part)}
+    if empty := sorted(folders - set(listing.labels)):
+        known, named = ", ".join(_SUFFIXES), ", ".join(empty)
+        print(f"WARNING: no class, as without images ({known}): {named}", flush=True)
     return listing
 
 

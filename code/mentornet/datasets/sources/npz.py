@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,13 @@ from mentornet.datasets.sources._custom import (
 )
 from mentornet.datasets.sources._listing import conflicts
 
-_PARTS = ("images", "features", "labels", "clean_labels", "paths")
-_USED = {"feature_names", *_PARTS, *(f"test_{name}" for name in _PARTS)}
+
+def _used(names: Sequence[str]) -> set[str]:
+    """The arrays of these names that are read."""
+    key = "features" if "features" in names else "images"
+    prefixes = ["", *(["test_"] if f"test_{key}" in names else [])]
+    found = {f"{p}{name}" for p in prefixes for name in (key, "labels", "clean_labels", "paths")}
+    return found | ({"feature_names"} if key == "features" else set())
 
 
 def _load(dataset: str, location: str, options: Options) -> Source:
@@ -38,15 +44,16 @@ def _load(dataset: str, location: str, options: Options) -> Source:
             shape = _shape(file, "features")
             if shape is not None and len(shape) == 2:  # Before the array takes memory.
                 check_width(shape[1], options, str(path))
+            used = _used(file.files)
             arrays: dict[str, Any] = {
-                name: file[name] if name in _USED else None for name in file.files
+                name: file[name] if name in used else None for name in file.files
             }
     except InputError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy each raise their own errors.
         advice = "; save texts with `.astype(str)`" if "Object arrays" in str(error) else ""
         raise InputError(f"`source` {path} cannot be read as .npz: {error}{advice}") from None
-    for name in _USED & arrays.keys():
+    for name in used & arrays.keys():
         is_array = isinstance(arrays[name], np.ndarray)
         check(is_array, f"{path}: `{name}` must be an array.", kind=type(arrays[name]).__name__)
     key = "features" if "features" in arrays else "images"
@@ -123,7 +130,7 @@ def _feature_names(path: pathlib.Path, arrays: dict[str, Any], key: str) -> tupl
         return ()
     rule = f"{path}: `feature_names` must name each feature."
     check(names.shape == arrays["features"].shape[1:], rule, feature_names=names.shape)
-    return tuple(map(str, names))
+    return tuple(map(str, decoded(names, f"{path}: `feature_names`")))
 
 
 reader = Reader(_load, takes=lambda path: path.suffix.lower() == ".npz")

@@ -126,6 +126,6 @@ def main(runs_dir: str) -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("data_dir", "data_1/narrow/cifar10", "Folder of the folders of records.")
-    flags.DEFINE_list("labels", ["0.4", "0.8"], "Folders of records: the noise of each.")
+    flags.DEFINE_list("labels", ["0.4"], "Folders of records: the noise of each.")
     flags.DEFINE_string("output_dir", None, "Folder of settings.json.")
     script.run(main, "RUNS_DIR")

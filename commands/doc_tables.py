@@ -162,6 +162,21 @@ def _cleanlab() -> str:
     return _table((*head, *(f"cleanlab, {method}" for method in methods)), lines)
 
 
+def _settings() -> str:
+    """A row per setting in results/settings.json, two columns per kind of labels."""
+    rows = json.loads((ROOT / "results" / "settings.json").read_text())["rows"]
+    kinds = list(dict.fromkeys(labels for labels, *_ in rows))
+    shares: dict[str, dict[str, tuple[str, str]]] = {}
+    for labels, name, right, as_given, _ in rows:
+        shares.setdefault(name, {})[labels] = f"{right:.1%}", f"{as_given:.1%}"
+    head = [f"{labels}: {what}" for labels in kinds for what in ("right", "as given")]
+    lines = [
+        [name, *(share for labels in kinds for share in found.get(labels, ("", "")))]
+        for name, found in shares.items()
+    ]
+    return _table(("setting", *head), lines)
+
+
 def _benchmarks() -> str:
     """What benchmarks/run.py has measured."""
     return "\n" + (ROOT / "results" / "benchmarks.md").read_text().rstrip("\n")
@@ -173,6 +188,7 @@ MADE: dict[str, Callable[[], str]] = {
     "fast_runs": functools.partial(_accuracies, "airbench93"),
     "percentiles": _percentiles,
     "cleanlab": _cleanlab,
+    "settings": _settings,
     "benchmarks": _benchmarks,
 }
 

@@ -217,13 +217,13 @@ def test_fit_says_what_auto_did(capsys):
     x, y = np.random.default_rng(0).random((40, 4), np.float32), np.arange(40) % 3
     inputs = {"inputs": x, "positions": np.arange(40)}
     student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    model = MentoredModel(student, MENTORNET, loss_p_percentile="auto", num_examples=40)
+    settings: dict[str, Any] = {"loss_p_percentile": "auto", "num_examples": 40}
+    model = MentoredModel(student, MENTORNET, example_dropout_rates="0,100", **settings)
     model.compile("sgd", LOGITS)
     model.fit(inputs, y, batch_size=10, epochs=4, verbose=0)
     assert capsys.readouterr().out == ""
     model.fit(inputs, y, batch_size=10, epochs=4, verbose=2)
     assert "auto: weighted from" in capsys.readouterr().out
-    settings: dict[str, Any] = {"loss_p_percentile": "auto", "num_examples": 40}
     model = MentoredModel(keras.models.clone_model(student), MENTORNET, total_steps=9, **settings)
     model.compile("sgd", LOGITS)
     model.fit(inputs, y, batch_size=10, epochs=2, verbose=2)

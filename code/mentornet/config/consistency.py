@@ -15,7 +15,7 @@ def check_together(config: Any) -> None:
     size, updates = config.steps_per_loop, config.mentornet_update_epochs
     rule = "`jit_compile` needs num_devices=1 and steps_per_loop=1."
     check(not config.jit_compile or size == config.num_devices == 1, rule, jit_compile=True)
-    rule = "`jit_compile` cannot be used with mixup_alpha, for which XLA has no operation."
+    rule = "`jit_compile` needs a training without mixup_alpha: XLA cannot draw the shares."
     check(not config.jit_compile or config.mixup is None, rule, jit_compile=True)
     shape, boundaries = config.learning_rate_shape, config.learning_rate_boundaries
     rule = "Give `learning_rate_shape` or learning_rate_boundaries, not both."

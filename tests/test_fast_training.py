@@ -330,6 +330,15 @@ def test_a_student_is_adapted_to_evenly_spaced_images(monkeypatch, count, step):
     np.testing.assert_allclose(seen[0], expected, rtol=1e-6, atol=1e-6)
 
 
+def test_xla_needs_one_replica(monkeypatch):
+    two = types.SimpleNamespace(num_replicas_in_sync=2)
+    monkeypatch.setattr(tf.distribute, "get_strategy", lambda: two)
+    values = {"jit_compile": True, "deterministic": False}
+    asked = config(pathlib.Path("-"), "-", studentnet="helpers:small_student", **values)
+    with pytest.raises(InputError, match="`jit_compile` needs one device, of one machine"):
+        make_trainer(asked, 200, 10, (32, 32, 3))
+
+
 def test_the_moving_average_is_of_what_lookahead_leaves():
     """And both of unscaled gradients: from the outside in."""
     values = {"lookahead_steps": 2, "ema_decay": 0.9, "mixed_precision": "mixed_float16"}

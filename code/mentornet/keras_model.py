@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from mentornet.config.weighting import AUTO, MENTORNET, WeightingConfig
-from mentornet.core import replicas, schedules
+from mentornet.core import replicas
 from mentornet.core.errors import check
 from mentornet.training.losses import layer_loss
 from mentornet.weighting import keras_adapters, registry
 from mentornet.weighting.mentor import MentorNet
-from mentornet.weighting.mentor_checkpoints import load_mentornet
 from mentornet.weighting.objective import Objective
 from mentornet.weighting.protocol import Context, Weighting
 
@@ -91,30 +88,24 @@ class MentoredModel(keras.Model):
     ) -> None:
         # Like a functional student, it does not round inputs to the compute type.
         super().__init__(**({"autocast": False} | kwargs))
-        counts = {"total_steps": total_steps, "num_examples": num_examples}
-        for name, count in (counts | {"num_classes": num_classes}).items():
-            least = int(name in counts)
-            fits = count is None or (isinstance(count, numbers.Integral) and count >= least)
-            check(fits, f"`{name}` must be a whole number of at least {least}.", **{name: count})
-        if isinstance(example_dropout_rates, np.ndarray):  # Which could not be saved.
-            example_dropout_rates = example_dropout_rates.tolist()
+        keras_adapters.check_count(1, total_steps=total_steps, num_examples=num_examples)
+        keras_adapters.check_count(0, num_classes=num_classes)
         self.student = student
         self._settings: dict[str, Any] = {
             "loss_p_percentile": loss_p_percentile,
             "burn_in_epoch": burn_in_epoch,
             "fixed_epoch_after_burn_in": fixed_epoch_after_burn_in,
             "loss_moving_average_decay": loss_moving_average_decay,
-            "example_dropout_rates": example_dropout_rates,
+            "example_dropout_rates": keras_adapters.savable(example_dropout_rates),
             "class_balanced": class_balanced,
         }
         self._other = None if weighting == MENTORNET else weighting
         self._options = dict(weighting_options or {})
-        self.mentor = self._find_mentor(mentor)
+        keras_adapters.check_settings(self._other, self._settings, self._options)
+        self.mentor = keras_adapters.frozen(mentor) if self._other is None else None
         self.seed, self.num_examples, self.total_steps = seed, num_examples, total_steps
-        if num_classes is None:
-            shape = getattr(student, "output_shape", None)
-            num_classes = shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else 0
-        self.num_classes = num_classes
+        known = keras_adapters.num_outputs(student)
+        self.num_classes = known if num_classes is None else num_classes
         self.mixup = keras_adapters.mixup_config(mixup_alpha, second_reweight, weighting)
         self._objective = self._make_objective()
         self._loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
@@ -144,18 +135,6 @@ class MentoredModel(keras.Model):
             labels_of=keras_adapters.class_labels,
             logits_of=lambda y: keras_adapters.class_logits(y, self._from_logits),
         )
-
-    def _find_mentor(self, mentor: MentorNet | str) -> MentorNet | None:
-        if self._other is not None:
-            changed = [k for k, v in self._settings.items() if v != getattr(WeightingConfig, k)]
-            rule = f"{', '.join(changed)}: only for a MentorNet; others use `weighting_options`."
-            check(not changed, rule, weighting=self._other)
-            return None
-        rule = "`weighting_options` needs `weighting`; a MentorNet has its own arguments."
-        check(not self._options, rule, weighting_options=self._options)
-        found = load_mentornet(mentor) if isinstance(mentor, str) else mentor
-        found.trainable = False
-        return found
 
     def _make_weighting(self, context: Context) -> Weighting:
         if self._other is not None:
@@ -205,29 +184,24 @@ class MentoredModel(keras.Model):
           jit_compile: whether to use XLA.
 
         Raises:
-          InputError: there is no loss, or more than one, or loss_weights; or XLA cannot compile
-            mixup or "auto".
+          InputError: there is not one loss, or loss_weights; or XLA with mixup or "auto".
         """
         is_one = loss is not None and not isinstance(loss, (dict, list, tuple))
         check(is_one, "`loss` must be one loss.", loss=loss)
         self._loss_of = keras_adapters.without_reduction(loss)
-        weights = kwargs.get("loss_weights")
-        check(weights is None, "`loss_weights` cannot be used with one loss.", loss_weights=weights)
-        rule = "`jit_compile` cannot be used with mixup_alpha or `auto`."
+        keras_adapters.check_loss_weights(**kwargs)
         is_auto = self._other is None and AUTO in self._settings.values()
-        cannot = self.mixup is not None or is_auto
-        check(not (cannot and jit_compile is True), rule, jit_compile=jit_compile)
-        jit_compile = jit_compile and not cannot  # "auto", too.
+        if self.mixup is not None or is_auto:
+            jit_compile = keras_adapters.no_xla(jit_compile)
         self._from_logits = keras_adapters.takes_logits(loss)
         super().compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Same as keras.Model.fit; unless `verbose` is 0, it prints what "auto" determined."""
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
-        rates = schedules.dropout_rates(self._settings["example_dropout_rates"])
-        drops_all = self._other is None and rates[-1] == 1
-        first_epoch = given.get("initial_epoch", 0)
-        counting = keras_adapters.TotalSteps(self._remarks, first_epoch, drops_all)
+        drops_all = self._other is None and keras_adapters.drops_all(self._settings)
+        first = given.get("initial_epoch", 0)
+        counting = keras_adapters.TotalSteps(self._remarks, first, drops_all)
         given["callbacks"] = counting.added_to(given.get("callbacks"), self)
         return super().fit(**given)
 
@@ -278,12 +252,6 @@ class MentoredModel(keras.Model):
             positions = tf.reshape(tf.cast(positions, tf.int64), [-1])
         rule = '`x` must be {"inputs": ..., "positions": ...} with this weighting.'
         check(positions is not None or not self._needs_positions, rule, x=type(x).__name__)
-        if sample_weight is not None:
-            shape = tf.convert_to_tensor(sample_weight).shape
-            rule = "`sample_weight` must hold one number per sample."
-            is_one = shape.rank is None or shape[1:].num_elements() in (None, 1)
-            check(is_one, rule, shape=str(shape))
-            sample_weight = tf.reshape(tf.cast(sample_weight, tf.float32), [-1, 1])
         terms = self._objective(
             inputs,
             y,
@@ -291,7 +259,7 @@ class MentoredModel(keras.Model):
             step=keras_adapters.batches_seen(self.optimizer),
             total_steps=tf.maximum(self._steps, 1),
             positions=positions,
-            given=sample_weight,
+            given=keras_adapters.given_weights(sample_weight),
         )
         if self._history is not None:
             logits = keras_adapters.class_logits(y_pred, self._from_logits)

@@ -27,6 +27,15 @@ from mentornet.weighting.protocol import Context, Weighting
 _NUM_ADAPTED = 5000  # Images given to a student's `adapt` before the training.
 
 
+def _check_fits(config: TrainConfig, image_shape: tuple[int, ...]) -> None:
+    """Raises InputError if features are to be augmented, or replicas compiled."""
+    is_alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
+    rule = "`jit_compile` needs one device, of one machine: XLA cannot gather."
+    check(is_alone or not config.jit_compile, rule, jit_compile=config.jit_compile)
+    rule = "`augment` must be off for features."
+    check(len(image_shape) == 3 or not config.augment, rule, augment=config.augment)
+
+
 def make_trainer(
     config: TrainConfig,
     num_examples: int,
@@ -50,13 +59,13 @@ def make_trainer(
 
     Raises:
       InputError: the student or weighting is unknown, the MentorNet cannot be read, labels,
-        features or options do not fit, or features are to be augmented.
+        features or options do not fit, features are to be augmented, or XLA is to compile a step
+        of several replicas.
     """
     config = recipe.resolve(config, recipe.defaults(config, augment=False))
     assert config.mixed_precision is not None and config.weight_decay is not None
     assert config.label_smoothing is not None
-    rule = "`augment` must be off for features."
-    check(len(image_shape) == 3 or not config.augment, rule, augment=config.augment)
+    _check_fits(config, image_shape)
     schedule = registry.learning_rate_schedule(config, num_examples)
     last_rise = schedules.last_rise(schedule, config.max_number_of_steps)
     context = Context(config.seed, num_examples, num_classes, last_rise=last_rise)

@@ -51,8 +51,6 @@ def train(config: TrainConfig) -> int:
       WorkerLostError: lost contact with another worker.
     """
     cluster = distribution.Cluster()
-    rule = "`jit_compile` cannot be used with several workers in TF_CONFIG."
-    check(not config.jit_compile or len(cluster) == 1, rule, jit_compile=config.jit_compile)
     strategy = distribution.make_strategy(config.num_devices, cluster, config.cluster_timeout_secs)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()

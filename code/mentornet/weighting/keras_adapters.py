@@ -1,17 +1,21 @@
-"""Converts the inputs, labels, outputs and losses of fit() for a weighting."""
+"""Checks what `MentoredModel` is given, and converts the data of fit() for a weighting."""
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from mentornet.config.weighting import UNIFORM, MixupConfig
-from mentornet.core import replicas
+from mentornet.config.weighting import UNIFORM, MixupConfig, WeightingConfig
+from mentornet.core import replicas, schedules
 from mentornet.core.errors import check
 from mentornet.label_noise.history import COLUMNS, SampleHistory
+from mentornet.weighting.mentor import MentorNet
+from mentornet.weighting.mentor_checkpoints import load_mentornet
 from mentornet.weighting.objective import ObjectiveTerms
 
 _SMALLEST_PROBABILITY = 1e-7
@@ -79,6 +83,75 @@ def sample_losses(
         y = y[:, None]  # As Keras does; otherwise they would broadcast to [batch, batch].
     losses = tf.cast(loss_of(y, y_pred), tf.float32)
     return tf.reduce_mean(tf.reshape(losses, [tf.shape(losses)[0], -1]), axis=1)[:, None]
+
+
+def given_weights(sample_weight: Any) -> tf.Tensor | None:
+    """fit()'s `sample_weight` as float32 [batch, 1].
+
+    Raises:
+      InputError: there are several for a sample.
+    """
+    if sample_weight is None:
+        return None
+    shape = tf.convert_to_tensor(sample_weight).shape
+    is_one = shape.rank is None or shape[1:].num_elements() in (None, 1)
+    check(is_one, "`sample_weight` must hold one number per sample.", shape=str(shape))
+    return tf.reshape(tf.cast(sample_weight, tf.float32), [-1, 1])
+
+
+def check_settings(weighting: Any, settings: Mapping[str, Any], options: Any) -> None:
+    """Raises InputError if settings of a MentorNet, or options of another weighting, do nothing."""
+    if weighting is None:
+        rule = "`weighting_options` needs `weighting`; a MentorNet has its own arguments."
+        check(not options, rule, weighting_options=options)
+        return
+    changed = [k for k, v in settings.items() if v != getattr(WeightingConfig, k)]
+    rule = f"{', '.join(changed)}: only for a MentorNet; others use `weighting_options`."
+    check(not changed, rule, weighting=weighting)
+
+
+def frozen(mentor: MentorNet | str) -> MentorNet:
+    """A MentorNet, or what `load_mentornet` finds, that is not trained."""
+    found = load_mentornet(mentor) if isinstance(mentor, str) else mentor
+    found.trainable = False
+    return found
+
+
+def no_xla(jit_compile: bool | str) -> bool:
+    """False, also for "auto"; raises InputError if XLA is asked for."""
+    rule = "`jit_compile` cannot be used with mixup_alpha or `auto`."
+    check(jit_compile is not True, rule, jit_compile=jit_compile)
+    return False
+
+
+def savable(rates: Any) -> Any:
+    """Rates as a model can be saved with: an array as a list."""
+    return rates.tolist() if isinstance(rates, np.ndarray) else rates
+
+
+def drops_all(settings: Mapping[str, Any]) -> bool:
+    """Whether example dropout drops all samples at the end of the training."""
+    return schedules.dropout_rates(settings["example_dropout_rates"])[-1] == 1
+
+
+def check_loss_weights(loss_weights: Any = None, **others: Any) -> None:
+    """Raises InputError if there are any: Keras would apply them in the evaluation only."""
+    del others
+    rule = "`loss_weights` cannot be used with one loss."
+    check(loss_weights is None, rule, loss_weights=loss_weights)
+
+
+def check_count(least: int, **counts: Any) -> None:
+    """Raises InputError unless each is None or a whole number of at least `least`."""
+    for name, count in counts.items():
+        fits = count is None or (isinstance(count, numbers.Integral) and int(count) >= least)
+        check(fits, f"`{name}` must be a whole number of at least {least}.", **{name: count})
+
+
+def num_outputs(student: keras.Model) -> int:
+    """The number of classes of a student that is built; 0 if it is not known."""
+    shape = getattr(student, "output_shape", None)
+    return shape[-1] or 0 if isinstance(shape, tuple) and len(shape) == 2 else 0
 
 
 def takes_logits(loss: Any) -> bool:

@@ -152,7 +152,7 @@ def test_what_the_pages_say_of_the_kept_results():
         "MentorMix gains # at 0.4 and # at 0.8, mixup # at 0.4, # at 0.8 and # on": of_mix
         + of_mixup,
         "`airbench94` has # under PD": [mean("0.4", pd, student="airbench94")],
-        "PD and DD are between # points behind and # ahead (DD with updates, at 0.4, #);": [
+        "PD and DD are between # points behind and # ahead (# for DD with updates at 0.4);": [
             *(-min(short), max(short)),
             gain("0.4", "mentornet_dd, updated", 8),
         ],

@@ -52,11 +52,11 @@ def _parts(root: pathlib.Path) -> list[tuple[pathlib.Path, bool]]:
 
 def _list_folder(root: pathlib.Path) -> Listing:
     """Every image below <class>/ or <split>/<class>/; other files are ignored."""
-    listing = Listing([], [], [], [])
+    listing, names = Listing([], [], [], []), set[str]()
     for part, is_test in _parts(root):
         for folder in _folders(part):
-            images = _images(folder)
-            for path in images:
+            names.add(folder.name)
+            for path in _images(folder):
                 name = str(path.relative_to(root))
                 listing.paths.append(name)
                 listing.labels.append(folder.name)
@@ -64,8 +64,7 @@ def _list_folder(root: pathlib.Path) -> Listing:
                 listing.is_test.append(is_test)
     rule = f"`source` must hold class folders of images ({', '.join(_SUFFIXES)})."
     check(bool(listing.paths), rule, source=str(root))
-    folders = {folder.name for part, _ in _parts(root) for folder in _folders(part)}
-    if empty := sorted(folders - set(listing.labels)):
+    if empty := sorted(names - set(listing.labels)):
         known, named = ", ".join(_SUFFIXES), ", ".join(empty)
         print(f"WARNING: no class, as without images ({known}): {named}", flush=True)
     return listing

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import os
+import pathlib
 import re
 import shutil
 from typing import Any
@@ -441,6 +443,25 @@ def test_none_is_refused_where_it_is_not_the_default():
     assert Example("f", rate=None).rate is None
     with pytest.raises(InputError, match="`size` must be given. Received: size=None"):
         Example("f", size=None)  # type: ignore[arg-type]
+
+
+def test_values_of_python_libraries_become_plain_ones():
+    given: dict[str, Any] = {
+        "folder": pathlib.Path("a", "b"),
+        "size": np.int64(5),
+        "rate": np.float32(0.5),
+        "fast": np.bool_(True),
+    }
+    plain = Example(os.path.join("a", "b"), 5, 0.5, (1, 20), fast=True)
+    steps: Any
+    for steps in ([1, 20], np.array([1, 20])):
+        found = dataclasses.asdict(Example(**given, steps=steps))
+        assert found == dataclasses.asdict(plain)
+        assert [type(value) for value in found.values()] == [str, int, float, tuple, str, bool]
+        json.dumps(found)
+    with pytest.raises(InputError) as caught:
+        Example(3)  # type: ignore[arg-type]
+    assert str(caught.value) == "`folder` must be a string. Received: folder=3"
 
 
 def test_json_may_lack_fields_or_have_unknown_ones():

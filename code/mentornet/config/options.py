@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
+import os
 import types
 import typing
 from collections.abc import Callable, Iterable
@@ -139,14 +140,28 @@ _KINDS = {
 }
 
 
+def _plain(value: Any, field: Field) -> Any:
+    """The value as JSON and the flags would give it, such as a string for a path."""
+    if hasattr(value, "tolist"):  # NumPy's numbers and arrays.
+        value = value.tolist()
+    if field.type is str and isinstance(value, os.PathLike):
+        return os.fspath(value)
+    holds_tuple = typing.get_origin(field.type) is tuple
+    return tuple(value) if holds_tuple and isinstance(value, list) else value
+
+
 def check_fields(config: Any) -> None:
     """Checks each field by itself; None is allowed where it is the default.
+
+    A value is stored as the flags would give it: a path as a string, a list or an array as a tuple,
+    and NumPy's numbers as Python's.
 
     Raises:
       InputError: a value is of another type or outside its range, or a required one is empty.
     """
     for field in fields(type(config)):
-        value, option = getattr(config, field.name), field.option
+        value, option = _plain(getattr(config, field.name), field), field.option
+        object.__setattr__(config, field.name, value)  # The class may be frozen.
         if (value is None and field.default is None) or value in option.words:
             continue
         is_empty = value == "" and field.default is REQUIRED and not option.check
@@ -155,6 +170,10 @@ def check_fields(config: Any) -> None:
         if isinstance(value, str) and (option.words or field.type in (int, float)):
             allowed = " or ".join(("a number", *option.words))
             raise InputError(f"`{field.flag}` must be {allowed}. Received: {value!r}")
+        if field.types == (str,):
+            check(
+                isinstance(value, str), f"`{field.flag}` must be a string.", **{field.flag: value}
+            )
         if kind := _KINDS.get(field.type):
             check(kind.fits(value), f"`{field.flag}` must be {kind.name}.", **{field.flag: value})
         if option.choices:

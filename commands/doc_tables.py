@@ -48,6 +48,7 @@ TABLES = {
 
 
 _GRID = "grid/"  # Below results/: runs that differ from others in one setting only.
+_OTHER_RATE = "_rate_"  # In the name of such a run.
 
 _METHODS = (  # In this order; others follow by name.
     "baseline",
@@ -123,9 +124,14 @@ def _accuracies(student: str) -> str:
 def _percentiles() -> str:
     """A row per kind of labels: last accuracies of MentorNet PD by percentile, and without it.
 
-    Of the runs in results/grid and of those with seed 0 on the same data, of as many steps.
+    Of the runs in results/grid and of those with seed 0 on the same data, of as many steps, at the
+    student's own learning rate.
     """
-    results = [r for r in read_results(ROOT / "results") if r.is_done and r.config["seed"] == 0]
+    results = [
+        result
+        for result in read_results(ROOT / "results")
+        if result.is_done and result.config["seed"] == 0 and _OTHER_RATE not in result.name
+    ]
     settings = {result.setting for result in results if result.name.startswith(_GRID)}
     rows: dict[tuple[str, int], dict[str, str]] = {}
     for result in results:

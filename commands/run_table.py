@@ -58,9 +58,7 @@ class Run:
 
     def saved_step(self) -> int:
         """The step of the latest checkpoint; 0 before the first."""
-        found = (self.folder / layout.TRAIN_FOLDER).glob(f"{layout.CHECKPOINT_NAME}-*.index")
-        steps = (path.stem.rpartition("-")[2] for path in found)
-        return max((int(step) for step in steps if step.isdecimal()), default=0)
+        return max(layout.checkpoint_steps(self.folder / layout.TRAIN_FOLDER), default=0)
 
     def progress(self) -> str:
         """How far the training is, for people."""

@@ -215,6 +215,8 @@ GOOD = [f"--trained_mentornet_dir={MENTORNET}", "--data_dir=d", "--train_log_dir
         (SCRIPTS[2], ["--dump_num_samples=5"], "--dump_num_samples needs --output_csv_file"),
         (SCRIPTS[2], ["--dump_features="], "--dump_features needs --output_csv_file"),
         (SCRIPTS[2], ["--output_csv_file="], "`checkpoint_dir` must name a folder"),
+        (SCRIPTS[2], ["--output_csv_file=c"], "`checkpoint_dir` must name a folder"),
+        (SCRIPTS[2], ["--output_csv_file=c", "--checkpoint_dir=d"], "`data_dir` must name a"),
         (SCRIPTS[2], ["--output_csv_file=c", "--dump_seed=-1"], "`dump_seed` must not be"),
         (SCRIPTS[3], ["--dataset_name=mnist"], "cifar10, cifar100, digits"),
         (SCRIPTS[3], ["--noise_fraction=40"], "`noise_fraction` must lie in 0..1"),

@@ -472,6 +472,11 @@ def test_broken_manifest(tmp_path):
             f"{path} must hold an object `config`, and lists classes, image_shape, feature_names.",
         ),
         ("{", f"{path} is not a valid manifest: Expecting property name"),
+        (
+            '{"classes": ["a", "b", "c"]}',
+            f"The manifest in {tmp_path} must name 10 classes, or none. "
+            "Received: found=('a', 'b', 'c')",
+        ),
     ):
         path.write_text(text)
         with pytest.raises(InputError) as caught:
@@ -507,9 +512,10 @@ def test_images_are_cropped_and_flipped_before_they_are_standardised(release):
 
 def test_every_pass_holds_every_sample_once(release):
     examples = read(release[0])
-    ids = np.concatenate([b["ids"] for b in batches(examples, last_step=25)]).reshape(20, 5)
-    assert (np.sort(ids, 1) == np.arange(5)).all()
-    assert len({tuple(row) for row in ids}) > 5
+    seen = [b["positions"] for b in batches(examples, last_step=25)]
+    passes = np.concatenate(seen).reshape(20, 5)
+    assert (np.sort(passes, 1) == np.arange(5)).all()
+    assert len({tuple(row) for row in passes}) > 5
 
 
 def test_order_is_shuffled_well():
@@ -532,11 +538,11 @@ def test_any_step_can_be_reached_directly(release):
 
 def test_stacks_of_batches_end_at_multiples(release):
     examples = read(release[0])
-    ids, stacks = (
-        [batch["ids"].numpy().tolist() for batch in batches(examples, None, 2, 10, **values)]
+    seen, stacks = (
+        [batch["positions"].numpy().tolist() for batch in batches(examples, None, 2, 10, **values)]
         for values in ({}, {"steps_per_loop": 3})
     )
-    assert stacks == [ids[:1], ids[1:4], ids[4:7], ids[7:]]
+    assert stacks == [seen[:1], seen[1:4], seen[4:7], seen[7:]]
 
 
 def test_batch_larger_than_the_data_set(release):
@@ -580,10 +586,12 @@ def test_standardize_against_numpy():
 
 def test_evaluation_takes_every_sample_once_in_order(release):
     examples = read(release[0])
-    sizes = [b["labels"].shape[0] for b in pipeline.evaluation_batches(examples, 2, "image")]
-    ids = np.concatenate([b["ids"] for b in pipeline.evaluation_batches(examples, 2, "image")])
-    assert sizes == [2, 2, 1]
-    np.testing.assert_array_equal(ids, range(5))
+    found = list(pipeline.evaluation_batches(examples, 2, "image"))
+    assert [batch["labels"].shape[0] for batch in found] == [2, 2, 1]
+    labels, images = (np.concatenate([b[name] for b in found]) for name in ("labels", "images"))
+    np.testing.assert_array_equal(labels, examples.labels)
+    expected = pipeline.standardize(examples.read(np.arange(5)), "image")
+    np.testing.assert_allclose(images, expected, atol=1e-5)
 
 
 def test_which_images_are_augmented_unless_asked():
@@ -608,10 +616,19 @@ def test_records_with_labels_from_a_file(tmp_path):
         prepare(config)
         examples = records.read_examples(str(config.train_folder), info, "train")
         np.testing.assert_array_equal(examples.labels, given)
-    np.save(tmp_path / "half.npy", np.full(1437, 0.5))
-    config = dataclasses.replace(config, noise_file=str(tmp_path / "half.npy"), noise_key=None)
-    with pytest.raises(InputError, match="1437 whole numbers"):
-        prepare(dataclasses.replace(config, output_dir=str(tmp_path / "half")))
+    np.savez(tmp_path / "text.npz", labels=given.astype(object))
+    for name, labels, part in (
+        ("half.npy", np.full(1437, 0.5), "must hold 1437 whole numbers"),
+        ("low.npy", given - 1, r"must lie in 0..9. Received: smallest=-1, largest=8$"),
+        ("high.npy", given + 1, r"must lie in 0..9. Received: smallest=1, largest=10$"),
+        ("text.npz", None, "text.npz cannot be read as .npy or .npz: Object arrays"),
+    ):
+        file = tmp_path / name
+        if labels is not None:
+            np.save(file, labels)
+        other = dataclasses.replace(config, noise_file=str(file), noise_key=None)
+        with pytest.raises(InputError, match=part):
+            prepare(dataclasses.replace(other, output_dir=str(tmp_path / "half")))
 
 
 @pytest.mark.parametrize("layout", ["python", "binary"])

@@ -433,8 +433,8 @@ def test_a_known_data_set_fits_whatever_its_classes_are_called():
     info = dataset_info("digits", "-")
     predictor.check_fits(run, info, examples, "data")
     larger: Any = types.SimpleNamespace(image_shape=(64, 64, 3))
-    with pytest.raises(InputError, match=r"trained_on=\[32, 32, 3\]"):  # The release's are CIFAR's.
-        predictor.check_fits({"num_classes": 10}, info, larger, "data")
+    with pytest.raises(InputError, match=r"trained_on=\[32, 32, 3\]"):
+        predictor.check_fits(run, info, larger, "data")
     with pytest.raises(InputError, match="it has '0' in the place of 'a'"):
         predictor.check_fits(run, dataclasses.replace(info, name="own"), examples, "data")
 

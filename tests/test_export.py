@@ -356,13 +356,15 @@ def test_the_classes_names(trained, tmp_path, capsys):
     loaded = export.load_trained(str(trained), data_dir=str(tmp_path))
     assert loaded.class_names == tuple("abcdefghij")
     (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"classes": ["a", "b"]}))
-    with pytest.raises(InputError, match="must be the 10 of the student"):
+    with pytest.raises(InputError, match="must name 10 classes, or none"):
         export.load_trained(str(trained), data_dir=str(tmp_path))
     # Without a folder, those that were trained on, whatever has been prepared there since.
     manifest = {"config": {"dataset_name": "mine"}, "classes": ["a", "b"]}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     run = {"dataset_name": "mine", "num_classes": 2, "data_dir": str(tmp_path)}
     assert export._class_names(run, None) == ("a", "b")
+    with pytest.raises(InputError, match="must be the 3 of the student"):
+        export._class_names(run | {"num_classes": 3}, str(tmp_path))
     assert export._class_names(run | {"class_names": ["cat", "dog"]}, None) == ("cat", "dog")
     gone = {"dataset_name": "mine", "num_classes": 2, "data_dir": str(tmp_path / "gone")}
     assert export._class_names(gone, None) == ("0", "1")

@@ -7,14 +7,46 @@ import math
 import os
 import sys
 
+import numpy as np
 import pytest
 
+from mentornet import InputError
 from mentornet.core import files
 from mentornet.core.errors import first_line
 from mentornet.runs import writers
 from mentornet.runs.writers import JsonLinesWriter
 
 ROWS = [json.dumps({"step": step, "loss": 0.5}).encode() for step in range(1, 6)]
+
+
+def test_damaged_arrays_end_in_an_error_of_the_input(tmp_path):
+    """Wherever the damage is: in the zip, in its compressed data or in an array's header."""
+    path, faults = tmp_path / "arrays.npz", 0
+    np.savez_compressed(path, labels=np.arange(500) % 7)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            with files.arrays(path, "The file cannot be read") as found:
+                labels = found["labels"]
+        except InputError as error:
+            assert str(error).startswith("The file cannot be read: ")
+            faults += 1
+        else:
+            assert (labels == np.arange(500) % 7).all()
+    assert faults > len(whole) / 6
+    np.save(tmp_path / "texts.npy", np.array(["a", None], object))
+    with (
+        pytest.raises(InputError, match=r"; save texts with `.astype\(str\)`$"),
+        files.arrays(tmp_path / "texts.npy", "It cannot be read"),
+    ):
+        pass
+    np.savez(path, labels=[1])
+    with pytest.raises(InputError, match="^mine$"), files.arrays(path, "-"):
+        raise InputError("mine")
+    np.save(tmp_path / "one.npy", [3, 4])
+    with files.arrays(tmp_path / "one.npy", "-") as one:
+        assert one.tolist() == [3, 4]
 
 
 @pytest.mark.parametrize(

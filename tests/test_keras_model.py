@@ -290,7 +290,17 @@ def test_a_second_fit_may_need_the_number_of_steps(data):
             kernel_after_fit(model, data, **values)
     assert kernel_after_fit(model, data, epochs=2, initial_epoch=2) == []
     assert any(kernel_after_fit(model, data, epochs=4, initial_epoch=2))
-    settings: list[dict[str, Any]] = [{"example_dropout_rates": "0,100"}, {"weighting": "uniform"}]
+    model = MentoredModel(small_student(), weighting="self_paced")
+    model.compile(keras.optimizers.SGD(0.05), LOGITS)
+    kernel_after_fit(model, data, epochs=2)
+    with pytest.raises(InputError, match="`total_steps` must be given.* steps_before=16"):
+        kernel_after_fit(model, data, epochs=2)
+    kept = {"example_dropout_rates": "0,100"}
+    settings: list[dict[str, Any]] = [
+        kept,
+        {"weighting": "uniform"},
+        {"weighting": "self_paced", "weighting_options": kept},
+    ]
     for setting in settings:
         other = MentoredModel(small_student(), MENTORNET, **setting)
         other.compile(keras.optimizers.SGD(0.05), LOGITS)
@@ -435,7 +445,12 @@ def test_bad_input():
     ):
         with pytest.raises(InputError, match=part):
             MentoredModel(student).compile("sgd", **compiled)
-    for values in ({"mixup_alpha": 0.4}, {"loss_p_percentile": "auto", "num_examples": 5}):
+    auto = {"loss_p_percentile": "auto"}
+    for values in (
+        {"mixup_alpha": 0.4},
+        auto | {"num_examples": 5},
+        {"weighting": "self_paced", "weighting_options": auto, "num_examples": 5},
+    ):
         with pytest.raises(InputError, match="`jit_compile` cannot be used with mixup_alpha or"):
             MentoredModel(student, **values).compile("sgd", LOGITS, jit_compile=True)
 

@@ -220,8 +220,16 @@ def test_what_does_not_fit_is_refused_before_a_stage(tmp_path, weighting, values
     learning = data_driven.LearnConfig(**{"eval_data_dir": "-"} | values)
     with pytest.raises(InputError, match=message):
         data_driven.run(config, WeightingConfig(**{"burn_in_epoch": 1} | weighting), learning)
-    assert not folder.exists()
     fixed = WeightingConfig(burn_in_epoch=1, fixed_epoch_after_burn_in=True)
+    learning = data_driven.LearnConfig(eval_data_dir="-")
+    for steps_per_loop, updates, part in (
+        (10, (50,), "`mentornet_update_epochs` needs steps_per_loop=1"),
+        (1, (50, 20), "`mentornet_update_epochs` must be increasing"),
+    ):
+        with pytest.raises(InputError, match=part):
+            other = dataclasses.replace(config, steps_per_loop=steps_per_loop)
+            data_driven.run(other, fixed, learning, update_epochs=updates)
+    assert not folder.exists()
     data_driven.check_fits(fixed, data_driven.LearnConfig(dump_epochs=(9,)))
 
 

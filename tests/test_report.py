@@ -268,7 +268,10 @@ def test_weights_are_drawn_for_every_method_that_has_any(report, monkeypatch):
 
 
 def test_what_differs_is_named(report, tmp_path):
-    """Runs with other settings are not further seeds; what only one recorded does not count."""
+    """Runs with other settings are not further seeds; what only one recorded does not count.
+
+    Runs of another precision are compared, too.
+    """
     pd = {"loss_p_percentile": 0.7}
     for number, (name, seed, values) in enumerate(
         (
@@ -276,6 +279,7 @@ def test_what_differs_is_named(report, tmp_path):
             ("b", 1, {"weighting": pd}),
             ("c", 0, {"weighting": {"loss_p_percentile": 0.5}}),
             ("d", 0, {"weighting": pd, "weight_decay": 0.1}),
+            ("dd", 0, {"weighting": {"loss_p_percentile": 0.3}, "mixed_precision": "bfloat16"}),
             ("e", 0, {"weighting": None, "label_smoothing": 0.2}),
             ("f", 0, {"weighting": None, "label_smoothing": 0.0}),
             ("g", 0, {"weighting": None, "mixup": {"alpha": 1}, "ema_decay": None}),
@@ -291,6 +295,7 @@ def test_what_differs_is_named(report, tmp_path):
         "mentornet_pd, percentile 0.7",
         "mentornet_pd, percentile 0.5",
         "mentornet_pd, percentile 0.7",
+        "mentornet_pd, percentile 0.3, bfloat16",
         "baseline, label_smoothing 0.2",
         "baseline, label_smoothing 0.0",
         "mixup, ema_decay None",

@@ -1,5 +1,7 @@
 """Plain functions of the step, against numbers worked by hand."""
 
+from typing import Any
+
 import pytest
 
 from mentornet.config.training import TrainConfig
@@ -147,14 +149,18 @@ def test_dropout_rates_one_by_one():
     rates = [0.0, 1.0, *(0.01 * k for k in range(98))]
     assert schedules.dropout_rates(rates) == rates
     for wrong in (rates[:99], [*rates, 0.5], [*rates[:99], 1.01], [-0.01, *rates[1:]]):
-        with pytest.raises(ValueError, match="must be 100 rates in 0..1") as caught:
+        with pytest.raises(InputError, match="must be 100 rates in 0..1") as caught:
             schedules.dropout_rates(wrong)
-        assert f"{len(wrong)} values" in str(caught.value)
+        assert f"values={len(wrong)}" in str(caught.value)
+    odd: Any
+    for odd in (0.1, ["x"] * 100, [None] * 100):
+        with pytest.raises(InputError, match="must be 100 rates in 0..1.* Received: values=0, "):
+            schedules.dropout_rates(odd)
     assert schedules.dropout_rates("1,0,0,100") == [0.0] * 100
     assert schedules.dropout_rates("1,100") == [1.0] * 100
-    wrong_texts = ("0.5,50,1.01,50", "0.5,50.5,0.5,50", "0.5,-1,0.5,100,0.5,1", "0.5,100,0.5")
+    wrong_texts = ("", "0.5,50,1.01,50", "0.5,50.5,0.5,50", "0.5,-1,0.5,100,0.5,1", "0.5,100,0.5")
     for text in (*wrong_texts, "-0.5,100"):
-        with pytest.raises(ValueError, match=f'Received: example_dropout_rates="{text}"'):
+        with pytest.raises(InputError, match=f"Received: example_dropout_rates='{text}'"):
             schedules.dropout_rates(text)
 
 
@@ -182,8 +188,18 @@ def test_shapes_of_the_learning_rate():
     rates = schedules.follow_shape("0:0.5,0.25:1,1:0", rate=2.0, num_steps=10)
     assert (rates.steps, rates.values) == ((0, 2, 10), (1.0, 2.0, 0.0))  # 0.25 is step 2.
     assert schedules.follow_shape("0:1,0.01:3", 1.0, 10).values == (3.0,)
-    for wrong in ("0:1,0:2", "0.5:1,0.2:1", "-0.1:1", "0:1,1.1:1", "0:-1", "0:inf", "0", "0:1:2"):
-        with pytest.raises(ValueError, match=f'Received: learning_rate_shape="{wrong}"'):
+    for wrong in (
+        "",
+        "0:1,0:2",
+        "0.5:1,0.2:1",
+        "-0.1:1",
+        "0:1,1.1:1",
+        "0:-1",
+        "0:inf",
+        "0",
+        "0:1:2",
+    ):
+        with pytest.raises(InputError, match=f"Received: learning_rate_shape='{wrong}'"):
             schedules.rate_shape(wrong)
 
 

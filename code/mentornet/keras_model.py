@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mentornet.config.weighting import AUTO, MENTORNET, WeightingConfig
+from mentornet.config.weighting import MENTORNET, WeightingConfig
 from mentornet.core import replicas
 from mentornet.core.errors import check
 from mentornet.training.losses import layer_loss
@@ -190,8 +190,7 @@ class MentoredModel(keras.Model):
         check(is_one, "`loss` must be one loss.", loss=loss)
         self._loss_of = keras_adapters.without_reduction(loss)
         keras_adapters.check_loss_weights(**kwargs)
-        is_auto = self._other is None and AUTO in self._settings.values()
-        if self.mixup is not None or is_auto:
+        if self.mixup is not None or keras_adapters.is_automatic(self.weighting):
             jit_compile = keras_adapters.no_xla(jit_compile)
         self._from_logits = keras_adapters.takes_logits(loss)
         super().compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
@@ -199,7 +198,7 @@ class MentoredModel(keras.Model):
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Same as keras.Model.fit; unless `verbose` is 0, it prints what "auto" determined."""
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
-        drops_all = self._other is None and keras_adapters.drops_all(self._settings)
+        drops_all = keras_adapters.drops_all(self.weighting)
         first = given.get("initial_epoch", 0)
         counting = keras_adapters.TotalSteps(self._remarks, first, drops_all)
         given["callbacks"] = counting.added_to(given.get("callbacks"), self)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mentornet.cleaning.labelled_runs import ranking_history, read_labels, read_run
-from mentornet.datasets import records
+from mentornet.datasets import records, summaries
 from mentornet.datasets.catalog import DatasetInfo
 from mentornet.datasets.file_list import read_paths
 from mentornet.label_noise import noise_rate, ranking
@@ -234,10 +234,9 @@ def confusion(scores: LabelScores) -> np.ndarray:
       float64 [given class, suggested class]; rows sum to 1, or to 0 for a class without samples.
     """
     classes = scores.info.num_classes
-    counts = np.zeros((classes, classes))
     suggested = scores.examples.labels.copy()
     suggested[scores.suspects] = scores.suggested[scores.suspects]
-    np.add.at(counts, (scores.examples.labels, suggested), 1)
+    counts = summaries.transition_matrix(scores.examples.labels, suggested, classes)
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
 

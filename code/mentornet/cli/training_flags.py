@@ -20,7 +20,7 @@ _UNSUPPORTED: dict[str, str | int] = {"master": "", "ps_tasks": 0, "task": 0}
 
 
 def define_device_flag(flag_values: flags.FlagValues = FLAGS) -> None:
-    """Defines --device_id, which `script.run` obeys before TensorFlow is loaded."""
+    """Defines --device_id, which `script.load_tensorflow` obeys."""
     flags.DEFINE_string(
         "device_id",
         "0",

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from mentornet.core.errors import InputError, check, check_count
 
-# (name, value) -> None; raises InputError. It is never called with the value None.
-Check = Callable[[str, Any], None]
+# (name, value) -> anything; raises InputError. It is never called with the value None.
+Check = Callable[[str, Any], object]
 
 REQUIRED: Any = dataclasses.MISSING  # The default of a required option.
 
@@ -276,19 +276,6 @@ def increasing(lowest: int, highest: float = math.inf) -> Check:
         check(inside and list(values) == sorted(set(values)), rule, **{name: values})
 
     return check_order
-
-
-def read_by(read: Callable[[Any], Any]) -> Check:
-    """Check for a value that `read` accepts; the message of its ValueError is the error's."""
-
-    def check_readable(name: str, value: Any) -> None:
-        del name
-        try:
-            read(value)
-        except ValueError as error:
-            raise InputError(str(error)) from None
-
-    return check_readable
 
 
 def checkpoint_folder(name: str, value: str) -> None:

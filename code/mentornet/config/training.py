@@ -17,7 +17,6 @@ from mentornet.config.options import (
     increasing,
     option,
     positive,
-    read_by,
 )
 from mentornet.config.weighting import (
     MENTORNET,
@@ -86,7 +85,7 @@ class TrainConfig:
         "Learning-rate factors by fraction of the steps, linear in between: "
         "share:factor,share:factor,..., e.g. 0:0.2,0.23:1,1:0.07; by default the student's, if it "
         "has one.",
-        check=read_by(schedules.rate_shape),
+        check=lambda _, value: schedules.rate_shape(value),
     )
     momentum: float | None = option(
         None, "Momentum (0: gradient descent); by default the student's.", check=below(1)

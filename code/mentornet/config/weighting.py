@@ -11,7 +11,6 @@ from mentornet.config.options import (
     check_fields,
     option,
     positive,
-    read_by,
     within,
 )
 from mentornet.core import schedules
@@ -65,7 +64,7 @@ class WeightingConfig:
         "0.5, 17, 0.05, 78, 1.0, 5",
         "rate,epochs,rate,epochs,...: the share of samples dropped during that many epochs; the "
         "epochs are percentages of the training and sum to 100.",
-        check=read_by(schedules.dropout_rates),
+        check=lambda _, value: schedules.dropout_rates(value),
     )
     class_balanced: bool = option(
         False,
@@ -75,11 +74,11 @@ class WeightingConfig:
     )
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not isinstance(self.example_dropout_rates, str):
             # A tuple of floats can be compared with others and with values read from JSON.
-            rates = tuple(map(float, self.example_dropout_rates))
+            rates = tuple(schedules.dropout_rates(self.example_dropout_rates))
             object.__setattr__(self, "example_dropout_rates", rates)
-        check_fields(self)
         rule = "`class_balanced` needs loss_p_percentile=auto."
         fits = not self.class_balanced or self.loss_p_percentile == AUTO
         check(fits, rule, loss_p_percentile=self.loss_p_percentile)

@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from mentornet.core.errors import InputError, check
 
 LOCK_FILE = ".lock"
@@ -106,6 +108,27 @@ def read_json_lines(path: str | pathlib.Path) -> list[dict[str, Any]]:
 @functools.cache  # Programs that wait for new rows read the same lines many times.
 def _warn_of_line(path: str | pathlib.Path, number: int) -> None:
     print(f"WARNING: line {number} of {path} is damaged and left out.", flush=True)
+
+
+@contextlib.contextmanager
+def arrays(path: str | os.PathLike[str], fault: str) -> Iterator[Any]:
+    """What numpy.load finds in an .npy or .npz file; pickles are not loaded.
+
+    The block reads the arrays that it needs, since those of an .npz file are read when asked for.
+
+    Raises:
+      InputError: the file, or an array of it, cannot be read; the message is `fault` and the
+        reason. An InputError of the block stays as it is.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        with contextlib.nullcontext() if isinstance(loaded, np.ndarray) else loaded:
+            yield loaded
+    except InputError:
+        raise
+    except Exception as error:  # zipfile, zlib and NumPy each raise their own errors.
+        advice = "; save texts with `.astype(str)`" if "Object arrays" in str(error) else ""
+        raise InputError(f"{fault}: {error}{advice}") from None
 
 
 @contextlib.contextmanager

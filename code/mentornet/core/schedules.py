@@ -8,6 +8,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from mentornet.core.errors import check
+
 NUM_EPOCHS = 100  # The MentorNet's epoch is a percentage of the training: 0..99.
 LAST_EPOCH = NUM_EPOCHS - 1
 
@@ -45,30 +47,34 @@ def dropout_rates(spec: str | Sequence[float]) -> list[float]:
       100 rates in 0..1, indexed by the epoch percentage.
 
     Raises:
-      ValueError: `spec` is neither pairs of numbers nor 100 rates, a rate is outside 0..1, or the
+      InputError: `spec` is neither pairs of numbers nor 100 rates, a rate is outside 0..1, or the
         epochs do not sum to 100.
     """
+    received = {"example_dropout_rates": spec}
     if not isinstance(spec, str):
-        if len(spec) != NUM_EPOCHS or not all(0 <= rate <= 1 for rate in spec):
-            rule = f"`example_dropout_rates` must be {NUM_EPOCHS} rates in 0..1, or pairs as text."
-            raise ValueError(f"{rule} Received: {len(spec)} values, example_dropout_rates={spec!r}")
-        return list(spec)
-    received = f'Received: example_dropout_rates="{spec}"'
+        rule = f"`example_dropout_rates` must be {NUM_EPOCHS} rates in 0..1, or pairs as text."
+        try:
+            rates = [float(rate) for rate in spec]
+        except (TypeError, ValueError):
+            rates = []
+        fits = len(rates) == NUM_EPOCHS and all(0 <= rate <= 1 for rate in rates)
+        check(fits, rule, values=len(rates), **received)
+        return rates
     try:
         numbers = [float(item) for item in spec.split(",")]
         pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
     except ValueError:
-        rule = "`example_dropout_rates` must be pairs of numbers 'rate,epochs,rate,epochs,...'."
-        raise ValueError(f"{rule} {received}") from None
-    if not all(0 <= rate <= 1 for rate, _ in pairs):
-        raise ValueError(f"Rates in `example_dropout_rates` must lie in 0..1. {received}")
-    if not all(epochs >= 0 and epochs == int(epochs) for _, epochs in pairs if epochs < math.inf):
-        rule = "Epochs in `example_dropout_rates` must be whole numbers, none negative."
-        raise ValueError(f"{rule} {received}")
+        pairs = []
+    rule = "`example_dropout_rates` must be pairs of numbers 'rate,epochs,rate,epochs,...'."
+    check(bool(pairs), rule, **received)
+    inside = all(0 <= rate <= 1 for rate, _ in pairs)
+    check(inside, "Rates in `example_dropout_rates` must lie in 0..1.", **received)
+    whole = all(epochs >= 0 and epochs == int(epochs) for _, epochs in pairs if epochs < math.inf)
+    rule = "Epochs in `example_dropout_rates` must be whole numbers, none negative."
+    check(whole, rule, **received)
     total = sum(epochs for _, epochs in pairs)
-    if total != NUM_EPOCHS:
-        rule = f"Epochs in `example_dropout_rates` must sum to {NUM_EPOCHS}, not {total:g}."
-        raise ValueError(f"{rule} {received}")
+    rule = f"Epochs in `example_dropout_rates` must sum to {NUM_EPOCHS}, not {total:g}."
+    check(total == NUM_EPOCHS, rule, **received)
     return [rate for rate, epochs in pairs for _ in range(int(epochs))]
 
 
@@ -117,19 +123,18 @@ def rate_shape(spec: str) -> tuple[tuple[float, float], ...]:
       Pairs (share of the steps in 0..1, factor of the learning rate), shares increasing.
 
     Raises:
-      ValueError: `spec` is something else.
+      InputError: `spec` is something else.
     """
-    rule = "`learning_rate_shape` must be 'share:factor,...', shares increasing in 0..1, no factor"
-    received = f'negative. Received: learning_rate_shape="{spec}"'
     try:
         pairs = [tuple(map(float, pair.split(":"))) for pair in spec.split(",")]
         points = tuple((share, factor) for share, factor in pairs)
     except ValueError:
-        raise ValueError(f"{rule} {received}") from None
+        points = ()
     shares = [share for share, _ in points]
     inside = all(0 <= share <= 1 and 0 <= factor < math.inf for share, factor in points)
-    if not inside or shares != sorted(set(shares)):
-        raise ValueError(f"{rule} {received}")
+    rule = "must be 'share:factor,...', shares increasing in 0..1, no factor negative."
+    fits = bool(points) and inside and shares == sorted(set(shares))
+    check(fits, f"`learning_rate_shape` {rule}", learning_rate_shape=spec)
     return points
 
 

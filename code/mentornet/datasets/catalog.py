@@ -95,8 +95,11 @@ def dataset_info(name: str, data_dir: str | pathlib.Path) -> DatasetInfo:
     # An empty name is no folder: it would be the one that the program was started in.
     manifest = (read_manifest(data_dir) if data_dir != "" else None) or {}
     if name in KNOWN:
-        names = tuple(str(item) for item in manifest.get("classes", KNOWN[name].class_names))
-        return dataclasses.replace(KNOWN[name], class_names=names)
+        known = KNOWN[name]
+        names = tuple(str(item) for item in manifest.get("classes", known.class_names))
+        rule = f"The manifest in {data_dir} must name {known.num_classes} classes, or none."
+        errors.check(len(names) in (0, known.num_classes), rule, found=names)
+        return dataclasses.replace(known, class_names=names)
     described = manifest.get("config", {}).get("dataset_name")
     rule = f"`dataset_name` must be one of {', '.join(sorted(KNOWN))}"
     if described != name:

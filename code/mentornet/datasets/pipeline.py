@@ -71,18 +71,16 @@ def check_batch_size(batch_size: int, num_examples: int, num_replicas: int = 1) 
 
 
 def _reader(examples: Examples) -> Callable[[tf.Tensor], Batch]:
-    """A function from positions int64 [batch] to their images (uint8) and columns."""
+    """A function from positions int64 [batch] to their images (uint8) and labels."""
     with tf.device("CPU:0"):
-        columns = {
-            name: tf.constant(getattr(examples, name)) for name in ("labels", "clean_labels", "ids")
-        }
+        labels = tf.constant(examples.labels)
 
     read_images = reader(examples.images)
 
     def read(indices: tf.Tensor) -> Batch:
         images = read_images(indices)
         images = tf.ensure_shape(images, (indices.shape[0], *examples.image_shape))
-        return {"images": images} | {k: tf.gather(v, indices) for k, v in columns.items()}
+        return {"images": images, "labels": tf.gather(labels, indices)}
 
     return read
 
@@ -118,8 +116,8 @@ def training_batches(
 
     Returns:
       Dataset of dicts: images float32 [batch, height, width, 3] (or rows of features
-      [batch, num_features]) and int64 [batch] labels, clean_labels (-1 where unknown), ids, and
-      positions in the split; stacked batches have an additional first axis.
+      [batch, num_features]), and int64 [batch] labels and positions in the split; stacked batches
+      have an additional first axis.
 
     Raises:
       InputError: a batch is larger than the data set.
@@ -137,14 +135,14 @@ def training_batches(
         everywhere = sample_indices(step, len(examples), batch_size, seed)
         everywhere = tf.ensure_shape(everywhere, [batch_size])
         indices = share.of(everywhere)
-        columns = read(indices)
-        images = columns["images"]
+        found = read(indices)
+        images = found["images"]
         if augmenter is not None:
             images = augmenter.crop_and_flip(images, everywhere, step)
         images = standardize(images, standardization)
         if augmenter is not None:
             images = augmenter.cut_out(images, step)
-        return columns | {"images": images, "positions": indices}
+        return {"images": images, "labels": found["labels"], "positions": indices}
 
     steps = tf.data.Dataset.range(first_step, last_step)
     batches = steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
@@ -186,9 +184,8 @@ def evaluation_batches(
 
     @tf.autograph.experimental.do_not_convert
     def batch(indices: tf.Tensor) -> Batch:
-        columns = read(indices)
-        columns["images"] = standardize(columns["images"], standardization)
-        return columns
+        found = read(indices)
+        return found | {"images": standardize(found["images"], standardization)}
 
     indices = tf.data.Dataset.range(len(examples)).batch(batch_size)
     batches = indices.map(batch, num_parallel_calls=tf.data.AUTOTUNE)

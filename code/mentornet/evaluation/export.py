@@ -84,7 +84,7 @@ def load_trained(
     with reading(prefix):
         run = describe_student(prefix, studentnet, dataset_name, data_dir)
         model = load_student(prefix, run)
-    shape = tuple(run.get("image_shape", registry.IMAGE_SHAPE))
+    shape = tuple(run["image_shape"])
     standardization = registry.find_student(run["studentnet"]).recipe.standardization
     return TrainedStudent(model, shape, _class_names(run, data_dir), step, standardization)
 

@@ -14,7 +14,6 @@ from mentornet.core.errors import check
 from mentornet.datasets import pipeline, records
 from mentornet.datasets.augmentation import views
 from mentornet.datasets.catalog import KNOWN, DatasetInfo
-from mentornet.students import registry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,8 +96,7 @@ def check_fits(
     Raises:
       InputError: they are not.
     """
-    shape = list(examples.image_shape)
-    trained_on = list(run.get("image_shape", registry.IMAGE_SHAPE))  # The release recorded none.
+    shape, trained_on = list(examples.image_shape), list(run["image_shape"])
     rule = "`data_dir` must hold samples of the shape that the student was trained on."
     check(shape == trained_on, rule, data_dir=data_dir, image_shape=shape, trained_on=trained_on)
     rule = "`data_dir` must hold the classes that the student was trained on, in the same order"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import zipfile
 
 import numpy as np
 
@@ -211,13 +210,10 @@ def read_rows(path: pathlib.Path) -> Rows:
     Raises:
       InputError: the file is missing, is not an .npz file of these arrays, or has invalid values.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            features, targets = file["features"], file["targets"]
-            names = file["feature_names"] if "feature_names" in file.files else RELEASE
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        reason = f"cannot be read as an .npz file with features and targets: {error}"
-        raise InputError(f"{path} {reason}") from None
+    fault = f"{path} cannot be read as an .npz file with features and targets"
+    with files.arrays(path, fault) as file:
+        features, targets = np.asarray(file["features"]), np.asarray(file["targets"])
+        names = file["feature_names"] if "feature_names" in file.files else RELEASE
     num_features = len(np.atleast_1d(names))
     rule = f"{path} must hold features [n, {num_features}] and targets [n], n > 0."
     shapes = {"features": features.shape, "targets": targets.shape}
@@ -243,10 +239,9 @@ def origin(path: pathlib.Path) -> tuple[bool, tuple[str, ...]]:
     """Whether data_generator.py made a file from a student's losses; names of its features.
 
     Raises:
-      InputError: the names are none of features.
-      OSError: the file cannot be read.
+      InputError: the file cannot be read, or the names are none of features.
     """
-    with np.load(path, allow_pickle=False) as file:
-        known = dict(file)
+    with files.arrays(path, f"{path} cannot be read as an .npz file") as file:
+        known = {name: file[name] for name in ("vstar_fn", "feature_names") if name in file}
     data_driven = str(known.get("vstar_fn", "")) == DATA_DRIVEN
     return data_driven, check_names(tuple(map(str, known.get("feature_names", RELEASE))))

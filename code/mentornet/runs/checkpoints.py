@@ -220,9 +220,8 @@ def checkpoint_paths(folder: str) -> list[str]:
     if listed is not None:
         moved = [str(pathlib.Path(folder, pathlib.Path(path).name)) for path in listed]
         return [new if is_prefix(new) else old for new, old in zip(moved, listed, strict=True)]
-    files = pathlib.Path(folder).glob(f"{layout.CHECKPOINT_NAME}-*.index")
-    steps = [int(f.stem.rpartition("-")[2]) for f in files if f.stem.rpartition("-")[2].isdecimal()]
-    return [str(layout.checkpoint_prefix(folder, step)) for step in sorted(steps)]
+    steps = layout.checkpoint_steps(folder)
+    return [str(layout.checkpoint_prefix(folder, step)) for step in steps]
 
 
 def find_latest(folder: str) -> str:

@@ -39,6 +39,13 @@ def checkpoint_prefix(folder: str | pathlib.Path, step: int) -> pathlib.Path:
     return pathlib.Path(folder) / f"{CHECKPOINT_NAME}-{step}"
 
 
+def checkpoint_steps(folder: str | pathlib.Path) -> list[int]:
+    """The steps of the checkpoints in a folder, in increasing order."""
+    names = (path.stem for path in pathlib.Path(folder).glob(f"{CHECKPOINT_NAME}-*.index"))
+    steps = (name.rpartition("-")[2] for name in names)
+    return sorted(int(step) for step in steps if step.isdecimal())
+
+
 def mentornet_prefix(folder: str | pathlib.Path, step: int) -> pathlib.Path:
     """The checkpoint prefix of the MentorNet from the update after a step."""
     return pathlib.Path(folder) / _MENTORNET_FOLDER / f"{_MENTORNET_NAME}-{step}"

@@ -172,10 +172,10 @@ def _with_variants(results: list[Result]) -> list[Result]:
     """The runs, named by what differs where it is more than the seed."""
     same = collections.defaultdict(list)
     for result in results:
-        same[result.setting, result.method].append(_settings(result.config))
+        same[result.setting, result.plain_method].append(_settings(result.config))
     named = []
     for result in results:
-        settings, others = _settings(result.config), same[result.setting, result.method]
+        settings, others = _settings(result.config), same[result.setting, result.plain_method]
         # Earlier versions did not record all of them.
         common = set.intersection(*map(set, others))
         varying = [n for n in sorted(common) if any(o[n] != settings[n] for o in others)]

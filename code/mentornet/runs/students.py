@@ -38,7 +38,8 @@ def describe_student(
         rule = f"{prefix} holds no configuration: `studentnet` and `dataset_name` must describe it."
         check(None not in names.values(), rule, **names)
         info = dataset_info(str(dataset_name), data_dir or "")
-        return names | {"num_classes": info.num_classes, "data_dir": ""}
+        release = {"num_classes": info.num_classes, "image_shape": registry.IMAGE_SHAPE}
+        return names | release | {"data_dir": ""}
 
 
 def rebuild_student(run: Mapping[str, Any]) -> keras.Model:
@@ -47,7 +48,7 @@ def rebuild_student(run: Mapping[str, Any]) -> keras.Model:
     Raises:
       InputError: as `registry.build_student`.
     """
-    shape = tuple(run.get("image_shape", registry.IMAGE_SHAPE))
+    shape = tuple(run["image_shape"])
     return registry.build_student(run["studentnet"], run["num_classes"], image_shape=shape)
 
 

@@ -76,7 +76,7 @@ class Recipe:
       schedule: (configuration, number of training samples) -> learning rate by step.
       learning_rate_shape: used instead of `schedule` if set, see `core.schedules.rate_shape`.
       mentored_boundaries: with a MentorNet, the steps after which the learning rate is divided by
-        10, whatever the decay flags; None if the schedule does not depend on a MentorNet.
+        10, whatever the decay flags; empty if the schedule does not depend on a MentorNet.
     """
 
     crop_padding: int = 4

@@ -223,6 +223,14 @@ def run(
     eval_dir = root / _EVALUATION
     folders = str(root / layout.TRAIN_FOLDER), str(eval_dir), learning.eval_data_dir
     evaluation = EvalConfig(*folders, batch_size=100, run_once=True)
+    mentored = dataclasses.replace(  # What contradicts is refused before a stage.
+        config,
+        mentornet_update_epochs=update_epochs,
+        train_log_dir=str(root / layout.TRAIN_FOLDER),
+        trained_mentornet_dir=str(root / _MENTORNET / from_dump.name(learning.mentornet_features)),
+        weighting=weighting,
+        overwrite=False,
+    )
     csv = root / _DUMP
     if config.overwrite:
         start_anew(root)
@@ -235,13 +243,6 @@ def run(
     last = schedules.LAST_EPOCH  # Of a burn-in of 100 as well.
     epoch = min(weighting.burn_in_epoch, last) if weighting.fixed_epoch_after_burn_in else None
     quality = from_dump.learn(str(csv), percentile, config.seed, root / _MENTORNET, epoch)
-    mentored = dataclasses.replace(
-        config,
-        mentornet_update_epochs=update_epochs,
-        train_log_dir=str(root / layout.TRAIN_FOLDER),
-        trained_mentornet_dir=str(root / _MENTORNET / from_dump.name(learning.mentornet_features)),
-        weighting=weighting,
-    )
     if loop.train(mentored) < config.max_number_of_steps:
         raise StoppedError
     job.run(evaluation)

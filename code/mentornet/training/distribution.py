@@ -45,7 +45,8 @@ class Cluster:
                 config = json.loads(text)
                 cluster, task = config["cluster"], config["task"]
                 jobs = {kind: cluster.get(kind, []) for kind in ("chief", "worker")}
-                assert cluster.keys() <= jobs.keys() and len(jobs["chief"]) <= 1
+                if cluster.keys() - jobs.keys() or len(jobs["chief"]) > 1:
+                    raise ValueError
                 places = [(kind, i) for kind, found in jobs.items() for i in range(len(found))]
                 self.workers = [str(jobs[kind][i]) for kind, i in places]
                 self.index = places.index((task["type"], int(task["index"])))

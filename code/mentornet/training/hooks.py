@@ -1,4 +1,4 @@
-"""The loop's hooks: stopping, checks, the best checkpoint, logging, MentorNet updates, saving."""
+"""The loop's hooks: stopping, checks, the best checkpoint, logging, saving."""
 
 from __future__ import annotations
 

@@ -24,8 +24,6 @@ from mentornet.weighting.protocol import Context, Weighting
 # A sample is used by a step if its weight exceeds this (the release's data utilisation).
 _USED = 0.001
 
-_BATCH = ("images", "labels", "positions")
-
 
 class Samples(NamedTuple):
     """The samples of the global batch, before mixup.
@@ -257,7 +255,7 @@ class Trainer:
         Returns:
           The steps' results, stacked likewise.
         """
-        return self._steps({name: batches[name] for name in _BATCH})
+        return self._steps(batches)
 
     def _in_replicas(
         self, images: tf.Tensor, labels: tf.Tensor, positions: tf.Tensor | None = None

@@ -47,9 +47,9 @@ class CurriculumWeighting:
     def __init__(
         self,
         sample_weighting: SampleWeighting,
-        label_is_given: bool = False,
-        automatic: Automatic | None = None,
-        history: SampleHistory | None = None,
+        label_is_given: bool,
+        automatic: Automatic | None,
+        history: SampleHistory | None,
     ) -> None:
         self.sample_weighting = sample_weighting
         self._label_is_given, self._automatic = label_is_given, automatic

@@ -63,7 +63,9 @@ def check_further(name: str, names: Sequence[str]) -> None:
       InputError: it does not.
     """
     fits = set(names) <= FURTHER.keys() and len(set(names)) == len(names)
-    check(fits, f"`{name}` must be among {', '.join(FURTHER)}, without duplicates.", names=names)
+    check(
+        fits, f"`{name}` must be among {', '.join(FURTHER)}, without duplicates.", **{name: names}
+    )
 
 
 def check_names(names: tuple[str, ...]) -> tuple[str, ...]:

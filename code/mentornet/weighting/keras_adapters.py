@@ -14,9 +14,11 @@ from mentornet.config.weighting import UNIFORM, MixupConfig, WeightingConfig
 from mentornet.core import replicas, schedules
 from mentornet.core.errors import check
 from mentornet.label_noise.history import COLUMNS, SampleHistory
+from mentornet.weighting.curriculum import CurriculumWeighting
 from mentornet.weighting.mentor import MentorNet
 from mentornet.weighting.mentor_checkpoints import load_mentornet
 from mentornet.weighting.objective import ObjectiveTerms
+from mentornet.weighting.protocol import Weighting
 
 _SMALLEST_PROBABILITY = 1e-7
 # The parts of an input that includes the positions of its samples.
@@ -129,9 +131,16 @@ def savable(rates: Any) -> Any:
     return rates.tolist() if isinstance(rates, np.ndarray) else rates
 
 
-def drops_all(settings: Mapping[str, Any]) -> bool:
+def drops_all(weighting: Weighting) -> bool:
     """Whether example dropout drops all samples at the end of the training."""
-    return schedules.dropout_rates(settings["example_dropout_rates"])[-1] == 1
+    if not isinstance(weighting, CurriculumWeighting):
+        return False
+    return schedules.dropout_rates(weighting.config.example_dropout_rates)[-1] == 1
+
+
+def is_automatic(weighting: Weighting) -> bool:
+    """Whether a setting of the weighting is determined during the training."""
+    return isinstance(weighting, CurriculumWeighting) and weighting.config.is_automatic
 
 
 def check_loss_weights(loss_weights: Any = None, **others: Any) -> None:

@@ -69,6 +69,7 @@ def main() -> None:
         averages = FLAGS.test_time_augmentation
         check(not averages, rule, test_time_augmentation=averages)
         asked = DumpConfig(**config_flags.read_flags(DumpConfig))
+        EvalConfig(**values | {"eval_dir": "-"})  # Checks the flags; nothing is written there.
         script.load_tensorflow()
         from mentornet.evaluation import dump
 

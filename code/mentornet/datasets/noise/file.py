@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import check
+from mentornet.core.files import arrays
 from mentornet.datasets.noise import Corruption
 
 
@@ -24,21 +25,18 @@ def corrupt(corruption: Corruption) -> np.ndarray:
     integral = np.issubdtype(loaded.dtype, np.integer) and loaded.shape == (size,)
     check(integral, f"{path} must hold {size} whole numbers.", shape=loaded.shape)
     labels = loaded.astype(np.int64)
-    inside = bool(((labels >= 0) & (labels < num_classes)).all())
-    check(inside, f"Labels in {path} must lie in 0..{num_classes - 1}.", largest=labels.max())
+    found = {"smallest": int(labels.min()), "largest": int(labels.max())}
+    inside = found["smallest"] >= 0 and found["largest"] < num_classes
+    check(inside, f"Labels in {path} must lie in 0..{num_classes - 1}.", **found)
     return labels
 
 
 def _read(path: str, key: str | None) -> np.ndarray:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except Exception as error:  # zipfile, zlib and NumPy each raise their own errors.
-        raise InputError(f"`noise_file` {path} cannot be read as .npy or .npz: {error}") from None
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded:
+    with arrays(path, f"`noise_file` {path} cannot be read as .npy or .npz") as loaded:
+        if isinstance(loaded, np.ndarray):
+            return loaded
         if key is None and len(loaded.files) == 1:
             key = loaded.files[0]
         rule = f"`noise_key` must name an array of {path}, one of {', '.join(loaded.files)}."
         check(key in loaded.files, rule, noise_key=key)
-        return loaded[key]
+        return np.asarray(loaded[key])

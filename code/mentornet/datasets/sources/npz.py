@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mentornet.core.errors import InputError, check
+from mentornet.core import files
+from mentornet.core.errors import check
 from mentornet.datasets.label_texts import clean_label_texts, decoded, label_texts
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._custom import (
@@ -38,21 +39,12 @@ def _used(names: Sequence[str]) -> set[str]:
 def _load(dataset: str, location: str, options: Options) -> Source:
     del dataset
     path = pathlib.Path(location)
-
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            shape = _shape(file, "features")
-            if shape is not None and len(shape) == 2:  # Before the array takes memory.
-                check_width(shape[1], options, str(path))
-            used = _used(file.files)
-            arrays: dict[str, Any] = {
-                name: file[name] if name in used else None for name in file.files
-            }
-    except InputError:
-        raise
-    except Exception as error:  # zipfile, zlib and NumPy each raise their own errors.
-        advice = "; save texts with `.astype(str)`" if "Object arrays" in str(error) else ""
-        raise InputError(f"`source` {path} cannot be read as .npz: {error}{advice}") from None
+    with files.arrays(path, f"`source` {path} cannot be read as .npz") as file:
+        shape = _shape(file, "features")
+        if shape is not None and len(shape) == 2:  # Before the array takes memory.
+            check_width(shape[1], options, str(path))
+        used = _used(file.files)
+        arrays: dict[str, Any] = {n: file[n] if n in used else None for n in file.files}
     for name in used & arrays.keys():
         is_array = isinstance(arrays[name], np.ndarray)
         check(is_array, f"{path}: `{name}` must be an array.", kind=type(arrays[name]).__name__)

@@ -19,6 +19,7 @@ from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.evaluation import dump
 from mentornet.label_noise.history import NAMES, VALUES
 from mentornet.learning import quality, training_rows
+from mentornet.runs import checkpoints
 from mentornet.training import loop
 from mentornet.weighting.features import RELEASE
 
@@ -425,8 +426,8 @@ def test_one_row_is_read_and_none_is_not(tmp_path):
 
 def test_a_history_that_is_missing_or_lacks_a_column(monkeypatch):
     saved: dict[str, Any] = {}
-    monkeypatch.setattr(dump, "read_state", lambda prefix, names: saved)
-    rule = "a run that was trained with --record_sample_weights. Received: checkpoint='run-1'"
+    monkeypatch.setattr(checkpoints, "read_state", lambda prefix, names: saved)
+    rule = "with --record_sample_weights or --keep_best. Received: checkpoint='run-1'"
     with pytest.raises(InputError, match=rule):
         dump._further("run-1", np.arange(2), ["wrong_share"])
     names = np.array([b"num_seen", b"num_wrong"])
@@ -438,6 +439,6 @@ def test_a_history_that_is_missing_or_lacks_a_column(monkeypatch):
 
 def test_features_are_those_of_the_chosen_samples(monkeypatch):
     saved = {VALUES: np.arange(5.0)[:, None], NAMES: np.array([b"mean_loss"])}
-    monkeypatch.setattr(dump, "read_state", lambda prefix, names: saved)
+    monkeypatch.setattr(checkpoints, "read_state", lambda prefix, names: saved)
     (found,) = dump._further("run-1", np.array([3, 1]), ["mean_loss"])
     assert found.tolist() == [3, 1]

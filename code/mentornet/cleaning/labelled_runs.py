@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mentornet.core.checkpoint_files import reading
 from mentornet.core.errors import InputError, check
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
-from mentornet.label_noise import history, ranking
-from mentornet.runs.checkpoints import checkpoint_paths, checkpoint_step, find_latest, read_state
+from mentornet.label_noise import ranking
+from mentornet.runs.checkpoints import checkpoint_paths, checkpoint_step, find_latest, read_history
 from mentornet.runs.layout import CONFIG_FILE, KEPT_FOLDER, TRAIN_FOLDER, read_config
 
 # The history's columns that scoring needs.
@@ -91,11 +90,7 @@ def _are_memorised(before: Mapping[str, np.ndarray], last: Mapping[str, np.ndarr
 
 
 def _read_history(prefix: str, run_dir: str) -> dict[str, np.ndarray]:
-    with reading(prefix):
-        saved = read_state(prefix, (history.VALUES, history.NAMES))
-    rule = "The run must have been trained with --record_sample_weights or --keep_best."
-    check(history.VALUES in saved, rule, RUN_DIR=run_dir)
-    columns = {name: v.astype(np.float64) for name, v in history.saved_columns(saved).items()}
+    columns = {name: v.astype(np.float64) for name, v in read_history(prefix).items()}
     missing = [name for name in _NEEDED if name not in columns]
     rule = f"The run's history must have the columns {', '.join(_NEEDED)}."
     check(not missing, rule, RUN_DIR=run_dir, missing=missing)

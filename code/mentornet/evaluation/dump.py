@@ -14,8 +14,7 @@ from mentornet.core.errors import InputError, check
 from mentornet.datasets import records
 from mentornet.datasets.catalog import dataset_info
 from mentornet.evaluation.predictor import Predictor, check_fits
-from mentornet.label_noise.history import NAMES, VALUES, saved_columns
-from mentornet.runs.checkpoints import checkpoint_step, find_latest, read_run_config, read_state
+from mentornet.runs.checkpoints import checkpoint_step, find_latest, read_history, read_run_config
 from mentornet.runs.students import load_student
 from mentornet.students import registry
 from mentornet.weighting.features import FURTHER, check_further
@@ -139,15 +138,11 @@ def _further(prefix: str, positions: np.ndarray, names: Sequence[str]) -> list[n
     """Further features of some samples from a checkpoint, float32 [m] each.
 
     Raises:
-      InputError: it lacks what they are computed from.
+      InputError: it cannot be read, or lacks what they are computed from.
     """
     if not names:
         return []
-    with reading(prefix):
-        saved = read_state(prefix, (VALUES, NAMES))
-    rule = "`checkpoint_dir` must hold a run that was trained with --record_sample_weights."
-    check(VALUES in saved, rule, checkpoint=prefix)
-    past = {name: column[positions] for name, column in saved_columns(saved).items()}
+    past = {name: column[positions] for name, column in read_history(prefix).items()}
     try:
         return [FURTHER[name].compute(past) for name in names]
     except KeyError as error:

@@ -14,8 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mentornet.core.checkpoint_files import READ_ERRORS, is_prefix
+from mentornet.core.checkpoint_files import READ_ERRORS, is_prefix, reading
 from mentornet.core.errors import InputError, check, first_line
+from mentornet.label_noise.history import NAMES, VALUES, saved_columns
 from mentornet.runs import layout
 
 _CONFIG_KEY = "config/.ATTRIBUTES/VARIABLE_VALUE"
@@ -197,6 +198,19 @@ def read_state(prefix: str, names: Iterable[str]) -> dict[str, np.ndarray]:
     reader = tf.train.load_checkpoint(prefix)
     keys = {name: state_key(name) for name in names}
     return {name: reader.get_tensor(key) for name, key in keys.items() if reader.has_tensor(key)}
+
+
+def read_history(prefix: str) -> dict[str, np.ndarray]:
+    """The columns of the sample history that a checkpoint holds, float32 [n] by name.
+
+    Raises:
+      InputError: the checkpoint cannot be read, or its run recorded no history.
+    """
+    with reading(prefix):
+        saved = read_state(prefix, (VALUES, NAMES))
+    rule = "The run must have been trained with --record_sample_weights or --keep_best."
+    check(VALUES in saved, rule, checkpoint=prefix)
+    return saved_columns(saved)
 
 
 def _read_list(folder: str) -> list[str] | None:

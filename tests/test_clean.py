@@ -35,6 +35,14 @@ from mentornet.runs import writers
 COMMAND = "code/mentornet/__main__.py"
 
 
+def test_other_settings_are_refused_before_anything_is_prepared(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "_prepared", lambda *arguments: pytest.fail("it prepares"))
+    asked = stages._asked("digits", CleanConfig(str(tmp_path), seed=1))
+    (tmp_path / "clean.json").write_text(json.dumps(asked))
+    with pytest.raises(InputError, match="holds other results"):
+        stages.clean("digits", CleanConfig(str(tmp_path)))
+
+
 @pytest.fixture(scope="module")
 def digits_of_8():
     """Images uint8 [600, 8, 8], given labels of which three in ten are wrong, and clean ones."""

@@ -87,7 +87,10 @@ def test_no_more_than_the_suspects(given_mixtures):
 
 @pytest.mark.parametrize(
     ("memorised", "share", "by_margins"),
-    [(0.875, 0.25, True), (0.9, 0.25, False), (0.375, 0.0, True), (0.5, 0.0, False)],
+    [
+        *((0.875, 0.25, True), (0.9, 0.25, False)),
+        *((0.375, 0.0, True), (0.4375, 0.0, True), (0.5, 0.0, False)),
+    ],
 )
 def test_events_decide_once_labels_are_memorised(memorised, share, by_margins, given_mixtures):
     """From 90 % on, or from a half on where the margins find no wrong label."""
@@ -104,6 +107,13 @@ def test_events_decide_once_labels_are_memorised(memorised, share, by_margins, g
     scores, count = asked[-1]
     np.testing.assert_allclose(scores, [0.05, 0.5, 0.75, 0.3125])
     assert count is seen.count
+
+
+def test_few_events_are_not_none(given_mixtures):
+    few = np.array([0.02, 0, 0, 0])
+    given_mixtures((1, 2, 3), (0.0, 0.0, 0.0), few, 0.5)
+    probabilities, others = visits(1.0).wrong_probabilities
+    assert probabilities.tolist() == few.tolist() and len(others) == 3
 
 
 @pytest.mark.parametrize(("doubt", "said"), [(0.05, 0.05), (0.1, 1.0), (0.5, 1.0)])

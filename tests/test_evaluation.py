@@ -452,6 +452,20 @@ def test_data_that_are_missing_are_not_waited_for(tmp_path):
     assert not (tmp_path / "eval").exists()
 
 
+def test_the_first_of_equally_good_steps_is_the_best(tmp_path):
+    own = {"eval/accuracy": 0.75, "num_examples": 8, "per_class_accuracy": {"cat": 0.75}}
+    rows = [{"step": step} | own for step in (1, 2)]
+    state: Any = types.SimpleNamespace(own_rows=rows, rows=rows, _kept_step=None)
+    state._config = types.SimpleNamespace(eval_dir=str(tmp_path))
+    job._Job.summarize(state)
+    assert json.loads((tmp_path / "summary.json").read_text())["best_step"] == 1
+
+
+def test_rows_stay_once_all_checkpoints_are_gone():
+    state: Any = types.SimpleNamespace(own_rows=[{"step": 3}])
+    assert not job._Job._are_of_another_run(state, [])
+
+
 def test_the_summary_by_hand(tmp_path, capsys):
     """The classes' accuracies are those of the last step, not of the best."""
     rows = [

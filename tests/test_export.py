@@ -341,6 +341,20 @@ def test_what_is_refused(file_format, output, match, trained):
         export.export(student, str(trained.parent / output), file_format)
 
 
+def test_a_release_checkpoint_is_described_by_the_data(monkeypatch):
+    """Its classes are those of the data set in this folder."""
+
+    def described(*arguments):
+        assert arguments == ("model.ckpt-3", "resnet101", "own", "folder")
+        raise InputError("described")
+
+    monkeypatch.setattr(export, "describe_student", described)
+    monkeypatch.setattr(export, "is_prefix", lambda checkpoint: True)
+    names = {"studentnet": "resnet101", "dataset_name": "own", "data_dir": "folder"}
+    with pytest.raises(InputError, match="described"):
+        export.load_trained("model.ckpt-3", **names)
+
+
 def test_the_script_ends_in_one_line(tmp_path):
     status, output = run("code/export.py", f"--checkpoint_dir={tmp_path}", "--format=keras")
     assert (status, output.count("\n")) == (2, 1) and "error: `output` must be given." in output

@@ -715,6 +715,15 @@ def described(values):
     return list(feature_rows.RowDescriptions(info, examples).describe(labels))
 
 
+def test_rows_are_compared_with_some_of_all_classes(monkeypatch):
+    """Records are often sorted by class."""
+    monkeypatch.setattr(feature_rows, "_MOST_COMPARED", 20)
+    monkeypatch.setattr(feature_rows, "_NUM_NEAREST", 1)
+    texts = described(np.arange(100, dtype=np.float32)[:, None])
+    nearest = [int(text.splitlines()[0].split(": ")[1].split()[0]) for text in texts]
+    assert min(nearest) < 50 < max(nearest)
+
+
 def test_the_nearest_row_is_not_the_largest(monkeypatch):
     monkeypatch.setattr(feature_rows, "_NUM_NEAREST", 1)
     values = np.array([-100, -90, 10, 11, 100], np.float32)[:, None]

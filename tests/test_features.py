@@ -211,6 +211,32 @@ def test_a_history_of_a_version_that_forgot(visits):
         np.testing.assert_allclose(rows[name], expected, 2e-5, 1e-6, err_msg=name)
 
 
+def test_decayed_means_of_an_earlier_version_go_on():
+    """The next of ten visits counts a tenth, though no visit is counted without decay yet."""
+    history = SampleHistory(1)
+    history.restore({VALUES: np.array([[9, 1.0, 0, 0.5, 0, 0.9]], np.float32)})
+    one, first = tf.ones([1, 1]), tf.constant([0], tf.int64)
+    history.update(first, first, 3 * one, one, tf.constant([[1.0, 0.0]]))
+    row = {name: float(value[0]) for name, value in history.read(first).items()}
+    found = row["mean_loss"], row["mean_weight"], row["loss_variance"]
+    np.testing.assert_allclose(found, (1.2, 0.55, 0.9 * 0.1 * 4), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("logits", "other", "margin", "odds"),
+    [([200.0, 0.0, 199.0], 2, 1, 1), ([0.0, -300.0, -200.0], 2, 200, 200)],
+)
+def test_a_visit_with_large_logits(logits, other, margin, odds):
+    history = SampleHistory(1)
+    visit(history, np.array([logits], np.float32), np.array([0]))
+    row = {name: float(value[0]) for name, value in history.read(tf.constant([0])).items()}
+    given = 1 / (1 + np.exp(-odds))
+    expected = {"other_class": other, "mean_margin": margin, "mean_given": given}
+    expected |= {"mean_other": 1 - given, "probability": given}
+    for name, value in expected.items():
+        assert row[name] == pytest.approx(value, rel=1e-5, abs=1e-12), name
+
+
 def test_features_of_the_history_by_hand():
     """The shipped MentorNet is for these; 3 wrong events of 10 visits are 4 / 12 by Laplace."""
     past = dict.fromkeys(COLUMNS, np.zeros(2))

@@ -1,6 +1,7 @@
 """MentoredModel: what fit() computes, saves, restores and leaves behind."""
 
 import itertools
+import types
 from typing import Any
 from unittest import mock
 
@@ -17,6 +18,8 @@ from mentornet.label_noise.history import COLUMNS, SampleHistory
 from mentornet.training.build import make_trainer
 from mentornet.weighting import keras_adapters
 from mentornet.weighting.features import RELEASE
+from mentornet.weighting.objective import ObjectiveTerms
+from mentornet.weighting.protocol import Weighed
 
 STEPS, BATCH = 8, 16
 DROPOUT = "0.5,50,0.1,50"
@@ -382,6 +385,24 @@ def test_a_student_that_is_built_later(tmp_path):
     assert fitted(weighting="elr", num_classes=3).num_classes == 3
 
 
+def test_the_history_of_mixed_samples_holds_their_plain_losses():
+    history, one = SampleHistory(2), tf.ones([2, 1])
+    terms = ObjectiveTerms(2 * one, Weighed(0 * one, 0.5 * one), 7 * one, one)
+    keras_adapters.record(
+        history, terms, tf.constant([0, 1]), tf.constant([1, 0]), tf.zeros([2, 3])
+    )
+    row = history.read(tf.constant([0, 1]))
+    assert row["mean_loss"].numpy().tolist() == [2, 2]
+    assert row["mean_weight"].numpy().tolist() == [0.5, 0.5]
+
+
+def test_counts_may_be_numpy_and_only_classes_are_counted():
+    keras_adapters.check_count(1, total_steps=np.int64(3), num_examples=None)
+    for shape, number in (((None, 5, 4), 0), ((None, 4), 4), (None, 0)):
+        student: Any = types.SimpleNamespace(output_shape=shape)
+        assert keras_adapters.num_outputs(student) == number
+
+
 def test_which_losses_take_logits():
     """A class that does not say is taken for one that does, as a function is; Keras' are not."""
 
@@ -392,9 +413,14 @@ def test_which_losses_take_logits():
     class OfProbabilities(Own):
         from_logits = False
 
+    class SaysItInItsConfiguration(Own):
+        def get_config(self):
+            return {"from_logits": False}
+
     cases: tuple[tuple[Any, bool], ...] = (
         (Own(), True),
         (OfProbabilities(), False),
+        (SaysItInItsConfiguration(), False),
         (lambda y, outputs: outputs, True),
         ("sparse_categorical_crossentropy", False),
         (keras.losses.MeanSquaredError(), False),

@@ -68,6 +68,9 @@ def test_confusion_by_hand():
         label_errors.confusion(scores()), [[0.0, 1, 0], [0.0, 1 / 3, 2 / 3], [0.0, 0, 1]]
     )
     assert label_errors.confused_pairs(scores()) == [(1, 2, 2), (0, 1, 1)]
+    all_wrong = scores(1.0, suggested=np.array([1, 2, 2, 0, 0]))  # Of equal counts, by class.
+    pairs = [(1, 2, 2), (0, 1, 1), (1, 0, 1), (2, 0, 1)]
+    assert label_errors.confused_pairs(all_wrong) == pairs
     fewer = dataclasses.replace(scores(), examples=examples(labels=np.array([0, 1, 1, 0, 1])))
     assert label_errors.confusion(fewer)[2].tolist() == [0, 0, 0]
 
@@ -174,9 +177,12 @@ def test_runs_and_records_must_have_the_same_labels(monkeypatch):
     other = config | {"data_sha256": "0"}
     with pytest.raises(InputError, match=r"on the same labels. Received: runs=.'a', 'b'"):
         labelled_runs.read_labels([config, other], ["a", "b"], None)
-    for wrong in (other, images | {"images_sha256": "0"}):
+    second = config | {"data_dir": "second"}
+    assert labelled_runs.read_labels([config, second], ["a", "b"], None)[2] == "first"
+    moved = images | {"images_sha256": "0"}
+    for wrong in ([other], [moved], [images, moved]):
         with pytest.raises(InputError, match="`data_dir` must hold .* Received: data_dir='first'"):
-            labelled_runs.read_labels([wrong], ["a"], None)
+            labelled_runs.read_labels(wrong, ["a", "b"][: len(wrong)], None)
 
 
 def test_a_class_without_a_trusted_sample():
@@ -186,6 +192,22 @@ def test_a_class_without_a_trusted_sample():
     assert found.by_class.tolist() == [0, 1, 0.5]
     assert found.range_by_class[2].tolist() == [0, 1]
     assert found.of_class(2) == "50.0% (between 0.0% and 100.0%)"
+
+
+def test_one_earlier_history_is_not_that_of_all_visits(monkeypatch):
+    """Of two runs, one is ranked by the checkpoint that it kept."""
+    monkeypatch.setattr(ranking, "label_scores", lambda visits: SCORE)
+    told = dataclasses.replace(noise(0.5), source=noise_rate.ALL_VISITS)
+    monkeypatch.setattr(noise_rate, "estimate", lambda labels, number, visits: told)
+    assert given_runs(monkeypatch, history(), history()).noise.source == noise_rate.ALL_VISITS
+    kept = history()
+
+    def ranked(run, config, last):
+        return (kept if run == "0" else last), ""
+
+    monkeypatch.setattr(label_errors, "ranking_history", ranked)
+    source = label_errors.score_labels(["0", "1"]).noise.source
+    assert source == "the visits before labels were memorised"
 
 
 def test_one_visit_is_enough(monkeypatch):

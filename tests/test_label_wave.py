@@ -19,12 +19,18 @@ from mentornet.config.weighting import NamedWeighting
 from mentornet.core import schedules
 from mentornet.core.files import read_json_lines
 from mentornet.evaluation import job
-from mentornet.label_noise.changes import changed_shares, first_minimum
+from mentornet.label_noise.changes import changed_shares, first_minimum, totals
 from mentornet.label_noise.history import COLUMNS, SampleHistory
 from mentornet.runs.checkpoints import checkpoint_step, find_latest
 from mentornet.runs.students import restore_student
 from mentornet.training import hooks, loop
 from mentornet.training.label_wave import LabelWave
+
+
+def test_totals_are_exact_where_float32_is_not():
+    history = np.zeros((2, len(COLUMNS)), np.float32)
+    history[:, list(COLUMNS).index("num_counted")] = 2**24, 1
+    assert totals(tf.constant(history)).numpy().tolist() == [0, 2**24 + 1]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mentornet import InputError
 from mentornet.cleaning import label_errors
-from mentornet.cleaning.labelled_runs import ranking_history, read_run
+from mentornet.cleaning.labelled_runs import ranking_history, read_run, train_folder
 from mentornet.label_noise import history, ranking
 
 COUNT = 200  # Samples.
@@ -117,6 +117,14 @@ def test_versions_without_a_column_that_ranking_needs(missing, tmp_path):
         found, note = chosen(tmp_path / str(number), last, before)
         assert found["num_seen"][0] == 60 and note == ""
         assert label_errors._is_undecayed(found) == (without is kept)
+
+
+def test_the_folder_itself_comes_before_the_one_below(tmp_path):
+    below = tmp_path / "train"
+    below.mkdir()
+    for folder in (below, tmp_path):
+        (folder / "config.json").write_text("{}")
+        assert train_folder(str(tmp_path)) == folder
 
 
 def test_a_run_without_a_history(tmp_path):

@@ -169,13 +169,28 @@ def test_images_of_the_page_come_in_blocks(scores, monkeypatch):
     np.testing.assert_array_equal(pictures, expected)
 
 
-def test_large_images_are_reduced_in_proportion():
-    pixels, zero = np.zeros((1, 128, 512, 3), np.uint8), np.zeros(1, np.int64)
-    pixels[:, :, 256:] = 200
-    shape = (128, 512, 3)
-    examples = records.Examples(tf.constant(pixels), shape, zero, zero, zero, zero == 1)
+def shown(pixels):
+    """The file that the page has of an image, uint8 [height, width, 3]."""
+    zero = np.zeros(1, np.int64)
+    images = tf.constant(pixels[None])
+    examples = records.Examples(images, pixels.shape, zero, zero, zero, zero == 1)
     told: Any = types.SimpleNamespace(examples=examples)
     (data,) = map(base64.b64decode, label_files._images(told, zero))
+    return data
+
+
+def test_large_images_are_averaged_and_others_keep_their_size():
+    stripes = np.zeros((1024, 1024, 3), np.uint8)
+    stripes[:, ::4] = 200
+    assert imageio.imread(shown(stripes)).mean() == pytest.approx(50, abs=5)
+    for size, expected in (((128, 200), (128, 200)), ((2, 1200), (1, 256))):
+        assert imageio.imread(shown(np.zeros((*size, 3), np.uint8))).shape == (*expected, 3)
+
+
+def test_large_images_are_reduced_in_proportion():
+    pixels = np.zeros((128, 512, 3), np.uint8)
+    pixels[:, 256:] = 200
+    data = shown(pixels)
     picture = imageio.imread(data)
     assert data[:2] == b"\xff\xd8" and picture.shape == (64, 256, 3)
     assert picture[:, :120].max() < 10 and picture[:, 136:].min() > 190
@@ -225,6 +240,8 @@ def test_a_row_of_the_confusion_is_a_given_class(scores, monkeypatch):
     assert header == ["given", "wrong", *"0123456789"]
     expected = [[str(k), *(f"{share:.3f}" for share in matrix[k])] for k in range(10)]
     assert [[row[0], *row[2:]] for row in rows] == expected
+    monkeypatch.setattr(label_files, "_LARGEST_MATRIX", 10)
+    assert cells_of(label_files._confusion(scores))[0] == header
     monkeypatch.setattr(label_files, "_LARGEST_MATRIX", 9)
     monkeypatch.setattr(label_files, "_NUM_PAIRS", 2)
     monkeypatch.setattr(label_errors, "confused_pairs", lambda told: [(0, 1, 5), (2, 3, 4), (4,)])

@@ -10,7 +10,7 @@ from helpers import warm_server
 
 from mentornet import InputError
 from mentornet.config.weighting import MixupConfig
-from mentornet.training.losses import layer_loss
+from mentornet.training.losses import adds_losses, layer_loss
 from mentornet.training.optimizers import TF1Momentum
 from mentornet.training.step import Trainer
 from mentornet.training.wrappers import OptimizerUpdate
@@ -38,6 +38,14 @@ def trainer(student, **values):
     return Trainer(
         student, update, weighting=registry.make("uniform", context, {}), context=context, **values
     )
+
+
+def test_a_frozen_layers_regulariser_hides_no_other_loss():
+    frozen = keras.layers.Dense(3, kernel_regularizer=keras.regularizers.L2(0.5), trainable=False)
+    active = keras.layers.Dense(3, activity_regularizer=keras.regularizers.L2(0.3))
+    student = keras.Sequential([keras.Input((2,)), frozen, active])
+    student(tf.ones([4, 2]))
+    assert adds_losses(student, student.losses)
 
 
 def test_weight_decay_of_a_network_without_kernels():

@@ -77,11 +77,22 @@ def test_two_beta_binomial_distributions_equal_those_of_scipy():
     assert mean == pytest.approx(above / (above + below), abs=2e-3)
 
 
-def test_a_single_distribution_says_only_its_mean():
+@pytest.mark.parametrize(("above", "below"), [(2, 5), (0.3, 3)])
+def test_a_single_distribution_says_only_its_mean(above, below):
+    """Also one that falls from 0 on, as where few correct labels are hard."""
     generator = np.random.default_rng(0)
-    scores = generator.binomial(20, generator.beta(2, 5, 1000)) / 20
-    probabilities, mean = mixtures.beta_binomial(scores, np.full(1000, 20.0))
+    scores = generator.binomial(20, generator.beta(above, below, 5000)) / 20
+    probabilities, mean = mixtures.beta_binomial(scores, np.full(5000, 20.0))
     assert not probabilities.any() and mean == pytest.approx(scores.mean())
+
+
+def test_one_wrong_label_in_a_hundred_is_found():
+    generator, count = np.random.default_rng(0), 20_000
+    chances = generator.beta(2, 12, count)
+    chances[:200] = generator.beta(12, 6, 200)
+    scores = generator.binomial(20, chances) / 20
+    probabilities, _ = mixtures.beta_binomial(scores, np.full(count, 20.0))
+    assert probabilities.mean() == pytest.approx(0.01, abs=0.004)
 
 
 @pytest.mark.parametrize("change", [0.2, 0.8])

@@ -97,6 +97,25 @@ def test_only_the_plain_pass_has_a_gradient_and_the_weighting_none():
         assert tape.gradient(weighting.batches[0].losses, kernel) is None
 
 
+def test_a_second_weighting_has_no_gradient():
+    second = Recorder()
+    made = objective(Recorder(), mixup=MixupConfig(ALPHA, True), second=second)
+    with tf.GradientTape() as tape:
+        compute(made)
+    kernel = made.student.trainable_variables[0]
+    assert tape.gradient(second.batches[0].losses, kernel) is None
+
+
+def test_the_last_epoch_lasts():
+    """A training may go on after its number of steps, as a second fit() does."""
+    weighting = Recorder()
+    made, inputs = objective(weighting), tf.constant(X)
+    for step in (11, 12, 15):
+        known = KNOWN | {"step": tf.constant(step, tf.int64)}
+        made(inputs, tf.constant(ONE_HOT), made.outputs(inputs), **known)
+    assert [int(batch.epoch_percentage) for batch in weighting.batches] == [91, 99, 99]
+
+
 @pytest.mark.parametrize("learned", [None, cubes])
 @pytest.mark.parametrize("second", [False, True])
 @pytest.mark.parametrize("given", [None, GIVEN])

@@ -23,6 +23,18 @@ def make(student, weighting, **values):
 BATCH = tf.zeros([4, 2]), tf.constant([0, 1, 2, 0], tf.int64), tf.range(4, dtype=tf.int64)
 
 
+def test_a_weighting_sees_logits_in_float32():
+    student = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, dtype="mixed_bfloat16")])
+    seen = []
+
+    def weigh(batch):
+        seen.append((batch.logits.dtype, batch.losses.dtype))
+        return Weighed(tf.ones_like(batch.losses))
+
+    make(student, weigh).step(*BATCH)
+    assert seen[0] == (tf.float32, tf.float32)
+
+
 def test_scalars_and_samples_by_hand():
     """Logits are equal, so each loss is log 3. Half squared norms: 3, and half of 6."""
     student = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])

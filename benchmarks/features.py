@@ -25,9 +25,14 @@ from mentornet.cli import script
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import NamedWeighting, WeightingConfig
 from mentornet.core import files, pages
+from mentornet.core.errors import check
 from mentornet.datasets.prepare_config import PrepareConfig
 
 FLAGS = flags.FLAGS
+flags.DEFINE_string("output_dir", "", "Folder of the results.")
+flags.DEFINE_integer("steps", 3000, "Steps of each training.")
+flags.DEFINE_integer("num_seeds", 1, "Number of seeds of noise and training.")
+flags.DEFINE_integer("num_rows", 6000, "Rows of make_classification, a fifth of them for tests.")
 
 _NOISE = (0.3, 0.6)
 _COVER_SHARES = (0.365, 0.488, 0.061, 0.005, 0.016, 0.030, 0.035)
@@ -133,6 +138,7 @@ def measure(folder: pathlib.Path, name: str, noise: float, seed: int) -> list[di
 
 
 def main() -> None:
+    check(bool(FLAGS.output_dir), "`output_dir` must name a folder.", output_dir=FLAGS.output_dir)
     script.load_tensorflow()
     folder = pathlib.Path(FLAGS.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,10 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("output_dir", None, "Folder of the results.", required=True)
-    flags.DEFINE_integer("steps", 3000, "Steps of each training.")
-    flags.DEFINE_integer("num_seeds", 1, "Number of seeds of noise and training.")
-    flags.DEFINE_integer(
-        "num_rows", 6000, "Rows of make_classification, a fifth of them for tests."
-    )
     script.run(main)

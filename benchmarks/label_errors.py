@@ -25,7 +25,7 @@ from mentornet.cli import script
 from mentornet.config import options
 from mentornet.config.training import TrainConfig
 from mentornet.core import files, pages
-from mentornet.core.errors import InputError
+from mentornet.core.errors import InputError, check
 
 FLAGS = flags.FLAGS
 
@@ -154,6 +154,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main(*run_dirs: str) -> None:
+    check(bool(FLAGS.output_dir), "`output_dir` must name a folder.", output_dir=FLAGS.output_dir)
     script.load_tensorflow()
     try:
         import cleanlab
@@ -174,7 +175,7 @@ def main(*run_dirs: str) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("output_dir", None, "Folder of the results.", required=True)
+    flags.DEFINE_string("output_dir", "", "Folder of the results.")
     flags.DEFINE_string(
         "data_dir", "", "Training records; by default those on which the runs were trained."
     )

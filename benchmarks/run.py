@@ -141,6 +141,7 @@ PARTS = {
 
 
 def main() -> None:
+    check(bool(FLAGS.output_dir), "`output_dir` must name a folder.", output_dir=FLAGS.output_dir)
     unknown = sorted(set(FLAGS.only) - PARTS.keys())
     check(not unknown, f"`only` must be among {', '.join(PARTS)}.", only=unknown)
     script.load_tensorflow()
@@ -161,7 +162,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("output_dir", None, "Folder of the results.", required=True)
+    flags.DEFINE_string("output_dir", "", "Folder of the results.")
     flags.DEFINE_list("only", [], "Parts to measure; by default all. See PARTS.")
     flags.DEFINE_boolean("quick", False, "Run few steps, to test the benchmark itself.")
     script.run(main)

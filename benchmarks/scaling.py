@@ -22,8 +22,11 @@ from steps import BATCH, STUDENT, trainer_step
 
 from mentornet.cli import script
 from mentornet.core import files, pages
+from mentornet.core.errors import check
 
 FLAGS = flags.FLAGS
+flags.DEFINE_string("output_dir", "", "Folder of the results.")
+flags.DEFINE_boolean("quick", False, "Run few steps, to test the benchmark itself.")
 
 _STEP = f"from steps import *; s = trainer_step('{STUDENT}', {{}}, True)"
 _DEVICES = """
@@ -172,6 +175,7 @@ def reading(
 
 
 def main() -> None:
+    check(bool(FLAGS.output_dir), "`output_dir` must name a folder.", output_dir=FLAGS.output_dir)
     script.load_tensorflow()
     quick = FLAGS.quick
     rounds = 2 if quick else 20
@@ -196,6 +200,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("output_dir", None, "Folder of the results.", required=True)
-    flags.DEFINE_boolean("quick", False, "Run few steps, to test the benchmark itself.")
     script.run(main)

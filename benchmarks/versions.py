@@ -21,8 +21,14 @@ from measuring import ROOT, median
 
 from mentornet.cli import script
 from mentornet.core import pages
+from mentornet.core.errors import check
 
 FLAGS = flags.FLAGS
+flags.DEFINE_string("commit", "", "The earlier commit.")
+flags.DEFINE_string("data_dir", "", "Training records of cifar10, which both versions can read.")
+flags.DEFINE_string("studentnet", "inception", "The student.")
+flags.DEFINE_integer("steps", 120, "Steps of the longer run.")
+flags.DEFINE_integer("rounds", 3, "How often each version runs.")
 
 
 def cpu_seconds(tree: pathlib.Path, steps: int, folder: pathlib.Path) -> float:
@@ -68,6 +74,10 @@ def measure(trees: dict[str, pathlib.Path], folder: pathlib.Path) -> list[list[s
 
 
 def main() -> None:
+    check(FLAGS.steps >= 2, "`steps` must be at least 2.", steps=FLAGS.steps)
+    check(FLAGS.rounds >= 1, "`rounds` must be at least 1.", rounds=FLAGS.rounds)
+    for name in ("commit", "data_dir"):
+        check(bool(FLAGS[name].value), f"`{name}` must be given.", **{name: FLAGS[name].value})
     with tempfile.TemporaryDirectory() as temporary:
         tree = pathlib.Path(temporary, "tree")
         git = ["git", "-C", str(ROOT), "worktree"]
@@ -80,14 +90,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("commit", None, "The earlier commit.", required=True)
-    flags.DEFINE_string(
-        "data_dir",
-        None,
-        "Training records of cifar10, which both versions can read.",
-        required=True,
-    )
-    flags.DEFINE_string("studentnet", "inception", "The student.")
-    flags.DEFINE_integer("steps", 120, "Steps of the longer run.", lower_bound=2)
-    flags.DEFINE_integer("rounds", 3, "How often each version runs.", lower_bound=1)
     script.run(main)

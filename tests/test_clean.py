@@ -504,27 +504,42 @@ def test_things_without_a_length_are_refused():
 
 
 def test_the_summary_by_hand(tmp_path, monkeypatch):
-    manifests = {tmp_path / "given": {"num_examples": 7}, tmp_path / "val": {"num_examples": 2}}
+    held_out = {"num_examples": 8, "examples_per_label": [3, 3, 2]}
+    manifests = {tmp_path / "given": {"num_examples": 7}, tmp_path / "val": held_out}
     monkeypatch.setattr(stages, "read_manifest", manifests.get)
     by_class = np.array([0.5, 0.25, 0.0])
     noise = NoiseRate(0.25, 0.25, 0.25, by_class, np.stack([by_class] * 2, axis=1), "a test")
     info = DatasetInfo("mine", 3, ("a", "b", "c"))
     examples = types.SimpleNamespace(labels=np.array([0, 0, 0, 1, 1, 2, 2]))
     scores: Any = types.SimpleNamespace(
-        score=np.zeros(7), info=info, noise=noise, examples=examples
+        score=np.zeros(7), info=info, noise=noise, examples=examples, suspects=np.arange(2)
     )
     data = planning.Data("mine", tmp_path / "given", tmp_path / "val")
-    facts = {"kept": 1, "replaced": 4, "left_out": 0}
+    facts: dict[str, Any] = {"kept": 1, "replaced": 4, "left_out": 0}
     lines = stages._summary(data, tmp_path, scores, 0.875, facts).splitlines()
     assert lines[:4] == [
-        "7 samples of 3 classes; 2 more were held out.",
+        "7 samples of 3 classes; 8 more were held out.",
         "Labels estimated wrong: 25.0%, from a test.",
         "Worst classes: a 50.0%, b 25.0%, c 0.0%.",
         "Agreement with the held-out labels: 87.5%. They are as noisy as the others, "
         "unless clean ones are known.",
     ]
     assert "records in which 4 suspects have" in lines[6]
+    assert lines[5].endswith("labels.html: review the suspects in a browser")
     assert f"--records={tmp_path / 'given'} " in lines[9]
+    facts |= {"classes_not_corrected": ["b", "c"]}
+    monkeypatch.setattr(stages, "NUM_SHOWN", 1)
+    lines = stages._summary(data, tmp_path, scores, 0.7, facts).splitlines()
+    assert lines[4].startswith("WARNING: the most frequent class alone has 37.5% of them")
+    assert lines[5].startswith("WARNING: the student does not know b, c; the labels of such")
+    more = f"(all of them: mentornet report {tmp_path} --num_shown=2)"
+    assert lines[7].endswith(f"review 1 of the 2 suspects {more} in a browser")
+
+
+def test_how_much_better_than_the_most_frequent_class():
+    """Two standard deviations of a share of 36 % of 576 labels are 4 points."""
+    for accuracy, is_doubtful in ((0.36, True), (0.39, True), (0.41, False)):
+        assert bool(stages._doubts(accuracy, [208, 200, 168], [])) == is_doubtful
 
 
 @pytest.mark.parametrize("listed", [False, True])

@@ -134,6 +134,37 @@ def test_of_a_report(tmp_path, prepared):
     assert status == 2 and "`output_dir` holds other data" in output
 
 
+def test_predictions_do_not_erase_a_class(tmp_path, prepared, capsys):
+    """All threes would become fives, and all but one in ten fours."""
+    before = read(prepared)
+    predicted = np.where(before.labels == 3, 5, before.labels)
+    fours = np.flatnonzero(before.labels == 4)
+    kept = -(-len(fours) // 10)
+    predicted[fours[kept:]] = 9
+    rows = [
+        (number, True, "0.00000", given, suggested)
+        for number, given, suggested in zip(before.ids, before.labels, predicted, strict=True)
+    ]
+    header = ("id", "is_label_issue", "label_score", "given_label", "predicted_label")
+    path = write(tmp_path / "labels.csv", rows, header)
+    asked = CorrectConfig(str(prepared), str(path), str(tmp_path / "auto"), 0.5, "digits")
+    facts = correct(asked)["corrections"]
+    assert facts["classes_not_corrected"] == ["3"]
+    assert "WARNING: 3: hardly a label would be left" in capsys.readouterr().out
+    expected = np.where(before.labels == 3, 3, predicted)
+    np.testing.assert_array_equal(read(tmp_path / "auto").labels, expected)
+    assert facts["undecided"] == np.sum(before.labels == 3)
+    # People may decide so.
+    fives = [(number, given, 5) for number, given in zip(before.ids, before.labels, strict=True)]
+    path = write(tmp_path / "c.csv", fives, ("id", "given_label", "corrected_label"))
+    asked = CorrectConfig(str(prepared), str(path), str(tmp_path / "all"))
+    assert correct(asked)["corrections"]["classes_not_corrected"] == []
+    assert set(read(tmp_path / "all").labels) == {5}
+    asked = CorrectConfig(str(prepared.parent), str(path), str(tmp_path / "none"))
+    with pytest.raises(InputError, match="`records` must be a folder of training records"):
+        correct(asked)
+
+
 def test_records_of_the_release(tmp_path, prepared):
     """In two files, without ids and manifest: remaining samples keep their positions as ids."""
     source = tmp_path / "released"

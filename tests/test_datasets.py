@@ -474,7 +474,7 @@ def test_broken_manifest(tmp_path):
         ("{", f"{path} is not a valid manifest: Expecting property name"),
         (
             '{"classes": ["a", "b", "c"]}',
-            f"The manifest in {tmp_path} must name 10 classes, or none. "
+            f"`data_dir` {tmp_path} must hold the 10 classes of digits. "
             "Received: found=('a', 'b', 'c')",
         ),
     ):

@@ -427,7 +427,7 @@ def test_one_row_is_read_and_none_is_not(tmp_path):
 def test_a_history_that_is_missing_or_lacks_a_column(monkeypatch):
     saved: dict[str, Any] = {}
     monkeypatch.setattr(checkpoints, "read_state", lambda prefix, names: saved)
-    rule = "with --record_sample_weights or --keep_best. Received: checkpoint='run-1'"
+    rule = "with --record_sample_weights or --keep_best. Received: checkpoint_dir='run-1'"
     with pytest.raises(InputError, match=rule):
         dump._further("run-1", np.arange(2), ["wrong_share"])
     names = np.array([b"num_seen", b"num_wrong"])

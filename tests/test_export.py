@@ -182,6 +182,30 @@ def test_onnx_as_the_page_shows_it(exported, trained, images):
     np.testing.assert_allclose(found, softmax(logits_of(student, images)), rtol=0, atol=1e-4)
 
 
+@pytest.mark.skipif(not onnx_is_here(), reason="tf2onnx or onnxruntime is not installed")
+def test_onnx_of_the_fast_student(tmp_path, images):
+    """Its activation must consist of operations that ONNX has."""
+    student = airbench.build(airbench.Shape((6, 8, 8)), 10, 0, (32, 32, 3))
+    trained = export.TrainedStudent(student, (32, 32, 3), tuple("abcdefghij"), 3)
+    export.export(trained, str(tmp_path / "one.onnx"), "onnx")
+    np.save(tmp_path / "rows.npy", images)
+    program = 'import numpy as np\nrows = np.load("rows.npy")\nnp.savez("found.npz")\n'
+    in_another_process(program + READ_ONNX.replace('"features"', '"images"'), tmp_path)
+    found = np.load(tmp_path / "found.npz")["onnx"]
+    logits = student(trained.preprocess(tf.constant(images)), training=False).numpy()
+    np.testing.assert_allclose(found, softmax(logits), rtol=0, atol=1e-4)
+
+
+def test_an_operation_that_onnx_lacks_is_refused(tmp_path):
+    inputs = keras.Input((32, 32, 3))
+    flat = keras.layers.Flatten()(keras.ops.erfinv(inputs))
+    student = keras.Model(inputs, keras.layers.Dense(2)(flat))
+    trained = export.TrainedStudent(student, (32, 32, 3), ("a", "b"), 3)
+    with pytest.raises(InputError, match="cannot be written as ONNX: .*Erfinv"):
+        export.export(trained, str(tmp_path / "one.onnx"), "onnx")
+    assert not any(tmp_path.iterdir())
+
+
 def test_onnx_without_its_packages(trained, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     student = export.load_trained(str(trained))
@@ -370,7 +394,7 @@ def test_the_classes_names(trained, tmp_path, capsys):
     loaded = export.load_trained(str(trained), data_dir=str(tmp_path))
     assert loaded.class_names == tuple("abcdefghij")
     (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"classes": ["a", "b"]}))
-    with pytest.raises(InputError, match="must name 10 classes, or none"):
+    with pytest.raises(InputError, match="must hold the 10 classes of digits"):
         export.load_trained(str(trained), data_dir=str(tmp_path))
     # Without a folder, those that were trained on, whatever has been prepared there since.
     manifest = {"config": {"dataset_name": "mine"}, "classes": ["a", "b"]}

@@ -38,15 +38,20 @@ def test_damaged_arrays_end_in_an_error_of_the_input(tmp_path):
     np.save(tmp_path / "texts.npy", np.array(["a", None], object))
     with (
         pytest.raises(InputError, match=r"; save texts with `.astype\(str\)`$"),
-        files.arrays(tmp_path / "texts.npy", "It cannot be read"),
+        files.arrays(tmp_path / "texts.npy", "It cannot be read", may_be_single=True),
     ):
         pass
     np.savez(path, labels=[1])
     with pytest.raises(InputError, match="^mine$"), files.arrays(path, "-"):
         raise InputError("mine")
     np.save(tmp_path / "one.npy", [3, 4])
-    with files.arrays(tmp_path / "one.npy", "-") as one:
+    with files.arrays(tmp_path / "one.npy", "-", may_be_single=True) as one:
         assert one.tolist() == [3, 4]
+    with (
+        pytest.raises(InputError, match="^-: it holds a single"),
+        files.arrays(tmp_path / "one.npy", "-"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -85,16 +90,19 @@ def test_the_first_line_of_an_error():
 
 
 def test_a_line_of_progress_by_hand(monkeypatch, capsys):
-    """Resumed at step 10: five steps took 20 s, and 85 are left."""
-    clock = iter([100.0, 105.0, 120.0])
+    """Resumed at step 10: five steps took 20 s, and 85 are left; the next five take 10 s."""
+    clock = iter([100.0, 105.0, 120.0, 130.0])
     monkeypatch.setattr(writers.time, "monotonic", lambda: next(clock))
     console = writers.ConsoleWriter(10, 100, "pd")
     row = {"mentornet/total_loss": 0.5, "learning_rate": 0.1, "images_per_second": 1000.0}
     row["data_util/data_util"] = 0.25
-    for step in (12, 15):
+    for step in (12, 15, 20):
         console.write_scalars(step, row)
-    shown = "pd 15/100 loss=0.5 lr=0.1 util=0.25 img/s=1000 left=340s\n"
-    assert capsys.readouterr().out == shown
+    values = "loss=0.5 lr=0.1 util=0.25 img/s=1000"
+    assert capsys.readouterr().out.splitlines() == [
+        f"pd 15/100 {values} left=340s",
+        f"pd 20/100 {values} left=160s",
+    ]
 
 
 def test_numbers_that_are_not_finite_become_null(tmp_path):

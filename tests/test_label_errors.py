@@ -166,7 +166,9 @@ def test_trusted_samples_decide_the_share(monkeypatch):
     np.testing.assert_allclose(found.noise.range_by_class, [[0, 1 - one], [one, 1], [one, 1]], 1e-5)
 
 
-def test_runs_and_records_must_have_the_same_labels(monkeypatch):
+def test_runs_and_records_must_have_the_same_labels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "first").mkdir()
     data = examples(images_sha256="1")
     monkeypatch.setattr(records, "read_examples", lambda folder, info, split: data)
     monkeypatch.setattr(labelled_runs, "dataset_info", lambda name, folder: INFO)
@@ -183,6 +185,8 @@ def test_runs_and_records_must_have_the_same_labels(monkeypatch):
     for wrong in ([other], [moved], [images, moved]):
         with pytest.raises(InputError, match="`data_dir` must hold .* Received: data_dir='first'"):
             labelled_runs.read_labels(wrong, ["a", "b"][: len(wrong)], None)
+    with pytest.raises(InputError, match="records of the run are not there; --data_dir names"):
+        labelled_runs.read_labels([config | {"data_dir": "gone"}], ["a"], None)
 
 
 def test_a_class_without_a_trusted_sample():

@@ -132,8 +132,6 @@ def test_a_run_without_a_history(tmp_path):
         read_run(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     tf.train.Checkpoint(step=tf.Variable(9)).write(str(tmp_path / "model.ckpt-9"))
-    rule = (
-        "must have been trained with --record_sample_weights or --keep_best. Received: checkpoint="
-    )
+    rule = "must have been trained with --record_sample_weights or --keep_best. Received: RUN_DIR="
     with pytest.raises(InputError, match=rule):
         read_run(str(tmp_path))

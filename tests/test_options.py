@@ -41,11 +41,11 @@ CONFIGS = (
     CleanConfig,
     CorrectConfig,
 )
-# The fields that could change on resuming before `may_change` existed.
+# The fields that could change on resuming before `may_change` existed, and data_dir.
 MAY_CHANGE = (
     "train_log_dir num_devices cluster_timeout_secs recompute_gradients save_summaries_secs "
     "save_interval_secs save_interval_steps log_every_steps steps_per_loop max_to_keep "
-    "stop_after_step overwrite"
+    "stop_after_step overwrite data_dir"
 )
 DEFAULTS = {"momentum": 0.9, "weight_decay": 0.0001, "augment": False}
 SCHEDULE = PiecewiseConstant((2, 3), (0.1, 0.01, 0.001))
@@ -454,14 +454,24 @@ def test_values_of_python_libraries_become_plain_ones():
     }
     plain = Example(os.path.join("a", "b"), 5, 0.5, (1, 20), fast=True)
     steps: Any
-    for steps in ([1, 20], np.array([1, 20])):
+    for steps in ([1, 20], np.array([1, 20]), [np.int64(1), 20]):
         found = dataclasses.asdict(Example(**given, steps=steps))
         assert found == dataclasses.asdict(plain)
         assert [type(value) for value in found.values()] == [str, int, float, tuple, str, bool]
         json.dumps(found)
-    with pytest.raises(InputError) as caught:
-        Example(3)  # type: ignore[arg-type]
-    assert str(caught.value) == "`folder` must be a string. Received: folder=3"
+    weighting = NamedWeighting("gce", {"q": np.float32(0.5)})
+    assert json.dumps(dataclasses.asdict(weighting)) == '{"name": "gce", "options": {"q": 0.5}}'
+    values: dict[str, Any]
+    for values, message in (
+        ({"folder": 3}, "`folder` must be a string. Received: folder=3"),
+        ({"steps": 5}, "`steps` must be a list. Received: steps=5"),
+        ({"steps": "5"}, "`steps` must be a list. Received: steps='5'"),
+    ):
+        with pytest.raises(InputError) as caught:
+            Example(**({"folder": "f"} | values))
+        assert str(caught.value) == message
+    with pytest.raises(InputError, match="`name` must be a string. Received: name=3"):
+        NamedWeighting(3)  # type: ignore[arg-type]
 
 
 def test_json_may_lack_fields_or_have_unknown_ones():
@@ -618,7 +628,7 @@ def test_settings_that_are_refused():
         EvalConfig("c", "e", "d", batch_size=0)
     with pytest.raises(InputError, match="`num_epochs` must be at least 1"):
         CleanConfig("o", num_epochs=0)
-    for name in ("", "uniform", "mentornet"):
+    for name in ("uniform", "mentornet"):
         with pytest.raises(InputError, match=f"`name` must not be .* Received: name='{name}'"):
             NamedWeighting(name)
     with pytest.raises(InputError) as caught:
@@ -632,7 +642,7 @@ def test_settings_that_are_refused():
         ({"fixed_epoch_after_burn_in": "False"}, "true or false"),
         ({"fixed_epoch_after_burn_in": 2}, "true or false"),
         ({"burn_in_epoch": 18.5}, "a whole number"),
-        ({"loss_moving_average_decay": [0.5]}, "a number"),
+        ({"loss_moving_average_decay": (0.5,)}, "a number"),
     ],
 )
 def test_values_of_another_type(values, kind):
@@ -659,7 +669,7 @@ def test_options_of_a_weighting_as_people_write_them():
         weighting_flags.named(values)
 
 
-@pytest.mark.parametrize("name", ["", "uniform", "mentornet"])
+@pytest.mark.parametrize("name", ["uniform", "mentornet"])
 def test_weightings_that_configurations_express_differently(name):
     with pytest.raises(InputError, match="`name` must not be uniform .* Received: name="):
         NamedWeighting(name)

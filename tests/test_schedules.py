@@ -149,12 +149,11 @@ def test_dropout_rates_one_by_one():
     rates = [0.0, 1.0, *(0.01 * k for k in range(98))]
     assert schedules.dropout_rates(rates) == rates
     for wrong in (rates[:99], [*rates, 0.5], [*rates[:99], 1.01], [-0.01, *rates[1:]]):
-        with pytest.raises(InputError, match="must be 100 rates in 0..1") as caught:
+        with pytest.raises(InputError, match="must be 100 rates in 0..1"):
             schedules.dropout_rates(wrong)
-        assert f"values={len(wrong)}" in str(caught.value)
     odd: Any
     for odd in (0.1, ["x"] * 100, [None] * 100):
-        with pytest.raises(InputError, match="must be 100 rates in 0..1.* Received: values=0, "):
+        with pytest.raises(InputError, match="must be 100 rates in 0..1"):
             schedules.dropout_rates(odd)
     assert schedules.dropout_rates("1,0,0,100") == [0.0] * 100
     assert schedules.dropout_rates("1,100") == [1.0] * 100
@@ -277,7 +276,7 @@ def test_rate_by_share_of_the_steps():
 
 @pytest.mark.parametrize("spec", ["", "0", "0:1,0:2", "0.5:1,0.2:1", "0:1,1.5:1", "0:-1", "0:x"])
 def test_rate_shapes_that_are_none(spec):
-    with pytest.raises(ValueError, match="`learning_rate_shape` must be"):
+    with pytest.raises(InputError, match="`learning_rate_shape` must be"):
         schedules.rate_shape(spec)
 
 

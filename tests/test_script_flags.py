@@ -43,7 +43,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "dump_epochs": (),
         "eval_data_dir": "",
     },
-    LABEL_REPORT: {"output_dir": "", "data_dir": "", "num_shown": 100, "label_studio_dir": ""},
+    LABEL_REPORT: {"output_dir": "", "data_dir": "", "num_shown": 500, "label_studio_dir": ""},
     GENERATE: {
         "outdir": "",
         "vstar_fn": "",

@@ -90,7 +90,8 @@ def _are_memorised(before: Mapping[str, np.ndarray], last: Mapping[str, np.ndarr
 
 
 def _read_history(prefix: str, run_dir: str) -> dict[str, np.ndarray]:
-    columns = {name: v.astype(np.float64) for name, v in read_history(prefix).items()}
+    found = read_history(prefix, RUN_DIR=run_dir)
+    columns = {name: column.astype(np.float64) for name, column in found.items()}
     missing = [name for name in _NEEDED if name not in columns]
     rule = f"The run's history must have the columns {', '.join(_NEEDED)}."
     check(not missing, rule, RUN_DIR=run_dir, missing=missing)
@@ -108,6 +109,8 @@ def read_labels(
     hashes = {config["data_sha256"] for config in configs}
     check(len(hashes) == 1, "The runs must have been trained on the same labels.", runs=run_dirs)
     folder = data_dir or configs[0]["data_dir"]
+    rule = "The records of the run are not there; --data_dir names their folder if they were moved."
+    check(bool(data_dir) or pathlib.Path(folder).is_dir(), rule, data_dir=folder)
     info = dataset_info(configs[0]["dataset_name"], folder)
     examples = records.read_examples(folder, info, "train")
     rule = "`data_dir` must hold the records that the runs were trained on."

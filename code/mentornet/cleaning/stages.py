@@ -7,15 +7,17 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import os
 import pathlib
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from mentornet.cleaning import label_errors, label_files, planning
 from mentornet.cleaning.label_errors import LabelScores
 from mentornet.config import options
-from mentornet.config.cleaning import CleanConfig
+from mentornet.config.cleaning import NUM_SHOWN, CleanConfig
 from mentornet.config.evaluation import EvalConfig
 from mentornet.config.flag_lines import flag_lines
 from mentornet.config.training import TrainConfig
@@ -32,7 +34,6 @@ from mentornet.training import loop
 
 _INCLUDED, _NAME = "digits", "mine"  # Names of the data sets.
 _HELD_OUT = 0.1
-_NUM_SHOWN = 500  # Suspects in labels.html.
 _SETTINGS_FILE, _SUMMARY_FILE, _FLAGS_FILE = "clean.json", "summary.txt", "train.flags"
 # Of the source, and of the names and sizes of the images that a table names.
 _CHECKSUMS = ("sha256", "named")
@@ -79,7 +80,7 @@ def clean(source: str, config: CleanConfig) -> str:
         scores = label_errors.score_labels([str(folder)])
         for note in scores.notes:
             print(note, flush=True)
-        label_files.write(scores, folder, _NUM_SHOWN)
+        label_files.write(scores, folder, NUM_SHOWN)
         _say(5, "Proposing corrections, exporting the student")
         facts = _correct(data, folder, scores)
         trained = export.load_trained(run.train_log_dir)
@@ -195,6 +196,38 @@ def _correct(data: planning.Data, folder: pathlib.Path, scores: LabelScores) -> 
     return correct.correct(asked)["corrections"]
 
 
+def _doubts(accuracy: float, held_out: Sequence[int], lost: Sequence[str]) -> list[str]:
+    """Lines that say what not to trust.
+
+    Args:
+      accuracy: share of the held-out labels that the student predicts.
+      held_out: the number of held-out labels of each class.
+      lost: classes whose labels were left as they are.
+    """
+    size, lines = sum(held_out), []
+    share = max(held_out) / size  # What always naming the most frequent class would reach.
+    if accuracy <= share + 2 * math.sqrt(share * (1 - share) / size):
+        lines.append(
+            f"WARNING: the most frequent class alone has {share:.1%} of them, so the student has "
+            "learned hardly anything: do not trust its suspects. Try more --num_epochs, or another "
+            "--studentnet."
+        )
+    if lost:
+        lines.append(
+            f"WARNING: the student does not know {', '.join(lost)}; the labels of such a class are "
+            "not corrected. Review them."
+        )
+    return lines
+
+
+def _shown(num_suspects: int, folder: str) -> str:
+    """How many suspects the page shows, and how to see the others."""
+    if num_suspects <= NUM_SHOWN:
+        return "the suspects"
+    more = f"mentornet report {folder} --num_shown={num_suspects}"
+    return f"{NUM_SHOWN} of the {num_suspects} suspects (all of them: {more})"
+
+
 def _summary(
     data: planning.Data,
     folder: pathlib.Path,
@@ -203,7 +236,8 @@ def _summary(
     facts: dict[str, Any],
 ) -> str:
     """About ten lines for a person."""
-    count, test = len(scores.score), (read_manifest(data.test) or {})["num_examples"]
+    held_out = read_manifest(data.test) or {}
+    count, test = len(scores.score), held_out["num_examples"]
     target = os.fspath(folder)
     quoted, records = shlex.quote(target), shlex.quote(os.fspath(data.train))
     lines = [
@@ -212,8 +246,10 @@ def _summary(
         label_files.worst_classes(scores),
         f"Agreement with the held-out labels: {accuracy:.1%}. They are as noisy as the others, "
         "unless clean ones are known.",
+        *_doubts(accuracy, held_out["examples_per_label"], facts.get("classes_not_corrected", [])),
         f"  {target}/{layout.LABELS_FILE}: every sample, the most suspicious first",
-        f"  {target}/{layout.LABELS_PAGE}: review the suspects in a browser",
+        f"  {target}/{layout.LABELS_PAGE}: review {_shown(len(scores.suspects), quoted)} in a "
+        "browser",
         f"  {target}/{_CORRECTED}: records in which {facts['replaced']} suspects have the "
         "predicted labels",
         f"  {target}/{_EXPORTED}: the student",

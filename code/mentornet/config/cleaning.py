@@ -6,6 +6,8 @@ import dataclasses
 
 from mentornet.config.options import REQUIRED, at_least, check_fields, checkpoint_folder, option
 
+NUM_SHOWN = 500  # Suspects in labels.html, by default.
+
 
 @dataclasses.dataclass(frozen=True)
 class CleanConfig:

@@ -140,27 +140,25 @@ _KINDS = {
 }
 
 
-def _plain(value: Any, field: Field) -> Any:
-    """The value as JSON and the flags would give it, such as a string for a path."""
+def plain(value: Any) -> Any:
+    """A value as flags would give it: Python's numbers, strings for paths, tuples for lists."""
     if hasattr(value, "tolist"):  # NumPy's numbers and arrays.
         value = value.tolist()
-    if field.type is str and isinstance(value, os.PathLike):
+    if isinstance(value, os.PathLike):
         return os.fspath(value)
-    holds_tuple = typing.get_origin(field.type) is tuple
-    return tuple(value) if holds_tuple and isinstance(value, list) else value
+    return tuple(map(plain, value)) if isinstance(value, (list, tuple)) else value
 
 
 def check_fields(config: Any) -> None:
     """Checks each field by itself; None is allowed where it is the default.
 
-    A value is stored as the flags would give it: a path as a string, a list or an array as a tuple,
-    and NumPy's numbers as Python's.
+    Values are stored as `plain` returns them.
 
     Raises:
       InputError: a value is of another type or outside its range, or a required one is empty.
     """
     for field in fields(type(config)):
-        value, option = _plain(getattr(config, field.name), field), field.option
+        value, option = plain(getattr(config, field.name)), field.option
         object.__setattr__(config, field.name, value)  # The class may be frozen.
         if (value is None and field.default is None) or value in option.words:
             continue
@@ -170,10 +168,10 @@ def check_fields(config: Any) -> None:
         if isinstance(value, str) and (option.words or field.type in (int, float)):
             allowed = " or ".join(("a number", *option.words))
             raise InputError(f"`{field.flag}` must be {allowed}. Received: {value!r}")
-        if field.types == (str,):
-            check(
-                isinstance(value, str), f"`{field.flag}` must be a string.", **{field.flag: value}
-            )
+        for cls, name in ((str, "a string"), (tuple, "a list")):
+            if cls in (field.type, typing.get_origin(field.type)) and len(field.types) == 1:
+                rule = f"`{field.flag}` must be {name}."
+                check(isinstance(value, cls), rule, **{field.flag: value})
         if kind := _KINDS.get(field.type):
             check(kind.fits(value), f"`{field.flag}` must be {kind.name}.", **{field.flag: value})
         if option.choices:

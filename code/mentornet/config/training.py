@@ -44,7 +44,10 @@ class TrainConfig:
       InputError: a value is outside its range, or two values contradict each other.
     """
 
-    data_dir: str = option(REQUIRED, "Folder of the training records.", check=folder)
+    # What the records hold is compared when a run goes on, not where they are.
+    data_dir: str = option(
+        REQUIRED, "Folder of the training records.", check=folder, may_change=True
+    )
     train_log_dir: str = option(
         REQUIRED, "Folder of checkpoints and logs.", check=checkpoint_folder, may_change=True
     )

@@ -10,6 +10,7 @@ from mentornet.config.options import (
     REQUIRED,
     check_fields,
     option,
+    plain,
     positive,
     within,
 )
@@ -106,16 +107,19 @@ class NamedWeighting:
       options: keyword arguments of the factory, JSON values; None means none.
 
     Raises:
-      InputError: the name is uniform or mentornet, which configurations express differently.
+      InputError: the name is no string, or is uniform or mentornet, which configurations express
+        differently.
     """
 
     name: str = option(REQUIRED, "Name of the weighting, or module:factory.")
     options: Mapping[str, Any] | None = option(None, "Options of the weighting's factory.")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "options", dict(self.options or {}))
+        check_fields(self)
+        options = {name: plain(value) for name, value in (self.options or {}).items()}
+        object.__setattr__(self, "options", options)
         rule = "`name` must not be uniform (which is None) or mentornet (a WeightingConfig)."
-        check(self.name not in ("", UNIFORM, MENTORNET), rule, name=self.name)
+        check(self.name not in (UNIFORM, MENTORNET), rule, name=self.name)
 
 
 @dataclasses.dataclass(frozen=True)

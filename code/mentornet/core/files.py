@@ -111,10 +111,15 @@ def _warn_of_line(path: str | pathlib.Path, number: int) -> None:
 
 
 @contextlib.contextmanager
-def arrays(path: str | os.PathLike[str], fault: str) -> Iterator[Any]:
-    """What numpy.load finds in an .npy or .npz file; pickles are not loaded.
+def arrays(path: str | os.PathLike[str], fault: str, may_be_single: bool = False) -> Iterator[Any]:
+    """The arrays of an .npz file, by name; pickles are not loaded.
 
-    The block reads the arrays that it needs, since those of an .npz file are read when asked for.
+    The block reads the arrays that it needs, since each is read when asked for.
+
+    Args:
+      path: the file.
+      fault: begins the error's message.
+      may_be_single: whether an .npy file is accepted, too, for which the block gets its array.
 
     Raises:
       InputError: the file, or an array of it, cannot be read; the message is `fault` and the
@@ -122,6 +127,8 @@ def arrays(path: str | os.PathLike[str], fault: str) -> Iterator[Any]:
     """
     try:
         loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray) and not may_be_single:
+            raise ValueError("it holds a single array")
         with contextlib.nullcontext() if isinstance(loaded, np.ndarray) else loaded:
             yield loaded
     except InputError:

@@ -58,7 +58,7 @@ def dropout_rates(spec: str | Sequence[float]) -> list[float]:
         except (TypeError, ValueError):
             rates = []
         fits = len(rates) == NUM_EPOCHS and all(0 <= rate <= 1 for rate in rates)
-        check(fits, rule, values=len(rates), **received)
+        check(fits, rule, **received)
         return rates
     try:
         numbers = [float(item) for item in spec.split(",")]

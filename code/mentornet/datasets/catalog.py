@@ -90,14 +90,15 @@ def dataset_info(name: str, data_dir: str | pathlib.Path) -> DatasetInfo:
     """Describes the data set `name`, from `KNOWN` and from the manifest in `data_dir`.
 
     Raises:
-      InputError: the data set is unknown, and the folder has no manifest that describes it.
+      InputError: the data set is unknown, and the folder has no manifest that describes it; or the
+        manifest is that of other classes.
     """
     # An empty name is no folder: it would be the one that the program was started in.
     manifest = (read_manifest(data_dir) if data_dir != "" else None) or {}
     if name in KNOWN:
         known = KNOWN[name]
         names = tuple(str(item) for item in manifest.get("classes", known.class_names))
-        rule = f"The manifest in {data_dir} must name {known.num_classes} classes, or none."
+        rule = f"`data_dir` {data_dir} must hold the {known.num_classes} classes of {name}."
         errors.check(len(names) in (0, known.num_classes), rule, found=names)
         return dataclasses.replace(known, class_names=names)
     described = manifest.get("config", {}).get("dataset_name")

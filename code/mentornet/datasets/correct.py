@@ -19,6 +19,11 @@ from mentornet.datasets.file_list import read_paths, write_paths
 from mentornet.datasets.summaries import manifest_facts, share_of_wrong_labels
 
 FLAGS_GROUP = "correct"  # Of the flags that PrepareConfig does not have.
+_LEAST_LEFT = 0.1  # Share of a class's samples below which predictions would erase it.
+_LOST = (
+    "hardly a label would be left, so the student has not learned to tell this class from others. "
+    "Its labels stay as they are; review them."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +60,9 @@ class CorrectConfig:
 def correct(config: CorrectConfig) -> dict[str, Any]:
     """Writes corrected records in the layout of the original ones, completely or not at all.
 
-    Labels are replaced, and samples that are not usable are left out; everything else in the
+    Labels are replaced, and samples that are not usable are left out. Predictions that are accepted
+    unseen (`accept_above`) do not erase a class: if they would leave less than a tenth of its
+    samples, its labels stay as they are, with a warning. Everything else in the
     records (image bytes, ids, clean labels, trusted marks) is kept. Samples that the file does not
     mention keep their given label.
 
@@ -72,12 +79,21 @@ def correct(config: CorrectConfig) -> dict[str, Any]:
     except OSError as error:
         text = f"`corrections` {config.corrections} cannot be read: {error.strerror}"
         raise InputError(text) from None
+    rule = "`records` must be a folder of training records, such as the one of `mentornet prepare`."
+    has_any = any(pathlib.Path(config.records).glob("*_train-*"))
+    check(has_any, rule, records=config.records)
     manifest = read_manifest(config.records) or {}
     name = manifest.get("config", {}).get("dataset_name", config.dataset_name)
     info = dataset_info(name, config.records)
     examples = records.read_examples(config.records, info, "train")
     known = Known(info, examples.ids, examples.labels, read_paths(config.records, examples.ids))
     decided = read_corrections(data, config.corrections, known, config.accept_above)
+    lost = np.zeros(0, np.int64)
+    if config.accept_above is not None:
+        decided, lost = _without_lost_classes(decided, examples.labels, info.num_classes)
+    lost_names = [info.class_name(label) for label in lost.tolist()]
+    if lost_names:
+        print(f"WARNING: {', '.join(lost_names)}: {_LOST}", flush=True)
     labels = examples.labels.copy()
     labels[decided[:, 0]] = decided[:, 1]
     before = examples.labels[decided[:, 0]]
@@ -90,6 +106,7 @@ def correct(config: CorrectConfig) -> dict[str, Any]:
         "replaced": int(((decided[:, 1] != before) & (decided[:, 1] != NOT_USABLE)).sum()),
         "left_out": int((decided[:, 1] == NOT_USABLE).sum()),
         "undecided": len(labels) - len(decided),
+        "classes_not_corrected": lost_names,
         "share_of_wrong_labels_before": share_of_wrong_labels(
             examples.labels, examples.clean_labels
         ),
@@ -105,6 +122,23 @@ def correct(config: CorrectConfig) -> dict[str, Any]:
     made = {"config": {"dataset_name": name}, "split": "train", **made}
     paths = {number: known.paths[number] for number in examples.ids[used].tolist() if known.paths}
     return _write(config, info, examples.ids, labels, paths, made)
+
+
+def _without_lost_classes(
+    decided: np.ndarray, labels: np.ndarray, num_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decisions int64 [m, 2] without those on classes of which hardly a label would be left.
+
+    Such a class is not known to the student, as where most of its labels went to a similar one.
+
+    Returns:
+      The other decisions, and the classes, int64 [k].
+    """
+    corrected = labels.copy()
+    corrected[decided[:, 0]] = decided[:, 1]
+    before, after = (np.bincount(each, minlength=num_classes) for each in (labels, corrected))
+    lost = np.flatnonzero(after < _LEAST_LEFT * before)
+    return decided[~np.isin(labels[decided[:, 0]], lost)], lost
 
 
 def _is_there(folder: pathlib.Path, facts: dict[str, Any]) -> dict[str, Any] | None:

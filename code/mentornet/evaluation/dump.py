@@ -142,7 +142,10 @@ def _further(prefix: str, positions: np.ndarray, names: Sequence[str]) -> list[n
     """
     if not names:
         return []
-    past = {name: column[positions] for name, column in read_history(prefix).items()}
+    past = {
+        name: column[positions]
+        for name, column in read_history(prefix, checkpoint_dir=prefix).items()
+    }
     try:
         return [FURTHER[name].compute(past) for name in names]
     except KeyError as error:

@@ -171,6 +171,10 @@ def _write_onnx(trained: TrainedStudent, output: pathlib.Path) -> None:
     model, _ = tf2onnx.convert.from_function(
         tf.function(classify, autograph=False), input_signature=[signature], opset=_OPSET
     )
+    try:
+        onnx.checker.check_model(model)  # Of an unknown operation, the converter only warns.
+    except onnx.checker.ValidationError as error:
+        raise InputError(f"The student cannot be written as ONNX: {error}") from None
     _whole(output, lambda path: onnx.save(model, path))
 
 
@@ -217,8 +221,8 @@ def export(trained: TrainedStudent, output: str, file_format: str) -> None:
 
     Raises:
       InputError: the format is unknown, `output` has the wrong suffix, cannot be written or (for
-        "saved_model") holds other files, the release does not have the student, or a package is
-        missing.
+        "saved_model") holds other files, the release does not have the student, ONNX lacks one of
+        its operations, or a package is missing.
     """
     rule = f"`format` must be one of {', '.join(_WRITERS)}."
     check(file_format in _WRITERS, rule, format=file_format)

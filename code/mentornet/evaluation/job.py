@@ -273,6 +273,9 @@ def run(
     """
     rule = "`data_dir` must be an existing folder."
     check(os.path.isdir(config.data_dir), rule, data_dir=config.data_dir)
+    rule = "`checkpoint_dir` must be an existing folder."
+    is_there = not config.run_once or os.path.isdir(config.checkpoint_dir)
+    check(is_there, rule, checkpoint_dir=config.checkpoint_dir)
     with files.held(config.eval_dir, "eval_dir"), contextlib.closing(_Job(config)) as job:
         new_at = clock()
         while True:

@@ -78,7 +78,7 @@ def read_dump(path: str) -> tuple[np.ndarray, tuple[str, ...]]:
     rows, lines = [], _lines(path)
     is_named = bool(lines) and lines[0].startswith("#")
     further = tuple(lines[0][1:].split()[len(COLUMNS) :]) if is_named else ()
-    check_further(f"input_csv_filename {path}", further)
+    check_further(f"{path}, line 1: further columns", further)
     columns = (*COLUMNS, *further)
     for number, line in enumerate(lines, start=1):
         if line.startswith("#"):  # Of several dumps, one after the other.

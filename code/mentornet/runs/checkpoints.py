@@ -200,8 +200,12 @@ def read_state(prefix: str, names: Iterable[str]) -> dict[str, np.ndarray]:
     return {name: reader.get_tensor(key) for name, key in keys.items() if reader.has_tensor(key)}
 
 
-def read_history(prefix: str) -> dict[str, np.ndarray]:
+def read_history(prefix: str, **argument: str) -> dict[str, np.ndarray]:
     """The columns of the sample history that a checkpoint holds, float32 [n] by name.
+
+    Args:
+      prefix: of the checkpoint.
+      **argument: the one that names the run, for the message.
 
     Raises:
       InputError: the checkpoint cannot be read, or its run recorded no history.
@@ -209,7 +213,7 @@ def read_history(prefix: str) -> dict[str, np.ndarray]:
     with reading(prefix):
         saved = read_state(prefix, (VALUES, NAMES))
     rule = "The run must have been trained with --record_sample_weights or --keep_best."
-    check(VALUES in saved, rule, checkpoint=prefix)
+    check(VALUES in saved, rule, **argument)
     return saved_columns(saved)
 
 

@@ -105,8 +105,8 @@ class ConsoleWriter:
             disable=not (sys.stderr.isatty() and sys.stdout.isatty()),
             dynamic_ncols=True,
         )
-        self._start = self._line_at = time.monotonic()
-        self._first_step = self._shown_step = first_step
+        self._line_at = time.monotonic()
+        self._line_step = self._shown_step = first_step
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         shown = {name: f"{scalars[key]:.4g}" for name, key in self._SHOWN.items() if key in scalars}
@@ -117,8 +117,9 @@ class ConsoleWriter:
         now = time.monotonic()
         due = now - self._line_at >= self._SECONDS_BETWEEN_LINES or step == self._last_step
         if self._bar.disable and due:
-            self._line_at = now
-            left = (now - self._start) / (step - self._first_step) * (self._last_step - step)
+            # At the present speed: other work may have come or gone since the start.
+            left = (now - self._line_at) / (step - self._line_step) * (self._last_step - step)
+            self._line_at, self._line_step = now, step
             values = " ".join(f"{name}={value}" for name, value in shown.items())
             print(f"{self._label} {step}/{self._last_step} {values} left={left:.0f}s", flush=True)
 

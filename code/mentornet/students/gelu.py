@@ -21,8 +21,11 @@ class Gelu(keras.layers.Layer):
         return _gelu(inputs)
 
     def stock(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        """See `students.stock`."""
-        return keras.ops.gelu(inputs, approximate=False)
+        """See `students.stock`.
+
+        keras.ops.gelu computes erfc instead, which ONNX does not have.
+        """
+        return inputs * (0.5 + 0.5 * keras.ops.erf(inputs / math.sqrt(2)))
 
 
 @tf.custom_gradient

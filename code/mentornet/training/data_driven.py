@@ -147,7 +147,8 @@ def _bind(
     from mentornet.runs import run_folder
 
     fixed = dataclasses.asdict(config) | dataclasses.asdict(learning)
-    free = may_change(TrainConfig) | may_change(LearnConfig)
+    # No checksum of the data is recorded here.
+    free = may_change(TrainConfig) - {"data_dir"} | may_change(LearnConfig)
     asked = {name: value for name, value in fixed.items() if name not in free}
     for name in ("loss_p_percentile", "burn_in_epoch", "fixed_epoch_after_burn_in"):
         asked[name] = getattr(weighting, name)

@@ -83,7 +83,7 @@ class Cluster:
 def _checked(text: str) -> Iterator[None]:
     try:
         yield
-    except (AssertionError, AttributeError, LookupError, TypeError, ValueError):
+    except (AttributeError, LookupError, TypeError, ValueError):
         raise InputError(f"`TF_CONFIG` must look like {_EXAMPLE}. Received: {text}") from None
 
 

@@ -45,7 +45,7 @@ class DumpConfig:
     features: tuple[str, ...] = option(
         (),
         "With output_csv_file: further features of each sample, from a run with "
-        "--record_sample_weights: {features}.",
+        "--record_sample_weights or --keep_best: {features}.",
         check=check_further,
         flag="dump_features",
     )

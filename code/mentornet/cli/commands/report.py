@@ -13,6 +13,7 @@ import dataclasses
 import pathlib
 
 from mentornet.cli import config_flags, script
+from mentornet.config.cleaning import NUM_SHOWN
 from mentornet.config.options import at_least, check_fields, option
 from mentornet.runs import layout
 
@@ -30,7 +31,7 @@ class LabelReportConfig:
     output_dir: str = option("", "Folder of the results; by default the first run's.")
     data_dir: str = option("", "Training records; by default those on which the run was trained.")
     num_shown: int = option(
-        100,
+        NUM_SHOWN,
         "Number of samples shown in labels.html, most suspicious first.",
         check=at_least(1),
     )

@@ -32,7 +32,8 @@ def corrupt(corruption: Corruption) -> np.ndarray:
 
 
 def _read(path: str, key: str | None) -> np.ndarray:
-    with arrays(path, f"`noise_file` {path} cannot be read as .npy or .npz") as loaded:
+    fault = f"`noise_file` {path} cannot be read as .npy or .npz"
+    with arrays(path, fault, may_be_single=True) as loaded:
         if isinstance(loaded, np.ndarray):
             return loaded
         if key is None and len(loaded.files) == 1:

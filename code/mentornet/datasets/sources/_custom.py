@@ -46,7 +46,10 @@ def read_csv(path: pathlib.Path) -> tuple[list[str], list[tuple[int, dict[str, s
                 check(not any(cells[len(columns) :]), rule, cells=len(cells))
                 cells += [""] * (len(columns) - len(cells))
                 found.append((lines.line_num, dict(zip(columns, cells, strict=False))))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        rule = "must be UTF-8 (in a spreadsheet, save as CSV UTF-8)"
+        raise InputError(f"`source` {path} {rule}.") from None
+    except (OSError, csv.Error) as error:
         raise InputError(f"`source` {path} cannot be read: {error}") from None
     return columns, found
 
@@ -148,7 +151,8 @@ def split_samples(
         generator = np.random.default_rng([options.seed, 3])
         for label in np.unique(labels):
             members = generator.permutation(np.flatnonzero(labels == label))
-            rule = "Each class of `source` must have at least 2 samples, one of them for testing."
+            rule = "Each class of `source` must have at least 2 samples, one of them for testing; "
+            rule += "remove others, or move them to another class."
             check(len(members) >= 2, rule, few=names[label])
             count = min(max(1, round(len(members) * options.test_share)), len(members) - 1)
             is_test[members[:count]] = True

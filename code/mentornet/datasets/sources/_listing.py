@@ -92,6 +92,8 @@ def read_listing(
             reason = first_line(error)
             if isinstance(error, UnidentifiedImageError):
                 reason = "not an image of a known format"
+            elif isinstance(error, FileNotFoundError):
+                reason = "no such file"
             bad.append(f"{name}: {reason}")
     if bad and not options.skip_bad:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""

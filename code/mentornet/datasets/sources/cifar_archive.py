@@ -145,7 +145,8 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     needed = " or ".join(
         ", ".join([*t, v]) for (d, _), (t, v, *_) in _LAYOUTS.items() if d == dataset
     )
-    raise InputError(f"`source` {source} must hold {needed}; found {found}.")
+    advice = "Data of your own need a --dataset_name of their own."
+    raise InputError(f"`source` {source} must hold {needed}; found {found}. {advice}")
 
 
 reader = Reader(_load, provides=("cifar10", "cifar100"), takes=lambda path: True)

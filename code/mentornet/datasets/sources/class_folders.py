@@ -11,6 +11,7 @@ from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._custom import TEST_NAMES, metadata_files
 from mentornet.datasets.sources._listing import Listing, read_listing
 
+_LEFT_BEHIND = ("Thumbs.db", "desktop.ini")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
@@ -50,6 +51,17 @@ def _parts(root: pathlib.Path) -> list[tuple[pathlib.Path, bool]]:
     return [(train, False), *((path, True) for path in tests[:1])]
 
 
+def _warn_of_others(root: pathlib.Path, images: set[str]) -> None:
+    """Prints how many files are left out, without those that file managers leave behind."""
+    found = (path for path in root.rglob("*") if path.is_file())
+    names = (str(path.relative_to(root)) for path in found if path.name not in _LEFT_BEHIND)
+    visible = (name for name in names if not any(p[0] == "." for p in pathlib.Path(name).parts))
+    if others := sorted(set(visible) - images):
+        known, more = ", ".join(_SUFFIXES), f" and {len(others) - 1} more" * (len(others) > 1)
+        what = f"not read, as no image of a class folder ({known})"
+        print(f"WARNING: {what}: {others[0]}{more}", flush=True)
+
+
 def _list_folder(root: pathlib.Path) -> Listing:
     """Every image below <class>/ or <split>/<class>/; other files are ignored."""
     listing, names = Listing([], [], [], []), set[str]()
@@ -64,6 +76,7 @@ def _list_folder(root: pathlib.Path) -> Listing:
                 listing.is_test.append(is_test)
     rule = f"`source` must hold class folders of images ({', '.join(_SUFFIXES)})."
     check(bool(listing.paths), rule, source=str(root))
+    _warn_of_others(root, set(listing.paths))
     if empty := sorted(names - set(listing.labels)):
         known, named = ", ".join(_SUFFIXES), ", ".join(empty)
         print(f"WARNING: no class, as without images ({known}): {named}", flush=True)

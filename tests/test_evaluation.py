@@ -351,8 +351,12 @@ def test_a_student_of_the_release(digits, tmp_path):
 
 
 def test_nothing_to_evaluate_once(digits, tmp_path):
+    asked = config(tmp_path / "none", digits, tmp_path, run_once=True)
+    with pytest.raises(InputError, match="`checkpoint_dir` must be an existing folder"):
+        job.run(asked)
+    (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="No readable checkpoint in"):
-        job.run(config(tmp_path / "none", digits, tmp_path, run_once=True))
+        job.run(asked)
 
 
 def test_beside_a_training(train_flags, digits, tmp_path):

@@ -74,29 +74,20 @@ def correct(config: CorrectConfig) -> dict[str, Any]:
     """
     from mentornet.datasets import records
 
-    try:
-        data = pathlib.Path(config.corrections).read_bytes()
-    except OSError as error:
-        text = f"`corrections` {config.corrections} cannot be read: {error.strerror}"
-        raise InputError(text) from None
-    rule = "`records` must be a folder of training records, such as the one of `mentornet prepare`."
-    has_any = any(pathlib.Path(config.records).glob("*_train-*"))
-    check(has_any, rule, records=config.records)
+    data = _read(config)
     manifest = read_manifest(config.records) or {}
     name = manifest.get("config", {}).get("dataset_name", config.dataset_name)
     info = dataset_info(name, config.records)
     examples = records.read_examples(config.records, info, "train")
     known = Known(info, examples.ids, examples.labels, read_paths(config.records, examples.ids))
     decided = read_corrections(data, config.corrections, known, config.accept_above)
-    lost = np.zeros(0, np.int64)
+    lost: list[str] = []
     if config.accept_above is not None:
-        decided, lost = _without_lost_classes(decided, examples.labels, info.num_classes)
-    lost_names = [info.class_name(label) for label in lost.tolist()]
-    if lost_names:
-        print(f"WARNING: {', '.join(lost_names)}: {_LOST}", flush=True)
+        decided, lost = _without_lost_classes(decided, examples.labels, info)
     labels = examples.labels.copy()
     labels[decided[:, 0]] = decided[:, 1]
     before = examples.labels[decided[:, 0]]
+    wrong = share_of_wrong_labels(examples.labels, examples.clean_labels)
     facts = {
         "file": pathlib.Path(config.corrections).name,
         "sha256": hashlib.sha256(data).hexdigest(),
@@ -106,10 +97,8 @@ def correct(config: CorrectConfig) -> dict[str, Any]:
         "replaced": int(((decided[:, 1] != before) & (decided[:, 1] != NOT_USABLE)).sum()),
         "left_out": int((decided[:, 1] == NOT_USABLE).sum()),
         "undecided": len(labels) - len(decided),
-        "classes_not_corrected": lost_names,
-        "share_of_wrong_labels_before": share_of_wrong_labels(
-            examples.labels, examples.clean_labels
-        ),
+        "classes_not_corrected": lost,
+        "share_of_wrong_labels_before": wrong,
     }
     if "corrections" in manifest:  # From the previous round.
         facts["previous"] = manifest["corrections"]
@@ -124,21 +113,40 @@ def correct(config: CorrectConfig) -> dict[str, Any]:
     return _write(config, info, examples.ids, labels, paths, made)
 
 
+def _read(config: CorrectConfig) -> bytes:
+    """The file of corrections.
+
+    Raises:
+      InputError: it cannot be read, or there are no records.
+    """
+    rule = "`records` must be a folder of training records, such as the one of `mentornet prepare`."
+    has_any = any(pathlib.Path(config.records).glob("*_train-*"))
+    check(has_any, rule, records=config.records)
+    try:
+        return pathlib.Path(config.corrections).read_bytes()
+    except OSError as error:
+        text = f"`corrections` {config.corrections} cannot be read: {error.strerror}"
+        raise InputError(text) from None
+
+
 def _without_lost_classes(
-    decided: np.ndarray, labels: np.ndarray, num_classes: int
-) -> tuple[np.ndarray, np.ndarray]:
+    decided: np.ndarray, labels: np.ndarray, info: DatasetInfo
+) -> tuple[np.ndarray, list[str]]:
     """Decisions int64 [m, 2] without those on classes of which hardly a label would be left.
 
     Such a class is not known to the student, as where most of its labels went to a similar one.
 
     Returns:
-      The other decisions, and the classes, int64 [k].
+      The other decisions, and the names of the classes.
     """
     corrected = labels.copy()
     corrected[decided[:, 0]] = decided[:, 1]
-    before, after = (np.bincount(each, minlength=num_classes) for each in (labels, corrected))
+    before, after = (np.bincount(each, minlength=info.num_classes) for each in (labels, corrected))
     lost = np.flatnonzero(after < _LEAST_LEFT * before)
-    return decided[~np.isin(labels[decided[:, 0]], lost)], lost
+    names = [info.class_name(label) for label in lost.tolist()]
+    if names:
+        print(f"WARNING: {', '.join(names)}: {_LOST}", flush=True)
+    return decided[~np.isin(labels[decided[:, 0]], lost)], names
 
 
 def _is_there(folder: pathlib.Path, facts: dict[str, Any]) -> dict[str, Any] | None:

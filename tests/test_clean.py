@@ -608,8 +608,11 @@ def test_the_gpus_of_clean(monkeypatch, variable, gpus):
     monkeypatch.setattr(clean.config_flags, "read_flags", lambda cls: {"output_dir": "out"})
     monkeypatch.setattr(clean.script, "load_tensorflow", lambda *given: asked.append(given))
     monkeypatch.setattr(stages, "clean", lambda *given: asked.append(given))
-    clean.main("own.npz")
-    assert asked == [(gpus,), ("own.npz", CleanConfig("out"))]
+    clean.main("digits")
+    assert asked == [(gpus,), ("digits", CleanConfig("out"))]
+    with pytest.raises(InputError, match="`source` must be an existing file or folder"):
+        clean.main("no/such/folder")
+    assert len(asked) == 2  # Before TensorFlow is loaded.
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import Any
 from mentornet.cleaning import label_errors, label_files, planning
 from mentornet.cleaning.label_errors import LabelScores
 from mentornet.config import options
-from mentornet.config.cleaning import NUM_SHOWN, CleanConfig
+from mentornet.config.cleaning import INCLUDED, NUM_SHOWN, OWN, CleanConfig
 from mentornet.config.evaluation import EvalConfig
 from mentornet.config.flag_lines import flag_lines
 from mentornet.config.training import TrainConfig
@@ -32,7 +32,6 @@ from mentornet.runs import layout, run_folder
 from mentornet.students import registry
 from mentornet.training import loop
 
-_INCLUDED, _NAME = "digits", "mine"  # Names of the data sets.
 _HELD_OUT = 0.1
 _SETTINGS_FILE, _SUMMARY_FILE, _FLAGS_FILE = "clean.json", "summary.txt", "train.flags"
 # Of the source, and of the names and sizes of the images that a table names.
@@ -103,9 +102,9 @@ def _asked(source: str, config: CleanConfig) -> dict[str, Any]:
     """
     asked = dataclasses.asdict(config) | {"source": source}
     output = pathlib.Path(asked.pop("output_dir")).resolve()
-    if source == _INCLUDED:
+    if source == INCLUDED:
         return asked
-    reader, location = sources.find_reader(_NAME, source)
+    reader, location = sources.find_reader(OWN, source)
     if reader.takes is None:  # What other programs provide, under names that are no paths.
         return asked
     path = pathlib.Path(location).resolve()
@@ -147,8 +146,8 @@ def _check_same(folder: pathlib.Path, asked: dict[str, Any]) -> None:
 
 def _prepared(source: str, folder: pathlib.Path, config: CleanConfig) -> planning.Data:
     """The records in `folder`, made of the source unless they are there already."""
-    is_own = source != _INCLUDED
-    name = _NAME if is_own else _INCLUDED
+    is_own = source != INCLUDED
+    name = OWN if is_own else INCLUDED
     asked = PrepareConfig(
         name,
         str(folder / "data"),

@@ -6,6 +6,7 @@ import dataclasses
 
 from mentornet.config.options import REQUIRED, at_least, check_fields, checkpoint_folder, option
 
+INCLUDED, OWN = "digits", "mine"  # Names of the data sets: that of scikit-learn, or the user's.
 NUM_SHOWN = 500  # Suspects in labels.html, by default.
 
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 
 from mentornet.cli import config_flags, script
-from mentornet.config.cleaning import CleanConfig
+from mentornet.config.cleaning import INCLUDED, OWN, CleanConfig
+from mentornet.datasets import sources
 
 ARGUMENTS = ("SOURCE",)
 
@@ -25,6 +26,8 @@ def define_flags() -> None:
 
 def main(source: str) -> None:
     config = CleanConfig(**config_flags.read_flags(CleanConfig))
+    if source != INCLUDED:
+        sources.find_reader(OWN, source)  # A mistyped path is named at once.
     script.load_tensorflow(os.environ.get("CUDA_VISIBLE_DEVICES", "0"))
     from mentornet.cleaning import stages
 

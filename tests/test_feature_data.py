@@ -187,7 +187,7 @@ def test_parquet_that_is_refused(tmp_path, parquet, monkeypatch):
             {"image": [png(1), b"?", png(2), png(3)], "label": label},
             "unreadable.*row 1: not an image",
         ),
-        ({"path": ["no.png"] * 4, "label": label}, "unreadable images .*no.png"),
+        ({"path": ["no.png"] * 4, "label": label}, "lacks images that are listed .*no.png"),
         ({"x": x[:1], "label": label[:1]}, "at least 2 classes"),
         ({"label": label}, "must have a column `image`, or features"),
     )
@@ -250,7 +250,9 @@ def test_image_folder(tmp_path, parquet, suffix):
     assert examples.labels.tolist() == [1, 0, 1, 0, 1, 0]
     assert paths_of(config.train_folder) == [f"train/{i}.png" for i in range(6)]
     (tmp_path / "root" / "train" / "3.png").unlink()
-    with pytest.raises(InputError, match=r"unreadable images .*train/3.png: .*No such file"):
+    with pytest.raises(
+        InputError, match=r"lacks images that are listed .*train/3.png: no such file"
+    ):
         sources.load("own", str(tmp_path / "root"))
 
 

@@ -207,9 +207,9 @@ def _doubts(accuracy: float, held_out: Sequence[int], lost: Sequence[str]) -> li
     share = max(held_out) / size  # What always naming the most frequent class would reach.
     if accuracy <= share + 2 * math.sqrt(share * (1 - share) / size):
         lines.append(
-            f"WARNING: the most frequent class alone has {share:.1%} of them, so the student has "
-            "learned hardly anything: do not trust its suspects. Try more --num_epochs, or another "
-            "--studentnet."
+            f"WARNING: the most frequent class alone has {share:.1%} of them, so it is doubtful "
+            "that the student has learned anything: look before you trust its suspects, or try "
+            "more --num_epochs or another --studentnet."
         )
     if lost:
         lines.append(

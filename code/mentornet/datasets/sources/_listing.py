@@ -22,6 +22,7 @@ from mentornet.datasets.sources._custom import (
     split_samples,
 )
 
+_MISSING = "no such file"
 # EXIF's orientation -> how the image is turned.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -93,12 +94,14 @@ def read_listing(
             if isinstance(error, UnidentifiedImageError):
                 reason = "not an image of a known format"
             elif isinstance(error, FileNotFoundError):
-                reason = "no such file"
+                reason = _MISSING
             bad.append(f"{name}: {reason}")
     if bad and not options.skip_bad:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-        advice = "--skip_bad skips such images"
-        raise InputError(f"`source` {root} holds unreadable images ({advice}): {bad[0]}{more}.")
+        what, advice = "holds unreadable images", "--skip_bad skips such images"
+        if all(text.endswith(f": {_MISSING}") for text in bad):
+            what, advice = "lacks images that are listed", f"paths are relative to it; {advice}"
+        raise InputError(f"`source` {root} {what} ({advice}): {bad[0]}{more}.")
     check(bool(images), f"`source` {root} holds no readable image.", unreadable=len(bad))
     names = class_names or sorted({*listing.labels, *(name for name in listing.clean if name)})
     paths = [listing.paths[i] for i in kept]

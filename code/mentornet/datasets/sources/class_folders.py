@@ -52,7 +52,7 @@ def _parts(root: pathlib.Path) -> list[tuple[pathlib.Path, bool]]:
 
 
 def _warn_of_others(root: pathlib.Path, images: set[str]) -> None:
-    """Prints how many files are left out, without those that file managers leave behind."""
+    """Warns of files that are left out, other than those that file managers leave behind."""
     found = (path for path in root.rglob("*") if path.is_file())
     names = (str(path.relative_to(root)) for path in found if path.name not in _LEFT_BEHIND)
     visible = (name for name in names if not any(p[0] == "." for p in pathlib.Path(name).parts))

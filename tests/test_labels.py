@@ -81,6 +81,9 @@ def test_the_worst_classes_with_their_ranges(scores, tmp_path):
     assert label_files.worst_classes(told) == (
         "Worst classes: 1 90.0%, 3 80.0% (between 55.0% and 85.0%), 5 70.0%, 7 60.0%, 4 30.0%."
     )
+    noise = dataclasses.replace(noise, by_class=by_class + 0.01)
+    doubtful = label_files.worst_classes(dataclasses.replace(scores, noise=noise))
+    assert doubtful.endswith("labels seem wrong, the student may not know the class.")
     label_files.write(told, tmp_path, 5)
     assert "<td>80.0% (between 55.0% and 85.0%)</td>" in (tmp_path / "labels.html").read_text()
 

@@ -21,6 +21,7 @@ from mentornet.datasets.corrections import SCORE_DECIMALS
 from mentornet.runs import layout
 
 CHUNK = 200  # Images in one of the page's blocks, which are decoded one at a time.
+_HARDLY_ANY_RIGHT = 0.9  # Share of wrong labels above which an estimate is doubtful.
 _LARGEST = 256  # Pixels per side of the images in the page.
 _LARGEST_MATRIX, _NUM_PAIRS = 50, 200  # Classes of the confusion matrix; above, this many pairs.
 _LARGEST_PNG = 64  # Larger images are only for people to look at, for which JPEG suffices.
@@ -193,8 +194,11 @@ def _given(scores: LabelScores) -> np.ndarray:
 
 
 def worst_classes(scores: LabelScores) -> str:
-    """The five given classes with the largest shares of wrong labels, as a sentence."""
+    """The five given classes with the largest shares of wrong labels, in words."""
     given = _given(scores)
     worst = given[np.argsort(-scores.noise.by_class[given])][:5]
     shares = [f"{scores.info.class_name(c)} {scores.noise.of_class(c)}" for c in worst]
-    return f"Worst classes: {', '.join(shares)}."
+    text = f"Worst classes: {', '.join(shares)}."
+    if scores.noise.by_class[worst[0]] > _HARDLY_ANY_RIGHT:
+        text += " Where nearly all labels seem wrong, the student may not know the class."
+    return text

@@ -403,6 +403,22 @@ def test_counts_may_be_numpy_and_only_classes_are_counted():
         assert keras_adapters.num_outputs(student) == number
 
 
+def test_a_model_with_numpy_settings_is_saved(data, tmp_path):
+    settings = {"loss_p_percentile": np.float32(0.5), "example_dropout_rates": np.zeros(100)}
+    cases: list[dict[str, Any]] = [
+        {"weighting": "self_paced", "weighting_options": settings},
+        settings,
+    ]
+    for number, values in enumerate(cases):
+        model = MentoredModel(small_student(), **values)
+        model.compile(keras.optimizers.SGD(0.05), LOGITS)
+        model.fit(*data, BATCH, verbose=0)
+        path = tmp_path / f"{number}.keras"
+        model.save(path)
+        config = keras.saving.load_model(path).weighting.config
+        assert (config.loss_p_percentile, config.example_dropout_rates) == (0.5, (0.0,) * 100)
+
+
 def test_which_losses_take_logits():
     """A class that does not say is taken for one that does, as a function is; Keras' are not."""
 

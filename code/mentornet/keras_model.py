@@ -91,16 +91,17 @@ class MentoredModel(keras.Model):
         keras_adapters.check_count(1, total_steps=total_steps, num_examples=num_examples)
         keras_adapters.check_count(0, num_classes=num_classes)
         self.student = student
-        self._settings: dict[str, Any] = {
+        settings = {
             "loss_p_percentile": loss_p_percentile,
             "burn_in_epoch": burn_in_epoch,
             "fixed_epoch_after_burn_in": fixed_epoch_after_burn_in,
             "loss_moving_average_decay": loss_moving_average_decay,
-            "example_dropout_rates": keras_adapters.savable(example_dropout_rates),
+            "example_dropout_rates": example_dropout_rates,
             "class_balanced": class_balanced,
         }
+        self._settings = keras_adapters.savable(settings)
         self._other = None if weighting == MENTORNET else weighting
-        self._options = dict(weighting_options or {})
+        self._options = keras_adapters.savable(weighting_options or {})
         keras_adapters.check_settings(self._other, self._settings, self._options)
         self.mentor = keras_adapters.frozen(mentor) if self._other is None else None
         self.seed, self.num_examples, self.total_steps = seed, num_examples, total_steps

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from mentornet.config.options import plain
 from mentornet.config.weighting import UNIFORM, MixupConfig, WeightingConfig
 from mentornet.core import replicas, schedules
 from mentornet.core.errors import check
@@ -126,9 +126,9 @@ def no_xla(jit_compile: bool | str) -> bool:
     return False
 
 
-def savable(rates: Any) -> Any:
-    """Rates as a model can be saved with: an array as a list."""
-    return rates.tolist() if isinstance(rates, np.ndarray) else rates
+def savable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings, or options, with which a model can be saved: without NumPy's values."""
+    return {name: plain(value) for name, value in settings.items()}
 
 
 def drops_all(weighting: Weighting) -> bool:

@@ -21,11 +21,16 @@ def _folders(root: pathlib.Path) -> list[pathlib.Path]:
     return [path for path in found if path.name[0] != "." and path.name != "__MACOSX"]
 
 
+def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
+    """What is below a folder, without what file managers leave behind."""
+    parts = ((path, path.relative_to(folder).parts) for path in folder.rglob("*"))
+    shown = (path for path, names in parts if not any(name[0] == "." for name in names))
+    return sorted(path for path in shown if path.name not in _LEFT_BEHIND)
+
+
 def _images(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The images below a folder, without hidden ones, which file managers leave behind."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
-    parts = ((path, path.relative_to(folder).parts) for path in found)
-    return sorted(path for path, names in parts if not any(name[0] == "." for name in names))
+    """The images below a folder, without hidden ones."""
+    return [path for path in _visible(folder) if path.suffix.lower() in _SUFFIXES]
 
 
 def _parts(root: pathlib.Path) -> list[tuple[pathlib.Path, bool]]:
@@ -52,11 +57,9 @@ def _parts(root: pathlib.Path) -> list[tuple[pathlib.Path, bool]]:
 
 
 def _warn_of_others(root: pathlib.Path, images: set[str]) -> None:
-    """Warns of files that are left out, other than those that file managers leave behind."""
-    found = (path for path in root.rglob("*") if path.is_file())
-    names = (str(path.relative_to(root)) for path in found if path.name not in _LEFT_BEHIND)
-    visible = (name for name in names if not any(p[0] == "." for p in pathlib.Path(name).parts))
-    if others := sorted(set(visible) - images):
+    """Warns of files that are left out."""
+    named = {str(path.relative_to(root)): path for path in _visible(root)}
+    if others := [name for name, path in named.items() if name not in images and path.is_file()]:
         known, more = ", ".join(_SUFFIXES), f" and {len(others) - 1} more" * (len(others) > 1)
         what = f"not read, as no image of a class folder ({known})"
         print(f"WARNING: {what}: {others[0]}{more}", flush=True)

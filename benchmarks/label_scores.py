@@ -32,18 +32,16 @@ FLAGS = flags.FLAGS
 Columns = Mapping[str, np.ndarray]
 
 
-def _wrong_share(columns: Columns) -> np.ndarray:
-    return columns["num_wrong"] / np.maximum(columns["num_counted"], 1)
-
-
-# From the history's columns to a score that is larger for labels that are more likely to be wrong.
-CANDIDATES: dict[str, Callable[[Columns], np.ndarray]] = {
-    "decayed loss": lambda c: c["mean_loss"],
-    "wrong events": _wrong_share,
-    "mean probability": lambda c: -c["mean_given"],
-    "mean margin of probabilities": lambda c: c["mean_other"] - c["mean_given"],
-    "mean margin of logits (AUM)": lambda c: -c["mean_margin"],
-    "label score (used)": lambda c: ranking.pooled([c]).rank_score,
+# From the history's columns and the given labels to a score that is larger for labels that are more
+# likely to be wrong.
+CANDIDATES: dict[str, Callable[[Columns, np.ndarray], np.ndarray]] = {
+    "decayed loss": lambda c, _: c["mean_loss"],
+    "wrong events": lambda c, _: c["num_wrong"] / np.maximum(c["num_counted"], 1),
+    "mean probability": lambda c, _: -c["mean_given"],
+    "mean margin of probabilities": lambda c, _: c["mean_other"] - c["mean_given"],
+    "mean margin of logits (AUM)": lambda c, _: -c["mean_margin"],
+    "label score without shift": lambda c, _: ranking.pooled([c]).rank_score,
+    "label score (used)": lambda c, labels: ranking.pooled([c], labels).rank_score,
 }
 
 
@@ -80,12 +78,13 @@ def evaluate(run_dir: str, last: bool) -> list[dict[str, Any]]:
     }
     rows: list[dict[str, Any]] = []
     for name, score in CANDIDATES.items():
-        values = score(columns)
+        values = score(columns, examples.labels)
         auc, precision = roc_auc_score(wrong, values), average_precision_score(wrong, values)
         found = {"score": name, "AUC": float(auc), "average precision": float(precision)}
         rows.append(facts | found)
     classes = config["num_classes"]
-    noise = noise_rate.estimate(examples.labels, classes, ranking.pooled([columns]))
+    visits = ranking.pooled([columns], examples.labels)
+    noise = noise_rate.estimate(examples.labels, classes, visits)
     truth = noise_rate.class_means(wrong.astype(float), examples.labels, classes)
     found = {"estimate": noise.rate, "from": noise.low, "to": noise.high}
     return [*rows, facts | found | {"by class": float(np.abs(noise.by_class - truth).mean())}]

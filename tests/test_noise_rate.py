@@ -151,7 +151,7 @@ def test_numbers_of_visits_differ():
     parts = [
         drawn(0.3, (1, 12), (12, 1), visits=visits, size=2000, seed=visits) for visits in (4, 60)
     ]
-    fields = [field.name for field in dataclasses.fields(Visits)]
+    fields = [field.name for field in dataclasses.fields(Visits)[:-1]]
     both = [np.concatenate([getattr(part[2], name) for part in parts]) for name in fields]
     labels, is_wrong = (np.concatenate([part[n] for part in parts]) for n in (0, 1))
     found = estimate(labels, CLASSES, Visits(*both))
@@ -163,7 +163,7 @@ def test_it_is_deterministic_and_ignores_the_order():
     first, second = (estimate(labels, CLASSES, visits) for _ in range(2))
     assert (first.rate, first.low, first.high) == (second.rate, second.low, second.high)
     shuffle = np.random.default_rng(1).permutation(500)
-    fields = [getattr(visits, field.name)[shuffle] for field in dataclasses.fields(Visits)]
+    fields = [getattr(visits, field.name)[shuffle] for field in dataclasses.fields(Visits)[:-1]]
     third = estimate(labels[shuffle], CLASSES, Visits(*fields))
     assert third.rate == pytest.approx(first.rate, abs=1e-9)
 

@@ -93,7 +93,7 @@ def estimate_noise_rate(
     if examples.trusted.any():
         return _of_trusted(examples.take(np.flatnonzero(examples.trusted)), num_classes)
     if all(map(_is_undecayed, histories)):
-        visits = visits or ranking.pooled(histories)
+        visits = visits or ranking.pooled(histories, examples.labels)
         return noise_rate.estimate(examples.labels, num_classes, visits)
     mean_loss = np.mean([columns["mean_loss"] for columns in histories], axis=0)
     return noise_rate.of_losses(examples.labels, num_classes, mean_loss)
@@ -161,7 +161,7 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
         for name in ("mean_loss", "mean_weight")
     )
     exact = all(map(_is_undecayed, histories))
-    visits = ranking.pooled(histories) if exact else None
+    visits = ranking.pooled(histories, examples.labels) if exact else None
     if visits:
         score = ranking.label_scores(visits)
     else:

@@ -8,7 +8,9 @@ prediction is the given label.
 * Before memorising, the mean margin of logits (Pleiss et al. 2020) ranks best, and is modelled as a
   mixture of normal distributions: of wrong labels, of right but hard ones, and of easy ones. As far
   as most labels are suspects, the student has not learned its data: its next best class is often
-  arbitrary, and the mean probability of the given label joins the margin in the ranking.
+  arbitrary, and the mean probability of the given label joins the margin in the ranking. Margins
+  are shifted where labels are confused in one direction (confusion.py), in the ranking and where
+  the mixture of those that are not finds no wrong label.
 * Afterwards margins are uninformative, but wrong events (visits at which another class was
   predicted) are not. Their number is modelled as a mixture of two beta-binomial distributions, like
   the beta mixture of Arazo et al. (2019, section 3.1), but of shares of visits instead of losses.
@@ -22,15 +24,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from mentornet.label_noise import mixtures
+from mentornet.label_noise import confusion, mixtures
 
 MEMORISED = 0.9  # Share of the suspects above which margins are ignored.
 _SURE = 0.9
 _FEW = 0.1  # Mean share of wrong events below which all labels may be right.
 _TIE_BREAK = 1e-4
+_SHIFT_PENALTY = 4.0
 _SMALLEST = 1e-6  # Of probabilities and deviations.
 
 
@@ -47,6 +51,7 @@ class Visits:
         standard deviation over a run's samples.
       given, other: float64 [n], mean probability of the given label and of the next best.
       other_class: int64 [n], the class predicted last that was not the given one.
+      labels: int64 [n], as given; None where they are not known.
     """
 
     count: np.ndarray
@@ -56,17 +61,37 @@ class Visits:
     given: np.ndarray
     other: np.ndarray
     other_class: np.ndarray
+    labels: np.ndarray | None = None
 
     @functools.cached_property
     def seen(self) -> Visits:
         """Those of the samples that have a visit."""
         chosen = self.count > 0
-        return Visits(*(getattr(self, field.name)[chosen] for field in dataclasses.fields(self)))
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        seen: list[Any] = [None if each is None else each[chosen] for each in values]
+        return Visits(*seen)
 
     @property
     def suspects(self) -> np.ndarray:
         """The samples whose label more than half of the visits contradicted, bool [n]."""
         return self.wrong > 0.5
+
+    @property
+    def unlearned(self) -> float:
+        """How far more than half of the samples are suspects: 0, or up to 1 if all are."""
+        return max(0.0, 2 * float(self.suspects.mean()) - 1)
+
+    @functools.cached_property
+    def margin_shift(self) -> np.ndarray:
+        """What makes the margins of all pairs of classes comparable, float64 [n]; added to them.
+
+        0 if the labels are not known, and smaller as far as the data are not learned. Every sample
+        must have been visited.
+        """
+        if self.labels is None:
+            return np.zeros(len(self.count))
+        shift = confusion.margin_shift(self.labels, self.given, self.other, self.other_class)
+        return (1 - self.unlearned) * shift
 
     @functools.cached_property
     def memorised(self) -> float:
@@ -95,9 +120,11 @@ class Visits:
         """What ranks labels best, the most suspicious highest: float64 [n] in 0..1, 0 if not seen.
 
         As far as suspects are memorised, the share of wrong events; as far as they are not, the
-        logistic function of the negative margin. As far as more than half of the samples are
-        suspects, that margin gives way to the standardised negative logarithm of the mean
-        probability of the given label. Among equal shares of wrong events it decides, too.
+        logistic function of the negative margin, shifted. As far as more than half of the samples
+        are suspects, that margin gives way to the standardised negative logarithm of the mean
+        probability of the given label. Among equal shares of wrong events it decides, too. Wrong
+        events are not shifted; so the larger the shifts, the more must be memorised for them to
+        count.
         """
         from scipy.special import expit
 
@@ -106,9 +133,10 @@ class Visits:
             return score
         surprise = -np.log(np.maximum(seen.given, _SMALLEST))
         surprise = (surprise - surprise.mean()) / max(surprise.std(), _SMALLEST)
-        unlearned = max(0.0, 2 * seen.suspects.mean() - 1)
-        early = expit(unlearned * surprise - (1 - unlearned) * seen.margin)
-        is_late = min(self.memorised, 1 - _TIE_BREAK)
+        margin = seen.margin + seen.margin_shift
+        early = expit(seen.unlearned * surprise - (1 - seen.unlearned) * margin)
+        is_late = self.memorised ** (1 + _SHIFT_PENALTY * np.abs(seen.margin_shift).mean())
+        is_late = min(is_late, 1 - _TIE_BREAK)
         score[self.count > 0] = (1 - is_late) * early + is_late * seen.wrong
         return score
 
@@ -120,11 +148,14 @@ COLUMNS = frozenset(
 )
 
 
-def pooled(histories: Sequence[Mapping[str, np.ndarray]]) -> Visits:
+def pooled(
+    histories: Sequence[Mapping[str, np.ndarray]], labels: np.ndarray | None = None
+) -> Visits:
     """The visits of several runs; of the other class, the first run's that has seen the sample.
 
     Args:
       histories: columns of each run's history, by name, among them `COLUMNS`.
+      labels: int64 [n], as given; None if they are not known.
     """
     counts = np.array([columns["num_counted"] for columns in histories])
     total = counts.sum(axis=0)
@@ -147,6 +178,7 @@ def pooled(histories: Sequence[Mapping[str, np.ndarray]]) -> Visits:
         mean([columns["mean_given"] for columns in histories]),
         mean([columns["mean_other"] for columns in histories]),
         classes[first, np.arange(len(total))].astype(np.int64),
+        labels,
     )
 
 
@@ -170,6 +202,8 @@ def label_scores(visits: Visits) -> np.ndarray:
 def _wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[np.ndarray]]:
     events, doubt = mixtures.beta_binomial(visits.wrong, visits.count)
     by_margins, others = mixtures.normals(visits.margin)
+    if not by_margins.any() and visits.margin_shift.any():
+        by_margins, others = mixtures.normals(visits.margin + visits.margin_shift)
     if visits.memorised < (MEMORISED if by_margins.any() else 0.5):
         found = by_margins, *others, *([events] if events.any() else [])
         by_margins, *others = (at_most_suspects(values, visits) for values in found)
@@ -185,6 +219,9 @@ def at_most_suspects(probabilities: np.ndarray, visits: Visits) -> np.ndarray:
     """Lowered in proportion, if necessary, until their mean is at most the share of the suspects.
 
     Where most wrong labels are those of a similar class, the student hesitates between the two for
-    right and wrong labels alike, and a component of the mixtures holds both.
+    right and wrong labels alike, and a component of the mixtures holds both. Suspects do not count
+    if the shift makes their margin positive.
     """
-    return probabilities * min(1.0, visits.suspects.mean() / max(probabilities.mean(), 1e-12))
+    excused = (visits.margin_shift > 0) & (visits.margin + visits.margin_shift >= 0)
+    share = (visits.suspects & ~excused).mean()
+    return probabilities * min(1.0, share / max(probabilities.mean(), 1e-12))

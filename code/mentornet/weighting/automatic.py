@@ -205,7 +205,8 @@ class Automatic:
         percentile, start = old.percentile, old.burn_in_end
         is_by_class, by_class = old.is_by_class, old.by_class
         columns = dict(zip(COLUMNS, values.astype(np.float64).T, strict=True))
-        visits = ranking.pooled([columns]).seen
+        given = labels[0].astype(np.int64) if labels else None
+        visits = ranking.pooled([columns], given).seen
         is_late = epoch >= _LATE_EPOCH and passes >= _LATE_PASSES
         if start == 0 and (
             self._burn_in != AUTO
@@ -218,9 +219,8 @@ class Automatic:
             # The estimate itself is limited only before labels are memorised.
             wrong = ranking.at_most_suspects(visits.wrong_probabilities[0], visits)
             percentile = _lowered(1 - wrong.mean(), batch_size)
-            for given in labels:  # None or one.
-                given = given[columns["num_counted"] > 0].astype(np.int64)
-                shares = 1 - noise_rate.shrunk_class_means(wrong, given, self._num_classes)
+            if visits.labels is not None:
+                shares = 1 - noise_rate.shrunk_class_means(wrong, visits.labels, self._num_classes)
                 is_by_class = self._config.class_balanced or 1 - wrong.mean() < _MOSTLY_WRONG
                 by_class = _lowered(shares, batch_size)
         found = (percentile, start, visits.memorised, is_by_class, by_class)

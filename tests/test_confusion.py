@@ -1,0 +1,157 @@
+"""Labels that are confused in one direction: the shift of margins, the ranking, the estimate."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from mentornet.label_noise import mixtures, ranking
+from mentornet.label_noise.confusion import margin_shift
+from mentornet.label_noise.ranking import Visits, label_scores
+
+# Probabilities that the student learns of each class (row): many of class 0 are labelled 1.
+ONE_WAY = np.array([[0.45, 0.45, 0.0], [0.0, 0.9, 0.0], [0.0, 0.0, 0.9]])
+
+
+def drawn(transitions, *, size=6000, deviation=0.08, seed=0):
+    """Samples of a student that has learned `transitions`; whether their labels are wrong."""
+    generator = np.random.default_rng(seed)
+    classes = generator.integers(0, len(transitions), size)
+    sums = transitions.sum(axis=1, keepdims=True)
+    labels = np.array([generator.choice(len(sums), p=(transitions / sums)[k]) for k in classes])
+    found = transitions[classes] + 0.02 + deviation * generator.normal(size=(size, len(sums)))
+    found = np.clip(found, 0, 1)
+    given = found[np.arange(size), labels]
+    found[np.arange(size), labels] = -1
+    other_class, other = found.argmax(axis=1), found.max(axis=1)
+    wrong_events = np.clip(0.5 + (other - given) / 0.4, 0, 1)
+    margin = (given - other) / (given - other).std()
+    visits = Visits(
+        np.full(size, 8.0), wrong_events, wrong_events, margin, given, other, other_class
+    )
+    return dataclasses.replace(visits, labels=labels), labels != classes
+
+
+def test_shift_of_two_anchors():
+    """Each class has one anchor: its sample that is the most probable of it."""
+    labels = np.array([0, 0, 1, 1])
+    given, other = np.array([0.5, 0.1, 0.9, 0.4]), np.array([0.4, 0.9, 0.1, 0.5])
+    found = margin_shift(labels, given, other, 1 - labels)
+    # T[0, 1] - T[1, 0] = 0.3; class 0 loses as much, and class 1 nothing.
+    expected = 0.3 / (given - other).std()
+    np.testing.assert_allclose(found, [expected, expected, -expected, -expected])
+
+
+def test_a_twentieth_of_a_class_are_anchors():
+    """Of 41 samples of class 0 three, rounded up; probabilities of other classes count as 0."""
+    labels = np.array([0] * 41 + [1, 2])
+    given = np.array([0.5, 0.6, 0.7] + [0.4] * 38 + [0.8, 0.8])
+    other_class = np.array([1, 1, 2] + [2] * 38 + [2, 1])
+    other = np.array([0.3, 0.3, 0.12] + [0.39] * 38 + [0.0, 0.1])
+    found = margin_shift(labels, given, other, other_class)
+    rise = 0.2 + 0.04  # What class 0 loses: a third of 0.6 to class 1, of 0.12 to class 2.
+    one_to_two = (0 - 0.1) + 0 - 0.1  # Class 2 loses 0.1 to class 1.
+    expected = np.array([0.2 + rise, 0.2 + rise, 0.04 + rise - 0.1]) / 2 / (given - other).std()
+    np.testing.assert_allclose(found[:3], expected)
+    np.testing.assert_allclose(found[3:41], expected[2])
+    np.testing.assert_allclose(found[41:], np.array([1, -1]) * one_to_two / 2 / (given - other).std())
+
+
+def test_harder_classes_are_not_shifted():
+    """The student is less sure of class 0, but loses nothing to the other in one direction."""
+    visits, _ = drawn(np.array([[0.5, 0.1], [0.1, 0.9]]), deviation=0)
+    np.testing.assert_allclose(visits.margin_shift, 0, atol=1e-12)
+
+
+def test_names_of_classes_do_not_matter():
+    visits, _ = drawn(ONE_WAY)
+    renamed = np.array([2, 0, 1])
+    other = renamed[visits.other_class]
+    changed = dataclasses.replace(visits, labels=renamed[visits.labels], other_class=other)
+    np.testing.assert_allclose(changed.margin_shift, visits.margin_shift, rtol=1e-12)
+
+
+def test_samples_without_a_visit_do_not_count():
+    visits, _ = drawn(ONE_WAY)
+    count = np.where(np.arange(len(visits.count)) % 2, visits.count, 0)
+    half = Visits(*(getattr(visits, field.name)[1::2] for field in dataclasses.fields(visits)))
+    found = dataclasses.replace(visits, count=count)
+    np.testing.assert_array_equal(found.seen.margin_shift, half.margin_shift)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_sided_confusion_is_ranked(seed):
+    """Right labels 0 and wrong labels 1 have equal margins; the shift tells them apart."""
+    visits, is_wrong = drawn(ONE_WAY, seed=seed)
+    unshifted = dataclasses.replace(visits, labels=None)
+    before, after = (roc_auc_score(is_wrong, v.rank_score) for v in (unshifted, visits))
+    assert before < 0.92 and after > 0.97
+    assert roc_auc_score(is_wrong, label_scores(visits)) == pytest.approx(after, abs=0.01)
+    shift, labels = visits.margin_shift, visits.labels
+    assert shift[(labels == 0) & (visits.other_class == 1)].min() > 0.5
+    assert shift[(labels == 1) & (visits.other_class == 0)].max() < -0.5
+    margin = visits.margin + shift
+    assert np.median(margin[is_wrong]) < 0 < np.quantile(margin[~is_wrong], 0.2)
+
+
+def test_suspects_that_the_shift_excuses_do_not_count(monkeypatch):
+    """Of four suspects, the shift makes the margins of two positive; one was positive before."""
+    margin = np.array([-0.4, -0.4, 0.1, 0.1, 0.9, 0.9])
+    shift = np.array([0.4, 0.3, 0.1, -0.05, 0.5, 0.0])
+    monkeypatch.setattr(Visits, "margin_shift", shift)
+    wrong = np.array([0.6, 0.6, 0.6, 0.6, 0.1, 0.1])
+    visits = Visits(np.full(6, 8.0), wrong, wrong, margin, 1 - wrong, wrong, np.ones(6, int))
+    np.testing.assert_allclose(ranking.at_most_suspects(np.full(6, 0.5), visits), 2 / 6)
+    np.testing.assert_allclose(ranking.at_most_suspects(np.full(6, 0.3), visits), 0.3)
+
+
+def test_symmetric_noise_is_ranked_as_before():
+    transitions = np.full((5, 5), 0.06) + np.diag([0.6] * 5)
+    visits, is_wrong = drawn(transitions)
+    assert np.abs(visits.margin_shift).mean() < 0.05
+    unshifted = dataclasses.replace(visits, labels=None)
+    before, after = (roc_auc_score(is_wrong, v.rank_score) for v in (unshifted, visits))
+    assert after == pytest.approx(before, abs=0.002)
+
+
+def test_an_unlearned_student_is_not_believed():
+    visits, _ = drawn(ONE_WAY)
+    shift = visits.margin_shift
+    suspects = np.where(np.arange(len(shift)) % 4, 1.0, 0.0)  # Three quarters.
+    found = dataclasses.replace(visits, wrong=suspects)
+    assert found.unlearned == 0.5
+    np.testing.assert_allclose(found.margin_shift, shift / 2)
+    assert dataclasses.replace(visits, wrong=0 * suspects).unlearned == 0
+
+
+def test_wrong_events_count_later_where_margins_are_shifted():
+    visits, _ = drawn(ONE_WAY)
+    last = np.where(visits.suspects, 0.4, 0.0)  # 60 % of the suspects are memorised.
+    visits = dataclasses.replace(visits, last_wrong=last)
+    is_late = 0.6 ** (1 + 4 * np.abs(visits.margin_shift).mean())
+    early = 1 / (1 + np.exp(visits.margin + visits.margin_shift))
+    expected = (1 - is_late) * early + is_late * visits.wrong
+    np.testing.assert_allclose(visits.rank_score, expected, rtol=1e-9)
+
+
+def test_shifted_margins_are_asked_only_if_the_others_find_nothing(monkeypatch):
+    visits, _ = drawn(ONE_WAY)
+    asked, nothing = [], np.zeros(len(visits.count))
+
+    def normals(margins):
+        asked.append(margins)
+        return answers[len(asked) - 1], []
+
+    monkeypatch.setattr(mixtures, "normals", normals)
+    answers = [nothing, nothing + 0.01]
+    np.testing.assert_array_equal(visits.wrong_probabilities[0], answers[1])
+    np.testing.assert_array_equal(asked[0], visits.margin)
+    np.testing.assert_array_equal(asked[1], visits.margin + visits.margin_shift)
+    asked, answers = [], [nothing + 0.02]
+    np.testing.assert_array_equal(dataclasses.replace(visits).wrong_probabilities[0], answers[0])
+    asked, answers = [], [nothing]
+    unshifted = dataclasses.replace(visits, labels=None)
+    assert not unshifted.wrong_probabilities[0].any() and len(asked) == 1

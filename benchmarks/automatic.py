@@ -29,9 +29,10 @@ from mentornet.cli import script
 from mentornet.config.evaluation import EvalConfig
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import AUTO, WeightingConfig
-from mentornet.core import files, pages
+from mentornet.core import pages
 from mentornet.core.errors import check
 from mentornet.datasets.prepare_config import PrepareConfig
+from mentornet.runs import layout
 
 if TYPE_CHECKING:
     import keras
@@ -112,9 +113,8 @@ def run(data: pathlib.Path, folder: pathlib.Path, seed: int, **values: Any) -> d
     job.run(
         EvalConfig(str(folder / "train"), str(folder / "eval"), test, batch_size=360, run_once=True)
     )
-    rows = files.read_json_lines(folder / "eval" / "eval.jsonl")
     summary = json.loads((folder / "eval" / "summary.json").read_text())
-    return summary | {"rows": sorted(rows, key=lambda row: row["step"])}
+    return summary | {"rows": layout.read_evaluations(folder / "eval")}
 
 
 def of_weightings(data: pathlib.Path, folder: pathlib.Path, seed: int) -> dict[str, list[float]]:

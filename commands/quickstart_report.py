@@ -98,7 +98,7 @@ def main() -> None:
     header = f"{'method':<14} {'last acc.':>9} {'best acc.':>9} {'weight clean':>13}"
     lines = [f"{header} {'weight corrupted':>17}"]
     for method, name in METHODS.items():
-        evaluations[method] = read_json_lines(out / method / "eval" / layout.EVALUATIONS_FILE)
+        evaluations[method] = layout.read_evaluations(out / method / "eval")
         accuracy = [row["eval/accuracy"] for row in evaluations[method]]
         rows = read_json_lines(out / method / layout.TRAIN_FOLDER / layout.METRICS_FILE)
         clean, corrupted = mean_weights(rows)

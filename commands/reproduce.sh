@@ -70,7 +70,7 @@ fi
 echo "$runs runs, $steps steps in total (finished runs are skipped): $hours."
 
 prepare() {  # prepare FOLDER [FLAGS]: the data in this folder, if a run needs them.
-  grep -q "/$1," "$chosen" || return 0
+  grep -q "/$1 " <<< "$planned" || return 0
   python code/cifar_prepare_data.py --seed="$noise_seed" --dataset_name="${1%/*}" "${@:2}"
 }
 for noise in 0 0.2 0.4 0.8; do

@@ -6,8 +6,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
+import mentornet
 from mentornet.label_noise import mixtures, ranking
 from mentornet.label_noise.confusion import margin_shift
 from mentornet.label_noise.ranking import Visits, label_scores
@@ -57,7 +59,9 @@ def test_a_twentieth_of_a_class_are_anchors():
     expected = np.array([0.2 + rise, 0.2 + rise, 0.04 + rise - 0.1]) / 2 / (given - other).std()
     np.testing.assert_allclose(found[:3], expected)
     np.testing.assert_allclose(found[3:41], expected[2])
-    np.testing.assert_allclose(found[41:], np.array([1, -1]) * one_to_two / 2 / (given - other).std())
+    np.testing.assert_allclose(
+        found[41:], np.array([1, -1]) * one_to_two / 2 / (given - other).std()
+    )
 
 
 def test_harder_classes_are_not_shifted():
@@ -155,3 +159,17 @@ def test_shifted_margins_are_asked_only_if_the_others_find_nothing(monkeypatch):
     asked, answers = [], [nothing]
     unshifted = dataclasses.replace(visits, labels=None)
     assert not unshifted.wrong_probabilities[0].any() and len(asked) == 1
+
+
+@pytest.mark.slow
+def test_half_of_a_class_has_labels_of_another():
+    """Half of the digits 8 are labelled 3: none of the labels 8 is wrong, or suspected."""
+    digits = load_digits()
+    generator = np.random.default_rng(1)
+    is_wrong = (digits.target == 8) & (generator.uniform(size=len(digits.target)) < 0.5)
+    labels = np.where(is_wrong, 3, digits.target)
+    found = mentornet.find_label_issues(digits.data.astype(np.float32), labels, seed=1)
+    assert roc_auc_score(is_wrong, 1 - found["label_score"]) > 0.97
+    is_issue = found["is_label_issue"].to_numpy()
+    assert is_issue.sum() > 15 and is_wrong[is_issue].mean() > 0.8
+    assert is_issue[labels == 8].mean() < 0.05

@@ -641,11 +641,32 @@ def test_class_names_of_archives(tmp_path, dataset, layout):
     assert sources.load(dataset, str(folder)).class_names == tuple(expected)
     fine = "fine_" * (dataset == "cifar100")
     file = {"cifar10": "batches.meta", "cifar100": "meta"}[dataset]
-    data = pickle.dumps({f"{fine}label_names".encode(): [b"x", b"y"]}, 2)
+    names = [f"x{i}".encode() for i in range(10)]
+    data = pickle.dumps({f"{fine}label_names".encode(): names}, 2)
     if layout == "binary":
-        file, data = "fine_label_names.txt" if fine else "batches.meta.txt", b"x\ny\n"
+        file, data = "fine_label_names.txt" if fine else "batches.meta.txt", b"\n".join(names)
     (folder / file).write_bytes(data)
-    assert sources.load(dataset, str(folder)).class_names == ("x", "y")
+    assert sources.load(dataset, str(folder)).class_names == tuple(f"x{i}" for i in range(10))
+
+
+def test_labels_of_archives_must_be_classes(tmp_path):
+    write_cifar(tmp_path / "binary", "cifar10", "binary")
+    test = tmp_path / "binary" / "test_batch.bin"
+    rows = np.frombuffer(test.read_bytes(), np.uint8).reshape(-1, 3073).copy()
+    rows[1, 0] = 10
+    test.write_bytes(rows.tobytes())
+    with pytest.raises(InputError, match=r"binary: labels must lie in 0..9. .*most=10"):
+        sources.load("cifar10", str(tmp_path / "binary"))
+    write_cifar(tmp_path / "python", "cifar10", "python")
+    batch = tmp_path / "python" / "data_batch_3"
+    for labels, message in (
+        ([0, -1, 2, 3], r"python: labels must lie in 0..9. .*least=-1"),
+        ([0, "x", 2, 3], "data_batch_3 must hold uint8 images .* and n labels, whole numbers"),
+        ([0, 0.5, 2, 3], "data_batch_3 must hold uint8 images .* and n labels, whole numbers"),
+    ):
+        batch.write_bytes(pickle.dumps({b"data": rows[:, 1:], b"labels": labels}, 2))
+        with pytest.raises(InputError, match=message):
+            sources.load("cifar10", str(tmp_path / "python"))
 
 
 def test_the_download_by_keras(monkeypatch):

@@ -162,6 +162,27 @@ def test_locks_that_say_nothing(tmp_path, monkeypatch):
         assert (tmp_path / files.LOCK_FILE).read_text() == str(os.getpid())
 
 
+def test_others_that_look_who_holds_a_folder_do_not_hold_it(tmp_path, monkeypatch):
+    """A lock that is shared for a moment is waited for; one that stays is not."""
+    with (tmp_path / files.LOCK_FILE).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        waits = []
+
+        def sleep(seconds):
+            waits.append(seconds)
+            if len(waits) == 3:
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(files.time, "sleep", sleep)
+        with files.held(tmp_path, "train_log_dir"):
+            assert len(waits) == 3
+        fcntl.flock(file, fcntl.LOCK_SH)
+        refused = pytest.raises(InputError, match="must not be used by two processes at once")
+        with refused, files.held(tmp_path, "train_log_dir"):
+            pass
+        assert len(waits) == 3 + 99
+
+
 @pytest.mark.parametrize("terminal", ["stdout", "stderr"])
 def test_one_terminal_is_too_few_for_a_bar(monkeypatch, capsys, terminal):
     """The other output may be a file, which holds lines."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import MENTORNET, assert_same_state, latest_state, run
+from scipy.special import softmax
 
 from mentornet import InputError, MentoredModel, load_mentornet
 from mentornet.config.training import TrainConfig
@@ -41,11 +42,6 @@ def batches(count):
         yield images, generator.integers(0, CLASSES, BATCH)
 
 
-def softmax(logits):
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponents / exponents.sum(axis=1, keepdims=True)
-
-
 def reference_weights(mentor, losses, average, percentile, epoch):
     """Weights and the new moving average (Jiang et al. 2018), without dropout."""
     losses = losses.astype(np.float32)[:, None]
@@ -66,7 +62,7 @@ def reference(kernel, steps, second, draws, mentored=True):
     for step, (images, labels) in enumerate(batches(steps)):
         epoch = 100 * step // steps
         one_hot = np.eye(CLASSES)[labels]
-        losses = -np.log(np.sum(softmax(images @ kernel) * one_hot, axis=1))
+        losses = -np.log(np.sum(softmax(images @ kernel, axis=1) * one_hot, axis=1))
         v = np.ones(BATCH)
         if mentored:
             v, averages[0] = reference_weights(mentor, losses, averages[0], 0.7, epoch)
@@ -75,7 +71,7 @@ def reference(kernel, steps, second, draws, mentored=True):
         share = share[:, None]
         mixed = share * images + (1 - share) * images[partners]
         mixed_labels = share * one_hot + (1 - share) * one_hot[partners]
-        probabilities = softmax(mixed @ kernel)
+        probabilities = softmax(mixed @ kernel, axis=1)
         losses = -np.sum(mixed_labels * np.log(probabilities), axis=1)
         weights = np.ones(BATCH)
         if second:
@@ -105,7 +101,7 @@ def test_a_history_sees_the_samples_before_they_are_mixed(mixup):
     others = logits.copy()
     others[rows, labels] = -np.inf
     seen = history.read(tf.range(BATCH))
-    np.testing.assert_allclose(seen["mean_given"], softmax(logits)[rows, labels], rtol=1e-5)
+    np.testing.assert_allclose(seen["mean_given"], softmax(logits, axis=1)[rows, labels], rtol=1e-5)
     margins = logits[rows, labels] - others.max(axis=1)
     np.testing.assert_allclose(seen["mean_margin"], margins, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(seen["num_wrong"], margins < 0)

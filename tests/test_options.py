@@ -170,6 +170,14 @@ def test_what_must_be_given():
             {"steps": (5, 100)},
             "`steps` must be increasing whole numbers in 1..99. Received: steps=(5, 100)",
         ),
+        (
+            {"steps": (1.0, 2)},
+            "`steps` must be increasing whole numbers in 1..99. Received: steps=(1.0, 2)",
+        ),
+        (
+            {"steps": ("a",)},
+            "`steps` must be increasing whole numbers in 1..99. Received: steps=('a',)",
+        ),
         ({"kind": "other"}, "`kind` must be one of plain, purl. Received: kind='other'"),
     ],
 )
@@ -709,3 +717,14 @@ def test_what_is_none_of_the_choices(name):
     values: Any = {name: "other"}
     with pytest.raises(InputError, match=f"`{name}` must be one of .* Received: {name}='other'"):
         TrainConfig("d", "t", **values)
+
+
+def test_a_configuration_inside_another():
+    for values, message in (
+        ({"weighting": {"loss_p_percentile": 0.7}}, "`weighting` must be a WeightingConfig or"),
+        ({"weighting": MixupConfig(1.0)}, "`weighting` must be a WeightingConfig or"),
+        ({"mixup": "1"}, "`mixup` must be a MixupConfig. Received: mixup='1'"),
+    ):
+        with pytest.raises(InputError) as caught:
+            TrainConfig("d", "t", **values)
+        assert str(caught.value).startswith(message)

@@ -22,7 +22,7 @@ from mentornet.datasets import records, sources, summaries
 from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.label_texts import clean_label_texts, label_texts
 from mentornet.datasets.prepare import PrepareConfig, prepare
-from mentornet.datasets.sources import _custom, _listing, tfds
+from mentornet.datasets.sources import _custom, _listing, class_folders, tfds
 
 SUFFIXES = ("png", "jpg", "bmp", "gif", "webp")
 
@@ -1042,3 +1042,15 @@ def test_classes_without_images(tmp_path, capsys):
     with pytest.raises(InputError, match="samples of at least 2 classes.*classes=.'a'."):
         sources.load("own", str(tmp_path), sources.Options(skip_bad=True))
     assert re.search(r"WARNING: no class, as without images .*: c\n", capsys.readouterr().out)
+
+
+def test_images_of_linked_class_folders_count(tmp_path, folder):
+    """Those by which it is known whether the data have changed."""
+    (tmp_path / "linked").mkdir()
+    for kind in ("narrow", "wide"):
+        (tmp_path / "linked" / kind).symlink_to(folder / kind)
+    found, linked = (
+        {path.relative_to(root) for path in class_folders.reader.files(root)}
+        for root in (folder, tmp_path / "linked")
+    )
+    assert found == linked and len(found) == 60

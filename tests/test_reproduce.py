@@ -17,7 +17,12 @@ for argument; do
   [[ $argument != --table=* ]] || cp "${argument#--table=}" "$LOG.csv"
 done
 steps="--max_number_of_steps"
-[[ $* != *launch.py*--dry_run* ]] || printf "train $steps=%s --x\\neval\\n" 5800 60000
+if [[ $* == *launch.py*--dry_run* ]]; then
+  printf "train $steps=%s --x\\neval\\n" 5800 60000
+  for only; do :; done  # The last argument.
+  [[ $only == --filter=cifar* ]] || only=--filter=
+  awk -F, 'NR > 1 { print "train --data_dir=data/" $3 " --x" }' "$LOG.csv" | grep -F "${only#*=}"
+fi
 [[ $* != $FAILS ]]
 """
 
@@ -61,6 +66,12 @@ def test_readme_says_how_long_the_table_takes():
     said = f"{fastest} to {others[0]} hours with bfloat16 instructions"
     page = " ".join((ROOT / "README.md").read_text().split())
     assert said in page and f"{others[1]} to {others[2]} hours without" in page
+
+
+def test_only_what_the_chosen_runs_need_is_prepared(reproduce):
+    flags = prepared(reproduce("cifar10.tar", "n.npz", "cifar100", "--filter=cifar100/0.2")[2])
+    assert len(flags) == 1 and "--dataset_name=cifar100" in flags[0]
+    assert "--noise_fraction=0.2" in flags[0]
 
 
 def prepared(started):
@@ -141,7 +152,7 @@ def test_the_reduced_runs(reproduce):
 
 def test_a_dry_run_does_nothing(reproduce):
     status, output, started, _ = reproduce("cifar10.tar", "--dry_run")
-    assert status == 0 and output.count("train --max_number_of_steps") == output.count("\n") / 2
+    assert status == 0 and output.count("train --max_number_of_steps") == 2
     assert [arguments[0] for arguments in started] == ["commands/launch.py"]
     for flag in ("--dry_run=true", "-dry_run"):
         assert not prepared(reproduce("cifar10.tar", flag)[2])

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 import weighting_runs
 from helpers import ROOT, run
+from scipy.special import softmax
 from weighting_runs import BATCH, CLASSES, OPTIONS, SAMPLES, STEPS, batches, make_trainer, train
 
 from mentornet import InputError, MentoredModel
@@ -218,11 +219,6 @@ def test_elr_clips_certain_predictions():
     np.testing.assert_allclose(added, [[np.log(1 - agreement)]] * 2, rtol=1e-3)
 
 
-def softmax(logits):
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponents / exponents.sum(axis=1, keepdims=True)
-
-
 def test_gce_has_the_gradient_of_its_loss():
     """The gradient of (1 - p ** q) / q, by finite differences in NumPy."""
     logits = np.random.default_rng(0).normal(size=(1, CLASSES))
@@ -236,7 +232,7 @@ def test_gce_has_the_gradient_of_its_loss():
         total = tf.reduce_sum(weights[:, 0] * losses)
     expected = []
     for change in h * np.eye(CLASSES):
-        up, down = ((1 - softmax(logits + c)[0, 2] ** q) / q for c in (change, -change))
+        up, down = ((1 - softmax(logits + c, axis=1)[0, 2] ** q) / q for c in (change, -change))
         expected.append((up - down) / (2 * h))
     np.testing.assert_allclose(tape.gradient(total, x)[0], expected, rtol=1e-4)
 
@@ -245,7 +241,7 @@ def elr_reference(kernel, steps, beta=0.7, strength=3.0):
     """Steps of TensorFlow 1's momentum on ELR's loss, from its two formulas."""
     targets, velocity = np.zeros((SAMPLES, CLASSES)), np.zeros_like(kernel)
     for inputs, labels, positions in batches(steps):
-        p = softmax(inputs @ kernel)
+        p = softmax(inputs @ kernel, axis=1)
         t = beta * targets[positions] + (1 - beta) * p
         targets[positions] = t
         agreement = np.sum(p * t, axis=1, keepdims=True)

@@ -30,8 +30,7 @@ GENERATE = "mentornet_learning/data_generator.py"
 def server(tmp_path_factory):
     modules = ("training.loop", "evaluation.job", "datasets.prepare")
     server = WarmServer(*(f"mentornet.{name}" for name in modules))
-    folder, paths = tmp_path_factory.mktemp("here"), str(ROOT / "tests")
-    yield functools.partial(server.run, folder=folder, PYTHONPATH=paths)
+    yield functools.partial(server.run, folder=tmp_path_factory.mktemp("here"))
     server.close()
 
 

@@ -5,7 +5,7 @@ import shutil
 import time
 
 import pytest
-from helpers import MENTORNET, ROOT, assert_same_state, run, start, times
+from helpers import MENTORNET, assert_same_state, run, start, times
 
 from mentornet.core.files import read_json_lines
 
@@ -31,13 +31,6 @@ def kill_while(process, busy, seconds):
     output, _ = process.communicate()
     assert "Traceback" not in output, output
     return output
-
-
-@pytest.fixture(scope="module", autouse=True)
-def helpers_can_be_imported():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT / "tests"))
-        yield
 
 
 @pytest.fixture(scope="module")

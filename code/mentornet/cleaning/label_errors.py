@@ -30,7 +30,7 @@ class LabelScores:
         other than the given label, and for samples that no step saw, the given label.
       mean_weight, mean_loss: float64 [n], see `mentornet.label_noise.history`.
       noise: estimated share of wrong labels.
-      paths: id -> file, for data made from files; otherwise empty.
+      paths: id -> file, or row of a table or array; empty for data sets that come with names.
       num_seen: number of samples that a step saw; None means all.
       notes: about the histories that were used, for people.
     """
@@ -48,7 +48,7 @@ class LabelScores:
 
     @property
     def order(self) -> np.ndarray:
-        """Positions of the samples, most suspicious first."""
+        """Positions of the samples, int64 [n], most suspicious first."""
         return np.argsort(-self.score, kind="stable")
 
     @property
@@ -58,7 +58,7 @@ class LabelScores:
 
     @property
     def suspects(self) -> np.ndarray:
-        """The most suspicious positions, as many as labels are estimated to be wrong."""
+        """The most suspicious positions, int64 [m], as many as labels are estimated to be wrong."""
         num_seen = len(self.score) if self.num_seen is None else self.num_seen
         return self.order[: round(self.noise_rate * num_seen)]
 

@@ -77,11 +77,7 @@ def option(
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """One option of a class.
-
-    `type` is the type of its value when that is not None; `types` are all types of a union such as
-    `A | B | None`. `flag` is the flag's name; a field that holds another configuration has no flag.
-    """
+    """One option of a class; `types` are all types of a union such as `A | B | None`."""
 
     name: str
     types: tuple[Any, ...]
@@ -168,6 +164,10 @@ def check_fields(config: Any) -> None:
         if isinstance(value, str) and (option.words or field.type in (int, float)):
             allowed = " or ".join(("a number", *option.words))
             raise InputError(f"`{field.flag}` must be {allowed}. Received: {value!r}")
+        if field.is_nested:
+            names = " or ".join(each.__name__ for each in field.types)
+            rule = f"`{field.name}` must be a {names}."
+            check(isinstance(value, field.types), rule, **{field.name: value})
         for cls, name in ((str, "a string"), (tuple, "a list")):
             if cls in (field.type, typing.get_origin(field.type)) and len(field.types) == 1:
                 rule = f"`{field.flag}` must be {name}."
@@ -269,7 +269,9 @@ def increasing(lowest: int, highest: float = math.inf) -> Check:
     bounds = f"in {lowest}..{highest}" if highest < math.inf else f"from {lowest} on"
 
     def check_order(name: str, values: tuple[int, ...]) -> None:
-        inside = all(lowest <= value <= highest for value in values)
+        inside = all(
+            isinstance(value, numbers.Integral) and lowest <= value <= highest for value in values
+        )
         rule = f"`{name}` must be increasing whole numbers {bounds}."
         check(inside and list(values) == sorted(set(values)), rule, **{name: values})
 

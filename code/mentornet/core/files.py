@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from mentornet.core.errors import InputError, check
 
 LOCK_FILE = ".lock"
+_ATTEMPTS = 100  # To lock a folder while others look who holds it.
 
 
 @contextlib.contextmanager
@@ -189,15 +191,21 @@ def held(folder: str | os.PathLike[str], flag: str) -> Iterator[None]:
             file = stack.enter_context(path.open("a+"))
         except OSError as error:
             raise InputError(f"`{flag}` {folder} cannot be written: {error}") from None
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"`{flag}` must not be used by two processes at once. Received: {folder}, "
-                f"in use by process {holder(folder)}"
-            ) from None
-        except OSError:  # A file system without locks.
-            pass
+        for attempt in range(_ATTEMPTS):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                process = holder(folder)
+                if process is None and attempt + 1 < _ATTEMPTS:  # It only looked for the holder.
+                    time.sleep(0.01)
+                    continue
+                raise InputError(
+                    f"`{flag}` must not be used by two processes at once. Received: {folder}, "
+                    f"in use by process {process}"
+                ) from None
+            except OSError:  # A file system without locks.
+                break
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -120,7 +120,8 @@ def training_batches(
       have an additional first axis.
 
     Raises:
-      InputError: a batch is larger than the data set.
+      InputError: a batch is larger than the data set or no multiple of the replicas, or the images
+        are too small for the crops or the cutout.
     """
     check_batch_size(batch_size, len(examples), share.num_replicas)
     read = _reader(examples)

@@ -184,9 +184,9 @@ def learn(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> Mentor
 def learn_noisy(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> MentorNet:
     """Learns targets that the features determine only in part, such as a dump's.
 
-    A few hundred trusted samples would be memorised within a few hundred steps. Weight decay and
-    early stopping (by the loss on a fifth of the training rows, set aside) prevent that; the
-    weights of `start` are a candidate as well.
+    A few hundred trusted samples would be memorised within a few hundred steps. Weight decay
+    prevents that, and the choice of the best weights on the way, by the loss on a fifth of the
+    training rows, which is set aside; the weights of `start` are a candidate as well.
 
     Args and returns: see `learn`.
 

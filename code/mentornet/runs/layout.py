@@ -92,7 +92,7 @@ _WRITTEN = (
 
 
 def has_progress(folder: str | pathlib.Path) -> bool:
-    """Whether the run in a folder got as far as its first checkpoint."""
+    """Whether a folder holds a checkpoint of a run, or anything that is written after the first."""
     first = (CONFIG_FILE, METRICS_FILE, _EVENTS)
     later = [pattern for pattern in _WRITTEN if pattern not in first]
     return any(file.is_file() for pattern in later for file in pathlib.Path(folder).glob(pattern))

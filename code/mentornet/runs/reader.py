@@ -139,7 +139,8 @@ def read_results(folder: pathlib.Path) -> list[Result]:
     """All runs below a folder that were evaluated at least once.
 
     Raises:
-      InputError: there are none, or a file of a run cannot be read.
+      InputError: there are none, or a file of a run is damaged.
+      OSError: a file cannot be read.
     """
     results = []
     found = folder.glob(f"**/{layout.TRAIN_FOLDER}/{layout.CONFIG_FILE}")

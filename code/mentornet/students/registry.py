@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 import keras
@@ -142,8 +141,7 @@ def ignored_flags(config: TrainConfig) -> list[str]:
         if shape is None and not _mentored_boundaries(config):
             return []
         names = ["learning_rate_decay_factor", *names]
-    default = {field.name: field.default for field in dataclasses.fields(config)}
-    return [name for name in names if getattr(config, name) != default[name]]
+    return [name for name in names if getattr(config, name) != getattr(TrainConfig, name)]
 
 
 def learning_rate_schedule(config: TrainConfig, num_examples: int) -> RateSchedule:

@@ -48,7 +48,7 @@ class TF1Momentum(keras.optimizers.Optimizer):
         self.accumulators = self.add_optimizer_variables(variables, "momentum")
 
     def update_step(
-        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+        self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
     ) -> None:
         index = self._get_variable_index(variable)
         accumulator, parameter = self.accumulators[index], self._trainable_variables[index]
@@ -56,8 +56,6 @@ class TF1Momentum(keras.optimizers.Optimizer):
         if parameter.path in self.frozen_after:
             trained = self.iterations.value < self.frozen_after[parameter.path]
             rate = tf.where(trained, rate, tf.zeros_like(rate))
-        if isinstance(variable, keras.Variable):
-            variable = variable.value
         # TensorFlow 1's own kernel, which makes a single pass over memory.
         tf.raw_ops.ResourceApplyMomentum(
             var=variable.handle,

@@ -6,6 +6,7 @@ import hashlib
 import os
 import pathlib
 
+import numpy as np
 import tensorflow as tf
 
 from mentornet.core.checkpoint_files import (
@@ -15,7 +16,7 @@ from mentornet.core.checkpoint_files import (
     read_tensor,
     write_checkpoint,
 )
-from mentornet.core.errors import InputError
+from mentornet.core.errors import InputError, check
 from mentornet.weighting import features
 from mentornet.weighting.mentor import VARIABLE_SHAPES, MentorNet
 
@@ -82,11 +83,13 @@ def load_mentornet(path: str) -> MentorNet:
     missing = ", ".join(name for name in VARIABLE_SHAPES if name not in shapes)
     if missing:
         raise InputError(f"{prefix} is not a MentorNet checkpoint: it lacks {missing}.")
-    num_labels = shapes["mentornet/label_embedding"][0]
+    shape = shapes["mentornet/label_embedding"]
+    check(len(shape) == 2, f"{prefix}: the label embedding must be a matrix.", shape=shape)
     names = features.RELEASE
     if _FEATURES in shapes:
-        names = tuple(name.decode() for name in read_tensor(reader, prefix, _FEATURES))
-    mentor = MentorNet(num_labels, features=names)
+        found = np.atleast_1d(read_tensor(reader, prefix, _FEATURES))
+        names = tuple(name.decode() for name in found)
+    mentor = MentorNet(shape[0], features=names)
     assign_all(mentor.tf1_variables, reader, prefix)
     mentor.trainable = False
     return mentor

@@ -143,7 +143,19 @@ def split_samples(
     options: Options,
     paths: np.ndarray | None = None,
 ) -> Source:
-    """Splits samples; without a test split, a random share of each class is set aside."""
+    """Splits samples; without a test split, a random share of each class is set aside.
+
+    Args:
+      images: uint8 [n, height, width, channels], or features float32 [n, features].
+      labels, clean: int64 [n], as given and true; -1 in `clean` where that is not known.
+      is_test: bool [n]; it is filled in if no element is true.
+      names: of the classes.
+      options: `test_share` and `seed` count here.
+      paths: strings [n] that name the samples; by default "row N".
+
+    Raises:
+      InputError: a split would be empty, or would lack a class that it needs.
+    """
     check_file_names(() if paths is None else paths.tolist())
     present = [names[label] for label in np.unique(labels)]
     check(len(present) >= 2, "`source` must have samples of at least 2 classes.", classes=present)

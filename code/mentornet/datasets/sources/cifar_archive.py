@@ -73,9 +73,10 @@ def _python_split(batches: list[tuple[str, bytes]], label_key: bytes) -> Split:
         rule = f"{name} lacks a key that CIFAR python batches have."
         check(b"data" in batch and label_key in batch, rule, keys=sorted(map(str, batch)))
         rows = np.asarray(batch[b"data"])
+        label_kind = np.asarray(batch[label_key]).dtype.kind
         fits = rows.dtype == np.uint8 and rows.shape == (len(batch[label_key]), 3072)
-        rule = f"{name} must hold uint8 images [n, 3072] and n labels."
-        check(fits, rule, dtype=str(rows.dtype), shape=rows.shape)
+        rule = f"{name} must hold uint8 images [n, 3072] and n labels, whole numbers."
+        check(fits and label_kind in "iu", rule, dtype=str(rows.dtype), shape=rows.shape)
         images.append(rows)
         labels.extend(batch[label_key])
         coarse.extend(batch.get(b"coarse_labels", ()))
@@ -140,7 +141,12 @@ def _load(dataset: str, location: str, options: Options) -> Source:
             splits = [_binary_split(b, how) for b in (batches, [(test, contents[test])])]
             raw = contents.get(meta, b"").split()
         names = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in raw)
-        return Source(splits[0], splits[1], names or CIFAR_CLASSES[dataset])
+        names = names or CIFAR_CLASSES[dataset]
+        for split in splits:
+            least, most = int(split.labels.min()), int(split.labels.max())
+            rule = f"`source` {source}: labels must lie in 0..{len(names) - 1}."
+            check(least >= 0 and most < len(names), rule, least=least, most=most)
+        return Source(splits[0], splits[1], names)
     found = ", ".join(sorted(contents)) or "none of them"
     needed = " or ".join(
         ", ".join([*t, v]) for (d, _), (t, v, *_) in _LAYOUTS.items() if d == dataset

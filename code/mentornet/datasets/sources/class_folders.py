@@ -86,6 +86,11 @@ def _list_folder(root: pathlib.Path) -> Listing:
     return listing
 
 
+def _class_images(root: pathlib.Path) -> list[pathlib.Path]:
+    """The images of all class folders, linked ones included."""
+    return [path for part, _ in _parts(root) for each in _folders(part) for path in _images(each)]
+
+
 def _load(dataset: str, location: str, options: Options) -> Source:
     del dataset
     root = pathlib.Path(location)
@@ -93,4 +98,8 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     return read_listing(_list_folder(root), root, options)
 
 
-reader = Reader(_load, takes=lambda path: path.is_dir() and not metadata_files(path), files=_images)
+reader = Reader(
+    _load,
+    takes=lambda path: path.is_dir() and not metadata_files(path),
+    files=_class_images,
+)

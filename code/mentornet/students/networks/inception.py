@@ -31,7 +31,11 @@ def build(
     image_shape: tuple[int, int, int],
     dropout_rate: float = 0.2,
 ) -> keras.Model:
-    """See `mentornet.build_student`; there is dropout between dense layers."""
+    """See `mentornet.build_student`; there is dropout between dense layers.
+
+    Raises:
+      InputError: the images are too small.
+    """
     rule = f"`studentnet` inception needs images of at least {_SMALLEST_IMAGE} pixels per side."
     check(min(image_shape[:2]) >= _SMALLEST_IMAGE, rule, image_shape=image_shape)
     seeds = itertools.count(seed * 1000)

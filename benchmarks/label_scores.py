@@ -91,19 +91,21 @@ def evaluate(run_dir: str, last: bool) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]], measure: str) -> str:
-    """A row per run, a column per candidate; the last two rows are mean and largest deficit."""
+    """A row per run, a column per candidate; the last two rows are mean and largest deficit.
+
+    A cell is empty if the candidate is younger than the run; then the last rows are left out.
+    """
     rows = [row for row in rows if measure in row]
-    runs = list(dict.fromkeys(row["run"] for row in rows))
-    values = np.array(
-        [[row[measure] for row in rows if row["run"] == run] for run in runs], np.float64
-    )
+    values = {(row["run"], row["score"]): row[measure] for row in rows}
     facts = {row["run"]: (f"{row['wrong']:.1%}", f"{row['visits']:.0f}") for row in rows}
     lines: list[list[Any]] = [
-        [run, *facts[run], *map(float, line)] for run, line in zip(runs, values, strict=True)
+        [run, *facts[run], *(values.get((run, name), "") for name in CANDIDATES)] for run in facts
     ]
-    behind = (values.max(axis=1, keepdims=True) - values).max(axis=0)
-    lines.append(["mean", "", "", *map(float, values.mean(axis=0))])
-    lines.append(["furthest behind the best", "", "", *map(float, behind)])
+    if len(values) == len(facts) * len(CANDIDATES):
+        found = np.array([line[3:] for line in lines])
+        behind = (found.max(axis=1, keepdims=True) - found).max(axis=0)
+        lines.append(["mean", "", "", *map(float, found.mean(axis=0))])
+        lines.append(["furthest behind the best", "", "", *map(float, behind)])
     return pages.markdown_table((measure, "wrong", "visits", *CANDIDATES), lines)
 
 

@@ -144,7 +144,7 @@ def test_label_scores(labelled, tmp_path):
         "label score (used)": scores.score,
     }
     found = {row["score"]: row["AUC"] for row in rows}
-    assert len(found) == 6 and all(auc > 0.7 for auc in found.values())
+    assert len(found) == 7 and all(auc > 0.7 for auc in found.values())
     for name, score in expected.items():
         assert found[name] == pytest.approx(share_in_order(score, wrong)), name
     assert {(row["wrong"], row["visits"]) for row in rows} == {(wrong.mean(), 10)}

@@ -649,6 +649,24 @@ def test_class_names_of_archives(tmp_path, dataset, layout):
     assert sources.load(dataset, str(folder)).class_names == tuple(f"x{i}" for i in range(10))
 
 
+def test_archives_without_class_names(tmp_path):
+    write_cifar(tmp_path / "official", "cifar10", "python")
+    (tmp_path / "official" / "batches.meta").write_bytes(pickle.dumps({b"other": 1}, 2))
+    with pytest.raises(InputError, match="batches.meta lacks label_names. .*other"):
+        sources.load("cifar10", str(tmp_path / "official"))
+
+
+def test_another_noise_file_under_the_same_name(tmp_path):
+    file = tmp_path / "labels.npy"
+    config = PrepareConfig("digits", str(tmp_path), noise_type="file", noise_file=str(file))
+    np.save(file, np.arange(1437) % 10)
+    first = prepare(config)
+    assert prepare(config) == first
+    np.save(file, np.arange(1437) % 9)
+    with pytest.raises(InputError, match=r"other data \(the noise file has other labels\)"):
+        prepare(config)
+
+
 def test_labels_of_archives_must_be_classes(tmp_path):
     write_cifar(tmp_path / "binary", "cifar10", "binary")
     test = tmp_path / "binary" / "test_batch.bin"

@@ -737,3 +737,17 @@ def test_twelve_values_are_all_shown_in_their_order():
     values = np.random.default_rng(0).normal(size=(30, 12)).astype(np.float32)
     lines = described(values)[0].splitlines()[2:]
     assert [line.split(":")[0] for line in lines] == [f"feature {i}" for i in range(12)]
+
+
+def test_a_table_depends_on_the_files_that_it_names(parquet, tmp_path):
+    """Of its columns of paths; bytes, and a file that is no table, name none."""
+    table = parquet(
+        image=["a.png", None], file_name=["b.png", "c.png"], label=[0, 1], note=["x"] * 2
+    )
+    files = sources.find_reader("own", table)[0].files(pathlib.Path(table))
+    assert {file.relative_to(tmp_path).name for file in files} == {"a.png", "b.png", "c.png"}
+    table = parquet(image=[b"a", b"b"], label=[0, 1])
+    reader = sources.find_reader("own", table)[0]
+    assert not list(reader.files(pathlib.Path(table)))
+    (tmp_path / "t.parquet").write_bytes(b"no table")
+    assert not list(reader.files(pathlib.Path(table)))

@@ -84,7 +84,9 @@ def test_missing_or_damaged(tmp_path):
     with pytest.raises(InputError, match="it lacks mentornet/Variable_2"):
         load_mentornet(str(tmp_path / "lacking"))
     for name in ("mentornet/label_embedding", "mentornet/features"):
-        tensors = {n: v.value for n, v in mentor.tf1_variables.items()} | {name: tf.constant("loss")}
+        tensors = {n: v.value for n, v in mentor.tf1_variables.items()} | {
+            name: tf.constant("loss")
+        }
         tf.raw_ops.SaveV2(
             prefix=str(tmp_path / "scalar"),
             tensor_names=list(tensors),

@@ -66,6 +66,7 @@ def _train_folder(config: PrepareConfig, asked: dict[str, Any]) -> pathlib.Path:
 _DIFFERENCES = {
     "source_sha256": "the source has other contents",
     "names_sha256": "the source's files or features have other names",
+    "noise_sha256": "the noise file has other labels",
 }
 
 
@@ -220,6 +221,8 @@ def prepare(config: PrepareConfig) -> dict[str, dict[str, Any]]:
         split: _checksums(data, source)
         for split, data in (("train", source.train), ("test", source.test))
     }
+    if config.noise_file:
+        checksums["train"]["noise_sha256"] = hashlib.sha256(labels.tobytes()).hexdigest()
     # Both are looked at before one is written.
     found = {folder: _existing(folder, how, checksums[split]) for folder, split, how, _ in folders}
     return {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import check
 from mentornet.core.safe_csv import check_columns
 from mentornet.datasets.label_texts import clean_label_texts, label_texts
 from mentornet.datasets.sources import Options, Source
@@ -58,16 +58,6 @@ class Columns:
         return [name for name in dict.fromkeys(names) if name is not None]
 
 
-def require_pyarrow() -> None:
-    """Raises InputError unless pyarrow is installed."""
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        raise InputError(
-            "`source` is a Parquet file, which needs pyarrow: pip install 'mentornet[parquet]'."
-        ) from None
-
-
 def _is_list(kind: Any) -> bool:
     from pyarrow import types
 
@@ -100,6 +90,12 @@ def _is_encoded(kind: Any) -> bool:
         return is_path and _is_encoded(parts["bytes"])
     tests = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
     return any(test(kind) for test in tests)
+
+
+def path_columns(schema: pa.Schema) -> list[str]:
+    """The columns that may hold paths of images."""
+    names = (*_IMAGES, *_FILES)
+    return [field.name for field in schema if field.name in names and _is_text(field.type)]
 
 
 def find_columns(schema: pa.Schema, options: Options, where: str) -> Columns:

@@ -136,7 +136,10 @@ def _load(dataset: str, location: str, options: Options) -> Source:
         if layout == "python":
             names_key, label_key = how
             splits = [_python_split(b, label_key) for b in (batches, [(test, contents[test])])]
-            raw = _unpickle(contents[meta], meta)[names_key] if meta in contents else ()
+            facts = _unpickle(contents[meta], meta) if meta in contents else {names_key: ()}
+            rule = f"{meta} lacks {names_key.decode()}."
+            check(names_key in facts, rule, keys=sorted(map(str, facts)))
+            raw = facts[names_key]
         else:
             splits = [_binary_split(b, how) for b in (batches, [(test, contents[test])])]
             raw = contents.get(meta, b"").split()

@@ -39,7 +39,7 @@ def _read_json_lines(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _read_parquet(path: pathlib.Path) -> list[dict[str, Any]]:
-    from mentornet.datasets.sources._table import require_pyarrow
+    from mentornet.datasets.sources.parquet import require_pyarrow
 
     require_pyarrow()
     import pyarrow as pa

@@ -23,10 +23,10 @@ def margin_shift(
     A label k whose next best class is l is compared with both possibilities. Of a sample of class
     k, the student's margin should be that of k's anchors, T[k, k] - T[k, l], where T holds their
     mean probabilities; of one of class l it should be T[l, k] - T[l, l]. The middle of the two is
-    where the label is as probably wrong as right, and the shift moves it to 0. T[k, k] differs from
-    T[l, l] for another reason as well: a class may just be harder, which says nothing of its
-    labels. So only that part of it counts which anchors lose in one direction: the sum over all
-    classes j of T[k, j] - T[j, k], where that is positive.
+    where the label is as probably wrong as right, and the shift moves it to 0. But T[k, k] may
+    differ from T[l, l] because a class is harder, which says nothing of its labels. So in its place
+    stands what anchors lose in one direction: the sum over all classes j of T[k, j] - T[j, k],
+    where that is positive, negated.
 
     Args:
       labels: int64 [n], as given; at least one.
@@ -47,9 +47,9 @@ def margin_shift(
 def _of_anchors(
     labels: np.ndarray, given: np.ndarray, other: np.ndarray, other_class: np.ndarray
 ) -> np.ndarray:
-    """Mean probabilities that anchors of a class (row) have of each class, float64 [K, K].
+    """Mean probabilities that anchors of a class (row) have of the others, float64 [K, K].
 
-    Of an anchor two classes are known; the other probabilities count as 0.
+    Of an anchor the next best class is known; other probabilities count as 0.
     """
     number = int(max(labels.max(), other_class.max())) + 1
     counts = np.bincount(labels, minlength=number)
@@ -61,6 +61,5 @@ def _of_anchors(
     anchors = np.flatnonzero(place < wanted[labels])
     label, share = labels[anchors], 1 / wanted[labels[anchors]]
     found = np.zeros((number, number))
-    np.add.at(found, (label, label), share * given[anchors])
     np.add.at(found, (label, other_class[anchors]), share * other[anchors])
     return found

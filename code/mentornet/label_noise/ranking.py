@@ -34,7 +34,7 @@ MEMORISED = 0.9  # Share of the suspects above which margins are ignored.
 _SURE = 0.9
 _FEW = 0.1  # Mean share of wrong events below which all labels may be right.
 _TIE_BREAK = 1e-4
-_SHIFT_PENALTY = 4.0
+_SHIFT_PENALTY = 4.0  # What the exponent of the memorised share gains by a mean shift of 1.
 _SMALLEST = 1e-6  # Of probabilities and deviations.
 
 

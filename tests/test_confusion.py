@@ -64,6 +64,14 @@ def test_a_twentieth_of_a_class_are_anchors():
     )
 
 
+@pytest.mark.parametrize("labels", [[0, 0, 0], [2, 2, 0]])
+def test_classes_that_are_only_given_or_only_predicted(labels):
+    labels, other_class = np.array(labels), np.array([1, 1, 1])
+    found = margin_shift(labels, np.array([0.6, 0.5, 0.7]), np.array([0.3, 0.4, 0.2]), other_class)
+    first = 0.3 if labels[0] else 0.2  # Class 1 loses nothing; the others' anchors are torn.
+    np.testing.assert_allclose(found[0] * np.std([0.3, 0.1, 0.5]), first)
+
+
 def test_harder_classes_are_not_shifted():
     """The student is less sure of class 0, but loses nothing to the other in one direction."""
     visits, _ = drawn(np.array([[0.5, 0.1], [0.1, 0.9]]), deviation=0)

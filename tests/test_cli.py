@@ -218,6 +218,7 @@ GOOD = [f"--trained_mentornet_dir={MENTORNET}", "--data_dir=d", "--train_log_dir
         (SCRIPTS[2], ["--output_csv_file=c"], "`checkpoint_dir` must name a folder"),
         (SCRIPTS[2], ["--output_csv_file=c", "--checkpoint_dir=d"], "`data_dir` must name a"),
         (SCRIPTS[2], ["--output_csv_file=c", "--dump_seed=-1"], "`dump_seed` must not be"),
+        (SCRIPTS[2], ["--output_csv_file=c", "--test_time_augmentation"], "has no effect on"),
         (SCRIPTS[3], ["--dataset_name=mnist"], "cifar10, cifar100, digits"),
         (SCRIPTS[3], ["--noise_fraction=40"], "`noise_fraction` must lie in 0..1"),
         (SCRIPTS[3], ["--noise_type=file"], "`noise_file` must be given if and only if"),
@@ -235,6 +236,13 @@ def test_bad_command_lines_end_in_one_line(script, flags, part):
     assert part in errors[0]
     assert "Traceback" not in output
     assert not (ROOT / "t").exists()
+
+
+def test_a_file_of_flags_that_is_not_utf8(tmp_path):
+    (tmp_path / "flags").write_bytes(b"--output=\xe9\n")
+    status, output = run("code/export.py", f"--flagfile={tmp_path / 'flags'}")
+    assert status == 2, output
+    assert output.startswith("error: ") and len(output.splitlines()) == 2
 
 
 @pytest.mark.parametrize("level,quiet", [(None, True), ("3", True), ("0", False)])

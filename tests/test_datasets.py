@@ -2,8 +2,10 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
+import pathlib
 import pickle
 import tarfile
 import types
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import ROOT, run
+from PIL import Image
 
 from mentornet import InputError
 from mentornet.datasets import augmentation, noise, pipeline, records, sources, summaries
@@ -127,7 +130,10 @@ def test_labels_from_file(tmp_path):
 
 
 def write_cifar(folder, dataset, layout, per_batch=4):
-    """A tiny data set in an official layout; returns training images and labels in its order."""
+    """A tiny data set in an official layout.
+
+    Returns images, labels and coarse labels of the training and the test split, in its order.
+    """
     random = np.random.default_rng(0)
     folder.mkdir()
     num_batches = 5 if dataset == "cifar10" else 1
@@ -153,8 +159,11 @@ def write_cifar(folder, dataset, layout, per_batch=4):
             columns = [y[:, None]] if dataset == "cifar10" else [c[:, None], y[:, None]]
             rows = np.hstack([column.astype(np.uint8) for column in columns] + [x])
             (folder / name).write_bytes(rows.tobytes())
-    train = images[:-1].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return train, fine[:-1].ravel(), coarse[:-1].ravel()
+    pixels = images.reshape(-1, per_batch, 3, 32, 32).transpose(0, 1, 3, 4, 2)
+    return [
+        tuple(np.concatenate(column[part]) for column in (pixels, fine, coarse))
+        for part in (slice(-1), slice(-1, None))
+    ]
 
 
 @pytest.mark.parametrize("layout", ["python", "binary"])
@@ -162,18 +171,18 @@ def write_cifar(folder, dataset, layout, per_batch=4):
 @pytest.mark.parametrize("packed", [False, True])
 def test_official_layouts(tmp_path, dataset, layout, packed):
     folder = tmp_path / "official"
-    images, fine, coarse = write_cifar(folder, dataset, layout)
+    written = write_cifar(folder, dataset, layout)
     source = folder
     if packed:
         source = tmp_path / "official.tar.gz"
         with tarfile.open(source, "w:gz") as tar:
             tar.add(folder, "official")
     loaded = sources.load(dataset, str(source))
-    np.testing.assert_array_equal(loaded.train.images, images)
-    np.testing.assert_array_equal(loaded.train.labels, fine)
-    assert len(loaded.test.labels) == 4
-    if dataset == "cifar100":
-        np.testing.assert_array_equal(loaded.train.coarse_labels, coarse)
+    for split, (images, fine, coarse) in zip((loaded.train, loaded.test), written, strict=True):
+        np.testing.assert_array_equal(split.images, images)
+        np.testing.assert_array_equal(split.labels, fine)
+        if dataset == "cifar100":
+            np.testing.assert_array_equal(split.coarse_labels, coarse)
 
 
 class Evil:
@@ -209,7 +218,7 @@ def test_damaged_sources(tmp_path):
 
 def test_a_source_by_its_name(tmp_path):
     """The source is recognised from a path, or from the data set's name."""
-    images, fine, _ = write_cifar(tmp_path / "official", "cifar10", "python")
+    (images, _, _), _ = write_cifar(tmp_path / "official", "cifar10", "python")
     loaded = sources.load("cifar10", f"cifar_archive:{tmp_path / 'official'}")
     np.testing.assert_array_equal(loaded.train.images, images)
     by_name, by_default = (sources.load("digits", source) for source in ("digits", None))
@@ -281,7 +290,7 @@ def test_human_labels_fit_the_real_data():
 
 def test_prepare(tmp_path):
     source = tmp_path / "official"
-    images, fine, coarse = write_cifar(source, "cifar100", "binary", per_batch=40)
+    (images, fine, coarse), _ = write_cifar(source, "cifar100", "binary", per_batch=40)
     config = PrepareConfig("cifar100", str(tmp_path), str(source), noise_fraction=0.4, seed=3)
     manifest = prepare(config)[str(tmp_path / "cifar100" / "0.4")]
     info = dataset_info("cifar100", config.train_folder)
@@ -390,8 +399,11 @@ def test_records_of_the_release(release):
     np.testing.assert_array_equal(examples.ids, range(5))
 
 
-def test_jpeg_records_and_several_files(release):
+def test_jpeg_records_and_several_files(release, monkeypatch):
+    """However the file system orders them."""
     path, _ = release
+    glob = pathlib.Path.glob
+    monkeypatch.setattr(pathlib.Path, "glob", lambda *args: sorted(glob(*args), reverse=True))
     flat = np.full((2, 32, 32, 3), 100, np.uint8)
     second = path.with_name("cifar10_train-00001-of-00002")
     write_release_records(second, flat, [4, 5], tf.io.encode_jpeg)
@@ -441,9 +453,10 @@ def test_damaged_records_name_file_and_record(release):
         write_release_records(path, images[:2], [3, label], tf.io.encode_png)
         with pytest.raises(InputError, match=f"record 1: .*{part}"):
             read(path)
-    write_release_records(path, images[:2], [3, 4], lambda x: tf.constant(b"no image"))
-    with pytest.raises(InputError, match="record 0: the image cannot be decoded"):
-        read(path)
+    for data in (tf.constant(b"no image"), tf.constant(b"\x89PNG\r\n\x1a\n")):
+        write_release_records(path, images[:2], [3, 4], lambda x, data=data: data)
+        with pytest.raises(InputError, match="record 0: the image cannot be decoded"):
+            read(path)
     shapes = [images[0], images[1][:16]]
     write_release_records(path, shapes, [3, 4], tf.io.encode_png)
     with pytest.raises(InputError, match=r"record 1: the image must be 32 x 32, like the first"):
@@ -703,7 +716,7 @@ def test_the_download_by_keras(monkeypatch):
 def test_subsets_of_cifar100(tmp_path):
     """Under the release's names, each with its own labels; at most all images."""
     source = tmp_path / "official"
-    _, fine, coarse = write_cifar(source, "cifar100", "binary", per_batch=40)
+    (_, fine, coarse), _ = write_cifar(source, "cifar100", "binary", per_batch=40)
     config = PrepareConfig("cifar100", str(tmp_path), str(source), num_train=10)
     prepare(config)
     (file,) = config.train_folder.glob("cifar100_train-*")
@@ -721,7 +734,7 @@ def test_subsets_of_cifar100(tmp_path):
 
 def test_pickles_of_numpy_1(tmp_path):
     """As in the official archives: its modules have other names."""
-    images, fine, _ = write_cifar(tmp_path / "official", "cifar10", "python")
+    (images, fine, _), _ = write_cifar(tmp_path / "official", "cifar10", "python")
     for path in (tmp_path / "official").iterdir():
         data = path.read_bytes().replace(b"numpy._core.", b"numpy.core.")
         assert b"numpy.core.multiarray" in data
@@ -838,3 +851,51 @@ def test_records_that_may_not_be_read(monkeypatch):
     monkeypatch.setattr(records.tf.data, "TFRecordDataset", lambda *_, **__: opened)
     with pytest.raises(InputError, match="of another account"):
         records._read_file("a-00000-of-00001", DatasetInfo("digits", 10))
+
+
+def test_a_folder_without_a_manifest_is_left_unchanged(tmp_path):
+    file = tmp_path / "digits" / "0" / "notes.txt"
+    file.parent.mkdir(parents=True)
+    file.write_text("own")
+    with pytest.raises(InputError, match="The folder exists and has no manifest"):
+        prepare(PrepareConfig("digits", str(tmp_path)))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [file]
+
+
+def test_the_same_share_of_each_digit_is_held_out():
+    source = sources.load("digits", None)
+    train, test = (np.bincount(split.labels) for split in (source.train, source.test))
+    assert np.abs(test - 0.2 * (train + test)).max() < 1
+
+
+def test_equal_records_are_equal_bytes(tmp_path):
+    columns = {name: np.zeros(2, np.int64) for name in "abcdefgh"}
+    for name, features in (("a", columns), ("b", dict(reversed(columns.items())))):
+        records.write_records(tmp_path / name, np.zeros((2, 3), np.float32), features)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("PNG", "L"), ("GIF", "L"), ("BMP", "RGB")])
+def test_grey_records(release, kind, mode):
+    """Of an animation, the first picture."""
+    path, images = release
+
+    def encode(image):
+        file, more = io.BytesIO(), [Image.new(mode, (32, 32))]
+        picture = Image.fromarray(image[..., 0]).convert(mode)
+        picture.save(file, kind, save_all=kind == "GIF", append_images=more)
+        return tf.constant(file.getvalue())
+
+    write_release_records(path, images, [0, 1, 2, 3, 9], encode)
+    np.testing.assert_array_equal(read(path).images, np.repeat(images[..., :1], 3, axis=-1))
+
+
+def test_classes_that_no_sample_has_are_counted():
+    facts = summaries.manifest_facts(np.array([0, 0]), np.array([0, -1]), "abc", (8, 8, 3))
+    assert facts["examples_per_label"] == [2, 0, 0]
+
+
+def test_no_folder_is_not_the_current_one(tmp_path, monkeypatch):
+    (tmp_path / "manifest.json").write_text('{"classes": ["a", "b", "c"]}')
+    monkeypatch.chdir(tmp_path)
+    assert dataset_info("digits", "").class_names == tuple("0123456789")

@@ -23,7 +23,7 @@ from mentornet.core.files import read_json_lines
 from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.datasets.prepare import PrepareConfig, prepare
-from mentornet.evaluation import export, job, predictor
+from mentornet.evaluation import dump, export, job, predictor
 from mentornet.runs.checkpoints import find_latest, read_run_config
 from mentornet.training import loop
 
@@ -566,3 +566,17 @@ def test_steps_that_were_gone_count_in_the_next_run(tmp_path):
     made._set_rows_aside("checkpoints")
     made.close()
     assert not made._gone
+
+
+def test_the_losses_that_are_asked_for(monkeypatch):
+    given = {"checkpoint_dir": "run", "data_dir": "d", "split_name": "test", "batch_size": 7}
+    csv = {"output_csv_file": "c"}
+    values = {EvalConfig: given | {"eval_dir": ""}, evaluate_command.DumpConfig: csv}
+    asked: list[dict[str, Any]] = []
+    told = types.SimpleNamespace(master="", test_time_augmentation=False, **csv)
+    monkeypatch.setattr(evaluate_command, "FLAGS", told)
+    monkeypatch.setattr(evaluate_command.config_flags, "read_flags", values.get)
+    monkeypatch.setattr(evaluate_command.script, "load_tensorflow", lambda: None)
+    monkeypatch.setattr(dump, "write_losses", lambda **how: asked.append(how))
+    evaluate_command.main()
+    assert asked == [given | csv | {"num_samples": None, "seed": 0, "features": ()}]

@@ -332,8 +332,9 @@ def test_hugging_face(tmp_path, monkeypatch):
         sources.load("own", "hf:some/name")
 
 
-def test_mlp_standardizes_by_the_training_rows():
-    features, _ = rows()
+@pytest.mark.parametrize("scale", [1, 1e-5])
+def test_mlp_standardizes_by_the_training_rows(scale):
+    features = rows()[0] * scale
     student = build_student("mlp", 2, image_shape=(5,))
     adapt = registry.find_student("mlp").adapt
     assert adapt is not None
@@ -599,7 +600,8 @@ def test_types_of_columns():
 
     number, large = pa.float32(), pa.large_string()
     for text in (pa.string(), large, pa.string_view(), pa.dictionary(pa.int8(), pa.string())):
-        assert roles(image=text) == ("image", (), None)
+        for name in ("image", "img"):
+            assert roles(**{name: text, "other": number}) == (name, (), None)
         assert roles(file_name=text, other=number) == ("file_name", (), None)
     pair = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     for encoded in (pa.binary(), pa.large_binary(), pair):
@@ -610,15 +612,16 @@ def test_types_of_columns():
 
 
 def test_splits_in_the_metadata_of_a_folder(tmp_path):
-    """They come before the names of folders, which decide where there are none."""
-    (tmp_path / "test").mkdir()
-    for name in ("1.png", "test/1.png"):
+    """They come before the names of folders, the first of which decides where there are none."""
+    for name in ("1.png", "test/1.png", "Test/1.png", "cat/test/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(png(1))
     rows = "1.png,a,test\n1.png,b,\ntest/1.png,a,train\ntest/1.png,b,\n"
+    rows += "Test/1.png,b,\ncat/test/1.png,a,\n"
     (tmp_path / "metadata.csv").write_text(f"file_name,label,split\n{rows}")
     source = sources.load("own", str(tmp_path))
-    assert source.train.labels.tolist() == [1, 0]
-    assert source.test.labels.tolist() == [0, 1]
+    assert source.train.labels.tolist() == [1, 0, 0]
+    assert source.test.labels.tolist() == [0, 1, 1]
 
 
 def test_a_column_may_have_a_dot_in_its_name(parquet):

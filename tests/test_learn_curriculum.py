@@ -279,14 +279,15 @@ def test_overwriting_goes_on_from_dump_to_dump(tmp_path, monkeypatch):
     ]
 
 
-def test_test_records_by_default(tmp_path):
+def test_test_records_by_default(tmp_path, monkeypatch):
     """`val` next to the training's folder, unless another is given."""
     train, val = tmp_path / "0.4", tmp_path / "val"
     train.mkdir()
     with pytest.raises(InputError, match="there is no `val` next to `data_dir`"):
         learn.eval_records(str(train), "")
     val.mkdir()
-    for data_dir in (str(train), f"{train}/"):
+    monkeypatch.chdir(train)
+    for data_dir in (str(train), f"{train}/", "."):
         assert learn.eval_records(data_dir, "") == str(val)
     other = tmp_path / "other"
     other.mkdir()
@@ -394,7 +395,9 @@ def test_only_the_dumps_of_epochs_are_removed(tmp_path):
 
 
 def test_the_seed_reaches_all_that_is_learned_from_a_dump(tmp_path, monkeypatch):
+    """It is judged on the rows that are held out."""
     learned: list[Any] = []
+    judged: list[Any] = []
     csv = tmp_path / "dump.csv"
     csv.write_text("".join(f"{i} 20 {i % 2} 0 {i}.5\n" for i in range(20)))
 
@@ -402,11 +405,17 @@ def test_the_seed_reaches_all_that_is_learned_from_a_dump(tmp_path, monkeypatch)
         learned.append((rows, how))
         return MentorNet()
 
+    def report(mentor, *rows):
+        judged.extend(rows)
+        return {}
+
     monkeypatch.setattr(teaching, "learn_noisy", learn_noisy)
-    monkeypatch.setattr(quality, "report", lambda mentor, *rows: {})
+    monkeypatch.setattr(quality, "report", report)
     assert from_dump.learn(str(csv), 60, 5, tmp_path / "mentornet") == {}
     ((rows, how),) = learned
     assert how == settings.DEFAULTS | {"seed": 5, "features": RELEASE}
+    assert [len(targets) for _, targets in judged] == [16, 4]
+    assert all(a is b for a, b in zip(judged, rows, strict=True))
     dump_rows = training_rows.shuffled(training_rows.read_dump(str(csv))[0], 5)
     expected, _ = training_rows.data_driven(dump_rows, 60)
     np.testing.assert_array_equal(np.concatenate([features for features, _ in rows]), expected)

@@ -513,7 +513,7 @@ class FakeTfds:
         names = ("cat", "dog")
 
     def __init__(self, label):
-        self.info = self
+        self.info, self.is_prepared = self, False
         self.splits, self.supervised_keys = ("train", "test"), ("image", "animal")
         self.features = {"image": object(), "animal": label}
 
@@ -521,10 +521,10 @@ class FakeTfds:
         return self
 
     def download_and_prepare(self):
-        pass
+        self.is_prepared = True
 
     def as_dataset(self, split, as_supervised):
-        assert as_supervised
+        assert self.is_prepared and as_supervised
         return [(np.full((4, 4, 3), k, np.uint8), k % 2) for k in range(len(split))]
 
     def as_numpy(self, data):
@@ -540,6 +540,8 @@ def test_tfds(monkeypatch):
         [0, 1, 0, 1, 0],
         [0, 1, 0, 1],
     )
+    source = tfds.reader.load("mine", "pets", sources.Options())
+    assert source.train.images.shape == (5, 32, 32, 3)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", FakeTfds(object()))
     with pytest.raises(InputError, match="The labels of tfds:pets must be classes with names"):
         tfds.reader.load("mine", "pets", sources.Options(image_size=4))
@@ -879,6 +881,12 @@ def test_arrays_that_do_not_fit_each_other(tmp_path):
         (False, "a.csv", "1.png,a,test\n1.png,b,val\n", "training samples. Received: test=2"),
         (
             False,
+            "a.csv",
+            "1.png,a,\n1.png,a,\n1.png,a,test\n1.png,b,test\n",
+            r"training samples of at least 2 classes. Received: classes=\['a'\]",
+        ),
+        (
+            False,
             "metadata.jsonl",
             '{"file_name": "1.png", "label": "a"}\n7\n',
             "each line must be a JSON object. Received: line=7",
@@ -1054,3 +1062,24 @@ def test_images_of_linked_class_folders_count(tmp_path, folder):
         for root in (folder, tmp_path / "linked")
     )
     assert found == linked and len(found) == 60
+
+
+@pytest.mark.parametrize("name", ["label", "labels", "target", "class"])
+def test_names_of_the_column_of_labels(tmp_path, name):
+    picture("wide", 0).save(tmp_path / "1.png")
+    (tmp_path / "a.csv").write_text(f"path,{name}\n" + "1.png,a\n1.png,b\n" * 2)
+    assert sources.load("own", str(tmp_path / "a.csv")).class_names == ("a", "b")
+
+
+def test_smaller_images_are_averages():
+    board = np.indices((64, 64)).sum(axis=0) % 2 * 255
+    found = _custom.fit_image(Image.fromarray(board.astype(np.uint8)), 32)
+    assert found.shape == (32, 32, 3) and 100 <= found.min() <= found.max() <= 156
+
+
+@pytest.mark.parametrize("method", ["iterdir", "rglob"])
+def test_images_are_sorted_however_the_file_system_orders_them(folder, monkeypatch, method):
+    found = getattr(pathlib.Path, method)
+    monkeypatch.setattr(pathlib.Path, method, lambda *args: sorted(found(*args), reverse=True))
+    source: Any = sources.load("stripes", str(folder))
+    assert source.train.paths.tolist() == sorted(source.train.paths)

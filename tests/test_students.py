@@ -487,3 +487,9 @@ def test_coteaching_cnn_by_hand(monkeypatch):
 def test_dropout_follows_the_first_dense_layer(inception):
     (layer,) = (each for each in inception.layers if isinstance(each, keras.layers.Dropout))
     assert layer.input is inception.get_layer("fc3").output
+
+
+def test_the_type_that_a_student_computes_in_is_its_own():
+    student = build_student("mlp", 2, image_shape=(3,), dtype_policy="mixed_bfloat16")
+    assert student.get_layer("logits").compute_dtype == "bfloat16"
+    assert keras.config.dtype_policy().name == "float32"

@@ -523,6 +523,11 @@ def test_listing_needs_no_tensorflow():
         ),
         (
             "mentornet",
+            ["--weighting=self_paced", "--mentornet_label=given"],
+            "--mentornet_label cannot be used with --weighting=self_paced",
+        ),
+        (
+            "mentornet",
             ["--weighting=self_paced", "--mentornet_update_epochs=50"],
             "--mentornet_update_epochs cannot be used with --weighting=self_paced",
         ),

@@ -139,7 +139,15 @@ def test_manifests(folder, memory_before, changes):
 
 @pytest.mark.parametrize(
     "manifest",
-    [{}, {"classes": 3}, {"classes": "abc"}, {"config": []}, {"config": {"dataset_name": "own"}}],
+    [
+        {},
+        {"classes": 3},
+        {"classes": "abc"},
+        {"config": []},
+        {"config": {"dataset_name": "own"}},
+        {"config": {"dataset_name": "own"}, "classes": 3},
+        {"config": {"dataset_name": "own"}, "classes": ["a", "b"], "image_shape": 5},
+    ],
 )
 def test_manifests_of_another_shape(tmp_path, manifest):
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))

@@ -149,7 +149,9 @@ def test_enough_visits_count(monkeypatch):
     found = given_runs(monkeypatch, history(num_seen=seen, num_counted=counted, num_wrong=wrong))
     np.testing.assert_allclose(found.score, [0.25, 0, 1, 0, 0.2])
     monkeypatch.setattr(noise_rate, "estimate", lambda labels, number, visits: visits.wrong)
-    estimated: Any = label_errors.estimate_noise_rate(examples(), 3, [history()])
+    estimated: Any = label_errors.estimate_noise_rate(
+        examples(), 3, [history()], ranking.pooled([history()])
+    )
     np.testing.assert_allclose(estimated, [0.1, 0, 1, 0, 0.8])
 
 

@@ -85,15 +85,14 @@ def estimate_noise_rate(
       examples: the training split.
       num_classes: number of classes.
       histories: columns of each run's history, by name.
-      visits: the visits of all runs, if they are already pooled.
+      visits: the pooled visits of all runs, if their histories do not decay.
 
     Returns:
       The share among all samples, with its range and that of each class.
     """
     if examples.trusted.any():
         return _of_trusted(examples.take(np.flatnonzero(examples.trusted)), num_classes)
-    if all(map(_is_undecayed, histories)):
-        visits = visits or ranking.pooled(histories, examples.labels)
+    if visits is not None:
         return noise_rate.estimate(examples.labels, num_classes, visits)
     mean_loss = np.mean([columns["mean_loss"] for columns in histories], axis=0)
     return noise_rate.of_losses(examples.labels, num_classes, mean_loss)

@@ -43,7 +43,7 @@ class MultiWriter:
 class TensorBoardWriter:
     """Event files in `folder`, flushed every `flush_secs`."""
 
-    def __init__(self, folder: str, flush_secs: float = 120) -> None:
+    def __init__(self, folder: str, flush_secs: float) -> None:
         self._writer = tf.summary.create_file_writer(folder, flush_millis=int(flush_secs * 1000))
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:

@@ -338,6 +338,27 @@ def test_losses_by_name_are_computed_in_float32(policy):
     np.testing.assert_allclose(found[:, 0], expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_masked_steps_of_a_sequence_do_not_count(policy):
+    """Each sample's loss is the mean over its own steps."""
+    words, labels = np.array([[3, 1, 0, 0], [2, 2, 1, 3]]), np.array([[0, 1, 1, 1], [1, 0, 0, 1]])
+    keras.utils.set_random_seed(0)
+    student = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Embedding(5, 3, mask_zero=True, dtype=policy),
+            keras.layers.Dense(2, dtype=policy),
+        ]
+    )
+    model = MentoredModel(student, weighting="uniform")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.0), loss)
+    found = model.fit(words, labels, batch_size=2, verbose=0).history["loss"]
+    outputs = tf.cast(student(words), tf.float32)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, outputs).numpy()
+    assert found == pytest.approx([(losses[0, :2].mean() + losses[1].mean()) / 2], rel=1e-5)
+
+
 def test_sample_weights_are_one_per_sample():
     """Their shape may be known only at run time."""
     x, y = np.zeros((6, 4, 3), np.float32), np.zeros((6, 4), np.int64)

@@ -77,14 +77,24 @@ def without_reduction(loss: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
 def sample_losses(
     loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None, y: Any, y_pred: Any
 ) -> tf.Tensor:
-    """The loss of each sample, by a loss without reduction; float32 [batch, 1]."""
+    """The loss of each sample, by a loss without reduction; float32 [batch, 1].
+
+    Of a sample with several losses (of time steps, pixels, ...) it is the mean of those that are
+    not masked, or 0 if all are.
+    """
     assert loss_of is not None  # compile() sets it.
+    mask = getattr(y_pred, "_keras_mask", None)
     if y_pred.dtype in (tf.float16, tf.bfloat16):  # As Keras' own Loss objects do.
         y_pred = tf.cast(y_pred, tf.float32)
     if y_pred.shape.rank == 2 and y_pred.shape[1] == 1 and y.shape.rank == 1:
         y = y[:, None]  # As Keras does; otherwise they would broadcast to [batch, batch].
     losses = tf.cast(loss_of(y, y_pred), tf.float32)
-    return tf.reduce_mean(tf.reshape(losses, [tf.shape(losses)[0], -1]), axis=1)[:, None]
+    parts = tf.reshape(losses, [tf.shape(losses)[0], -1])
+    if mask is None or mask.shape.rank != losses.shape.rank:
+        return tf.reduce_mean(parts, axis=1)[:, None]
+    kept = tf.reshape(tf.cast(mask, tf.float32), tf.shape(parts))
+    sums = (tf.reduce_sum(values, axis=1) for values in (parts * kept, kept))
+    return tf.math.divide_no_nan(*sums)[:, None]
 
 
 def given_weights(sample_weight: Any) -> tf.Tensor | None:

@@ -365,6 +365,23 @@ class Missing:
         raise TypeError("boolean value of NA is ambiguous")
 
 
+def test_issues_have_the_index_of_the_labels(monkeypatch):
+    """So that they select the right rows of a table that was shuffled."""
+    pandas = pytest.importorskip("pandas")
+    columns = {"predicted_label": np.array(["0", "1", "0", "1"])}
+    monkeypatch.setattr(label_issues, "_columns", lambda *_: dict(columns))
+    labels = pandas.Series([0, 1, 0, 1], index=[7, 3, 5, 1])
+    samples = pandas.DataFrame(np.zeros((4, 3)), index=list("abcd"))
+    for given, expected in (
+        ((samples, labels), [7, 3, 5, 1]),
+        ((samples, labels.tolist()), list("abcd")),
+        ((samples.to_numpy(), labels.tolist()), [0, 1, 2, 3]),
+    ):
+        found = mentornet.find_label_issues(*given)
+        assert found.index.tolist() == expected
+        assert found["given_label"].tolist() == [0, 1, 0, 1]
+
+
 def test_find_label_issues_of_bad_arrays():
     for samples, labels, part in (
         (np.zeros((4, 3)), [0, 1], "one per sample"),

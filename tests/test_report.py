@@ -228,6 +228,21 @@ def test_label_scores_of_two_students_are_kept_apart(monkeypatch):
     assert found == ["cifar10/mlp/0.4/pd_0", "cifar10/cnn/0.4/pd_0"]
 
 
+@pytest.mark.parametrize(
+    "path,name",
+    [
+        ("/tmp/spcl/model", "spcl"),
+        ("runs/steady_mentornet", "steady"),
+        ("model", "model"),
+        ("/model", "model"),
+    ],
+)
+def test_names_of_curricula_of_ones_own(path, name):
+    config = {"trained_mentornet_dir": path, "mentornet_update_epochs": []}
+    config |= {"weighting": {"loss_p_percentile": 0.75}}
+    assert Result("run", config, [], []).method == name
+
+
 def test_auto_is_a_method_of_its_own():
     common = {"trained_mentornet_dir": "mentornet_pd", "mentornet_update_epochs": []}
     for percentile, name in ((0.75, "mentornet_pd"), ("auto", "mentornet_pd, auto")):

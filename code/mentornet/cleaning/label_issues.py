@@ -43,13 +43,14 @@ def find_label_issues(
 
     Returns:
       A pandas.DataFrame if pandas is installed, else a dict of arrays [n], in the order of the
-      samples. Columns: as in cleanlab's Datalab `is_label_issue` (bool), `label_score` (0..1, low
-      is bad), `given_label` and `predicted_label` (values of `labels`); `mean_weight`, `mean_loss`.
+      samples, with the index of `labels` or `samples` if these are pandas' own. Columns: as in
+      cleanlab's Datalab `is_label_issue` (bool), `label_score` (0..1, low is bad), `given_label`
+      and `predicted_label` (values of `labels`); `mean_weight`, `mean_loss`.
 
     Raises:
       InputError: the arrays cannot be used.
     """
-    config = CleanConfig("unused", studentnet, num_epochs, seed)
+    config, given = CleanConfig("unused", studentnet, num_epochs, seed), (labels, samples)
     samples, labels = np.asarray(samples), np.asarray(labels)
     fits = labels.ndim == 1 and labels.shape == samples.shape[:1] and len(labels) >= 2
     rule = "`labels` must be one-dimensional, one per sample, of at least 2 samples."
@@ -73,7 +74,8 @@ def find_label_issues(
         import pandas
     except ImportError:
         return columns
-    return pandas.DataFrame(columns)
+    frames = (each for each in given if isinstance(each, pandas.Series | pandas.DataFrame))
+    return pandas.DataFrame(columns, next((each.index for each in frames), None))
 
 
 def _columns(

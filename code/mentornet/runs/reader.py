@@ -76,7 +76,9 @@ class Result:
             return ("mixup, " if is_mixed else "") + weighting["name"]
         if is_mixed:
             return "mentormix"
-        name = pathlib.PurePath(self.config["trained_mentornet_dir"]).name
+        path = pathlib.PurePath(self.config["trained_mentornet_dir"])
+        # Curricula of one's own are learned in folders such as `steady/model`.
+        name = path.parent.name if path.name == "model" and path.parent.name else path.name
         updated = ", updated" if self.config["mentornet_update_epochs"] else ""
         auto = ", auto" if weighting["loss_p_percentile"] == AUTO else ""
         return name.removesuffix("_mentornet") + auto + updated

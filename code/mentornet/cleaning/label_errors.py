@@ -30,7 +30,7 @@ class LabelScores:
         other than the given label, and for samples that no step saw, the given label.
       mean_weight, mean_loss: float64 [n], see `mentornet.label_noise.history`.
       noise: estimated share of wrong labels.
-      paths: id -> file, or row of a table or array; empty for data sets that come with names.
+      paths: id -> file, or row of a table or array; empty for CIFAR and digits.
       num_seen: number of samples that a step saw; None means all.
       notes: about the histories that were used, for people.
     """

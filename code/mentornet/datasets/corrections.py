@@ -30,7 +30,7 @@ class Known:
     Attributes:
       info: the data set.
       ids, labels: int64 [n], of the records.
-      paths: id -> file, or row of a table or array; empty for data sets that come with names.
+      paths: id -> file, or row of a table or array; empty for CIFAR and digits.
     """
 
     info: DatasetInfo

@@ -24,9 +24,9 @@ def margin_shift(
     k, the student's margin should be that of k's anchors, T[k, k] - T[k, l], where T holds their
     mean probabilities; of one of class l it should be T[l, k] - T[l, l]. The middle of the two is
     where the label is as probably wrong as right, and the shift moves it to 0. But T[k, k] may
-    differ from T[l, l] because a class is harder, which says nothing of its labels. So in its place
-    stands what anchors lose in one direction: the sum over all classes j of T[k, j] - T[j, k],
-    where that is positive, negated.
+    differ from T[l, l] because a class is harder, which says nothing of its labels. So T[k, k]
+    is replaced by minus what k's anchors lose in one direction: the sum over all classes j of
+    T[k, j] - T[j, k], where that is positive.
 
     Args:
       labels: int64 [n], as given; at least one.

@@ -9,8 +9,8 @@ prediction is the given label.
   mixture of normal distributions: of wrong labels, of right but hard ones, and of easy ones. As far
   as most labels are suspects, the student has not learned its data: its next best class is often
   arbitrary, and the mean probability of the given label joins the margin in the ranking. Margins
-  are shifted where labels are confused in one direction (confusion.py), in the ranking and where
-  the mixture of those that are not finds no wrong label.
+  are shifted where labels are confused in one direction (confusion.py): in the ranking, and in the
+  mixture if that of margins as they are finds no wrong label.
 * Afterwards margins are uninformative, but wrong events (visits at which another class was
   predicted) are not. Their number is modelled as a mixture of two beta-binomial distributions, like
   the beta mixture of Arazo et al. (2019, section 3.1), but of shares of visits instead of losses.
@@ -219,8 +219,8 @@ def at_most_suspects(probabilities: np.ndarray, visits: Visits) -> np.ndarray:
     """Lowered in proportion, if necessary, until their mean is at most the share of the suspects.
 
     Where most wrong labels are those of a similar class, the student hesitates between the two for
-    right and wrong labels alike, and a component of the mixtures holds both. Suspects do not count
-    if the shift makes their margin positive.
+    right and wrong labels alike, and a component of the mixtures holds both. Suspects whose
+    margin is shifted up, to 0 or above, do not count.
     """
     excused = (visits.margin_shift > 0) & (visits.margin + visits.margin_shift >= 0)
     share = (visits.suspects & ~excused).mean()

@@ -185,8 +185,8 @@ def learn_noisy(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> 
     """Learns targets that the features determine only in part, such as a dump's.
 
     A few hundred trusted samples would be memorised within a few hundred steps. Weight decay
-    prevents that, and the choice of the best weights on the way, by the loss on a fifth of the
-    training rows, which is set aside; the weights of `start` are a candidate as well.
+    prevents that, as does keeping the weights that are best on a fifth of the training rows, which
+    is set aside; the weights of `start` are a candidate as well.
 
     Args and returns: see `learn`.
 

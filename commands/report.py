@@ -24,7 +24,7 @@ from mentornet.cli import config_flags, script
 from mentornet.config.options import option
 from mentornet.core import files, pages
 from mentornet.core.errors import InputError
-from mentornet.runs.reader import Curve, Result, read_results
+from mentornet.runs.reader import Curve, Result, configurations, read_results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -290,8 +290,9 @@ def main(runs_dir: str) -> None:
     output_dir = pathlib.Path(config.output_dir or runs_dir)
     write(results, output_dir)
     done = sum(result.is_done for result in results)
-    unfinished = len(results) - done
-    print(f"{output_dir}/results.md and results.html: {done} runs, {unfinished} unfinished")
+    missing = len(configurations(pathlib.Path(runs_dir))) - len(results)
+    counts = f"{done} runs, {len(results) - done} unfinished, {missing} not evaluated"
+    print(f"{output_dir}/results.md and results.html: {counts}")
 
 
 if __name__ == "__main__":

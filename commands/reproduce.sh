@@ -20,7 +20,11 @@ if [[ ${1:-} == --reduced ]]; then
   table=commands/reduced_runs.csv options=(--num_train=10000 --num_trusted=1000 --output_dir="$data/reduced")
   shift
 fi
-cifar10=${1:?usage: reproduce.sh CIFAR10 [CIFAR10N.npz] [CIFAR100] [FLAGS], or --reduced CIFAR10 [CIFAR10N.npz] [FLAGS]}
+cifar10=${1:-}
+if [[ -z $cifar10 || $cifar10 == -* ]]; then
+  echo "usage: reproduce.sh CIFAR10 [CIFAR10N.npz] [CIFAR100] [FLAGS], or --reduced CIFAR10 [CIFAR10N.npz] [FLAGS]" >&2
+  exit 2
+fi
 shift
 human='' cifar100='' left_out=(-e /nothing/)
 if [[ ${1:-} == *.npz ]]; then
@@ -62,10 +66,14 @@ fi
 planned=$(launch --dry_run "$@")
 read -r runs steps <<< "$(awk -F 'max_number_of_steps=' \
   'NF > 1 { runs += 1; steps += $2 } END { print runs, steps }' <<< "$planned")"
-hours="$((steps / 45000)) to $((steps / 12500)) hours on two CPU cores"
+range() {  # range FAST SLOW: "A to B" hours, at so many steps per hour.
+  awk -v steps="$steps" 'function hours(n) { return sprintf(n < 10 ? "%.1f" : "%d", n) }
+    { print hours(steps / $1) " to " hours(steps / $2) }' <<< "$*"
+}
+hours="$(range 45000 12500) hours on two CPU cores"
 if [[ $table == *fast* ]]; then  # As measured, quiet and beside other work: see README.md.
-  hours="$((steps / 5000)) to $((steps / 850)) hours on two CPU cores with bfloat16 instructions, else
-$((steps / 1150)) to $((steps / 450)), and 3.5 GB of memory"
+  hours="$(range 5000 850) hours on two CPU cores with bfloat16 instructions, else
+$(range 1150 450), and 3.5 GB of memory"
 fi
 echo "$runs runs, $steps steps in total (finished runs are skipped): $hours."
 

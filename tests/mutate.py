@@ -203,6 +203,10 @@ TARGETS = {
         "test_weightings.py",
         "-k(fit or loss or classifier or columns or several or known) and not replicas",
     ],
+    "weighting.keras_losses": [
+        "test_keras_model.py",
+        "-k(loss or masked or classifier or per_class or known or sees) and not replicas",
+    ],
     "weighting.curriculum": [
         "test_weightings.py::test_what_a_weighting_logs",
         "test_weightings.py::test_a_closed_form_sees_loss_difference_and_epoch",

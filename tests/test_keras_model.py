@@ -16,7 +16,7 @@ from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
 from mentornet.label_noise.history import COLUMNS, SampleHistory
 from mentornet.training.build import make_trainer
-from mentornet.weighting import keras_adapters
+from mentornet.weighting import keras_adapters, keras_losses
 from mentornet.weighting.features import RELEASE
 from mentornet.weighting.objective import ObjectiveTerms
 from mentornet.weighting.protocol import Weighed
@@ -331,9 +331,9 @@ def test_a_restored_backup_does_not_change_the_number_of_steps(data, tmp_path):
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_losses_by_name_are_computed_in_float32(policy):
     y, outputs = tf.constant([0, 1]), tf.constant([[0.999, 0.001], [0.4, 0.6]])
-    loss_of = keras_adapters.without_reduction("sparse_categorical_crossentropy")
+    loss_of = keras_losses.without_reduction("sparse_categorical_crossentropy")
     half = tf.cast(outputs, policy.removeprefix("mixed_"))
-    found = keras_adapters.sample_losses(loss_of, y, half)
+    found = keras_losses.sample_losses(loss_of, y, half)
     expected = loss_of(y, tf.cast(half, tf.float32))
     np.testing.assert_allclose(found[:, 0], expected, rtol=1e-6)
 
@@ -357,6 +357,98 @@ def test_masked_steps_of_a_sequence_do_not_count(policy):
     outputs = tf.cast(student(words), tf.float32)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, outputs).numpy()
     assert found == pytest.approx([(losses[0, :2].mean() + losses[1].mean()) / 2], rel=1e-5)
+
+
+def test_losses_of_an_ignored_class_do_not_count():
+    """As masked steps: they do not lower the loss of a sample whose other steps count."""
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
+    y = tf.constant([[0, 1, -1, -1], [1, 0, 0, 1], [-1, -1, -1, -1]])
+    outputs = tf.random.stateless_normal([3, 4, 2], [0, 0])
+    loss_of = keras_losses.without_reduction(loss)
+    each = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(y, 0), outputs).numpy()
+    found = keras_losses.sample_losses(loss_of, y, outputs).numpy()[:, 0]
+    assert found.tolist() == pytest.approx([each[0, :2].mean(), each[1].mean(), 0], rel=1e-5)
+    masked: Any = tf.identity(outputs)
+    masked._keras_mask = tf.constant([[True, False, True, True], [True] * 4, [True] * 4])
+    found = keras_losses.sample_losses(loss_of, y, masked).numpy()[:, 0]
+    assert found.tolist() == pytest.approx([each[0, 0], each[1].mean(), 0], rel=1e-5)
+
+
+def test_what_has_no_loss_per_sample_is_refused():
+    rows, y = tf.ones([2, 3]), tf.constant([0, 1])
+    with pytest.raises(InputError, match="must have one output. Received: outputs='list'"):
+        keras_losses.sample_losses(lambda y, outputs: outputs, y, [rows, rows])
+    with pytest.raises(InputError, match=r"a value per sample.*outputs='\(2, 3\)'"):
+        keras_losses.sample_losses(lambda y, outputs: tf.reduce_mean(outputs), y, rows)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "binary_crossentropy",
+        keras.losses.BinaryCrossentropy(from_logits=True, name="other"),
+        keras.losses.BinaryFocalCrossentropy(),
+    ],
+)
+def test_a_history_needs_an_output_per_class(loss):
+    auto = {"loss_p_percentile": "auto", "burn_in_epoch": "auto"}
+    model = MentoredModel(small_student(), num_examples=4, **auto)
+    with pytest.raises(InputError, match="needs an output per class"):
+        model.compile("sgd", loss)
+    model.compile("sgd", keras.losses.CategoricalCrossentropy())
+    MentoredModel(small_student()).compile("sgd", loss)
+
+
+def test_positions_outside_the_samples_are_refused(data):
+    auto = {"loss_p_percentile": "auto", "burn_in_epoch": "auto"}
+    model = MentoredModel(small_student(), num_examples=BATCH, **auto)
+    model.compile("sgd", LOGITS)
+    images, labels = (part[:BATCH] for part in data)
+    for first in (-1, 1):
+        x = {"inputs": images, "positions": np.arange(first, BATCH + first)}
+        with pytest.raises(InputError, match=f"Positions must .* least={first}, most="):
+            model.fit(x, labels, verbose=0)
+    model.fit({"inputs": images, "positions": np.arange(BATCH)}, labels, verbose=0)
+
+
+def test_remarks_are_printed_where_a_training_is_stopped_early(data, capsys):
+    auto = {"loss_p_percentile": "auto", "burn_in_epoch": "auto"}
+    model = MentoredModel(small_student(), num_examples=len(data[0]), **auto)
+    model.compile("sgd", LOGITS)
+    x = {"inputs": data[0], "positions": np.arange(len(data[0]))}
+    stop = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: setattr(model, "stop_training", epoch == 1)
+    )
+    model.fit(x, data[1], BATCH, epochs=9, callbacks=[stop], verbose=2)
+    assert "auto: no sample was down-weighted" in capsys.readouterr().out
+    model.fit(x, data[1], BATCH, epochs=4, initial_epoch=3, verbose=0)
+    assert "auto" not in capsys.readouterr().out
+
+
+def test_the_student_is_exported(data, tmp_path):
+    model = small_model()
+    model.fit(*data, BATCH, verbose=0)
+    model.export(tmp_path / "exported", verbose=False)
+    loaded: Any = tf.saved_model.load(tmp_path / "exported")
+    images = data[0][:4]
+    np.testing.assert_allclose(loaded.serve(images), model.student(images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_subclassed_student_builds_itself(data):
+    class Student(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = small_student()
+
+        def call(self, inputs):
+            return self.inner(inputs)
+
+    model = MentoredModel(Student(), weighting="uniform")
+    model.compile(keras.optimizers.SGD(0.05), LOGITS)
+    before = model.student.inner.get_weights()[0]
+    model.fit(*data, BATCH, verbose=0)
+    assert np.abs(model.student.inner.get_weights()[0] - before).max() > 1e-4
 
 
 def test_sample_weights_are_one_per_sample():
@@ -464,7 +556,7 @@ def test_which_losses_take_logits():
         (LOGITS, True),
     )
     for loss, expected in cases:
-        assert keras_adapters.takes_logits(loss) == expected
+        assert keras_losses.takes_logits(loss) == expected
 
 
 def test_total_steps_rule_outside_fit(data):
@@ -558,18 +650,18 @@ def test_replicas_agree(tmp_path):
 
 def test_labels_and_outputs_of_a_classifier():
     rows = tf.constant([[0.25, 0.75, 0.0], [0.0, 1.0, 0.0]])
-    found: Any = keras_adapters.class_logits(rows, are_logits=False)
+    found: Any = keras_losses.class_logits(rows, are_logits=False)
     np.testing.assert_allclose(found, np.log(np.maximum(rows, 1e-7)), rtol=1e-6)
-    np.testing.assert_array_equal(keras_adapters.class_logits(rows, are_logits=True), rows)
+    np.testing.assert_array_equal(keras_losses.class_logits(rows, are_logits=True), rows)
     for other in (rows[:, :1], rows[None], {"a": rows}):
-        assert keras_adapters.class_logits(other, are_logits=True) is None
-    assert keras_adapters.class_logits(rows[:, :2], are_logits=True) is not None
-    two: Any = keras_adapters.class_labels(tf.one_hot([1, 0], 2))
+        assert keras_losses.class_logits(other, are_logits=True) is None
+    assert keras_losses.class_logits(rows[:, :2], are_logits=True) is not None
+    two: Any = keras_losses.class_labels(tf.one_hot([1, 0], 2))
     assert two.numpy().tolist() == [1, 0]
     for labels in (tf.one_hot([2, 0], 3), tf.constant([[2], [0]]), tf.constant([2, 0])):
-        classes: Any = keras_adapters.class_labels(labels)
+        classes: Any = keras_losses.class_labels(labels)
         assert classes.numpy().tolist() == [2, 0]
-    assert keras_adapters.class_labels(rows[None]) is None
+    assert keras_losses.class_labels(rows[None]) is None
 
 
 def test_a_history_of_other_columns_is_refused():
@@ -715,11 +807,11 @@ def test_layers_of_ones_own_may_be_given_with_a_configuration():
 
 def test_labels_of_which_it_is_not_known_what_they_name():
     """Several outputs, and rows whose width is known only once they are there."""
-    assert keras_adapters.class_labels({"a": tf.constant([1])}) is None
+    assert keras_losses.class_labels({"a": tf.constant([1])}) is None
     found: list[Any] = []
 
     def look(labels):
-        found.append(keras_adapters.class_labels(labels))
+        found.append(keras_losses.class_labels(labels))
 
     unknown = tf.TensorSpec([None, None], tf.int64)
     tf.function(look, autograph=False).get_concrete_function(unknown)
@@ -729,6 +821,6 @@ def test_labels_of_which_it_is_not_known_what_they_name():
 def test_what_a_weighting_sees_is_float32_in_mixed_precision():
     rows = tf.constant([[0.25, 0.5]], tf.bfloat16)
     loss = lambda y, outputs: tf.reduce_sum(outputs, axis=1)  # noqa: E731
-    logits: Any = keras_adapters.class_logits(rows, are_logits=True)
-    assert keras_adapters.sample_losses(loss, tf.zeros([1]), rows).dtype == tf.float32
+    logits: Any = keras_losses.class_logits(rows, are_logits=True)
+    assert keras_losses.sample_losses(loss, tf.zeros([1]), rows).dtype == tf.float32
     assert logits.dtype == tf.float32

@@ -56,13 +56,19 @@ def test_gamma_is_honoured():
 def test_a_curriculum_of_ones_own(tmp_path, monkeypatch):
     (tmp_path / "own.py").write_text(
         "def half(features, gamma):\n    return 0.5 + 0 * features[:, 0]\n"
-        "def wrong(features, gamma):\n    return 2 + 0 * features[:, 0]\n"
+        "def wrong(features, gamma=0.25):\n    return 2 + 0 * features[:, 0]\n"
+        "def more(features, gamma=0.25):\n    return gamma + 0 * features[:, 0]\n"
+        "def rows(features, gamma):\n    return features\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     _, targets = training_rows.generate("own:half", None, 100, 0)
     np.testing.assert_array_equal(targets, 0.5)
+    for gamma, expected in ((None, 0.25), (0.75, 0.75)):
+        _, targets = training_rows.generate("own:more", gamma, 100, 0)
+        np.testing.assert_array_equal(targets, expected)
     for name, part in (
-        ("own:wrong", r"one weight in 0..1 per sample"),
+        ("own:wrong", r"one weight in 0..1 per sample. Received: outside=\[2.0, 2.0, 2.0\]"),
+        ("own:rows", r"one weight in 0..1 per sample. Received: shape=\(100, 4\)"),
         ("own:missing", "cannot be imported"),
         ("nowhere:half", "cannot be imported"),
         ("os:system", "`vstar_fn` os:system cannot be called: "),

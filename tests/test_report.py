@@ -514,8 +514,12 @@ def test_names_in_the_page_are_text(report, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(report, "draw_curves", lambda runs: b"picture")
     monkeypatch.setattr(report.config_flags, "read_flags", lambda cls: asked)
     report.main(str(tmp_path / "runs"))
-    told = f"{asked['output_dir']}/results.md and results.html: 1 runs, 0 unfinished\n"
-    assert capsys.readouterr().out == told
+    told = f"{asked['output_dir']}/results.md and results.html: 1 runs, 0 unfinished, "
+    assert capsys.readouterr().out == f"{told}0 not evaluated\n"
+    write_run(tmp_path / "runs" / "other", 0, [0.5], num_examples=10)
+    (tmp_path / "runs" / "other" / "eval_val").rename(tmp_path / "runs" / "other" / "eval")
+    report.main(str(tmp_path / "runs"))
+    assert capsys.readouterr().out == f"{told}1 not evaluated\n"
     page = (tmp_path / "new" / "report" / "results.html").read_text()
     assert "<i>" not in page
     assert "<h2>Reduced: &lt;i&gt;own&lt;/i&gt;, noise 0.4, resnet101, 39,000 steps</h2>" in page

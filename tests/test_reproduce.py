@@ -59,7 +59,8 @@ def reproduce(tmp_path):
 
 def test_readme_says_how_long_the_table_takes():
     script = (ROOT / "commands" / "reproduce.sh").read_text()
-    steps_per_hour = [int(number) for number in re.findall(r"\(steps / (\d+)\)", script)][2:]
+    ranges = re.findall(r"\$\(range (\d+) (\d+)\)", script)[1:]  # The first is of --reduced.
+    steps_per_hour = [int(number) for pair in ranges for number in pair]
     with (ROOT / "commands" / "fast_runs.csv").open() as file:
         steps = sum(int(row["max_number_of_steps"]) for row in csv.DictReader(file))
     fastest, *others = (steps // number for number in steps_per_hour)
@@ -116,6 +117,12 @@ def test_all_data_of_the_tables_are_prepared(reproduce):
             assert made == {f"data/{row['data']}" for row in csv.DictReader(file)}
 
 
+def test_an_archive_is_needed(reproduce):
+    for arguments in ([], ["--dry_run"], ["--reduced"], ["--reduced", "--filter=0.4"]):
+        status, output, started, _ = reproduce(*arguments)
+        assert status == 2 and output.startswith("usage: ") and not started
+
+
 def test_what_is_not_given_is_left_out(reproduce):
     _, _, started, chosen = reproduce("cifar10.tar", "--gpus=0,1")
     assert len(prepared(started)) == 5
@@ -145,7 +152,7 @@ def test_the_reduced_runs(reproduce):
     fewer = {"--num_train=10000", "--num_trusted=1000", "--output_dir=data/reduced"}
     assert all(fewer <= {*flags} for flags in prepared(started))
     assert (
-        "65800 steps in total (finished runs are skipped): 1 to 5 hours on two CPU cores.\n"
+        "65800 steps in total (finished runs are skipped): 1.5 to 5.3 hours on two CPU cores.\n"
         in output
     )
 

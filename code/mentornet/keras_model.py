@@ -13,7 +13,7 @@ from mentornet.config.weighting import MENTORNET, WeightingConfig
 from mentornet.core import replicas
 from mentornet.core.errors import check
 from mentornet.training.losses import layer_loss
-from mentornet.weighting import keras_adapters, registry
+from mentornet.weighting import keras_adapters, keras_losses, registry
 from mentornet.weighting.mentor import MentorNet
 from mentornet.weighting.objective import Objective
 from mentornet.weighting.protocol import Context, Weighting
@@ -127,14 +127,14 @@ class MentoredModel(keras.Model):
             second = self._make_weighting(context.for_mixed(self.weighting))
         return Objective(
             self.weighting,
-            lambda y, y_pred: keras_adapters.sample_losses(self._loss_of, y, y_pred),
+            lambda y, y_pred: keras_losses.sample_losses(self._loss_of, y, y_pred),
             lambda inputs: self.student(inputs, training=True),
             self.student,
             self.seed,
             self.mixup,
             second,
-            labels_of=keras_adapters.class_labels,
-            logits_of=lambda y: keras_adapters.class_logits(y, self._from_logits),
+            labels_of=keras_losses.class_labels,
+            logits_of=lambda y: keras_losses.class_logits(y, self._from_logits),
         )
 
     def _make_weighting(self, context: Context) -> Weighting:
@@ -155,9 +155,7 @@ class MentoredModel(keras.Model):
         ).value
 
     def build(self, input_shape: Any) -> None:
-        if not self.student.built:
-            self.student.build(self._split(input_shape)[0])
-        self.built = True
+        self.built = True  # The student builds itself when it is called.
 
     def _split(self, inputs: Any) -> tuple[Any, Any]:
         """The student's inputs, and the samples' positions; None if these are not given."""
@@ -174,7 +172,7 @@ class MentoredModel(keras.Model):
         optimizer: Any = "sgd",
         loss: Any = None,
         metrics: Any = None,
-        jit_compile: bool = False,
+        jit_compile: bool | str = False,
         **kwargs: Any,
     ) -> None:
         """Like keras.Model.compile, but without XLA by default, since it is slower on CPUs.
@@ -185,20 +183,19 @@ class MentoredModel(keras.Model):
           jit_compile: whether to use XLA.
 
         Raises:
-          InputError: there is not one loss, or loss_weights; or XLA with mixup or "auto".
+          InputError: there is not one loss, or it, loss_weights or XLA cannot be used here.
         """
-        is_one = loss is not None and not isinstance(loss, (dict, list, tuple))
-        check(is_one, "`loss` must be one loss.", loss=loss)
-        self._loss_of = keras_adapters.without_reduction(loss)
+        self._loss_of = keras_losses.without_reduction(loss)
         keras_adapters.check_loss_weights(**kwargs)
-        if self.mixup is not None or keras_adapters.is_automatic(self.weighting):
-            jit_compile = keras_adapters.no_xla(jit_compile)
-        self._from_logits = keras_adapters.takes_logits(loss)
+        keras_losses.check_classifies(loss, self._history)
+        jit_compile = keras_adapters.with_xla(jit_compile, self.mixup, self.weighting)
+        self._from_logits = keras_losses.takes_logits(loss)
         super().compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Same as keras.Model.fit; unless `verbose` is 0, it prints what "auto" determined."""
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
+        keras_adapters.check_positions(self._split(given.get("x"))[1], self.num_examples)
         drops_all = keras_adapters.drops_all(self.weighting)
         first = given.get("initial_epoch", 0)
         counting = keras_adapters.TotalSteps(self._remarks, first, drops_all)
@@ -220,11 +217,11 @@ class MentoredModel(keras.Model):
         Raises:
           InputError: neither `steps` nor `total_steps` is known.
         """
-        steps = self.total_steps or steps
+        steps = self.total_steps or steps or 0
         rule = "`total_steps` must be given: the number of batches in the data is unknown."
-        check(bool(steps), rule, total_steps=self.total_steps)
+        check(steps > 0, rule, total_steps=self.total_steps)
         self._steps.assign(steps)
-        return steps or 0
+        return steps
 
     def compute_loss(
         self,
@@ -262,18 +259,21 @@ class MentoredModel(keras.Model):
             given=keras_adapters.given_weights(sample_weight),
         )
         if self._history is not None:
-            logits = keras_adapters.class_logits(y_pred, self._from_logits)
+            logits = keras_losses.class_logits(y_pred, self._from_logits)
             keras_adapters.record(self._history, terms, positions, y, logits)
         # Divided by the size of the global batch: replicas' gradients are summed.
         size = replicas.total(tf.cast(tf.size(terms.losses), tf.float32))
         parts = [terms.weighted_loss(size), terms.added_loss(size), layer_loss(self)]
         return tf.add_n([part for part in parts if part is not None])
 
+    def export(self, *args: Any, **kwargs: Any) -> Any:
+        """Same as keras.Model.export of the student, which is alone in inference."""
+        return self.student.export(*args, **kwargs)
+
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model as it was when it was saved."""
         given = keras.saving.deserialize_keras_object(config)
-        given.pop("loss_weights", None)  # Of earlier versions, which ignored it in training.
-        self.compile(**given)
+        self.compile(**{**given, "loss_weights": None})  # Earlier versions ignored it in training.
         self.optimizer.build(self.trainable_variables)
 
     def get_config(self) -> dict[str, Any]:

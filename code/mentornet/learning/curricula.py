@@ -109,14 +109,20 @@ def find(name: str) -> Curriculum:
 def targets(name: str, features: np.ndarray, gamma: float | None) -> np.ndarray:
     """The target weights of curriculum `name`, float64 [n].
 
+    Without `gamma`, a function of one's own gets its default, or None if it has none.
+
     Raises:
       InputError: see `find`; or the function does not take two arguments, or return one weight in
         0..1 per sample.
     """
-    weights = np.asarray(call_object("vstar_fn", name, find(name), features, gamma), np.float64)
-    fits = weights.shape == (len(features),) and bool(((weights >= 0) & (weights <= 1)).all())
+    function = find(name)
+    has_default = bool(getattr(function, "__defaults__", None))
+    given = (features,) if gamma is None and has_default else (features, gamma)
+    weights = np.asarray(call_object("vstar_fn", name, function, *given), np.float64)
     rule = f"`vstar_fn` {name} must return one weight in 0..1 per sample."
-    check(fits, rule, shape=weights.shape)
+    check(weights.shape == (len(features),), rule, shape=weights.shape)
+    outside = weights[~((weights >= 0) & (weights <= 1))]
+    check(not outside.size, rule, outside=outside[:3].tolist())
     return weights
 
 

@@ -137,6 +137,12 @@ class Result:
         return np.array([row["step"] for row in rows]), np.array([row[key] for row in rows])
 
 
+def configurations(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The configuration files of all runs below a folder."""
+    found = folder.glob(f"**/{layout.TRAIN_FOLDER}/{layout.CONFIG_FILE}")
+    return sorted(found, key=lambda path: natural_order(str(path)))
+
+
 def read_results(folder: pathlib.Path) -> list[Result]:
     """All runs below a folder that were evaluated at least once.
 
@@ -145,8 +151,7 @@ def read_results(folder: pathlib.Path) -> list[Result]:
       OSError: a file cannot be read.
     """
     results = []
-    found = folder.glob(f"**/{layout.TRAIN_FOLDER}/{layout.CONFIG_FILE}")
-    for path in sorted(found, key=lambda path: natural_order(str(path))):
+    for path in configurations(folder):
         run = path.parent.parent
         rows = layout.read_evaluations(run / layout.EVAL_FOLDER)
         evaluation = [row for row in rows if layout.KEPT not in row]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from mentornet.config.options import plain
@@ -15,12 +16,12 @@ from mentornet.core import replicas, schedules
 from mentornet.core.errors import check
 from mentornet.label_noise.history import COLUMNS, SampleHistory
 from mentornet.weighting.curriculum import CurriculumWeighting
+from mentornet.weighting.keras_losses import class_labels
 from mentornet.weighting.mentor import MentorNet
 from mentornet.weighting.mentor_checkpoints import load_mentornet
 from mentornet.weighting.objective import ObjectiveTerms
 from mentornet.weighting.protocol import Weighting
 
-_SMALLEST_PROBABILITY = 1e-7
 # The parts of an input that includes the positions of its samples.
 _INPUTS, _POSITIONS = "inputs", "positions"
 _HISTORY_COLUMNS = "history_columns"  # A key in a saved model's configuration.
@@ -31,6 +32,15 @@ def split(inputs: Any) -> tuple[Any, Any]:
     if isinstance(inputs, Mapping) and set(inputs) == {_INPUTS, _POSITIONS}:
         return inputs[_INPUTS], inputs[_POSITIONS]
     return inputs, None
+
+
+def check_positions(positions: Any, num_examples: int | None) -> None:
+    """Raises InputError if positions, in an array, are not those of `num_examples` samples."""
+    if isinstance(positions, np.ndarray) and positions.size:
+        least, most = positions.min(), positions.max()
+        rule = "Positions must lie in 0..num_examples - 1."
+        fits = num_examples is None or (least >= 0 and most < num_examples)
+        check(fits, rule, least=int(least), most=int(most), num_examples=num_examples)
 
 
 def mixup_config(alpha: float | None, second_reweight: bool, weighting: Any) -> MixupConfig | None:
@@ -61,40 +71,6 @@ def without_history_columns(config: Mapping[str, Any]) -> dict[str, Any]:
     rule = f"The model's history must have the columns {', '.join(expected)}."
     check(columns == expected, rule, columns=columns)
     return {name: value for name, value in config.items() if name != _HISTORY_COLUMNS}
-
-
-def without_reduction(loss: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """A loss that returns one value per sample."""
-    loss = keras.losses.get(loss)
-    if not isinstance(loss, keras.losses.Loss):
-        return loss
-    # Not through get_config(), which a user's own class need not have.
-    copied = object.__new__(type(loss))
-    copied.__dict__.update(loss.__dict__, reduction=None)
-    return copied
-
-
-def sample_losses(
-    loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None, y: Any, y_pred: Any
-) -> tf.Tensor:
-    """The loss of each sample, by a loss without reduction; float32 [batch, 1].
-
-    Of a sample with several losses (of time steps, pixels, ...) it is the mean of those that are
-    not masked, or 0 if all are.
-    """
-    assert loss_of is not None  # compile() sets it.
-    mask = getattr(y_pred, "_keras_mask", None)
-    if y_pred.dtype in (tf.float16, tf.bfloat16):  # As Keras' own Loss objects do.
-        y_pred = tf.cast(y_pred, tf.float32)
-    if y_pred.shape.rank == 2 and y_pred.shape[1] == 1 and y.shape.rank == 1:
-        y = y[:, None]  # As Keras does; otherwise they would broadcast to [batch, batch].
-    losses = tf.cast(loss_of(y, y_pred), tf.float32)
-    parts = tf.reshape(losses, [tf.shape(losses)[0], -1])
-    if mask is None or mask.shape.rank != losses.shape.rank:
-        return tf.reduce_mean(parts, axis=1)[:, None]
-    kept = tf.reshape(tf.cast(mask, tf.float32), tf.shape(parts))
-    sums = (tf.reduce_sum(values, axis=1) for values in (parts * kept, kept))
-    return tf.math.divide_no_nan(*sums)[:, None]
 
 
 def given_weights(sample_weight: Any) -> tf.Tensor | None:
@@ -129,8 +105,16 @@ def frozen(mentor: MentorNet | str) -> MentorNet:
     return found
 
 
-def no_xla(jit_compile: bool | str) -> bool:
-    """False, also for "auto"; raises InputError if XLA is asked for."""
+def with_xla(
+    jit_compile: bool | str, mixup: MixupConfig | None, weighting: Weighting
+) -> bool | str:
+    """`jit_compile` of a model, but False instead of "auto" where XLA cannot be used.
+
+    Raises:
+      InputError: XLA is asked for and cannot be used.
+    """
+    if mixup is None and not is_automatic(weighting):
+        return jit_compile
     rule = "`jit_compile` cannot be used with mixup_alpha or `auto`."
     check(jit_compile is not True, rule, jit_compile=jit_compile)
     return False
@@ -171,39 +155,6 @@ def num_outputs(student: keras.Model) -> int:
     """The number of classes of a student that is built; 0 if it is not known."""
     shape = getattr(student, "output_shape", None)
     return shape[-1] or 0 if isinstance(shape, tuple) and len(shape) == 2 else 0
-
-
-def takes_logits(loss: Any) -> bool:
-    """Whether a loss takes logits; one that is not Keras' own and does not say is assumed to."""
-    loss = keras.losses.get(loss)
-    is_keras = getattr(loss, "__module__", "").startswith("keras.")  # Of the class, or function.
-    if not isinstance(loss, keras.losses.Loss):
-        return not is_keras
-    said = loss.get_config().get("from_logits", getattr(loss, "from_logits", None))
-    return not is_keras if said is None else bool(said)
-
-
-def class_labels(y: Any) -> tf.Tensor | None:
-    """Labels int64 [batch], from whole numbers or one-hot rows; None if they are neither."""
-    if not tf.is_tensor(y):
-        return None
-    if y.shape.rank == 2 and y.shape[1] is not None and y.shape[1] > 1:
-        return tf.argmax(y, axis=1)
-    single = y.shape.rank == 1 or (y.shape.rank == 2 and y.shape[1] == 1)
-    return tf.cast(tf.reshape(y, [-1]), tf.int64) if single else None
-
-
-def class_logits(outputs: Any, are_logits: bool) -> tf.Tensor | None:
-    """Logits, float32 [batch, classes], of a classifier; None for other models.
-
-    Args:
-      outputs: of the model.
-      are_logits: whether these are logits; otherwise they are probabilities.
-    """
-    if not tf.is_tensor(outputs) or outputs.shape.rank != 2 or outputs.shape[1] == 1:
-        return None
-    outputs = tf.cast(outputs, tf.float32)
-    return outputs if are_logits else tf.math.log(tf.maximum(outputs, _SMALLEST_PROBABILITY))
 
 
 def batches_seen(optimizer: keras.Optimizer) -> tf.Tensor:
@@ -257,7 +208,7 @@ class TotalSteps(keras.callbacks.Callback):
         self.model.set_total_steps(self._steps)
 
     def on_train_end(self, logs: Any = None) -> None:
-        is_over = batches_seen(self.model.optimizer) >= self._steps
+        is_over = self.model.stop_training or batches_seen(self.model.optimizer) >= self._steps
         for remark in self._remarks if is_over and self.params.get("verbose", 1) else ():
             print(remark(), flush=True)
 

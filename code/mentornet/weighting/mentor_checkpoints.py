@@ -19,6 +19,7 @@ from mentornet.core.checkpoint_files import (
 from mentornet.core.errors import InputError, check
 from mentornet.weighting import features
 from mentornet.weighting.mentor import VARIABLE_SHAPES, MentorNet
+from mentornet.weighting.methods import WEIGHTINGS
 
 # Strings; only in checkpoints of MentorNets with further features.
 _FEATURES = "mentornet/features"
@@ -58,9 +59,12 @@ def find_mentornet(path: str) -> str:
     if path in shipped:
         return shipped[path]
     names = ", ".join(shipped) or "none"
+    hint = (
+        f" `weighting` takes {path}, which is no MentorNet." if path in WEIGHTINGS.names() else ""
+    )
     raise InputError(
         f"No MentorNet checkpoint at {path}: give a checkpoint prefix, a directory that holds one, "
-        f"or a shipped curriculum ({names})."
+        f"or a shipped curriculum ({names}).{hint}"
     )
 
 

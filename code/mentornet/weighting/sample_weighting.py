@@ -147,7 +147,7 @@ class SampleWeighting(tf.Module):
           float32 [batch, 1], without gradient.
 
         Raises:
-          InputError: a feature that the MentorNet needs is not given.
+          InputError: `losses` have another shape, or a feature that the MentorNet needs is missing.
         """
         return self.weigh(losses, epoch_percentage, global_step, labels, further).weights
 
@@ -171,10 +171,13 @@ class SampleWeighting(tf.Module):
           given: the samples' own labels, int [batch], for the percentiles of their classes.
 
         Raises:
-          InputError: a feature that the MentorNet needs is not given, or "auto" needs `given`.
+          InputError: `losses` have another shape, a feature that the MentorNet needs is missing, or
+            "auto" needs `given`.
         """
         config = self.config
         losses = tf.cast(losses, tf.float32)
+        fits = losses.shape.is_compatible_with([None, 1])
+        check(fits, "`losses` must be of shape [batch, 1].", shape=str(losses.shape))
         epoch = tf.clip_by_value(tf.cast(epoch_percentage, tf.int32), 0, LAST_EPOCH)
         global_losses = replicas.gather(losses)
         rules, percentile, fixed_epoch = None, config.loss_p_percentile, config.burn_in_epoch

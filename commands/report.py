@@ -218,7 +218,7 @@ def draw_curves(results: list[Result]) -> bytes:
         by_method("predictions/corrupted_as_given", axes)
         axes.set_ylim(0, 1)
 
-    panels: Panels = {"accuracy on clean test images": accuracy}
+    panels: Panels = {"accuracy on test images": accuracy}
     panels["corrupted labels predicted as given"] = memorised
     for (method,), runs in groups.items():
         curve = _mean_curve(runs, "sample_weights/mean_corrupted")
@@ -263,7 +263,7 @@ def sections(results: list[Result]) -> list[Section]:
 
 def write(results: list[Result], output_dir: pathlib.Path) -> None:
     """Writes results.md and results.html."""
-    note = "Accuracy on all clean test images; mean ± standard deviation over seeds."
+    note = "Accuracy on all test images; mean ± standard deviation over seeds."
     markdown, body = [f"# Results\n\n{note}\n"], [f"<p>{pages.text(note)}</p>\n"]
     for title, remark, table, png in sections(results):
         markdown.append(f"## {title}\n\n{remark}\n\n{pages.markdown_table(*table)}")

@@ -37,8 +37,8 @@ class GenerateConfig:
     """Which data are made: each field is a flag.
 
     Raises:
-      InputError: a value is outside its range, `input_csv_filename` and `vstar_fn` do not fit, or
-        an option has no effect with them.
+      InputError: a value is outside its range, or `input_csv_filename`, `fixed_epoch` or
+        `vstar_gamma` does not fit `vstar_fn`.
     """
 
     outdir: str = option(REQUIRED, "Folder of tr.npz and ts.npz.", check=folder)

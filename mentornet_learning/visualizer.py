@@ -209,7 +209,6 @@ def main() -> None:
     from mentornet.weighting.mentor_checkpoints import load_mentornet
 
     mentor = load_mentornet(config.model_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     further = further_values(mentor.further_features, config.further_features)
     held = dict(zip(mentor.further_features, further, strict=True))
     weights = {epoch: learned_weights(mentor, epoch, bound, further) for epoch in epochs}
@@ -217,6 +216,7 @@ def main() -> None:
     if config.vstar_fn:
         curriculum = (config.vstar_fn, config.vstar_gamma)
         targets = {epoch: target_weights(*curriculum, epoch, bound, held) for epoch in epochs}
+    folder.mkdir(parents=True, exist_ok=True)
     plot_epochs(weights, bound, folder)
     caption = "\n".join(f"{name} = {value:g}" for name, value in held.items())
     plot_still(weights, targets, bound, folder / "curriculum.png", caption)

@@ -205,7 +205,7 @@ TARGETS = {
     ],
     "weighting.keras_losses": [
         "test_keras_model.py",
-        "-k(loss or masked or classifier or per_class or known or sees) and not replicas",
+        "-k(loss or masked or classifier or one_class or known or sees) and not replicas",
     ],
     "weighting.curriculum": [
         "test_weightings.py::test_what_a_weighting_logs",

@@ -603,6 +603,14 @@ def test_a_sample_without_a_visit_belongs_to_no_class(monkeypatch):
     np.testing.assert_allclose(shares, [2 / 3 - np.sqrt(2) / 30] * 3, rtol=1e-6)
 
 
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_label_that_is_no_class_is_refused(label):
+    automatic = Automatic(Context(num_examples=2, num_classes=2), WeightingConfig(**AUTO))
+    automatic.remember_labels(tf.constant([0, 1]), tf.constant([0, 1]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"needs labels in 0\.\.1"):
+        automatic.remember_labels(tf.constant([0, 1]), tf.constant([0, label]))
+
+
 def test_what_is_told_of_a_weighted_training():
     context = Context(num_examples=SAMPLES, num_classes=3)
     Automatic(context, WeightingConfig(**AUTO))

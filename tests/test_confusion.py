@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
 import mentornet
-from mentornet.label_noise import mixtures, ranking
+from mentornet.label_noise import mixtures, noise_rate, ranking
 from mentornet.label_noise.confusion import margin_shift
 from mentornet.label_noise.ranking import Visits, label_scores
 
@@ -107,6 +107,20 @@ def test_one_sided_confusion_is_ranked(seed):
     assert shift[(labels == 1) & (visits.other_class == 0)].max() < -0.5
     margin = visits.margin + shift
     assert np.median(margin[is_wrong]) < 0 < np.quantile(margin[~is_wrong], 0.2)
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_shares_of_classes_are_those_of_the_ranking(seed):
+    """By margins alone, more labels are wrong in class 0, which has none, than in class 1."""
+    visits, is_wrong = drawn(ONE_WAY, seed=seed)
+    labels, (probabilities, _) = visits.labels, visits.wrong_probabilities
+    actual, by_margins = (noise_rate.class_means(p, labels, 3) for p in (is_wrong, probabilities))
+    found = noise_rate.estimate(labels, 3, visits)
+    assert by_margins[0] > by_margins[1]
+    assert np.abs(found.by_class - actual).sum() < 0.8 * np.abs(by_margins - actual).sum()
+    assert found.rate == pytest.approx(probabilities.mean())
+    of_scores = noise_rate.class_means(label_scores(visits), labels, 3)
+    np.testing.assert_allclose(of_scores, found.by_class, atol=1e-3)
 
 
 def test_suspects_that_the_shift_excuses_do_not_count(monkeypatch):

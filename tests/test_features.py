@@ -359,7 +359,7 @@ def test_a_feature_is_named_once():
     for names in ((*NAMES, "loss_variance"), (*RELEASE, "loss")):
         with pytest.raises(InputError, match="without duplicates. Received: features=.'loss'"):
             check_names(names)
-    assert check_names(NAMES) == NAMES
+    assert check_names(NAMES) == check_names(list(NAMES)) == NAMES
     check_further("f", [*FURTHER])
     with pytest.raises(InputError, match="`f` must be among .*, without duplicates. Received"):
         check_further("f", ("mean_loss", "mean_loss"))

@@ -94,7 +94,7 @@ def test_a_line_of_progress_by_hand(monkeypatch, capsys):
     clock = iter([100.0, 105.0, 120.0, 130.0])
     monkeypatch.setattr(writers.time, "monotonic", lambda: next(clock))
     console = writers.ConsoleWriter(10, 100, "pd")
-    row = {"mentornet/total_loss": 0.5, "learning_rate": 0.1, "images_per_second": 1000.0}
+    row = {"mentornet/weighted_loss": 0.5, "learning_rate": 0.1, "images_per_second": 1000.0}
     row["data_util/data_util"] = 0.25
     for step in (12, 15, 20):
         console.write_scalars(step, row)
@@ -130,7 +130,7 @@ def test_the_progress_bar_stands_at_the_step(monkeypatch, capsys):
         monkeypatch.setattr(stream, "isatty", lambda: True)
     console = writers.ConsoleWriter(10, 100, "pd")
     for step in (12, 15, 40):
-        console.write_scalars(step, {"mentornet/total_loss": 0.5})
+        console.write_scalars(step, {"mentornet/weighted_loss": 0.5})
     bar = console._bar
     assert (bar.n, bar.total, bar.postfix) == (40, 100, "loss=0.5")
     console.close()

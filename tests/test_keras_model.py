@@ -368,6 +368,8 @@ def test_losses_of_an_ignored_class_do_not_count():
     each = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(y, 0), outputs).numpy()
     found = keras_losses.sample_losses(loss_of, y, outputs).numpy()[:, 0]
     assert found.tolist() == pytest.approx([each[0, :2].mean(), each[1].mean(), 0], rel=1e-5)
+    found = keras_losses.sample_losses(loss_of, y[..., None], outputs).numpy()[:, 0]
+    assert found.tolist() == pytest.approx([each[0, :2].mean(), each[1].mean(), 0], rel=1e-5)
     masked: Any = tf.identity(outputs)
     masked._keras_mask = tf.constant([[True, False, True, True], [True] * 4, [True] * 4])
     found = keras_losses.sample_losses(loss_of, y, masked).numpy()[:, 0]
@@ -388,14 +390,16 @@ def test_what_has_no_loss_per_sample_is_refused():
         "binary_crossentropy",
         keras.losses.BinaryCrossentropy(from_logits=True, name="other"),
         keras.losses.BinaryFocalCrossentropy(),
+        keras.losses.SparseCategoricalCrossentropy(ignore_class=0),
     ],
 )
-def test_a_history_needs_an_output_per_class(loss):
+def test_some_weightings_need_one_class_per_sample(loss):
     auto = {"loss_p_percentile": "auto", "burn_in_epoch": "auto"}
-    model = MentoredModel(small_student(), num_examples=4, **auto)
-    with pytest.raises(InputError, match="needs an output per class"):
-        model.compile("sgd", loss)
-    model.compile("sgd", keras.losses.CategoricalCrossentropy())
+    for settings in (auto, {"weighting": "elr"}):
+        model = MentoredModel(small_student(), num_examples=4, **settings)
+        with pytest.raises(InputError, match="needs one class per sample"):
+            model.compile("sgd", loss)
+        model.compile("sgd", keras.losses.CategoricalCrossentropy())
     MentoredModel(small_student()).compile("sgd", loss)
 
 

@@ -136,7 +136,7 @@ def test_a_run_that_forgets_is_scored_by_its_losses(monkeypatch, counted):
     monkeypatch.setattr(noise_rate, "of_losses", of_losses)
     found = given_runs(monkeypatch, forgetful, history(mean_loss=0 * losses))
     np.testing.assert_allclose(found.score, [0, 0.25, 0.375, 0, 0])
-    assert given[0] is LABELS and given[1] == 3
+    assert given[0].tolist() == LABELS.tolist() and given[1] == 3
     np.testing.assert_allclose(given[2], losses / 2)
     assert found.suggested.tolist() == LABELS.tolist()
 

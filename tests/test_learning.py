@@ -37,15 +37,6 @@ def test_whatever_the_seed(vstar_fn):
         check(vstar_fn, learn(vstar_fn, seed, DEFAULTS))
 
 
-def test_grid():
-    grid = curricula.grid()
-    assert grid.shape == (1_200_000, 4)
-    assert len(np.unique(grid[:, 0])) == 120
-    np.testing.assert_allclose(np.unique(grid[:, 1]), np.arange(-50, 50) / 10, atol=1e-6)
-    assert (grid[:, 2] == 0).all()
-    assert set(np.unique(grid[:, 3])) == set(range(100))
-
-
 def test_gamma_is_honoured():
     for name, gamma in (("spcl_linear", 2.0), ("focal_loss", 0.5), ("mentornet_pd", 3.0)):
         features, targets = training_rows.generate(name, gamma, 1000, 0)
@@ -58,13 +49,21 @@ def test_a_curriculum_of_ones_own(tmp_path, monkeypatch):
         "def half(features, gamma):\n    return 0.5 + 0 * features[:, 0]\n"
         "def wrong(features, gamma=0.25):\n    return 2 + 0 * features[:, 0]\n"
         "def more(features, gamma=0.25):\n    return gamma + 0 * features[:, 0]\n"
+        "def other(features, gamma, least=0.5):\n    return least + 0 * features[:, 0]\n"
+        "class Own:\n    __call__ = lambda self, x, gamma=0.75: gamma + 0 * x[:, 0]\n"
+        "own = Own()\n"
         "def rows(features, gamma):\n    return features\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     _, targets = training_rows.generate("own:half", None, 100, 0)
     np.testing.assert_array_equal(targets, 0.5)
-    for gamma, expected in ((None, 0.25), (0.75, 0.75)):
-        _, targets = training_rows.generate("own:more", gamma, 100, 0)
+    for name, gamma, expected in (
+        ("more", None, 0.25),
+        ("more", 0.75, 0.75),
+        ("other", None, 0.5),
+        ("own", None, 0.75),
+    ):
+        _, targets = training_rows.generate(f"own:{name}", gamma, 100, 0)
         np.testing.assert_array_equal(targets, expected)
     for name, part in (
         ("own:wrong", r"one weight in 0..1 per sample. Received: outside=\[2.0, 2.0, 2.0\]"),
@@ -76,14 +75,6 @@ def test_a_curriculum_of_ones_own(tmp_path, monkeypatch):
     ):
         with pytest.raises(InputError, match=part):
             training_rows.generate(name, None, 100, 0)
-
-
-def test_data_are_rows_of_the_grid_drawn_without_replacement():
-    features, _ = training_rows.generate("self_paced", None, 50_000, 0)
-    index = [np.round(features[:, 0] * 10), np.round(features[:, 1] * 10), features[:, 3]]
-    assert len(np.unique(np.stack(index, 1), axis=0)) == 50_000
-    again, _ = training_rows.generate("self_paced", None, 50_000, 0)
-    np.testing.assert_array_equal(features, again)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +106,9 @@ def test_train_rejects_bad_data(tmp_path):
         (at(3, 100), "epochs must lie in 0..99"),
         ({"targets": np.full(5, -0.1)}, "must lie in 0..1"),
         ({"targets": np.full(5, "1")}, "finite"),
-        ({"feature_names": np.array("loss")}, r"features \[n, 1\]"),
+        ({"feature_names": np.array("loss")}, r"Received: features=\('loss',\)"),
+        ({"feature_names": np.array(RELEASE[:3]), "features": np.zeros((5, 3))}, "begin with loss"),
+        ({"feature_names": np.array([*RELEASE, "mean_loss"])}, r"features \[n, 5\]"),
         ({"targets": np.ones((5, 1))}, r"targets \[n\]"),
         ({"features": np.zeros((0, 4)), "targets": np.ones(0)}, "n > 0"),
         (at(0, np.inf), "finite"),
@@ -434,7 +427,7 @@ def test_names_of_checkpoints_that_lead_elsewhere(name):
 def test_an_update_learns_from_its_percentile_in_the_order_of_its_seed(monkeypatch):
     learned: list[Any] = []
 
-    def learn_noisy(train, test, **how):
+    def learn_noisy(train, **how):
         learned.append((train, how))
         return MentorNet()
 
@@ -447,3 +440,12 @@ def test_an_update_learns_from_its_percentile_in_the_order_of_its_seed(monkeypat
     np.testing.assert_array_equal(features, expected[0])
     np.testing.assert_array_equal(targets[:, 0], expected[1])
     assert how["seed"] == 3 and how["start"] is start
+
+
+@pytest.mark.parametrize("parts", [("train",), ("train", "test")])
+def test_errors_are_printed_of_the_rows_that_are_given(parts, capsys):
+    features = np.random.default_rng(0).uniform(size=(20, 4)).astype(np.float32)
+    rows = features, np.ones((20, 1), np.float32)
+    teaching.learn_noisy(*[rows] * len(parts), num_steps=1, batch_size=4, learning_rate=0.1, seed=0)
+    told = capsys.readouterr().out
+    assert [word for word in told.split() if word in ("train", "test")] == list(parts)

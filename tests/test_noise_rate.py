@@ -410,6 +410,10 @@ def test_a_history_that_forgets(digits):
     found = label_errors.estimate_noise_rate(examples, info.num_classes, [columns])
     assert found.rate == pytest.approx(0.3, abs=0.02)
     assert "losses" in found.source
+    seen = np.arange(200) % 2 == 0  # The losses of the others are still 0.
+    half = {"mean_loss": losses * seen, "num_seen": np.where(seen, 9.0, 0)}
+    found = label_errors.estimate_noise_rate(examples, info.num_classes, [half])
+    assert found.rate == pytest.approx(0.3, abs=0.02)
     same = columns | {"mean_loss": np.full(200, 0.3)}
     assert label_errors.estimate_noise_rate(examples, info.num_classes, [same]).rate == 0
 

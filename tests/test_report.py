@@ -440,7 +440,7 @@ def test_each_panel_shows_what_its_title_says(report, monkeypatch):
     monkeypatch.setattr(report, "_draw", panels.update)
     report.draw_curves(runs)
     assert {title: lines_of(panel) for title, panel in panels.items()} == {
-        "accuracy on clean test images": {"baseline": [0.7], "gce": [0.7]},
+        "accuracy on test images": {"baseline": [0.7], "gce": [0.7]},
         "corrupted labels predicted as given": {"baseline": [0.2], "gce": [0.2]},
         "mean weight, gce": {"clean label": [0.9], "corrupted label": [0.3]},
     }

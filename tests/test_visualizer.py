@@ -141,6 +141,17 @@ def test_what_the_script_draws(tmp_path, monkeypatch):
     np.testing.assert_array_equal(targets[95], expected)
 
 
+def test_nothing_is_made_of_what_is_refused(tmp_path, monkeypatch):
+    values = {"model_dir": "mentornet_pd", "outdir": str(tmp_path / "new"), "epoch_ranges": (18,)}
+    for more, message in (
+        ({"vstar_fn": "spcl_linear", "vstar_gamma": -1.0}, "`vstar_gamma` must be positive"),
+        ({"vstar_fn": "unknown"}, "`vstar_fn` must be one of"),
+    ):
+        with pytest.raises(InputError, match=message):
+            drawn_by(monkeypatch, **values, **more)
+        assert not (tmp_path / "new").exists()
+
+
 def test_further_features_are_drawn_as_asked(tmp_path, monkeypatch):
     save_mentornet(MentorNet(features=(*RELEASE, "loss_variance")), str(tmp_path / "five"))
     values: dict[str, Any] = {"model_dir": str(tmp_path), "epoch_ranges": (18,)}

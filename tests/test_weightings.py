@@ -1,6 +1,7 @@
 """What every weighting of the registry must do, and each one against NumPy."""
 
 import dataclasses
+import functools
 import pathlib
 import re
 import subprocess
@@ -403,6 +404,8 @@ def test_wrong_weightings():
         registry.check_name("gcee")
     registry.check_name("gcee:make")
     assert registry.name_of(gce.make) == "mentornet.weighting.methods.gce:make"
+    with pytest.raises(InputError, match="saved only if its `weighting` is a function of a module"):
+        registry.name_of(functools.partial(gce.make, q=0.5))
 
 
 def test_variables_have_distinct_names():
@@ -462,7 +465,7 @@ def test_what_fit_records():
     inputs, labels = weighting_runs.data()
     logits = inputs @ student.get_weights()[0]
     p = tf.nn.softmax(logits).numpy()[np.arange(SAMPLES), labels]
-    seen = model._history.read(tf.range(SAMPLES))
+    seen = model._context.sample_history.read(tf.range(SAMPLES))
     np.testing.assert_allclose(seen["mean_loss"], -np.log(p), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(seen["mean_given"], p, rtol=1e-4)
     assert seen["mean_weight"].numpy().min() > 0

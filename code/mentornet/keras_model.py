@@ -116,15 +116,13 @@ class MentoredModel(keras.Model):
     def _make_objective(self) -> Objective:
         # Keras variables, so that backups and saved models include them.
         classes = self.num_classes or None
-        context = Context(self.seed, self.num_examples, classes, self._make_variable)
-        self.weighting = self._make_weighting(context)
+        self._context = Context(self.seed, self.num_examples, classes, self._make_variable)
+        self.weighting = self._make_weighting(self._context)
         self._steps = self._make_variable("total_steps", (), "int64", False)
         self._steps.assign(self.total_steps or 0)
-        self._needs_positions, self._remarks = context.needs_positions, tuple(context.remarks)
-        self._history = context.sample_history
         second = None
         if self.mixup is not None and self.mixup.second_reweight:
-            second = self._make_weighting(context.for_mixed(self.weighting))
+            second = self._make_weighting(self._context.for_mixed(self.weighting))
         return Objective(
             self.weighting,
             lambda y, y_pred: keras_losses.sample_losses(self._loss_of, y, y_pred),
@@ -159,7 +157,7 @@ class MentoredModel(keras.Model):
 
     def _split(self, inputs: Any) -> tuple[Any, Any]:
         """The student's inputs, and the samples' positions; None if these are not given."""
-        return keras_adapters.split(inputs) if self._needs_positions else (inputs, None)
+        return keras_adapters.split(inputs) if self._context.needs_positions else (inputs, None)
 
     def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         inputs, _ = self._split(inputs)
@@ -187,7 +185,8 @@ class MentoredModel(keras.Model):
         """
         self._loss_of = keras_losses.without_reduction(loss)
         keras_adapters.check_loss_weights(**kwargs)
-        keras_losses.check_classifies(loss, self._history)
+        if self._context.needs_classes:
+            keras_losses.check_classifies(loss)
         jit_compile = keras_adapters.with_xla(jit_compile, self.mixup, self.weighting)
         self._from_logits = keras_losses.takes_logits(loss)
         super().compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
@@ -198,7 +197,7 @@ class MentoredModel(keras.Model):
         keras_adapters.check_positions(self._split(given.get("x"))[1], self.num_examples)
         drops_all = keras_adapters.drops_all(self.weighting)
         first = given.get("initial_epoch", 0)
-        counting = keras_adapters.TotalSteps(self._remarks, first, drops_all)
+        counting = keras_adapters.TotalSteps(self._context.remarks, first, drops_all)
         given["callbacks"] = counting.added_to(given.get("callbacks"), self)
         return super().fit(**given)
 
@@ -248,7 +247,7 @@ class MentoredModel(keras.Model):
         if positions is not None:
             positions = tf.reshape(tf.cast(positions, tf.int64), [-1])
         rule = '`x` must be {"inputs": ..., "positions": ...} with this weighting.'
-        check(positions is not None or not self._needs_positions, rule, x=type(x).__name__)
+        check(positions is not None or not self._context.needs_positions, rule, x=type(x).__name__)
         terms = self._objective(
             inputs,
             y,
@@ -258,9 +257,9 @@ class MentoredModel(keras.Model):
             positions=positions,
             given=keras_adapters.given_weights(sample_weight),
         )
-        if self._history is not None:
+        if (history := self._context.sample_history) is not None:
             logits = keras_losses.class_logits(y_pred, self._from_logits)
-            keras_adapters.record(self._history, terms, positions, y, logits)
+            keras_adapters.record(history, terms, positions, y, logits)
         # Divided by the size of the global batch: replicas' gradients are summed.
         size = replicas.total(tf.cast(tf.size(terms.losses), tf.float32))
         parts = [terms.weighted_loss(size), terms.added_loss(size), layer_loss(self)]
@@ -289,7 +288,7 @@ class MentoredModel(keras.Model):
         if self.mixup is not None:
             config["mixup_alpha"] = self.mixup.alpha
             config["second_reweight"] = self.mixup.second_reweight
-        config |= keras_adapters.history_columns(self._history)
+        config |= keras_adapters.history_columns(self._context.sample_history)
         return {**super().get_config(), **config, **self._settings}
 
     @classmethod

@@ -88,14 +88,15 @@ def estimate_noise_rate(
       visits: the pooled visits of all runs, if their histories do not decay.
 
     Returns:
-      The share among all samples, with its range and that of each class.
+      The share among the samples that were seen, with its range and that of each class.
     """
     if examples.trusted.any():
         return _of_trusted(examples.take(np.flatnonzero(examples.trusted)), num_classes)
     if visits is not None:
         return noise_rate.estimate(examples.labels, num_classes, visits)
+    seen = np.any([columns["num_seen"] > 0 for columns in histories], axis=0)
     mean_loss = np.mean([columns["mean_loss"] for columns in histories], axis=0)
-    return noise_rate.of_losses(examples.labels, num_classes, mean_loss)
+    return noise_rate.of_losses(examples.labels[seen], num_classes, mean_loss[seen])
 
 
 def _of_trusted(trusted: records.Examples, num_classes: int) -> NoiseRate:

@@ -1,8 +1,10 @@
 """How many labels are wrong: an estimate without clean labels, and its range.
 
-The estimate is the mean probability that a label is wrong (ranking.py). The count of confident
-learning (Northcutt et al. 2021) is a cross-check: the samples that are as probable of another class
-as the samples given that class are of it. It finds nothing once wrong labels are memorised.
+The estimate is the mean probability that a label is wrong (ranking.py), that of a class the mean of
+its labels; these rise with the ranking, which knows of confused classes what the mixtures do not.
+The count of confident learning (Northcutt et al. 2021) is a cross-check: the samples that are as
+probable of another class as the samples given that class are of it. It finds nothing once wrong
+labels are memorised.
 
 All estimates count samples that the student cannot learn as mislabelled: if it is too weak, or was
 stopped too early, they are too high.
@@ -27,7 +29,7 @@ class NoiseRate:
     """An estimated share of wrong labels; as text, with its range where the estimates disagree.
 
     Attributes:
-      rate: of all samples.
+      rate: of the samples with a visit.
       low, high: the range of what the estimates say.
       by_class: float64 [classes], by given label.
       range_by_class: float64 [classes, 2], the lowest and the highest estimate of each class.
@@ -67,10 +69,11 @@ def estimate(labels: np.ndarray, num_classes: int, visits: Visits) -> NoiseRate:
     if not labels.size:
         nothing = np.tile((0.0, 1.0), (num_classes, 1))
         return NoiseRate(0.0, 0.0, 1.0, nothing[:, 0], nothing, "no visits")
-    probabilities, others = visits.wrong_probabilities
+    _, others = visits.wrong_probabilities
     if visits.memorised < ranking.MEMORISED:
         others = [*others, _confident_learning(labels, num_classes, visits)]
-    return _combined([probabilities, *others], labels, num_classes, ALL_VISITS)
+    rising = ranking.rising_probabilities(visits)
+    return _combined([rising, *others], labels, num_classes, ALL_VISITS)
 
 
 def _combined(
@@ -84,7 +87,13 @@ def _combined(
 
 
 def of_losses(labels: np.ndarray, num_classes: int, mean_loss: np.ndarray) -> NoiseRate:
-    """A hint from decayed losses, for runs without undecayed statistics: two normals."""
+    """A hint from decayed losses, for runs without undecayed statistics: two normals.
+
+    Args:
+      labels: int64 [n], as given.
+      num_classes: number of classes.
+      mean_loss: float64 [n], of samples with a visit.
+    """
     from sklearn.mixture import GaussianMixture
 
     wrong = np.zeros(len(mean_loss))

@@ -182,21 +182,28 @@ def pooled(
     )
 
 
-def label_scores(visits: Visits) -> np.ndarray:
-    """How probably each label is wrong: float64 [n] in 0..1, 0 without visits.
+def rising_probabilities(visits: Visits) -> np.ndarray:
+    """`Visits.wrong_probabilities`, made to rise with `rank_score`: float64 [n] in 0..1.
 
-    The probabilities of the mixtures, made to rise with `Visits.rank_score`; where they are the
-    same, that decides the order.
+    Their mean stays. Every sample must have been visited.
     """
     from sklearn.isotonic import IsotonicRegression
 
+    probabilities, _ = visits.wrong_probabilities
+    return IsotonicRegression(y_min=0, y_max=1).fit_transform(visits.rank_score, probabilities)
+
+
+def label_scores(visits: Visits) -> np.ndarray:
+    """How probably each label is wrong: float64 [n] in 0..1, 0 without visits.
+
+    The probabilities that rise with `Visits.rank_score`; where they are the same, that decides the
+    order.
+    """
     seen, rank = visits.count > 0, visits.rank_score
     score = np.zeros(len(rank))
     if seen.any():
-        probability, _ = visits.seen.wrong_probabilities
-        rising = IsotonicRegression(y_min=0, y_max=1).fit_transform(rank[seen], probability)
-        score[seen] = (1 - _TIE_BREAK) * rising + _TIE_BREAK * rank[seen]
-    return score
+        score[seen] = (1 - _TIE_BREAK) * rising_probabilities(visits.seen)
+    return score + _TIE_BREAK * rank
 
 
 def _wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -8,6 +8,7 @@ attribute `features` (`mentornet.features`).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import numpy as np
@@ -112,18 +113,28 @@ def targets(name: str, features: np.ndarray, gamma: float | None) -> np.ndarray:
     Without `gamma`, a function of one's own gets its default, or None if it has none.
 
     Raises:
-      InputError: see `find`; or the function does not take two arguments, or return one weight in
-        0..1 per sample.
+      InputError: see `find`; gamma is not positive; or the function does not take two arguments, or
+        return one weight in 0..1 per sample.
     """
+    rule = "`vstar_gamma` must be positive."
+    check(gamma is None or gamma > 0, rule, vstar_gamma=gamma)
     function = find(name)
-    has_default = bool(getattr(function, "__defaults__", None))
-    given = (features,) if gamma is None and has_default else (features, gamma)
+    given = (features,) if gamma is None and _has_default(function) else (features, gamma)
     weights = np.asarray(call_object("vstar_fn", name, function, *given), np.float64)
     rule = f"`vstar_fn` {name} must return one weight in 0..1 per sample."
     check(weights.shape == (len(features),), rule, shape=weights.shape)
     outside = weights[~((weights >= 0) & (weights <= 1))]
     check(not outside.size, rule, outside=outside[:3].tolist())
     return weights
+
+
+def _has_default(function: Curriculum) -> bool:
+    """Whether a curriculum has a default of gamma, its second argument."""
+    try:
+        _, gamma, *_ = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # No function, one without a signature, or of one argument.
+        return False
+    return gamma.default is not gamma.empty
 
 
 def feature_names(name: str) -> tuple[str, ...]:

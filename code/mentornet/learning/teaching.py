@@ -176,12 +176,13 @@ def learn(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> Mentor
     step = 0
     while step < num_steps:
         step = learner.run(min(_STEPS_PER_REPORT, num_steps - step))
-        errors = [float(learner.squared_error(*rows)) for rows in (train, test)]
-        print(f"step {step}/{num_steps} squared error: train {errors[0]:.2e} test {errors[1]:.2e}")
+        print(f"step {step}/{num_steps} squared error: {_errors(learner, train=train, test=test)}")
     return learner.mentor
 
 
-def learn_noisy(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> MentorNet:
+def learn_noisy(
+    train: Rows, test: Rows | None = None, *, num_steps: int, **settings: Any
+) -> MentorNet:
     """Learns targets that the features determine only in part, such as a dump's.
 
     A few hundred trusted samples would be memorised within a few hundred steps. Weight decay
@@ -198,7 +199,7 @@ def learn_noisy(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> 
     fifth = count // 5
     held_back = train[0][:fifth], train[1][:fifth]
     rows = train[0][fifth:], train[1][fifth:]
-    num_labels = _num_labels(train, test)
+    num_labels = _num_labels(train, *([] if test is None else [test]))
     settings = {"weight_decay": _WEIGHT_DECAY, **settings}
     learner = Learner(rows, num_steps=num_steps, num_labels=num_labels, **settings)
     best, best_weights, best_step, step = np.inf, learner.mentor.get_weights(), 0, 0
@@ -210,11 +211,16 @@ def learn_noisy(train: Rows, test: Rows, *, num_steps: int, **settings: Any) -> 
         if loss < best:
             best, best_weights, best_step = loss, learner.mentor.get_weights(), step
         if step % _STEPS_PER_REPORT == 0 or step == num_steps:
-            errors = [float(learner.squared_error(*part)) for part in (train, test)]
-            error = f"train {errors[0]:.2e} test {errors[1]:.2e}"
+            error = _errors(learner, train=train, test=test)
             print(f"step {step}/{num_steps} squared error: {error}, best so far at {best_step}")
     learner.mentor.set_weights(best_weights)
     return learner.mentor
+
+
+def _errors(learner: Learner, **parts: Rows | None) -> str:
+    """The squared error on each part that there is, after its name."""
+    errors = {name: learner.squared_error(*rows) for name, rows in parts.items() if rows}
+    return " ".join(f"{name} {float(error):.2e}" for name, error in errors.items())
 
 
 def relearn(mentor: MentorNet, dump: np.ndarray, percentile: float, seed: int) -> MentorNet:
@@ -233,7 +239,7 @@ def relearn(mentor: MentorNet, dump: np.ndarray, percentile: float, seed: int) -
     features, targets = training_rows.data_driven(rows, percentile)
     parts = features, targets[:, None]
     names = mentor.features
-    learned = learn_noisy(parts, parts, start=mentor, seed=seed, features=names, **DEFAULTS)
+    learned = learn_noisy(parts, start=mentor, seed=seed, features=names, **DEFAULTS)
     harden(learned, mentor, features)
     return learned
 

@@ -45,8 +45,6 @@ def generate(
       InputError: the curriculum is unknown, gamma is not positive, or there are fewer rows in the
         grid.
     """
-    rule = "`vstar_gamma` must be positive."
-    check(vstar_gamma is None or vstar_gamma > 0, rule, vstar_gamma=vstar_gamma)
     features = curricula.draw(curricula.feature_names(vstar_fn), sample_size, seed)
     return features, curricula.targets(vstar_fn, features, vstar_gamma).astype(np.float32)
 
@@ -208,13 +206,14 @@ def read_rows(path: pathlib.Path) -> Rows:
     """Reads float32 features [n, 4] (more if the file names more) and targets [n, 1].
 
     Raises:
-      InputError: the file is missing, is not an .npz file of these arrays, or has invalid values.
+      InputError: the file is missing, is not an .npz file of these arrays, or has invalid values
+        or names that are none of features.
     """
     fault = f"{path} cannot be read as an .npz file with features and targets"
     with files.arrays(path, fault) as file:
         features, targets = np.asarray(file["features"]), np.asarray(file["targets"])
         names = file["feature_names"] if "feature_names" in file.files else RELEASE
-    num_features = len(np.atleast_1d(names))
+    num_features = len(check_names(tuple(map(str, np.atleast_1d(names)))))
     rule = f"{path} must hold features [n, {num_features}] and targets [n], n > 0."
     shapes = {"features": features.shape, "targets": targets.shape}
     check(

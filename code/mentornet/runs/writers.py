@@ -88,7 +88,7 @@ class ConsoleWriter:
     """A progress bar if both outputs are terminals; otherwise a line every ten seconds."""
 
     _SHOWN = {
-        "loss": "mentornet/total_loss",
+        "loss": "mentornet/weighted_loss",  # Without weight decay, which may be large.
         "lr": "learning_rate",
         "util": "data_util/data_util",
         "img/s": "images_per_second",

@@ -82,11 +82,12 @@ class Automatic:
     After each pass over the data, at most once in a percent of the training, the history of all
     samples is checked. The burn-in ends when the number of predictions that change from one pass
     to the next has passed its first local minimum (`changes`): from then on wrong labels are being
-    memorised. Passes before the last rise of the learning rate do not count, as it makes the
-    predictions change more. A training that memorises nothing in its first half is weighted in the
-    second, if at least ten passes are over and the percentile is expected to leave out at most a
-    quarter of the correct labels. Else it keeps weight 1 throughout: it cannot tell wrong labels
-    from hard samples yet, and would lose more by leaving these out.
+    memorised. In the scripts, which know their schedule, passes before the last rise of the
+    learning rate do not count, as it makes the predictions change more. A training that memorises
+    nothing in its first half is weighted in the second, if at least ten passes are over and the
+    percentile is expected to leave out at most a quarter of the correct labels. Else it keeps
+    weight 1 throughout: it cannot tell wrong labels from hard samples yet, and would lose more by
+    leaving these out.
 
     The percentile is 1 minus the share of wrong labels that is estimated then (`noise_rate`), at
     most the share of the suspects, whose label more than half of the visits contradicted, and less
@@ -131,11 +132,16 @@ class Automatic:
 
         Raises:
           InputError: one of them is not known.
+          tf.errors.InvalidArgumentError: a label is not in 0..classes - 1.
         """
         if self._labels is None:
             return
         rule = "`auto` needs positions, and labels that name classes."
         check(positions is not None and labels is not None, rule, labels=labels)
+        assert labels is not None
+        rule = f"`auto` needs labels in 0..{self._num_classes - 1}, see `num_classes`."
+        is_class = (labels >= 0) & (labels < self._num_classes)
+        tf.debugging.assert_equal(tf.reduce_all(is_class), True, rule)
         self._labels.write(positions, tf.cast(labels, tf.float32))
 
     def update(self, epoch: tf.Tensor, batch_size: tf.Tensor) -> None:
@@ -217,7 +223,7 @@ class Automatic:
         is_fixed_burn_in = self._burn_in != AUTO and self._config.is_burn_in(epoch)
         if start and self._percentile == AUTO and (is_fixed_burn_in or percentile in (0, 1)):
             # The estimate itself is limited only before labels are memorised.
-            wrong = ranking.at_most_suspects(visits.wrong_probabilities[0], visits)
+            wrong = ranking.at_most_suspects(ranking.rising_probabilities(visits), visits)
             percentile = _lowered(1 - wrong.mean(), batch_size)
             if visits.labels is not None:
                 shares = 1 - noise_rate.shrunk_class_means(wrong, visits.labels, self._num_classes)

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from mentornet.config.weighting import WeightingConfig
+from mentornet.core import replicas
 from mentornet.label_noise.history import SampleHistory
 from mentornet.weighting import features
 from mentornet.weighting.automatic import Automatic, num_classes
@@ -74,6 +75,8 @@ class CurriculumWeighting:
         """The weights, and the release's scalars for the log."""
         if self._automatic is not None:
             self._automatic.remember_labels(batch.positions, batch.labels)
+            epoch = tf.cast(batch.epoch_percentage, tf.int32)
+            self._automatic.update(epoch, tf.size(replicas.gather(batch.losses)))
         past = {} if self._history is None else self._history.read(batch.positions)
         names = self.mentor.further_features
         found = self.sample_weighting.weigh(

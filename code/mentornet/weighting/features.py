@@ -68,12 +68,13 @@ def check_further(name: str, names: Sequence[str]) -> None:
     )
 
 
-def check_names(names: tuple[str, ...]) -> tuple[str, ...]:
+def check_names(names: Sequence[str]) -> tuple[str, ...]:
     """Checks that names begin with the release's four and have no duplicates.
 
     Raises:
       InputError: they do not.
     """
+    names = tuple(names)
     fits = names[: len(RELEASE)] == RELEASE and len(set(names)) == len(names)
     check(
         fits,

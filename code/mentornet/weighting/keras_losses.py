@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 
 from mentornet.core.errors import check
-from mentornet.label_noise.history import SampleHistory
 
 _SMALLEST_PROBABILITY = 1e-7
 
@@ -37,7 +36,7 @@ def sample_losses(
     """The loss of each sample, by a loss without reduction; float32 [batch, 1].
 
     Of a sample with several losses (of time steps, pixels, ...) it is the mean of those that are
-    neither masked nor of the loss's `ignore_class`, or 0 if all are.
+    neither masked nor of the loss's `ignore_class`, or 0 if all are; the percentiles include it.
 
     Raises:
       InputError: the student has several outputs, or the loss has no value for each sample.
@@ -66,16 +65,19 @@ def _counted(loss_of: Any, y: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
     ignored = getattr(loss_of, "ignore_class", None)
     if ignored is None:
         return mask
+    if y.shape.rank == y_pred.shape.rank:
+        y = tf.squeeze(y, axis=-1)
     is_class = tf.not_equal(tf.cast(y, tf.int64), ignored)
     return is_class if mask is None else tf.logical_and(is_class, tf.cast(mask, tf.bool))
 
 
-def check_classifies(loss: Any, history: SampleHistory | None) -> None:
-    """Raises InputError for a binary loss, of one or of several labels, if there is a history."""
+def check_classifies(loss: Any) -> None:
+    """Raises InputError for a binary loss, or one that ignores some labels."""
     loss = keras.losses.get(loss)
     binary = (keras.losses.binary_crossentropy, keras.losses.binary_focal_crossentropy)
-    fits = history is None or getattr(loss, "fn", loss) not in binary  # Keras' classes wrap them.
-    rule = "This weighting needs an output per class, and a categorical cross entropy."
+    is_binary = getattr(loss, "fn", loss) in binary  # Keras' classes wrap functions.
+    fits = not is_binary and getattr(loss, "ignore_class", None) is None
+    rule = "This weighting needs one class per sample, and an output per class."
     check(fits, rule, loss=getattr(loss, "name", getattr(loss, "__name__", loss)))
 
 
@@ -90,7 +92,7 @@ def takes_logits(loss: Any) -> bool:
 
 
 def class_labels(y: Any) -> tf.Tensor | None:
-    """Labels int64 [batch], from whole numbers or one-hot rows; None if they are neither."""
+    """Labels int64 [batch], from [batch], [batch, 1], or each row's largest; None for others."""
     if not tf.is_tensor(y):
         return None
     if y.shape.rank == 2 and y.shape[1] is not None and y.shape[1] > 1:

@@ -125,6 +125,8 @@ class Context:
       seed, num_examples, num_classes, first, last_rise: the arguments.
       state: every variable of the weighting by name, for checkpoints.
       needs_positions: whether it keeps per-sample state.
+      needs_classes: whether it depends on the number of classes, or reads the history, which holds
+        predicted classes.
       sample_history: the history of all samples, if the weighting reads it; the training keeps it
         up to date.
       remarks: functions that each return a message for the end of the training.
@@ -145,7 +147,7 @@ class Context:
         self.seed, self.num_examples, self.num_classes = seed, num_examples, num_classes
         self.first, self._outer, self.last_rise = first, outer, last_rise
         self.state: dict[str, tf.Variable] = {}
-        self.needs_positions = False
+        self.needs_positions = self.needs_classes = False
         self.sample_history: SampleHistory | None = None
         self.remarks: list[Callable[[], str]] = []
         self.facts: dict[str, Any] = {}
@@ -180,7 +182,7 @@ class Context:
             return self._outer.history()
         if self.sample_history is None:
             size = self._num_examples()
-            self.needs_positions = True
+            self.needs_positions = self.needs_classes = True
             values = self._make_variable(VALUES, (size, len(COLUMNS)), "float32", True)
             self.sample_history = SampleHistory(size, values)
         return self.sample_history
@@ -200,6 +202,7 @@ class Context:
         rule = "`num_classes` must be given: this weighting depends on it."
         check(self.num_classes is not None, rule, num_classes=self.num_classes)
         assert self.num_classes is not None
+        self.needs_classes = True
         return self.num_classes
 
     def keep(self, variables: Mapping[str, tf.Variable]) -> None:

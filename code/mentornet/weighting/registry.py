@@ -117,7 +117,13 @@ def _is_json(value: object) -> bool:
 
 
 def name_of(weighting: str | Callable[..., Weighting]) -> str:
-    """The name by which `make` finds a factory."""
+    """The name by which `make` finds a factory.
+
+    Raises:
+      InputError: it has none, such as a functools.partial.
+    """
     if isinstance(weighting, str):
         return weighting
+    rule = "A model can be saved only if its `weighting` is a function of a module."
+    check(hasattr(weighting, "__qualname__"), rule, weighting=weighting)
     return f"{weighting.__module__}:{weighting.__qualname__}"

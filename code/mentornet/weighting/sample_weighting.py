@@ -182,8 +182,6 @@ class SampleWeighting(tf.Module):
         global_losses = replicas.gather(losses)
         rules, percentile, fixed_epoch = None, config.loss_p_percentile, config.burn_in_epoch
         if self._automatic is not None:
-            if self._stream == Stream.EXAMPLE_DROPOUT:
-                self._automatic.update(epoch, tf.size(global_losses))
             rules = self._automatic.rules(epoch)
             percentile, fixed_epoch = rules.percentile, rules.fixed_epoch
         if config.fixed_epoch_after_burn_in:

@@ -382,6 +382,23 @@ def test_issues_have_the_index_of_the_labels(monkeypatch):
         assert found["given_label"].tolist() == [0, 1, 0, 1]
 
 
+def test_columns_of_a_table_are_numbers(monkeypatch):
+    """Of several types, also missing; others are named."""
+    pandas, seen = pytest.importorskip("pandas"), list[Any]()
+
+    def columns(samples, labels, *_):
+        seen.append(samples)
+        return {"given_label": labels, "predicted_label": labels}
+
+    monkeypatch.setattr(label_issues, "_columns", columns)
+    frame = pandas.DataFrame({"a": [0.5, 1.5], "b": [True, False]})
+    frame["c"] = pandas.array([3, None], "Int64")
+    mentornet.find_label_issues(frame, ["x", "y"])
+    np.testing.assert_array_equal(seen[0], [[0.5, 1, 3], [1.5, 0, np.nan]])
+    with pytest.raises(InputError, match=r"columns of numbers.* Received: columns=\['d'\]"):
+        mentornet.find_label_issues(frame.assign(d=["u", "v"]), ["x", "y"])
+
+
 def test_find_label_issues_of_bad_arrays():
     for samples, labels, part in (
         (np.zeros((4, 3)), [0, 1], "one per sample"),
@@ -556,7 +573,15 @@ def test_the_summary_by_hand(tmp_path, monkeypatch):
 def test_how_much_better_than_the_most_frequent_class():
     """Two standard deviations of a share of 36 % of 576 labels are 4 points."""
     for accuracy, is_doubtful in ((0.36, True), (0.39, True), (0.41, False)):
-        assert bool(stages._doubts(accuracy, [208, 200, 168], [])) == is_doubtful
+        assert bool(stages._doubts(accuracy, [208, 200, 168], 0.5, [])) == is_doubtful
+
+
+def test_more_is_contradicted_than_is_estimated_to_be_wrong():
+    for accuracy, most_wrong, is_doubtful in ((0.6, 0.2, True), (0.6, 0.3, False), (0.9, 0, False)):
+        lines = stages._doubts(accuracy, [30, 30, 40], most_wrong, [])
+        assert bool(lines) == is_doubtful
+    (line,) = stages._doubts(0.61, [30, 30, 40], 0.0, [])
+    assert line.startswith("WARNING: the student contradicts 39.0% of them, far more than are")
 
 
 @pytest.mark.parametrize("listed", [False, True])

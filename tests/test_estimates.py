@@ -26,13 +26,15 @@ def given_mixtures(monkeypatch):
     """Sets what the mixtures find, and returns what they were asked."""
     asked = []
 
-    def given(criteria, shares, events=EVENTS, doubt=0.05):
+    def given(criteria, shares, events=EVENTS, doubt=0.05, rest=0.0):
         def normal(margins, number):
             asked.append((margins, number))
             return np.full(4, shares[number - 1]), criteria[number - 1]
 
         def beta_binomial(scores, count):
             asked.append((scores, count))
+            if len(scores) == 2:  # Below the upper component of all four.
+                return np.full(2, rest), doubt
             return (events if len(asked) == 1 else MARGINS), doubt
 
         asked.clear()
@@ -65,7 +67,7 @@ def test_margins_decide_before_labels_are_memorised(criteria, margin, best, give
     np.testing.assert_allclose(others[2], EVENTS)
     assert len(others) == 3
     assert asked[0][0] is seen.wrong and asked[0][1] is seen.count
-    assert [(values is seen.margin, number) for values, number in asked[1:]] == [
+    assert [(values is seen.margin, number) for values, number in asked[1:4]] == [
         (True, 1),
         (True, 2),
         (True, 3),
@@ -107,6 +109,21 @@ def test_events_decide_once_labels_are_memorised(memorised, share, by_margins, g
     scores, count = asked[-1]
     np.testing.assert_allclose(scores, [0.05, 0.5, 0.75, 0.3125])
     assert count is seen.count
+
+
+@pytest.mark.parametrize(("memorised", "rest", "is_partly"), [(0.4, 0.5, True), (0.2, 0.1, False)])
+def test_some_are_memorised_although_most_suspects_are_not(
+    memorised, rest, is_partly, given_mixtures
+):
+    """Events are divided once more; most of what is found must be predicted as given."""
+    asked = given_mixtures((1, 2, 3), (0.0, 0.125, 0.125), rest=rest)
+    probabilities, others = visits(memorised).wrong_probabilities
+    assert asked[-1][0].tolist() == [0.5, 0.5] and asked[-1][1].tolist() == [8, 8]
+    if is_partly:
+        np.testing.assert_allclose(probabilities, [0.5, 0.56, 0.91, 0.9])
+        assert len(others) == 1 and others[0] is EVENTS
+    else:
+        assert not probabilities.any()
 
 
 def test_few_events_are_not_none(given_mixtures):

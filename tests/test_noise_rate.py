@@ -117,8 +117,38 @@ def test_one_component_of_margins_below_0_says_nothing(seed):
     scores = [mixtures.normal(margins, number)[1] for number in (1, 2, 3)]
     assert min(scores) == scores[0]
     assert 0.5 < estimate(zeros, 2, visits).rate < 0.8
-    above = dataclasses.replace(visits, margin=margins + 1.5)
-    assert estimate(zeros, 2, above).rate == 0
+    events = (margins + 2.5 < 0).astype(np.float64)
+    above = dataclasses.replace(visits, margin=margins + 2.5, wrong=events, last_wrong=events)
+    assert estimate(zeros, 2, above).rate < 0.02
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.2])
+@pytest.mark.parametrize("seed", range(3))
+def test_some_wrong_labels_are_memorised_and_others_never(share, seed):
+    """As of few samples: one normal law of margins, and three of wrong events."""
+    generator, size = np.random.default_rng(seed), 800
+    kind = generator.choice(3, size, p=[1 - share, 0.7 * share, 0.3 * share])
+    law = np.array([(1, 30), (4, 8), (17, 2)])[kind].T
+    events = generator.binomial(20, generator.beta(*law)) / 20
+    margins = generator.normal(1.0, 1.0, size)
+    labels = generator.integers(0, CLASSES, size)
+    constant = np.ones(size)
+    visits = Visits(
+        20 * constant,
+        events,
+        (kind == 2) * 1.0,
+        margins,
+        1 - events,
+        events,
+        (labels + 1) % CLASSES,
+    )
+    found = estimate(labels, CLASSES, visits)
+    assert not mixtures.normals(margins)[0].any()
+    assert found.rate == pytest.approx((kind > 0).mean(), abs=0.05)
+    assert (found.rate > 0) == (share > 0)
+    # If none was memorised, they are hard, as wrong ones would have other margins.
+    hard = dataclasses.replace(visits, last_wrong=(kind > 0) * 1.0)
+    assert estimate(labels, CLASSES, hard).rate == 0
 
 
 def test_equal_margins_are_one_component():

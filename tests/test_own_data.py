@@ -209,7 +209,7 @@ def test_a_csv_with_clean_labels(tmp_path, folder):
     found = sources.load("stripes", str(path), sources.Options(label_column="kind"))
     assert found.class_names == ("a", "b") and len(found.train.labels) == 2
     path.write_text("path;label\nnarrow/0.png;a\n")
-    with pytest.raises(InputError, match=r"separated by commas. Received: columns=\['path;label"):
+    with pytest.raises(InputError, match=r"separated by commas.*Received: columns=\['path;label"):
         sources.load("stripes", str(path))
 
 
@@ -601,6 +601,13 @@ def test_what_is_said_of_records(tmp_path, capsys):
     for facts, said in cases:
         summaries.print_manifest("folder", {"num_examples": 8, "num_classes": 2, **facts})
         assert capsys.readouterr().out == f"folder: {said}\n"
+    for number in (20, 21):
+        facts = {"classes": list("ABCDEFGHIJKLMNOPQRSTU")[:number]}
+        facts |= {"examples_per_label": [*range(number)], "share_of_wrong_labels": None}
+        summaries.print_manifest("folder", {"num_examples": 210, "num_classes": number, **facts})
+        first, *others = capsys.readouterr().out.splitlines()
+        assert first == f"folder: 210 images, {number} classes, clean labels unknown"
+        assert [line[:15] for line in others] == ["  A 0, B 1, C 2,"[:15]] * (number == 20)
     conflicts = tmp_path / "conflicts.txt"
     conflicts.write_text("a = b\nc = d\n")
     manifest = {"num_examples": 8, "num_classes": 2, **cases[0][0]}
@@ -760,7 +767,7 @@ def test_a_csv_as_spreadsheets_save_it(tmp_path):
     assert source.test.labels.tolist() == [1, 0, 1, 0]
 
 
-def test_of_several_test_splits_the_first_is_read(tmp_path):
+def test_of_several_test_splits_the_first_is_read(tmp_path, capsys):
     for split in ("train", "val", "test"):
         for kind in ("narrow", "wide"):
             (tmp_path / split / kind).mkdir(parents=True)
@@ -768,6 +775,8 @@ def test_of_several_test_splits_the_first_is_read(tmp_path):
     source: Any = sources.load("stripes", str(tmp_path))
     assert source.train.paths.tolist() == ["train/narrow/1.png", "train/wide/1.png"]
     assert source.test.paths.tolist() == ["test/narrow/1.png", "test/wide/1.png"]
+    told = capsys.readouterr().out
+    assert told == "WARNING: val is not read, as test is the test split.\n"
 
 
 def test_each_class_is_trained_on_and_held_out(tmp_path):
@@ -777,8 +786,36 @@ def test_each_class_is_trained_on_and_held_out(tmp_path):
         assert np.bincount(source.train.labels).tolist() == expected
         assert len(source.test.labels) == 9 - sum(expected)
     np.savez(tmp_path / "a.npz", images=grey(9), labels=[0] + [1] * 8)
-    with pytest.raises(InputError, match="at least 2 samples, one of them for testing.*few='0'"):
+    with pytest.raises(InputError, match=r"at least 2 samples, .* classes_of_one=\['0'\]"):
         sources.load("own", str(tmp_path / "a.npz"))
+
+
+def test_names_of_classes_that_look_wrong(tmp_path, capsys):
+    labels = np.repeat(["Dog", "cat", "dog", "NaN"], 2)
+    np.savez(tmp_path / "a.npz", images=grey(8), labels=labels)
+    assert sources.load("own", str(tmp_path / "a.npz")).class_names == ("Dog", "NaN", "cat", "dog")
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "WARNING: classes that differ only in case: Dog, dog"
+    assert told[1] == "WARNING: a class by the name of a missing label: NaN" and len(told) == 2
+
+
+def test_a_label_column_needs_a_table(tmp_path):
+    np.savez(tmp_path / "a.npz", images=grey(4), labels=[0, 0, 1, 1])
+    for location in (tmp_path, tmp_path / "a.npz"):
+        (tmp_path / "kind").mkdir(exist_ok=True)
+        with pytest.raises(InputError, match="`label_column` is for tables"):
+            sources.load("own", str(location), sources.Options(label_column="other"))
+
+
+@pytest.mark.parametrize("names", [("training", "testing"), ("Train", "dev")])
+def test_folders_of_splits_are_no_classes(tmp_path, names):
+    for split in names:
+        for kind in ("narrow", "wide"):
+            (tmp_path / split / kind).mkdir(parents=True)
+            for number in range(2):
+                picture(kind, number).save(tmp_path / split / kind / f"{number}.png")
+    with pytest.raises(InputError, match="Splits in `source` must be named train and test or val"):
+        sources.load("own", str(tmp_path))
 
 
 def test_grey_images_of_tfds(monkeypatch):

@@ -51,6 +51,11 @@ def find_label_issues(
       InputError: the arrays cannot be used.
     """
     config, given = CleanConfig("unused", studentnet, num_epochs, seed), (labels, samples)
+    if hasattr(samples, "select_dtypes"):  # A pandas.DataFrame, whose columns may be of many types.
+        others = [*samples.select_dtypes(exclude=["number", "bool"]).columns]
+        rule = "`samples` must have columns of numbers; encode or drop the others."
+        check(not others, rule, columns=others[:10])
+        samples = samples.to_numpy(np.float64, na_value=np.nan)
     samples, labels = np.asarray(samples), np.asarray(labels)
     fits = labels.ndim == 1 and labels.shape == samples.shape[:1] and len(labels) >= 2
     rule = "`labels` must be one-dimensional, one per sample, of at least 2 samples."

@@ -33,6 +33,7 @@ from mentornet.students import registry
 from mentornet.training import loop
 
 _HELD_OUT = 0.1
+_UNEXPLAINED = 0.15  # Share of held-out labels, contradicted beyond those estimated wrong, to warn.
 _SETTINGS_FILE, _SUMMARY_FILE, _FLAGS_FILE = "clean.json", "summary.txt", "train.flags"
 # Of the source, and of the names and sizes of the images that a table names.
 _CHECKSUMS = ("sha256", "named")
@@ -195,12 +196,15 @@ def _correct(data: planning.Data, folder: pathlib.Path, scores: LabelScores) -> 
     return correct.correct(asked)["corrections"]
 
 
-def _doubts(accuracy: float, held_out: Sequence[int], lost: Sequence[str]) -> list[str]:
+def _doubts(
+    accuracy: float, held_out: Sequence[int], most_wrong: float, lost: Sequence[str]
+) -> list[str]:
     """Lines that say what not to trust.
 
     Args:
       accuracy: share of the held-out labels that the student predicts.
       held_out: the number of held-out labels of each class.
+      most_wrong: the upper end of the estimated share of wrong labels.
       lost: classes whose labels were left as they are.
     """
     size, lines = sum(held_out), []
@@ -210,6 +214,13 @@ def _doubts(accuracy: float, held_out: Sequence[int], lost: Sequence[str]) -> li
             f"WARNING: the most frequent class alone has {share:.1%} of them, so it is doubtful "
             "that the student has learned anything: look before you trust its suspects, or try "
             "more --num_epochs or another --studentnet."
+        )
+    elif 1 - accuracy > most_wrong + _UNEXPLAINED:
+        lines.append(
+            f"WARNING: the student contradicts {1 - accuracy:.1%} of them, far more than are "
+            "estimated to be wrong: the data are hard for it, or it has memorised wrong labels, "
+            "and the estimate is too low. Look at more samples than the suspects; fewer "
+            "--num_epochs may help."
         )
     if lost:
         lines.append(
@@ -221,6 +232,8 @@ def _doubts(accuracy: float, held_out: Sequence[int], lost: Sequence[str]) -> li
 
 def _shown(num_suspects: int, folder: str) -> str:
     """How many suspects the page shows, and how to see the others."""
+    if not num_suspects:
+        return "what looks worst (there are no suspects)"
     if num_suspects <= NUM_SHOWN:
         return "the suspects"
     more = f"mentornet report {folder} --num_shown={num_suspects}"
@@ -245,7 +258,12 @@ def _summary(
         label_files.worst_classes(scores),
         f"Agreement with the held-out labels: {accuracy:.1%}. They are as noisy as the others, "
         "unless clean ones are known.",
-        *_doubts(accuracy, held_out["examples_per_label"], facts.get("classes_not_corrected", [])),
+        *_doubts(
+            accuracy,
+            held_out["examples_per_label"],
+            scores.noise.high,
+            facts.get("classes_not_corrected", []),
+        ),
         f"  {target}/{layout.LABELS_FILE}: every sample, the most suspicious first",
         f"  {target}/{layout.LABELS_PAGE}: review {_shown(len(scores.suspects), quoted)} in a "
         "browser",

@@ -39,7 +39,8 @@ def check_together(config: Any) -> None:
     mentor, lookahead = config.trained_mentornet_dir, config.lookahead_steps or 0
     rule = f"`lookahead_steps` must be below max_number_of_steps={config.max_number_of_steps}."
     check(lookahead < config.max_number_of_steps, rule, lookahead_steps=lookahead)
-    rule = "`trained_mentornet_dir` must name a MentorNet checkpoint."
+    rule = "`trained_mentornet_dir` must name a MentorNet, such as mentornet_pd, or `weighting` "
+    rule += "another method."
     check(not config.is_mentored or bool(mentor), rule, trained_mentornet_dir=mentor)
     second = config.mixup is not None and config.mixup.second_reweight
     rule = "`second_reweight` needs a MentorNet, or another weighting."

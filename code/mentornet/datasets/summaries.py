@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+_MOST_LISTED = 20  # Classes whose sizes are printed.
+
 
 def print_manifests(manifests: dict[str, dict[str, Any]]) -> None:
     """Prints what the folders hold, and warnings about unreadable or conflicting files."""
@@ -21,7 +23,7 @@ def print_manifests(manifests: dict[str, dict[str, Any]]) -> None:
 
 
 def print_manifest(folder: str, manifest: dict[str, Any]) -> None:
-    """Prints what a folder holds, on one line."""
+    """Prints what a folder holds; of a few classes, their names and sizes on a second line."""
     wrong, known = manifest["share_of_wrong_labels"], manifest.get("num_known_clean_labels")
     kind = "rows" if len(manifest.get("image_shape", ())) == 1 else "images"
     size = f"{manifest['num_examples']} {kind}, {manifest['num_classes']} classes"
@@ -29,6 +31,10 @@ def print_manifest(folder: str, manifest: dict[str, Any]) -> None:
     if known and known < manifest["num_examples"]:
         share += f" (of the {known} whose clean label is known)"
     print(f"{folder}: {size}, {share}")
+    counts = manifest.get("examples_per_label", ())
+    if 0 < len(counts) <= _MOST_LISTED:
+        each = zip(manifest["classes"], counts, strict=True)
+        print(f"  {', '.join(f'{name} {count}' for name, count in each)}")
 
 
 def transition_matrix(clean: np.ndarray, noisy: np.ndarray, num_classes: int) -> np.ndarray:

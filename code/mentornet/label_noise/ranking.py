@@ -11,6 +11,9 @@ prediction is the given label.
   arbitrary, and the mean probability of the given label joins the margin in the ranking. Margins
   are shifted where labels are confused in one direction (confusion.py): in the ranking, and in the
   mixture if that of margins as they are finds no wrong label.
+* If neither finds one, and most suspects are not memorised, no label is wrong; or of few samples
+  most wrong ones were memorised within a few visits, which hides them among the margins, and the
+  suspects are the others. Then wrong events, see below, are of two or three kinds.
 * Afterwards margins are uninformative, but wrong events (visits at which another class was
   predicted) are not. Their number is modelled as a mixture of two beta-binomial distributions, like
   the beta mixture of Arazo et al. (2019, section 3.1), but of shares of visits instead of losses.
@@ -212,6 +215,8 @@ def _wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[np.ndarray]]:
     if not by_margins.any() and visits.margin_shift.any():
         by_margins, others = mixtures.normals(visits.margin + visits.margin_shift)
     if visits.memorised < (MEMORISED if by_margins.any() else 0.5):
+        if not by_margins.any() and (partly := _partly_memorised(events, visits)).any():
+            return partly, [events]
         found = by_margins, *others, *([events] if events.any() else [])
         by_margins, *others = (at_most_suspects(values, visits) for values in found)
         return by_margins, others
@@ -220,6 +225,24 @@ def _wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[np.ndarray]]:
         others.append(np.full(len(events), doubt if doubt < _FEW else 1.0))
     margins = (1 + visits.other - visits.given) / 2
     return events, [*others, mixtures.beta_binomial(margins, visits.count)[0]]
+
+
+def _partly_memorised(events: np.ndarray, visits: Visits) -> np.ndarray:
+    """How probably each label is wrong where some wrong ones are memorised, and others never.
+
+    Args:
+      events: float64 [n] in 0..1, probabilities of the upper component of wrong events.
+      visits: of the samples.
+
+    Returns:
+      Those of either kind, float64 [n]; 0 if most of these samples are still contradicted in the
+      end: they are hard, as margins would show it if they were wrong.
+    """
+    rest, wrong = events < 0.5, events.copy()
+    if rest.any():
+        memorised, _ = mixtures.beta_binomial(visits.wrong[rest], visits.count[rest])
+        wrong[rest] = 1 - (1 - events[rest]) * (1 - memorised)
+    return wrong if wrong @ visits.last_wrong < 0.5 * wrong.sum() else np.zeros(len(wrong))
 
 
 def at_most_suspects(probabilities: np.ndarray, visits: Visits) -> np.ndarray:

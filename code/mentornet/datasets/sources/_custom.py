@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ IMAGE_SIZE = 32
 TEST_NAMES = ("test", "val", "valid", "validation")
 LABEL_COLUMNS = ("label", "labels", "target", "class")
 MAX_FEATURES = 2**16  # With more columns, a small network would have gigabytes of weights.
+_MISSING = ("nan", "n/a", "na", "null", "none", "?")
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
@@ -66,6 +68,12 @@ def find_label_column(columns: Sequence[str], options: Options, where: str) -> s
     shown = [*columns[:20], *(["..."] if len(columns) > 20 else [])]
     check(len(found) == 1, rule, columns=shown)
     return found[0]
+
+
+def check_no_table(options: Options) -> None:
+    """Raises InputError if a column is named, where there is no table."""
+    rule = "`label_column` is for tables."
+    check(options.label_column is None, rule, label_column=options.label_column)
 
 
 def is_test_split(split: Any, where: str, otherwise: bool = False) -> bool:
@@ -134,6 +142,17 @@ def label_numbers(labels: Iterable[str | None], names: Sequence[str]) -> np.ndar
     return np.array([UNKNOWN if label is None else number[label] for label in labels], np.int64)
 
 
+def _warn_of_names(names: Sequence[str]) -> None:
+    """Warns of classes that may be one, or none."""
+    alike = collections.defaultdict(list)
+    for name in names:
+        alike[name.casefold()].append(name)
+    for each in (each for each in alike.values() if len(each) > 1):
+        print(f"WARNING: classes that differ only in case: {', '.join(each)}", flush=True)
+    if missing := [name for name in names if name.casefold() in _MISSING]:
+        print(f"WARNING: a class by the name of a missing label: {', '.join(missing)}", flush=True)
+
+
 def split_samples(
     images: np.ndarray,
     labels: np.ndarray,
@@ -160,18 +179,21 @@ def split_samples(
     present = [names[label] for label in np.unique(labels)]
     check(len(present) >= 2, "`source` must have samples of at least 2 classes.", classes=present)
     if not is_test.any():
+        counts = np.bincount(labels)
+        few = [names[label] for label in np.flatnonzero(counts == 1).tolist()]
+        rule = "Each class of `source` must have at least 2 samples, one of them to be held out: "
+        rule += "remove classes of one, or rename them."
+        check(not few, rule, classes_of_one=few[:20])
         generator = np.random.default_rng([options.seed, 3])
         for label in np.unique(labels):
             members = generator.permutation(np.flatnonzero(labels == label))
-            rule = "Each class of `source` must have at least 2 samples, one of them for testing; "
-            rule += "remove others, or move them to another class."
-            check(len(members) >= 2, rule, few=names[label])
             count = min(max(1, round(len(members) * options.test_share)), len(members) - 1)
             is_test[members[:count]] = True
     check(not is_test.all(), "`source` must have training samples.", test=int(is_test.sum()))
     present = [names[label] for label in np.unique(labels[~is_test])]
     rule = "`source` must have training samples of at least 2 classes."
     check(len(present) >= 2, rule, classes=present)
+    _warn_of_names(names)
     if paths is None:  # Sample ids are numbered within their split, so rows need a name.
         paths = np.array([f"row {i}" for i in range(len(labels))])
     train, test = (

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 
 from mentornet.core.errors import check
 from mentornet.datasets.sources import Options, Reader, Source
-from mentornet.datasets.sources._custom import TEST_NAMES, metadata_files
+from mentornet.datasets.sources._custom import TEST_NAMES, check_no_table, metadata_files
 from mentornet.datasets.sources._listing import Listing, read_listing
 
 _LEFT_BEHIND = ("Thumbs.db", "desktop.ini")
+_SPLITS = ("train", "training", "testing", "dev", "eval")  # Besides TEST_NAMES.
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
@@ -56,9 +58,16 @@ def _parts(root: pathlib.Path) -> list[tuple[pathlib.Path, bool]]:
     return [(train, False), *((path, True) for path in tests[:1])]
 
 
-def _warn_of_others(root: pathlib.Path, images: set[str]) -> None:
-    """Warns of files that are left out."""
-    named = {str(path.relative_to(root)): path for path in _visible(root)}
+def _warn_of_others(
+    root: pathlib.Path, images: set[str], parts: Sequence[tuple[pathlib.Path, bool]]
+) -> None:
+    """Warns of files, and of second test splits, that are left out."""
+    read = [part.name for part, _ in parts]
+    unread = [path for path in _folders(root) if len(read) > 1 and path.name not in read]
+    for path in unread:
+        print(f"WARNING: {path.name} is not read, as {read[1]} is the test split.", flush=True)
+    visible = (path for path in _visible(root) if not {*path.parents} & {*unread})
+    named = {str(path.relative_to(root)): path for path in visible}
     if others := [name for name, path in named.items() if name not in images and path.is_file()]:
         known, more = ", ".join(_SUFFIXES), f" and {len(others) - 1} more" * (len(others) > 1)
         what = f"not read, as no image of a class folder ({known})"
@@ -67,8 +76,8 @@ def _warn_of_others(root: pathlib.Path, images: set[str]) -> None:
 
 def _list_folder(root: pathlib.Path) -> Listing:
     """Every image below <class>/ or <split>/<class>/; other files are ignored."""
-    listing, names = Listing([], [], [], []), set[str]()
-    for part, is_test in _parts(root):
+    listing, names, parts = Listing([], [], [], []), set[str](), _parts(root)
+    for part, is_test in parts:
         for folder in _folders(part):
             names.add(folder.name)
             for path in _images(folder):
@@ -79,7 +88,10 @@ def _list_folder(root: pathlib.Path) -> Listing:
                 listing.is_test.append(is_test)
     rule = f"`source` must hold class folders of images ({', '.join(_SUFFIXES)})."
     check(bool(listing.paths), rule, source=str(root))
-    _warn_of_others(root, set(listing.paths))
+    rule = f"Splits in `source` must be named train and {' or '.join(TEST_NAMES)}."
+    are_splits = {name.lower() for name in listing.labels} <= {*_SPLITS, *TEST_NAMES}
+    check(not are_splits, rule, folders=sorted(set(listing.labels)))
+    _warn_of_others(root, set(listing.paths), parts)
     if empty := sorted(names - set(listing.labels)):
         known, named = ", ".join(_SUFFIXES), ", ".join(empty)
         print(f"WARNING: no class, as without images ({known}): {named}", flush=True)
@@ -95,6 +107,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     del dataset
     root = pathlib.Path(location)
     check(root.is_dir(), "`source` must be a folder.", source=location)
+    check_no_table(options)
     return read_listing(_list_folder(root), root, options)
 
 

@@ -17,7 +17,8 @@ from mentornet.datasets.sources._listing import Listing, read_listing
 
 def _list_csv(path: pathlib.Path, options: Options) -> Listing:
     columns, lines = read_csv(path)
-    rule = f"{path} must have a column path (of the images' files); cells are separated by commas."
+    rule = f"{path} must have a column path (of the images' files); cells are separated by commas. "
+    rule += "Numbers are read from .parquet or .npz."
     check("path" in columns, rule, columns=columns[:20])
     label = find_label_column(columns, options, str(path))
     check(bool(lines), f"`source` {path} must have rows.", rows=0)

@@ -18,6 +18,7 @@ from mentornet.core.errors import check
 from mentornet.datasets.label_texts import clean_label_texts, decoded, label_texts
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._custom import (
+    check_no_table,
     check_width,
     fit_image,
     label_numbers,
@@ -38,6 +39,7 @@ def _used(names: Sequence[str]) -> set[str]:
 
 def _load(dataset: str, location: str, options: Options) -> Source:
     del dataset
+    check_no_table(options)
     path = pathlib.Path(location)
     with files.arrays(path, f"`source` {path} cannot be read as .npz") as file:
         shape = _shape(file, "features")
@@ -87,7 +89,8 @@ def _npz_part(
     samples, labels = arrays.get(f"{prefix}{key}"), arrays.get(f"{prefix}labels")
     form = "uint8 [n, h, w(, 1 or 3)]" if key == "images" else "[n, d]"
     rule = f"{path} must hold {prefix}{key} {form} and {prefix}labels [n]."
-    check(samples is not None and labels is not None, rule, found=sorted(arrays))
+    needed = f"{path} must hold `{prefix}labels`, and `images` or `features`."
+    check(samples is not None and labels is not None, needed, found=sorted(arrays))
     assert samples is not None and labels is not None
     if key == "images" and samples.ndim == 3:
         samples = samples[..., None]
@@ -95,7 +98,8 @@ def _npz_part(
     if key == "images":
         fits = samples.dtype == np.uint8 and samples.ndim == 4 and samples.shape[3] in (1, 3)
         fits = fits and min(samples.shape[1:]) > 0
-    check(fits and labels.shape == (len(samples),), rule, shape=samples.shape, labels=labels.shape)
+    facts = {"shape": samples.shape, "dtype": str(samples.dtype), "labels": labels.shape}
+    check(fits and labels.shape == (len(samples),), rule, **facts)
     if key == "features":
         samples = to_features(samples, f"{path}, {prefix}features")
     elif samples.shape[3] == 1:

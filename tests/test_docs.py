@@ -46,15 +46,17 @@ def test_readme(tmp_path, monkeypatch):
     assert names["weights"].shape == (128, 1)
 
 
-def test_corrections(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_corrections(split, tmp_path, monkeypatch, capsys):
     """Decisions as the page to review saves them, in a table and a folder of the user's own."""
-    table = "path,split,label\na.png,,cat\n=b.png,,dog\nc.png,,cat\nd.png,test,dog\n"
+    table = "path,split,label\na.png,,cat\n=b.png,,dog\nc.png,,cat \nd.png,test,dog\n"
     (tmp_path / "table.csv").write_text(table)
     decisions = "1,'=b.png,dog,cat,0.9\n2,c.png,cat,,0.8\n"
-    decisions += "3,cat/1.png,cat,dog,0.7\n4,dog/x/2.png,dog,,0.6\n"
-    for name in ("cat/1.png", "cat/2.png", "dog/1.png", "dog/x/2.png"):
-        (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "pictures" / name).write_text(name)
+    decisions += f"3,{split}cat/1.png,cat,dog,0.7\n4,{split}dog/x/2.png,dog,,0.6\n"
+    for name in ("cat/1.png", "cat/2.png", "dog/1.png", "dog/x/2.png", "1.png"):
+        file = tmp_path / "pictures" / split / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
     (tmp_path / "corrections.csv").write_text(
         f"id,path,given_label,corrected_label,score\n{decisions}"
     )
@@ -63,8 +65,9 @@ def test_corrections(tmp_path, monkeypatch, capsys):
     assert corrected == ["path,split,label", "a.png,,cat", "=b.png,,cat", "d.png,test,dog"]
     folder = tmp_path / "corrected_pictures"
     found = {str(path.relative_to(folder)) for path in folder.rglob("*.png")}
-    assert found == {"cat/cat/2.png", "dog/cat/1.png", "dog/dog/1.png"}
-    assert capsys.readouterr().out == "2 of 4 decisions applied\n"
+    names = ("cat/{}cat/2.png", "dog/{}cat/1.png", "dog/{}dog/1.png")
+    assert found == {split + name.format(split) for name in names}
+    assert capsys.readouterr().out == "2 of 4 decisions applied\n" * 2
 
 
 # Their Python has tests of its own.

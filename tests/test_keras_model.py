@@ -403,6 +403,12 @@ def test_some_weightings_need_one_class_per_sample(loss):
     MentoredModel(small_student()).compile("sgd", loss)
 
 
+@pytest.mark.parametrize("student", ["airbench93", small_student])
+def test_a_student_is_a_model(student):
+    with pytest.raises(InputError, match="`student` must be a keras.Model"):
+        MentoredModel(student)
+
+
 def test_positions_outside_the_samples_are_refused(data):
     auto = {"loss_p_percentile": "auto", "burn_in_epoch": "auto"}
     model = MentoredModel(small_student(), num_examples=BATCH, **auto)

@@ -88,6 +88,7 @@ class MentoredModel(keras.Model):
     ) -> None:
         # Like a functional student, it does not round inputs to the compute type.
         super().__init__(**({"autocast": False} | kwargs))
+        keras_adapters.check_student(student)
         keras_adapters.check_count(1, total_steps=total_steps, num_examples=num_examples)
         keras_adapters.check_count(0, num_classes=num_classes)
         self.student = student

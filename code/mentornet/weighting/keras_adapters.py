@@ -144,6 +144,12 @@ def check_loss_weights(loss_weights: Any = None, **others: Any) -> None:
     check(loss_weights is None, rule, loss_weights=loss_weights)
 
 
+def check_student(student: Any) -> None:
+    """Raises InputError if it is no model, such as a student's name."""
+    rule = "`student` must be a keras.Model; see `mentornet.build_student`."
+    check(isinstance(student, keras.Model), rule, student=student)
+
+
 def check_count(least: int, **counts: Any) -> None:
     """Raises InputError unless each is None or a whole number of at least `least`."""
     for name, count in counts.items():

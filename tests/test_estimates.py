@@ -61,8 +61,12 @@ def test_margins_decide_before_labels_are_memorised(criteria, margin, best, give
     asked = given_mixtures(criteria, shares)
     seen = visits(0.25, margin)
     probabilities, others = seen.wrong_probabilities
-    assert probabilities.tolist() == [shares[best]] * 4
     assert [values.tolist() for values in others[:2]] == [[0.25] * 4, [0.375] * 4]
+    if best:
+        assert probabilities.tolist() == [shares[best]] * 4
+    else:  # Too many labels are contradicted to be right.
+        np.testing.assert_allclose(probabilities, EVENTS)
+        assert others.pop(2).tolist() == [0] * 4
     # Their mean is lowered from 0.4825 to that half of the samples that are suspects, if necessary.
     np.testing.assert_allclose(others[2], EVENTS)
     assert len(others) == 3
@@ -101,7 +105,7 @@ def test_events_decide_once_labels_are_memorised(memorised, share, by_margins, g
     assert seen.memorised == pytest.approx(memorised)
     probabilities, others = seen.wrong_probabilities
     if by_margins:
-        assert probabilities.tolist() == [share] * 4
+        np.testing.assert_allclose(probabilities, [share] * 4 if share else EVENTS)
         return
     assert probabilities is EVENTS
     expected = [[0, 0, 1, 0], [0, 1, 1, 1], MARGINS.tolist()]
@@ -123,7 +127,16 @@ def test_some_are_memorised_although_most_suspects_are_not(
         np.testing.assert_allclose(probabilities, [0.5, 0.56, 0.91, 0.9])
         assert len(others) == 1 and others[0] is EVENTS
     else:
-        assert not probabilities.any()
+        np.testing.assert_allclose(probabilities, EVENTS)
+
+
+@pytest.mark.parametrize(("few", "expected"), [(0.626, 0 * EVENTS), (0.624, EVENTS)])
+def test_one_component_of_margins_and_few_events(few, expected, given_mixtures, monkeypatch):
+    """All labels are right if few of the visits, here 62.5 %, contradicted them."""
+    given_mixtures((1, 2, 3), (0.0, 0.125, 0.125), rest=0.1)
+    monkeypatch.setattr(ranking, "_FEW", few)
+    probabilities, _ = visits(0.2).wrong_probabilities
+    np.testing.assert_allclose(probabilities, expected)
 
 
 def test_few_events_are_not_none(given_mixtures):

@@ -146,9 +146,9 @@ def test_some_wrong_labels_are_memorised_and_others_never(share, seed):
     assert not mixtures.normals(margins)[0].any()
     assert found.rate == pytest.approx((kind > 0).mean(), abs=0.05)
     assert (found.rate > 0) == (share > 0)
-    # If none was memorised, they are hard, as wrong ones would have other margins.
-    hard = dataclasses.replace(visits, last_wrong=(kind > 0) * 1.0)
-    assert estimate(labels, CLASSES, hard).rate == 0
+    # If none was memorised, they may be hard, as wrong ones would have other margins.
+    hard = estimate(labels, CLASSES, dataclasses.replace(visits, last_wrong=(kind > 0) * 1.0))
+    assert hard.low == 0 and hard.rate <= visits.suspects.mean() + 1e-9
 
 
 def test_equal_margins_are_one_component():

@@ -11,9 +11,10 @@ prediction is the given label.
   arbitrary, and the mean probability of the given label joins the margin in the ranking. Margins
   are shifted where labels are confused in one direction (confusion.py): in the ranking, and in the
   mixture if that of margins as they are finds no wrong label.
-* If neither finds one, and most suspects are not memorised, no label is wrong; or of few samples
-  most wrong ones were memorised within a few visits, which hides them among the margins, and the
-  suspects are the others. Then wrong events, see below, are of two or three kinds.
+* If neither finds one, and most suspects are not memorised, all labels are right, unless many were
+  contradicted: the margins of few samples cannot tell. Then wrong events are asked, see below; they
+  are of two or three kinds if most wrong labels were memorised within a few visits, which hides
+  them among the margins, and the suspects are the others.
 * Afterwards margins are uninformative, but wrong events (visits at which another class was
   predicted) are not. Their number is modelled as a mixture of two beta-binomial distributions, like
   the beta mixture of Arazo et al. (2019, section 3.1), but of shares of visits instead of losses.
@@ -215,8 +216,11 @@ def _wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[np.ndarray]]:
     if not by_margins.any() and visits.margin_shift.any():
         by_margins, others = mixtures.normals(visits.margin + visits.margin_shift)
     if visits.memorised < (MEMORISED if by_margins.any() else 0.5):
-        if not by_margins.any() and (partly := _partly_memorised(events, visits)).any():
-            return partly, [events]
+        if not by_margins.any():
+            if (partly := _partly_memorised(events, visits)).any():
+                return partly, [events]
+            if visits.wrong.mean() >= _FEW:  # Too many to say that all labels are right.
+                others, by_margins = [*others, by_margins], events
         found = by_margins, *others, *([events] if events.any() else [])
         by_margins, *others = (at_most_suspects(values, visits) for values in found)
         return by_margins, others

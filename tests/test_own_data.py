@@ -23,6 +23,7 @@ from mentornet.datasets.catalog import dataset_info
 from mentornet.datasets.label_texts import clean_label_texts, label_texts
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.datasets.sources import _custom, _listing, class_folders, tfds
+from mentornet.datasets.sources import csv as csv_source
 
 SUFFIXES = ("png", "jpg", "bmp", "gif", "webp")
 
@@ -797,6 +798,19 @@ def test_names_of_classes_that_look_wrong(tmp_path, capsys):
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "WARNING: classes that differ only in case: Dog, dog"
     assert told[1] == "WARNING: a class by the name of a missing label: NaN" and len(told) == 2
+
+
+@pytest.mark.parametrize("name", ["file_name", "filename", "file", "image"])
+def test_columns_of_images_in_a_csv(tmp_path, name):
+    """The first of several; the files that the rows name count in what was prepared."""
+    paths = [f"{number}.png" for number in range(4)]
+    for number, path in enumerate(paths):
+        picture("narrow", number).save(tmp_path / path)
+    lines = [f"{path},{number % 2}\n" for number, path in enumerate(paths)]
+    (tmp_path / "a.csv").write_text(f"{name},label\n{''.join(lines)}")
+    source: Any = sources.load("own", str(tmp_path / "a.csv"))
+    assert sorted([*source.train.paths, *source.test.paths]) == paths
+    assert csv_source.reader.files(tmp_path / "a.csv") == [tmp_path / path for path in paths]
 
 
 def test_a_label_column_needs_a_table(tmp_path):

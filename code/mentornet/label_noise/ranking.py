@@ -240,7 +240,7 @@ def _partly_memorised(events: np.ndarray, visits: Visits) -> np.ndarray:
 
     Returns:
       Those of either kind, float64 [n]; 0 if most of these samples are still contradicted in the
-      end: they are hard, as margins would show it if they were wrong.
+      end, so that few wrong labels, if any, are memorised.
     """
     rest, wrong = events < 0.5, events.copy()
     if rest.any():

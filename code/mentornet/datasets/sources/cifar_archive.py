@@ -62,7 +62,10 @@ def _contents(source: pathlib.Path, wanted: set[str]) -> dict[str, bytes]:
                 if name in wanted and (file := tar.extractfile(member)) is not None:
                     contents[name] = file.read()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise InputError(f"`source` {source} cannot be read as an archive: {error}") from None
+        hint = "data of your own need a `dataset_name` of their own"
+        raise InputError(
+            f"`source` {source} cannot be read as an archive ({hint}): {error}"
+        ) from None
     return contents
 
 

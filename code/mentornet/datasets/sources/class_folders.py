@@ -63,7 +63,8 @@ def _warn_of_others(
 ) -> None:
     """Warns of files, and of second test splits, that are left out."""
     read = [part.name for part, _ in parts]
-    unread = [path for path in _folders(root) if len(read) > 1 and path.name not in read]
+    splits = (path for path in _folders(root) if path.name.lower() in TEST_NAMES)
+    unread = [path for path in splits if len(read) > 1 and path.name not in read]
     for path in unread:
         print(f"WARNING: {path.name} is not read, as {read[1]} is the test split.", flush=True)
     visible = (path for path in _visible(root) if not {*path.parents} & {*unread})

@@ -409,6 +409,7 @@ def test_find_label_issues_of_bad_arrays():
         (np.zeros((4, 3)), [1, 0, np.nan, 1], "`labels` must be a string or.*labels=nan"),
         (np.zeros((4, 3)), np.array(["a", Missing(), "b", "b"], object), "must be a string or"),
         (np.array([["x", 1.0]] * 4, object), [0, 1, 0, 1], "features.* of numbers.*'object'"),
+        (np.full((4, 3), np.nan), [0, 1, 0, 1], "^the arrays, features, row 0, column 0: features"),
     ):
         with pytest.raises(InputError, match=part):
             mentornet.find_label_issues(samples, labels)

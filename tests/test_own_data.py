@@ -813,6 +813,14 @@ def test_columns_of_images_in_a_csv(tmp_path, name):
     assert csv_source.reader.files(tmp_path / "a.csv") == [tmp_path / path for path in paths]
 
 
+def test_a_folder_above_the_class_folders(tmp_path):
+    for kind in ("narrow", "wide"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        picture(kind, 0).save(tmp_path / "data" / kind / "1.png")
+    with pytest.raises(InputError, match=r"class folders themselves.*folders=\['data'\]"):
+        sources.load("own", str(tmp_path))
+
+
 def test_a_label_column_needs_a_table(tmp_path):
     np.savez(tmp_path / "a.npz", images=grey(4), labels=[0, 0, 1, 1])
     for location in (tmp_path, tmp_path / "a.npz"):

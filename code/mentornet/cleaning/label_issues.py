@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mentornet.config.cleaning import CleanConfig
-from mentornet.core.errors import check
+from mentornet.core.errors import InputError, check
 from mentornet.datasets.label_texts import label_texts
 
 
@@ -97,7 +97,10 @@ def _columns(
     arrays |= {f"test_{name}": array[:1] for name, array in arrays.items()}
     np.savez(folder / "source.npz", **arrays)
     asked = prepare.PrepareConfig("mine", str(folder), str(folder / "source.npz"), seed=config.seed)
-    prepare.prepare(asked)
+    try:
+        prepare.prepare(asked)
+    except InputError as error:  # Which names a file that the user does not know.
+        raise InputError(str(error).replace(str(asked.source), "the arrays")) from None
     data = planning.Data("mine", asked.train_folder, asked.test_folder)
     run = planning.train_config(data, folder / layout.TRAIN_FOLDER, config)
     # Deterministic operations could not be switched off again in this process.

@@ -92,6 +92,10 @@ def _list_folder(root: pathlib.Path) -> Listing:
     rule = f"Splits in `source` must be named train and {' or '.join(TEST_NAMES)}."
     are_splits = {name.lower() for name in listing.labels} <= {*_SPLITS, *TEST_NAMES}
     check(not are_splits, rule, folders=sorted(set(listing.labels)))
+    is_one = len(parts) == 1 and len(set(listing.labels)) == 1
+    inner = _folders(root / listing.labels[0]) if is_one else []
+    rule = "`source` must hold the class folders themselves, not a folder of them."
+    check(len(inner) < 2, rule, source=str(root), folders=sorted(set(listing.labels)))
     _warn_of_others(root, set(listing.paths), parts)
     if empty := sorted(names - set(listing.labels)):
         known, named = ", ".join(_SUFFIXES), ", ".join(empty)

@@ -445,6 +445,14 @@ def test_the_student_is_exported(data, tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
+def test_a_student_without_an_input_is_built_with_the_model():
+    student = keras.Sequential([keras.layers.Dense(3)])
+    model = MentoredModel(student, weighting="uniform")
+    model.build((None, 4))
+    assert model.built and [tuple(weight.shape) for weight in student.weights] == [(4, 3), (3,)]
+
+
+@pytest.mark.filterwarnings("error")
 def test_a_subclassed_student_builds_itself(data):
     class Student(keras.Model):
         def __init__(self):

@@ -154,7 +154,8 @@ class MentoredModel(keras.Model):
         ).value
 
     def build(self, input_shape: Any) -> None:
-        self.built = True  # The student builds itself when it is called.
+        keras_adapters.build_student(self.student, self._split(input_shape)[0])
+        self.built = True
 
     def _split(self, inputs: Any) -> tuple[Any, Any]:
         """The student's inputs, and the samples' positions; None if these are not given."""
@@ -287,8 +288,7 @@ class MentoredModel(keras.Model):
             config["weighting"] = registry.name_of(self._other)
             config["weighting_options"] = self._options
         if self.mixup is not None:
-            config["mixup_alpha"] = self.mixup.alpha
-            config["second_reweight"] = self.mixup.second_reweight
+            config |= keras_adapters.mixup_arguments(self.mixup)
         config |= keras_adapters.history_columns(self._context.sample_history)
         return {**super().get_config(), **config, **self._settings}
 

@@ -55,6 +55,11 @@ def mixup_config(alpha: float | None, second_reweight: bool, weighting: Any) -> 
     return None if alpha is None else MixupConfig(alpha, second_reweight)
 
 
+def mixup_arguments(mixup: MixupConfig) -> dict[str, Any]:
+    """The arguments of which `mixup_config` makes it."""
+    return {"mixup_alpha": mixup.alpha, "second_reweight": mixup.second_reweight}
+
+
 def history_columns(history: SampleHistory | None) -> dict[str, Any]:
     """What a saved model records about its history, if it keeps one."""
     return {} if history is None else {_HISTORY_COLUMNS: list(COLUMNS)}
@@ -148,6 +153,12 @@ def check_student(student: Any) -> None:
     """Raises InputError if it is no model, such as a student's name."""
     rule = "`student` must be a keras.Model; see `mentornet.build_student`."
     check(isinstance(student, keras.Model), rule, student=student)
+
+
+def build_student(student: keras.Model, input_shape: Any) -> None:
+    """Creates the variables of a student that can do so before its first call."""
+    if isinstance(student, keras.Sequential) and not student.built:
+        student.build(input_shape)
 
 
 def check_count(least: int, **counts: Any) -> None:

@@ -149,7 +149,7 @@ class Automatic:
 
         Args:
           epoch: int32 scalar, the epoch percentage, 0..99.
-          batch_size: int scalar, of all replicas.
+          batch_size: float32 scalar, the number of samples of all replicas.
         """
         size = tf.cast(batch_size, tf.int64)
         num_seen, passes_before = tf.unstack(tf.convert_to_tensor(self._seen))

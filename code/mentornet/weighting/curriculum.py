@@ -76,7 +76,8 @@ class CurriculumWeighting:
         if self._automatic is not None:
             self._automatic.remember_labels(batch.positions, batch.labels)
             epoch = tf.cast(batch.epoch_percentage, tf.int32)
-            self._automatic.update(epoch, tf.size(replicas.gather(batch.losses)))
+            size = replicas.total(tf.cast(tf.size(batch.losses), tf.float32))
+            self._automatic.update(epoch, size)
         past = {} if self._history is None else self._history.read(batch.positions)
         names = self.mentor.further_features
         found = self.sample_weighting.weigh(

@@ -754,3 +754,41 @@ def test_a_table_depends_on_the_files_that_it_names(parquet, tmp_path):
     assert not list(reader.files(pathlib.Path(table)))
     (tmp_path / "t.parquet").write_bytes(b"no table")
     assert not list(reader.files(pathlib.Path(table)))
+
+
+def test_a_csv_of_numbers(tmp_path):
+    """As pandas writes it: with an unnamed index, and a text column among the numbers refused."""
+    path = tmp_path / "table.csv"
+    lines = [f"{i},{i / 8},{10 * i},{i % 2 + 9},{9 if i == 1 else ''}" for i in range(20)]
+    path.write_text("\n".join([",width,age,kind,clean_label", *lines]))
+    config, manifest, info, examples = prepared(tmp_path, path, label_column="kind")
+    assert (info.num_features, info.class_names) == (2, ("9", "10"))
+    assert manifest["feature_names"] == ["width", "age"]
+    assert set(paths_of(config.train_folder)) < {f"row {i}" for i in range(20)}
+    source = sources.load("own", str(path), sources.Options(label_column="kind", test_share=0.1))
+    numbers = [int(name.split()[1]) for name in names_of(source.train)]
+    assert (len(numbers), len(examples.labels)) == (18, 16)
+    expected = np.array([[i / 8, 10 * i] for i in numbers], np.float32)
+    np.testing.assert_array_equal(source.train.images, expected)
+    np.testing.assert_array_equal(source.train.labels, [i % 2 for i in numbers])
+    parts = (source.train, source.test)
+    known = {n for part in parts for n in np.array(names_of(part))[part.clean_labels == 0].tolist()}
+    assert known == {"row 1"}
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("x,label\n1,a\nlow,b\n", "line 3: .* must hold numbers, and x does not; .*x='low'"),
+        ("photo,label\n1.png,a\n2.png,b\n", "without a column path, .*photo='1.png'"),
+        ("x,label\n1,a\n,b\n", "line 3: .*x=''"),
+        ("x,label\n1,a\ninf,b\n", "row 1, column 'x': features must be finite"),
+        ("x,label\n1,a\n2, \n", "line 3: must have a label"),
+        ("id,label\n1,a\n2,b\n", "column path, of the images' files, or columns of numbers"),
+        ("x,label\n", "must have rows"),
+    ],
+)
+def test_csv_of_numbers_that_are_refused(tmp_path, text, message):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        sources.load("own", str(tmp_path / "a.csv"))

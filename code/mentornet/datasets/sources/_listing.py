@@ -8,6 +8,7 @@ import io
 import pathlib
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -37,7 +38,7 @@ _TURNS = {
 
 @dataclasses.dataclass
 class Listing:
-    """Images by path, with labels by name.
+    """Samples by path or name, with labels by name.
 
     `read` takes the index of an image and returns its bytes, or None if the image is the file at
     its path; without `read`, this holds for all images.
@@ -104,27 +105,31 @@ def read_listing(
         raise InputError(f"`source` {root} {what} ({advice}): {bad[0]}{more}.")
     check(bool(images), f"`source` {root} holds no readable image.", unreadable=len(bad))
     names = class_names or sorted({*listing.labels, *(name for name in listing.clean if name)})
-    paths = [listing.paths[i] for i in kept]
-    given = [listing.labels[i] for i in kept]
-    source = split_samples(
-        np.stack(images),
-        label_numbers(given, names),
-        label_numbers([listing.clean[i] for i in kept], names),
-        np.array([listing.is_test[i] for i in kept]),
-        names,
-        options,
-        np.array(paths),
-    )
-    found = tuple(conflicts(images, given, paths))
-    return dataclasses.replace(source, unreadable=tuple(bad), conflicts=found)
+    columns = (listing.paths, listing.labels, listing.clean, listing.is_test)
+    kept_columns: list[Any] = [[column[i] for i in kept] for column in columns]
+    source = labelled_source(np.stack(images), Listing(*kept_columns), names, options)
+    return dataclasses.replace(source, unreadable=tuple(bad))
 
 
-def conflicts(
-    images: Sequence[np.ndarray], labels: Sequence[str], paths: Sequence[str]
-) -> Iterable[str]:
+def labelled_source(
+    samples: np.ndarray, listing: Listing, names: Sequence[str], options: Options
+) -> Source:
+    """Images or features with their labels, see `split_samples`; conflicting ones are noted.
+
+    Raises:
+      InputError: a split would be empty, or would lack a class that it needs.
+    """
+    paths, labels = listing.paths, listing.labels
+    numbered = label_numbers(labels, names), label_numbers(listing.clean, names)
+    is_test = np.array(listing.is_test)
+    source = split_samples(samples, *numbered, is_test, names, options, np.array(paths))
+    return dataclasses.replace(source, conflicts=tuple(_conflicts(samples, labels, paths)))
+
+
+def _conflicts(samples: np.ndarray, labels: Sequence[str], paths: Sequence[str]) -> Iterable[str]:
     """Identical images, or rows, with different labels, one line per pair."""
     first: dict[str, int] = {}
-    for i, image in enumerate(images):
-        other = first.setdefault(hashlib.sha256(image.tobytes()).hexdigest(), i)
+    for i, sample in enumerate(samples):
+        other = first.setdefault(hashlib.sha256(sample.tobytes()).hexdigest(), i)
         if labels[other] != labels[i]:
             yield f"{paths[other]} ({labels[other]}) = {paths[i]} ({labels[i]})"

@@ -18,12 +18,10 @@ from mentornet.datasets.sources._custom import (
     check_width,
     find_label_column,
     is_test_split,
-    label_numbers,
     sort_names,
-    split_samples,
     to_features,
 )
-from mentornet.datasets.sources._listing import Listing, conflicts, read_listing
+from mentornet.datasets.sources._listing import Listing, labelled_source, read_listing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -184,16 +182,14 @@ def read_tables(
         texts = rows.column(columns.file).to_pylist()
         places = [text or place for text, place in zip(texts, places, strict=True)]
     ordered = names or sort_names([*labels, *(text for text in clean if text is not None)])
+    listing = Listing(places, labels, clean, in_test)
     if columns.image is not None:
-        listing = Listing(places, labels, clean, in_test)
         _add_images(listing, rows.column(columns.image), where)
         return read_listing(listing, root, options, ordered)
     data = _features(rows, columns, options, where)
-    numbered = label_numbers(labels, ordered), label_numbers(clean, ordered)
-    source = split_samples(data, *numbered, np.array(in_test), ordered, options, np.array(places))
+    source = labelled_source(data, listing, ordered, options)
     named = columns.features if len(columns.features) == data.shape[1] else ()
-    found = tuple(conflicts(list(data), labels, places))
-    return dataclasses.replace(source, conflicts=found, feature_names=named)
+    return dataclasses.replace(source, feature_names=named)
 
 
 def _labels(

@@ -21,12 +21,10 @@ from mentornet.datasets.sources._custom import (
     check_no_table,
     check_width,
     fit_image,
-    label_numbers,
     sort_names,
-    split_samples,
     to_features,
 )
-from mentornet.datasets.sources._listing import conflicts
+from mentornet.datasets.sources._listing import Listing, labelled_source
 
 
 def _used(names: Sequence[str]) -> set[str]:
@@ -64,11 +62,9 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     if options.image_size is not None:
         raw = np.stack([fit_image(Image.fromarray(image), options.image_size) for image in raw])
     texts = sort_names(map(str, [*labels, *clean[clean != ""]]))
-    numbered = label_numbers(labels, texts), label_numbers([c or None for c in clean], texts)
-    source = split_samples(raw, *numbered, is_test, texts, options, paths)
-    found = tuple(conflicts(list(raw), labels.tolist(), paths.tolist()))
-    names = _feature_names(path, arrays, key)
-    return dataclasses.replace(source, conflicts=found, feature_names=names)
+    listing = Listing(paths.tolist(), labels.tolist(), [c or None for c in clean], is_test.tolist())
+    source = labelled_source(raw, listing, texts, options)
+    return dataclasses.replace(source, feature_names=_feature_names(path, arrays, key))
 
 
 def _shape(file: Any, name: str) -> tuple[int, ...] | None:

@@ -184,6 +184,7 @@ TARGETS = {
         "test_automatic.py",
     ],
     "weighting.automatic": ["test_automatic.py"],
+    "weighting.decisions": ["test_automatic.py"],
     "label_noise.changes": [
         "test_label_wave.py::test_the_first_minimum",
         "test_label_wave.py::test_shares_by_hand",

@@ -16,8 +16,8 @@ from mentornet.label_noise.history import COLUMNS
 from mentornet.runs.checkpoints import RunCheckpoint
 from mentornet.training import loop
 from mentornet.training.build import make_trainer
-from mentornet.weighting import automatic as automatic_module
-from mentornet.weighting.automatic import Automatic, State
+from mentornet.weighting import decisions
+from mentornet.weighting.automatic import Automatic, State, num_classes
 from mentornet.weighting.protocol import Batch, Context
 from mentornet.weighting.registry import make
 
@@ -76,7 +76,7 @@ def look(automatic, context, passes, epoch, step_in_pass=0):
 CHANGES = (0.0, 0.8, 1.2, 1.4, 1.7, 2.1)
 
 
-def pass_over(automatic, context, number, epoch, wrong=0.3, memorised=0.1, changed=CHANGES):
+def pass_over(automatic, context, number, epoch, wrong=0.3, memorised=0.3, changed=CHANGES):
     """The end of a pass over the data, the first one being number 1."""
     values = history_values(wrong, memorised, changed[number - 1])
     values[:, list(COLUMNS).index("num_counted")] = 10 * number
@@ -96,15 +96,15 @@ def test_the_burn_in_ends_when_the_changes_have_passed_their_minimum():
     for number, epoch in enumerate((5, 11, 17, 23, 29), start=1):
         pass_over(automatic, context, number, epoch)
         assert automatic.rules(tf.constant(epoch)).is_burn_in
-        memorised = 0 if number == 1 else 0.1
+        memorised = 0 if number == 1 else 0.3
         np.testing.assert_allclose(found(context)[:4], [0, 0, memorised, 0], atol=0.01)
     remark = context.remarks[0]()
-    assert "as no memorisation was detected; " in remark and "for 10.0% of the suspects." in remark
+    assert "as no memorisation was detected; " in remark and "for 30.0% of the suspects." in remark
     pass_over(automatic, context, 6, 35)
     rules = automatic.rules(tf.constant(35))
     assert not rules.is_burn_in
     assert rules.percentile.numpy() == pytest.approx(LOWERED, abs=0.02)
-    assert rules.memorised.numpy() == pytest.approx(0.1, abs=0.01)
+    assert rules.memorised.numpy() == pytest.approx(0.3, abs=0.01)
     assert rules.fixed_epoch == 35
     assert automatic.rules(tf.constant(90)).fixed_epoch == 35
     assert "weighted from 35 % of the training on, with percentile 0." in context.remarks[0]()
@@ -250,14 +250,50 @@ def test_no_more_than_the_suspects_are_taken_for_wrong(said, right, monkeypatch)
         np.testing.assert_allclose(shares, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("said", "by_class"), [(0.495, False), (0.5, False), (0.505, True)])
-def test_where_fewer_than_half_are_right_each_class_has_its_percentile(said, by_class, monkeypatch):
-    probabilities = property(lambda visits: (np.full(SAMPLES, said), []))
+@pytest.mark.parametrize(
+    ("num_kept", "needs_own"), [([188, 74], True), ([184, 78], False), ([78, 184], False)]
+)
+def test_a_class_has_its_percentile_where_the_common_one_leaves_it_out(
+    num_kept, needs_own, monkeypatch
+):
+    """70 % of the labels are right, and 55 % of these 140 of 200 are 77."""
+    probabilities = property(lambda visits: (np.full(SAMPLES, 0.3), []))
     monkeypatch.setattr(ranking.Visits, "wrong_probabilities", probabilities)
-    context = Context(num_examples=SAMPLES, num_classes=2)
-    automatic = Automatic(context, WeightingConfig(**AUTO))
-    memorise(automatic, context, wrong=0.6)
-    assert bool(automatic.rules(tf.constant(50)).is_by_class) == by_class
+    labels, place = np.arange(SAMPLES) % 2, np.arange(SAMPLES) // 2
+    columns = dict(zip(COLUMNS, history_values(0.3, 0.3).astype(np.float64).T, strict=True))
+    columns["mean_given"] = np.where(place < np.array(num_kept)[labels], 0.9, 0.1)
+    visits = ranking.pooled([columns], labels)
+    common, by_class, found = decisions.percentiles(visits, 100, 2)
+    assert common == pytest.approx(LOWERED, abs=1e-3) and found == needs_own
+    np.testing.assert_allclose(by_class, common)
+    unknown = decisions.percentiles(ranking.pooled([columns]), 100, 0)
+    assert (unknown[0], unknown[1].size, unknown[2]) == (common, 0, False)
+    small = np.arange(SAMPLES) % 80  # Of five samples each, some of which are left out by chance.
+    columns["mean_given"] = np.random.default_rng(0).random(SAMPLES)
+    visits = ranking.pooled([columns], small)
+    least = noise_rate.class_means(visits.given >= 1 - LOWERED, small, 80).min()
+    assert least < 0.5 * 0.7 and not decisions.percentiles(visits, 100, 80)[2]
+
+
+@pytest.mark.parametrize(("memorised", "begins"), [(0.19, False), (0.21, True)])
+def test_the_burn_in_ends_where_suspects_are_memorised(memorised, begins):
+    """However the changes rise: with crops and flips they do by chance."""
+    automatic, context = made(**AUTO)
+    memorise(automatic, context, wrong=0.5, memorised=memorised)
+    assert automatic.rules(tf.constant(7)).is_burn_in != begins
+
+
+def test_a_class_that_needs_it_gets_its_percentile(monkeypatch):
+    for needs_own in (False, True):
+        found = 0.5, np.array([0.25, 0.75]), needs_own
+        monkeypatch.setattr(decisions, "percentiles", lambda *_, found=found: found)
+        for settings in (AUTO, BALANCED):
+            context = Context(num_examples=SAMPLES, num_classes=2)
+            automatic = Automatic(context, WeightingConfig(**settings))
+            memorise(automatic, context)
+            rules = automatic.rules(tf.constant(50))
+            assert bool(rules.is_by_class) == (needs_own or settings is BALANCED)
+            assert rules.percentile == 0.5 and rules.by_class.numpy().tolist() == [0.25, 0.75]
 
 
 def test_one_of_the_two():
@@ -295,7 +331,7 @@ def test_one_of_the_two():
 
 def test_a_percentile_is_never_what_stands_for_none():
     for share in (0.0, 0.01, 0.1):
-        assert automatic_module._lowered(np.array(share), np.array(4)) > 0
+        assert decisions._lowered(share, 4) > 0
 
 
 def test_a_second_weighting_reads_the_same_history():
@@ -306,7 +342,7 @@ def test_a_second_weighting_reads_the_same_history():
 
 
 def test_weights_are_one_and_nothing_is_dropped_until_then(monkeypatch):
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: checks[:, 0].any())
+    monkeypatch.setattr(decisions, "is_memorising", lambda checks, _: checks[:, 0].any())
     context = Context(num_examples=SAMPLES, num_classes=4)
     weighting = make("self_paced", context, AUTO | {"example_dropout_rates": "0.5,100"})
     losses = np.random.default_rng(0).exponential(size=(100, 1)).astype(np.float32)
@@ -337,7 +373,7 @@ def test_weights_are_one_and_nothing_is_dropped_until_then(monkeypatch):
 
 def test_the_moving_average_begins_with_the_weighting(monkeypatch):
     """It is the weighted mean of the percentiles since, whatever the losses were in the burn-in."""
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: checks[:, 0].any())
+    monkeypatch.setattr(decisions, "is_memorising", lambda checks, _: checks[:, 0].any())
     context = Context(num_examples=SAMPLES, num_classes=4)
     weighting = make("self_paced", context, AUTO | {"loss_moving_average_decay": 0.9})
     generator, found = np.random.default_rng(0), []
@@ -408,7 +444,7 @@ def test_shares_of_the_classes_are_shrunk_as_far_as_their_samples_are_few():
 
 def test_each_class_has_its_percentile_and_its_moving_average(monkeypatch):
     """Wrong labels are all of class 1; the weights equal NumPy's over three batches."""
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: True)
+    monkeypatch.setattr(decisions, "is_memorising", lambda *_: True)
     context = Context(num_examples=SAMPLES, num_classes=3)
     weighting = make("self_paced", context, BALANCED)
     labels = np.arange(SAMPLES) % 2
@@ -452,10 +488,10 @@ def test_each_class_has_its_percentile_and_its_moving_average(monkeypatch):
     assert "by class)" in context.remarks[0]()
 
 
-@pytest.mark.parametrize("wrong", [0.4, 0.6])
-def test_each_class_has_its_percentile_where_few_labels_are_right(monkeypatch, wrong):
+@pytest.mark.parametrize("starves", [False, True])
+def test_each_class_has_its_percentile_where_one_would_starve(monkeypatch, starves):
     """Losses of class 0 are larger: below the common percentile there are hardly any of it."""
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: True)
+    monkeypatch.setattr(decisions, "is_memorising", lambda *_: True)
     context = Context(num_examples=SAMPLES, num_classes=2)
     weighting = make("self_paced", context, AUTO | {"example_dropout_rates": "0,100"})
     labels = np.arange(SAMPLES) % 2
@@ -471,19 +507,21 @@ def test_each_class_has_its_percentile_where_few_labels_are_right(monkeypatch, w
 
     for step in range(4):
         weigh(step, np.arange(100 * step, 100 * step + 100))
-    context.history().values.assign(history_values(wrong, 0.0))
+    values = history_values(0.4, 0.0)
+    values[:, list(COLUMNS).index("mean_given")] = np.exp(-losses) if starves else 0.5
+    context.history().values.assign(values)
     weighed = weigh(8, np.arange(150, 250))
-    assert weighed.scalars["automatic/by_class"] == (wrong > 0.5)
+    assert weighed.scalars["automatic/by_class"] == starves
     assert not [name for name in weighed.scalars if name.endswith(("/0", "/1"))]
     percentiles = [found(context).percentile, *found(context).by_class]
-    ruling = percentiles[1:] if wrong > 0.5 else percentiles[:1]
+    ruling = percentiles[1:] if starves else percentiles[:1]
     for name, value in (("lowest", min(ruling)), ("highest", max(ruling))):
         assert weighed.scalars[f"automatic/{name}_percentile"] == value
     kept = weighed.weights.numpy()[:, 0]
     shares = [kept[labels[150:250] == c].mean() for c in (0, 1)]
-    expected = [0.35, 0.35] if wrong > 0.5 else [0.1, 1.0]
+    expected = [0.55, 0.55] if starves else [0.1, 1.0]
     assert shares == pytest.approx(expected, abs=0.06)
-    assert ("by class)" in context.remarks[0]()) == (wrong > 0.5)
+    assert ("by class)" in context.remarks[0]()) == starves
 
 
 def test_what_a_percentile_for_each_class_needs():
@@ -518,7 +556,7 @@ def test_a_checkpoint_of_other_state_is_refused_by_name(tmp_path):
 
 def test_a_second_weighting_takes_what_the_first_found(monkeypatch):
     """Mixed samples are compared with an average of their own, and are no further visits."""
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: checks[:, 0].any())
+    monkeypatch.setattr(decisions, "is_memorising", lambda checks, _: checks[:, 0].any())
     context = Context(num_examples=SAMPLES, num_classes=4)
     first = make("self_paced", context, AUTO)
     mixed = context.for_mixed(first)
@@ -538,13 +576,13 @@ def test_a_second_weighting_takes_what_the_first_found(monkeypatch):
 
 def test_a_fixed_percentile_under_an_automatic_burn_in(monkeypatch):
     """One average for all classes, so that neither labels nor positions are needed."""
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: checks[:, 0].any())
+    monkeypatch.setattr(decisions, "is_memorising", lambda checks, _: checks[:, 0].any())
     settings: dict[str, Any] = {"loss_p_percentile": 0.75, "burn_in_epoch": "auto"}
     settings["example_dropout_rates"] = "0,100"
     context = Context(num_examples=SAMPLES, num_classes=4)
     weighting = make("self_paced", context, settings)
-    assert automatic_module.num_classes(context, WeightingConfig(**settings)) == 0
-    assert automatic_module.num_classes(context, WeightingConfig(**AUTO)) == 4
+    assert num_classes(context, WeightingConfig(**settings)) == 0
+    assert num_classes(context, WeightingConfig(**AUTO)) == 4
     assert context.state["loss_moving_average"].shape == (2, 1)
     assert "given_labels" not in context.state
     losses = tf.range(1, 101, dtype=tf.float32)[:, None]
@@ -568,7 +606,7 @@ def test_a_fixed_percentile_under_an_automatic_burn_in(monkeypatch):
 
 def test_the_epoch_stays_where_an_automatic_burn_in_ended(monkeypatch):
     """Until then it is the training's, and so is the last rate of example dropout after it."""
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: checks[:, 0].any())
+    monkeypatch.setattr(decisions, "is_memorising", lambda checks, _: checks[:, 0].any())
     settings = AUTO | {"fixed_epoch_after_burn_in": True, "example_dropout_rates": "0,70,1,30"}
     context = Context(num_examples=SAMPLES, num_classes=4)
     weighting = make("self_paced", context, settings)
@@ -588,7 +626,7 @@ def test_a_sample_without_a_visit_belongs_to_no_class(monkeypatch):
     """Its label is not known yet; of the others one visit is enough."""
     probabilities = property(lambda visits: (visits.wrong, []))
     monkeypatch.setattr(ranking.Visits, "wrong_probabilities", probabilities)
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: True)
+    monkeypatch.setattr(decisions, "is_memorising", lambda *_: True)
     context = Context(num_examples=SAMPLES, num_classes=2)
     automatic = Automatic(context, WeightingConfig(**BALANCED))
     number = np.arange(SAMPLES)
@@ -660,7 +698,7 @@ def test_a_training_that_it_leaves_alone_is_the_unweighted_one(
     digits, tmp_path, capsys, monkeypatch, passes, reason
 ):
     """200 samples, four steps a pass: parameters and history agree bit for bit."""
-    monkeypatch.setattr(automatic_module, "_is_memorising", lambda checks: False)
+    monkeypatch.setattr(decisions, "is_memorising", lambda *_: False)
     monkeypatch.setattr(ranking.Visits, "right_left_out", lambda visits, share: 1.0)
     settings: dict[str, Any] = {"batch_size": 50, "max_number_of_steps": 4 * passes}
     settings |= {"record_sample_weights": True, "log_every_steps": 4 * passes}

@@ -23,7 +23,7 @@ from mentornet.core.registry import Registry
 from mentornet.label_noise.history import SampleHistory
 from mentornet.learning import curricula
 from mentornet.runs.checkpoints import RunCheckpoint
-from mentornet.weighting import automatic, registry
+from mentornet.weighting import automatic, decisions, registry
 from mentornet.weighting.curriculum import ClosedForm, CurriculumWeighting
 from mentornet.weighting.features import FURTHER, RELEASE
 from mentornet.weighting.mentor import MentorNet
@@ -37,7 +37,7 @@ every_weighting = pytest.mark.parametrize("name", weighting_runs.names())
 @pytest.fixture(autouse=True)
 def early_checks(monkeypatch):
     monkeypatch.setattr(automatic, "_FIRST_ESTIMATE", 1)
-    monkeypatch.setattr(automatic, "_is_memorising", lambda checks: True)
+    monkeypatch.setattr(decisions, "is_memorising", lambda checks, visits: True)
 
 
 def a_batch(losses, **values):

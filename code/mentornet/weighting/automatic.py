@@ -10,16 +10,15 @@ import tensorflow as tf
 from mentornet.config.weighting import AUTO, WeightingConfig
 from mentornet.core.errors import check
 from mentornet.core.schedules import NUM_EPOCHS
-from mentornet.label_noise import changes, noise_rate, ranking
+from mentornet.label_noise import changes, ranking
 from mentornet.label_noise.history import COLUMNS, SampleHistory
+from mentornet.weighting import decisions
 from mentornet.weighting.protocol import Context
 
 _FIRST_ESTIMATE = 2  # Passes over the data before the first estimate.
 _FEWEST_CHECKS = 5  # In which the changes can fall and rise.
-_MOSTLY_WRONG = 0.5  # Share of correct labels below which each class has its own percentile.
 _LATE_EPOCH = 50  # Percent of the training after which weighting begins without memorising,
-_LATE_PASSES = 10  # if so many passes are over by then,
-_MOST_LEFT_OUT = 0.25  # and at most this share of the correct labels is expected to be left out.
+_LATE_PASSES = 10  # if so many passes are over by then, and few correct labels are left out.
 
 
 class Rules(NamedTuple):
@@ -81,7 +80,8 @@ class Automatic:
 
     After each pass over the data, at most once in a percent of the training, the history of all
     samples is checked. The burn-in ends when the number of predictions that change from one pass
-    to the next has passed its first local minimum (`changes`): from then on wrong labels are being
+    to the next has passed its first local minimum (`changes`), and a fifth of the suspects, whose
+    label more than half of the visits contradicted, is predicted as given: wrong labels are being
     memorised. In the scripts, which know their schedule, passes before the last rise of the
     learning rate do not count, as it makes the predictions change more. A training that memorises
     nothing in its first half is weighted in the second, if at least ten passes are over and the
@@ -90,16 +90,15 @@ class Automatic:
     leaving these out.
 
     The percentile is 1 minus the share of wrong labels that is estimated then (`noise_rate`), at
-    most the share of the suspects, whose label more than half of the visits contradicted, and less
-    one standard deviation of the share of correct labels in a batch: a percentile above that share
-    is the loss of a wrong label, which is then learned. It is estimated again only as long as no
-    wrong label is found, because what is memorised later looks right, and weights change the
-    history. With a fixed burn-in it is estimated from the second pass on until that ends, and
-    weights are 1 until then.
+    most the share of the suspects, and less one standard deviation of the share of correct labels
+    in a batch: a percentile above that share is the loss of a wrong label, which is then learned.
+    It is estimated again only as long as no wrong label is found, because what is memorised later
+    looks right, and weights change the history. With a fixed burn-in it is estimated from the
+    second pass on until that ends, and weights are 1 until then.
 
     Each class has a percentile of its own (`noise_rate.shrunk_class_means`) with `class_balanced`,
-    and where most labels are estimated to be wrong: a class that is learned late has no loss below
-    the common percentile there, and would be left out for good.
+    and where the common one would leave out most of a class: one that is learned late may have no
+    loss below it, and would be left out for good.
 
     The results are kept as state, so that a resumed run, and all replicas, use the same.
 
@@ -213,30 +212,22 @@ class Automatic:
         columns = dict(zip(COLUMNS, values.astype(np.float64).T, strict=True))
         given = labels[0].astype(np.int64) if labels else None
         visits = ranking.pooled([columns], given).seen
+        fixed = None if isinstance(self._percentile, str) else self._percentile
         is_late = epoch >= _LATE_EPOCH and passes >= _LATE_PASSES
         if start == 0 and (
             self._burn_in != AUTO
-            or _is_memorising(checks[self._last_rise :])
-            or (is_late and self._spares_right_labels(visits))
+            or decisions.is_memorising(checks[self._last_rise :], visits)
+            or (is_late and decisions.spares_right_labels(visits, fixed))
         ):
             start = epoch + 1
         is_fixed_burn_in = self._burn_in != AUTO and self._config.is_burn_in(epoch)
         if start and self._percentile == AUTO and (is_fixed_burn_in or percentile in (0, 1)):
-            # The estimate itself is limited only before labels are memorised.
-            wrong = ranking.at_most_suspects(ranking.rising_probabilities(visits), visits)
-            percentile = _lowered(1 - wrong.mean(), batch_size)
-            if visits.labels is not None:
-                shares = 1 - noise_rate.shrunk_class_means(wrong, visits.labels, self._num_classes)
-                is_by_class = self._config.class_balanced or 1 - wrong.mean() < _MOSTLY_WRONG
-                by_class = _lowered(shares, batch_size)
+            percentile, by_class, starves = decisions.percentiles(
+                visits, int(batch_size), self._num_classes
+            )
+            is_by_class = given is not None and (self._config.class_balanced or starves)
         found = (percentile, start, visits.memorised, is_by_class, by_class)
         return tuple(np.asarray(value, np.float32) for value in found)
-
-    def _spares_right_labels(self, visits: ranking.Visits) -> bool:
-        """Whether the percentile is expected to leave out few correct labels."""
-        share = self._percentile
-        wrong = visits.wrong_probabilities[0].mean() if isinstance(share, str) else 1 - share
-        return visits.right_left_out(wrong) <= _MOST_LEFT_OUT
 
     def _remark(self) -> str:
         percentile, start, memorised, is_by_class, by_class = (v.numpy() for v in self._state)
@@ -246,20 +237,11 @@ class Automatic:
         if (columns["num_wrong"] > columns["num_counted"] / 2).any():
             share = f"{memorised:.1%} of the suspects"
             suspects = f"at the last check the given label was predicted for {share}"
-        num_checks = np.count_nonzero(self._changes.numpy()[:, 1])
-        if start == 0 and not np.isfinite(past).all():
-            return "auto: no sample was down-weighted, as a loss was not finite."
-        if start == 0 and self._burn_in != AUTO:
-            reason = f"an estimate takes more than {_FIRST_ESTIMATE} passes over the data"
-            return f"auto: no sample was down-weighted, as {reason}."
-        if start == 0 and num_checks < _FEWEST_CHECKS:
-            reason = f"detecting memorisation takes more than {_FEWEST_CHECKS} passes over the data"
-            return f"auto: no sample was down-weighted, as {reason}."
         if start == 0:
-            reason = "no memorisation was detected"
-            if num_checks >= _LATE_PASSES:
-                reason += " and too many correct labels would be left out"
-            return f"auto: no sample was down-weighted, as {reason}; {suspects}."
+            reason = "a loss was not finite"
+            if np.isfinite(past).all():
+                reason = self._why_unweighted(suspects)
+            return f"auto: no sample was down-weighted, as {reason}."
         # A fixed burn-in may be longer than the first pass, at whose end the history is checked.
         first = int(start) if isinstance(self._burn_in, str) else max(int(start), self._burn_in)
         burn_in = f"weighted from {first - 1} % of the training on"
@@ -269,6 +251,18 @@ class Automatic:
         if is_by_class:
             said += f" ({by_class.min():.3f} to {by_class.max():.3f} by class)"
         return f"auto: {burn_in}, with {said}; {suspects}."
+
+    def _why_unweighted(self, suspects: str) -> str:
+        takes = "takes more than {} passes over the data"
+        num_checks = np.count_nonzero(self._changes.numpy()[:, 1])
+        if self._burn_in != AUTO:
+            return f"an estimate {takes.format(_FIRST_ESTIMATE)}"
+        if num_checks < _FEWEST_CHECKS:
+            return f"detecting memorisation {takes.format(_FEWEST_CHECKS)}"
+        reason = "no memorisation was detected"
+        if num_checks >= _LATE_PASSES:
+            reason += " and too many correct labels would be left out"
+        return f"{reason}; {suspects}"
 
 
 def num_classes(context: Context, config: WeightingConfig) -> int:
@@ -280,19 +274,3 @@ def num_classes(context: Context, config: WeightingConfig) -> int:
     if config.class_balanced:
         return context.require_num_classes()
     return (context.num_classes or 0) if config.loss_p_percentile == AUTO else 0
-
-
-def _is_memorising(checks: np.ndarray) -> bool:
-    """Whether the changes, int64 [epochs, 2], have passed their first local minimum."""
-    shares = changes.changed_shares(checks[checks[:, 1] > 0])
-    return changes.first_minimum(shares)[1]
-
-
-def _lowered(share: np.ndarray | float, batch_size: np.ndarray) -> np.ndarray:
-    """A share of correct labels less its standard deviation in a batch, above 0.
-
-    The shares of classes, float64 [classes], are lowered by the same batch size, since the moving
-    average of a class's percentiles covers as many samples as that of all classes.
-    """
-    lowest = 1e-6  # 0 stands for "not estimated yet".
-    return np.maximum(share - np.sqrt(share * (1 - share) / batch_size), lowest)

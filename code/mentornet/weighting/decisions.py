@@ -1,0 +1,71 @@
+"""What `auto` decides from the history: when weighting begins, and with which percentiles."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mentornet.label_noise import changes, noise_rate, ranking
+from mentornet.label_noise.ranking import Visits
+
+_BEGUN = 0.2  # Share of the suspects predicted as given from which memorising has begun.
+_MOST_LEFT_OUT = 0.25  # Share of the correct labels.
+_STARVED = 0.55  # Share of a class's correct labels that a common percentile must keep.
+
+
+def is_memorising(checks: np.ndarray, visits: Visits) -> bool:
+    """Whether suspects are memorised, and the number of changes has passed its first minimum.
+
+    The number also rises by chance where few samples are hard to learn.
+
+    Args:
+      checks: int64 [n, 2], `changes.totals` at each check, or 0.
+      visits: of the samples until the last check.
+    """
+    if visits.memorised < _BEGUN:
+        return False
+    shares = changes.changed_shares(checks[checks[:, 1] > 0])
+    return changes.first_minimum(shares)[1]
+
+
+def spares_right_labels(visits: Visits, percentile: float | None) -> bool:
+    """Whether few correct labels are expected to be left out.
+
+    Args:
+      visits: of the samples.
+      percentile: None is the share of correct labels, as estimated.
+    """
+    wrong = visits.wrong_probabilities[0].mean() if percentile is None else 1 - percentile
+    return visits.right_left_out(wrong) <= _MOST_LEFT_OUT
+
+
+def percentiles(
+    visits: Visits, batch_size: int, num_classes: int
+) -> tuple[float, np.ndarray, bool]:
+    """The percentile, and that of each given class.
+
+    Each is the share of correct labels, less its standard deviation in a batch: a percentile above
+    that share is the loss of a wrong label, which is then learned.
+
+    Args:
+      visits: of the samples, before labels are memorised.
+      batch_size: of all replicas. That of a class counts the same: the moving average of its
+        percentiles covers as many samples as that of all classes.
+      num_classes: 0 if labels are not known.
+
+    Returns:
+      float; float64 [num_classes]; and whether a class needs its own: one that is learned late may
+      have no loss below the common percentile, and would be left out for good.
+    """
+    wrong = ranking.at_most_suspects(ranking.rising_probabilities(visits), visits)
+    common = float(_lowered(1 - wrong.mean(), batch_size))
+    if visits.labels is None:
+        return common, np.zeros(num_classes), False
+    right = 1 - noise_rate.shrunk_class_means(wrong, visits.labels, num_classes)
+    is_kept = (visits.given >= np.quantile(visits.given, 1 - common)).astype(np.float64)
+    kept = noise_rate.shrunk_class_means(is_kept, visits.labels, num_classes)
+    return common, _lowered(right, batch_size), bool((kept < _STARVED * right).any())
+
+
+def _lowered(share: np.ndarray | float, batch_size: int) -> np.ndarray:
+    lowest = 1e-6  # 0 stands for "not estimated yet".
+    return np.maximum(share - np.sqrt(share * (1 - share) / batch_size), lowest)

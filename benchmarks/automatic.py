@@ -6,7 +6,7 @@ This trains a perceptron on the digits under MentorNet PD: with burn_in_epoch=2 
 fixed percentiles, with `auto`, and with `auto` for each class. It prints tables of the last
 accuracies on the clean test images, and of those of the worst class, means over the seeds (of
 training and of noise alike). Besides the noise types there is "uneven": a label becomes class 0, as
-if that were the default value of a form.
+if that were the default value of a form. With --augment little is memorised.
 
     python benchmarks/automatic.py --label_wave [...]
 
@@ -105,6 +105,7 @@ def run(data: pathlib.Path, folder: pathlib.Path, seed: int, **values: Any) -> d
             log_every_steps=steps,
             seed=seed,
             ema_decay=FLAGS.ema_decay,
+            augment=FLAGS.augment,
             trained_mentornet_dir="mentornet_pd" if values.get("weighting") else None,
             **values,
         )
@@ -182,6 +183,7 @@ if __name__ == "__main__":
     flags.DEFINE_list("noise", noises, "type:fraction of each line.")
     flags.DEFINE_integer("seeds", 1, "Number of seeds.")
     flags.DEFINE_float("ema_decay", None, "Decay of a moving average of the parameters.")
+    flags.DEFINE_boolean("augment", False, "Whether to train with random crops and flips.")
     flags.DEFINE_integer("steps", 1100, f"Steps of 128; {_PASS} are a pass over the data.")
     flags.DEFINE_list("only", [], "Columns of the tables of weightings; by default all.")
     flags.DEFINE_boolean("label_wave", False, "Whether to measure --keep_best=label_wave.")

@@ -33,6 +33,7 @@ from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.runs import layout
 
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
 _REPORT_EVERY = 300  # Seconds between two reports of a run that goes on.
 
 
@@ -209,7 +210,7 @@ class Launcher:
             return
         device = self._free.pop(0)
         self._pairs[device] = Pair(run, device)
-        self._say(run, f"started on device {device}")
+        self._say(run, "started" if device == "-1" else f"started on device {device}")
 
     def _collect(self) -> None:
         for device, pair in list(self._pairs.items()):
@@ -257,7 +258,7 @@ def main() -> None:
     # Before `load_tensorflow` changes the variable.
     gpus = config.gpus or os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
     # Scripts and shipped MentorNets are named from the top of the repository.
-    os.chdir(pathlib.Path(__file__).resolve().parents[1])
+    os.chdir(_ROOT)
     rows = read_table(config.table)
     if config.scale != 1:
         script.load_tensorflow()

@@ -111,7 +111,7 @@ def group(results: Iterable[Result], key: Callable[[Result], tuple[Any, ...]]) -
 
 _ACCURACY = ("last", "best", "mean of last 5")
 _COST = ("seeds", "minutes", "images/s")
-_SAMPLES = {  # Column -> entry of the rows, as it was at the end.
+_SAMPLES = {  # Column -> entry of the rows; see `Result.last`.
     "corrupted labels predicted as given": "predictions/corrupted_as_given",
     "mean weight, clean": "sample_weights/mean_clean",
     "mean weight, corrupted": "sample_weights/mean_corrupted",
@@ -147,7 +147,7 @@ def reduced_table(results: list[Result]) -> Table:
             kept = [run.kept_accuracy for run in runs if run.kept_accuracy is not None]
             line.append(_mean(kept) if kept else None)
         for key in _SAMPLES.values():
-            last = [run.curve(key)[1][-1] for run in runs if len(run.curve(key)[1])]
+            last = [value for run in runs if (value := run.last(key)) is not None]
             line.append(_mean(last) if last else None)
         lines.append([*line, *_cost_cells(runs)])
     return header, lines

@@ -82,7 +82,9 @@ def read_table(path: str) -> list[dict[str, str]]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"`table` {path} cannot be read: {error}") from None
+        raise InputError(
+            f"`table` {pathlib.Path(path).absolute()} cannot be read: {error}"
+        ) from None
     needed = {"dataset_name", "studentnet", "method", "train_log_dir", "max_number_of_steps"}
     missing = sorted(needed - rows[0].keys()) if rows else sorted(needed)
     check(not missing, f"`table` {path} must have rows and these columns.", missing=missing)

@@ -1,5 +1,6 @@
 """The evaluation job evaluates every checkpoint and every image once, whatever happens."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -269,6 +270,27 @@ def test_timeout_with_a_damaged_checkpoint(damage, trained, digits, tmp_path):
     job.run(settings, clock=lambda: now[0], sleep=sleep)
     assert now[0] == 10
     assert [row["step"] for row in rows(tmp_path)] == [1, 2]
+
+
+def test_that_no_training_goes_on_is_told(trained, digits, tmp_path, capsys):
+    """Once, and only if it is so."""
+    folder, now = tmp_path / "stopped", [0.0]
+    shutil.copytree(trained, folder)
+    for file in folder.glob("model.ckpt-3.*"):
+        file.unlink()
+    said = f"Waiting, but no process trains in {folder}."
+    with contextlib.ExitStack() as training:
+        training.enter_context(files.held(folder, "train_log_dir"))
+
+        def sleep(seconds):
+            assert (said in capsys.readouterr().out) == (now[0] == 8)
+            now[0] += seconds
+            if now[0] == 8:
+                training.close()
+
+        settings = config(folder, digits, tmp_path, eval_interval_secs=4, timeout_secs=20)
+        job.run(settings, clock=lambda: now[0], sleep=sleep)
+    assert now[0] == 20 and [row["step"] for row in rows(tmp_path)] == [1, 2]
 
 
 def test_a_flag_that_disagrees_is_named(trained, digits, tmp_path, capsys):

@@ -148,6 +148,9 @@ def test_saving(data, tmp_path):
     code += "assert not [name for name in sys.modules if name.startswith('mentornet')]\n"
     status, _, output = warm_server().run("-c", code)
     assert status == 0, output
+    code = f"import keras, mentornet\nkeras.models.load_model({str(tmp_path / 'whole.keras')!r})\n"
+    status, _, output = warm_server().run("-c", code)
+    assert status == 0, output
 
 
 def test_callbacks(data, tmp_path):

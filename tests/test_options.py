@@ -605,6 +605,27 @@ def test_names_of_classes_may_become_known_later(tmp_path):
         run_folder.open_folder(config, known | {"num_classes": 3}, DEFAULTS)
 
 
+def test_what_follows_from_other_settings_is_not_named(tmp_path):
+    """Nor are hashes."""
+    config = make_config(tmp_path)
+    old = run_folder.describe(config, SCHEDULE, data_sha256="a", images_sha256="b")
+    run_folder.open_folder(config, old, DEFAULTS)
+    (tmp_path / layout.CHECKPOINT_LIST).touch()
+    schedule: dict[str, Any] = {"learning_rate_schedule": {}}
+    for other, said in (
+        ({"data_sha256": "c"}, "`data_dir` holds other labels, or ids"),
+        ({"data_sha256": "c", "images_sha256": "c"}, "`data_dir` holds other images, or features"),
+        ({"seed": 7} | schedule, "seed was 0, is 7"),
+        (
+            {"seed": 7, "data_sha256": "c"},
+            "seed was 0, is 7; `data_dir` holds other labels, or ids",
+        ),
+        (schedule, "learning_rate_schedule was {.*}, is {}"),
+    ):
+        with pytest.raises(InputError, match=f"another configuration: {said}\\. Choose"):
+            run_folder.open_folder(config, old | other, DEFAULTS)
+
+
 def test_settings_of_another_form_are_another_configuration(tmp_path):
     config = make_config(tmp_path)
     described = run_folder.describe(config, SCHEDULE)

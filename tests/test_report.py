@@ -355,7 +355,9 @@ def test_a_column_of_the_checkpoints_that_were_kept(report, tmp_path):
         row = {"step": 39000, "images_per_second": 1.0, "label_wave/kept_step": 38990.0}
         file.write(json.dumps(row) + "\n")
         weights = {"sample_weights/mean_clean": 0.9, "sample_weights/mean_corrupted": 0.2}
-        for step, changed in ((39000, {"sample_weights/mean_clean": 0.8}), (39001, {})):
+        dropped = dict.fromkeys(weights, 0.0) | {"debug/dropout_rate": 1.0}  # By the default, 5 %.
+        rows = (39000, {"sample_weights/mean_clean": 0.8}), (39001, {"debug/dropout_rate": 0.9})
+        for step, changed in (*rows, (39002, dropped)):
             row = {"step": step, "images_per_second": 1.0, **weights, **changed}
             file.write(json.dumps(row) + "\n")
     a, b = read_results(tmp_path)

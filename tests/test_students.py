@@ -213,6 +213,14 @@ def two(num_classes):
     x = keras.Input((32, 32, 3))
     logits = keras.layers.Dense(num_classes)(keras.layers.Flatten()(x))
     return keras.Model(x, [logits, logits])
+def soft(num_classes):
+    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(num_classes, "softmax")])
+def softer(num_classes):
+    x = keras.Input((32, 32, 3))
+    logits = keras.layers.Dense(num_classes)(keras.layers.Flatten()(x))
+    return keras.Model(x, keras.layers.Softmax()(logits))
+def large(num_classes):
+    return keras.Sequential([keras.Input((28, 28, 3)), *build(num_classes).layers])
 """
 
 
@@ -236,6 +244,12 @@ def test_a_network_of_ones_own(tmp_path, monkeypatch):
     for name, part in (
         ("own_network:wrong", "must return 7 logits"),
         ("own_network:two", "must return 7 logits"),
+        ("own_network:soft", "must return logits: .* not be a softmax. Received: layer='dense"),
+        ("own_network:softer", "must return logits: .* Received: layer='softmax"),
+        (
+            "own_network:large",
+            r"does not take samples of shape \(32, 32, 3\), .*expected shape=.*28",
+        ),
         ("own_network:none", "must return a keras.Model"),
         ("own_network:other", "cannot be imported"),
         ("os:system", "`studentnet` os:system cannot be called: "),
@@ -341,7 +355,9 @@ def test_students_that_do_not_fit(inception):
         build_student("inception", 1)
     with pytest.raises(InputError, match="`batch_norm_decay` needs a student with batch normal"):
         registry.set_batch_norm_decay(inception, 0.5)
-    with pytest.raises(InputError, match=r"helpers:small_student does not take \(8, 8, 3\): "):
+    with pytest.raises(
+        InputError, match=r"helpers:small_student does not take .* \(8, 8, 3\), .*: "
+    ):
         build_student("helpers:small_student", 10, image_shape=(8, 8, 3))
 
 

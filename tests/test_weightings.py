@@ -404,8 +404,10 @@ def test_wrong_weightings():
         registry.check_name("gcee")
     registry.check_name("gcee:make")
     assert registry.name_of(gce.make) == "mentornet.weighting.methods.gce:make"
-    with pytest.raises(InputError, match="saved only if its `weighting` is a function of a module"):
-        registry.name_of(functools.partial(gce.make, q=0.5))
+    own: Any = type("Own", (), {"__module__": "__main__"})
+    for nameless in (functools.partial(gce.make, q=0.5), lambda context: gce.make(context), own):
+        with pytest.raises(InputError, match="saved only if its `weighting` is a function"):
+            registry.name_of(nameless)
 
 
 def test_variables_have_distinct_names():

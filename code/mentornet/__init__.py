@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+
 from mentornet.core.lazy import exports
 
 __version__ = "0.3.0.dev0"
@@ -23,6 +26,9 @@ _MODULES = {
 }
 __all__ = sorted(_MODULES)
 __getattr__ = exports(__name__, _MODULES)
+
+if "keras" in sys.modules:  # keras.saving.load_model() knows a class once it is imported.
+    importlib.import_module(f"{__name__}.keras_model")
 
 
 def __dir__() -> list[str]:

@@ -101,7 +101,7 @@ def weighting_config(flag_values: flags.FlagValues = FLAGS) -> WeightingConfig:
     if misspelt is not None:
         check(
             not flag_values["loss_p_percentile"].present,
-            "Give loss_p_percentile or loss_p_precentile, not both.",
+            "Give --loss_p_percentile or the release's misspelt --loss_p_precentile, not both.",
             loss_p_percentile=values["loss_p_percentile"],
             loss_p_precentile=misspelt,
         )

@@ -235,10 +235,7 @@ class _Job:
 
 
 def _identity(prefix: str) -> str | None:
-    """The start of the SHA-256 of a checkpoint's index, which has checksums of all that it holds.
-
-    None if the checkpoint was deleted.
-    """
+    """The start of the SHA-256 of a checkpoint's index, which has checksums; None if deleted."""
     try:
         return hashlib.sha256(pathlib.Path(f"{prefix}.index").read_bytes()).hexdigest()[:16]
     except OSError:
@@ -279,21 +276,22 @@ def run(
     with files.held(config.eval_dir, "eval_dir"), contextlib.closing(_Job(config)) as job:
         new_at = clock()
         while True:
-            for path in job.new_checkpoints():
+            for path in (new := job.new_checkpoints()):
                 if job.evaluate(path):
                     new_at = clock()
             if config.run_once and not job.own_rows:
                 raise InputError(f"No readable checkpoint in {config.checkpoint_dir}.")
             if config.run_once or job.finished():
                 break
-            left = float("inf")
-            if config.timeout_secs is not None:
-                left = config.timeout_secs - (clock() - new_at)
+            limit = float("inf") if config.timeout_secs is None else config.timeout_secs
+            left = limit - (clock() - new_at)
             if left <= 0:
-                print(f"No new checkpoint for {config.timeout_secs:g} seconds.", flush=True)
+                print(f"No new checkpoint for {limit:g} seconds.", flush=True)
                 break
             if not job.own_rows:
                 job.say_once(f"Waiting for the first checkpoint in {config.checkpoint_dir}.")
+            elif not new and files.holder(config.checkpoint_dir) is None:
+                job.say_once(f"Waiting, but no process trains in {config.checkpoint_dir}.")
             sleep(min(config.eval_interval_secs, left))
         if job.own_rows:
             job.evaluate_kept()

@@ -131,6 +131,16 @@ class Result:
         """Median speed of the training."""
         return float(np.median([row["images_per_second"] for row in self.training]))
 
+    def last(self, key: str) -> float | None:
+        """The last value of an entry of the rows; None without one.
+
+        Mean weights of steps in which example dropout drops all samples do not count.
+        """
+        weighs = not key.startswith("sample_weights/")
+        rows = [row for row in self.training if weighs or row.get("debug/dropout_rate", 0) < 1]
+        values = [row[key] for row in (*rows, *self.evaluation) if key in row]
+        return values[-1] if values else None
+
     def curve(self, key: str) -> Curve:
         """Steps and values of an entry of the rows, from training or evaluation."""
         rows = [row for row in (*self.training, *self.evaluation) if key in row]

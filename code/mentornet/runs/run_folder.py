@@ -20,6 +20,11 @@ from mentornet.runs.checkpoints import checkpoint_paths
 # Keys in config.json.
 SCHEDULE = "learning_rate_schedule"
 _VERSION = "mentornet_version"
+# What is said of facts that differ; of several, the first.
+_FACTS = {
+    "images_sha256": "`data_dir` holds other images, or features",
+    "data_sha256": "`data_dir` holds other labels, or ids",
+}
 
 
 def describe(config: TrainConfig, schedule: RateSchedule, **facts: Any) -> dict[str, Any]:
@@ -99,7 +104,10 @@ def _check_same(
     old = new | old  # What an older version did not record is taken as equal.
     # Class names may have been unknown.
     ignored = options.may_change(TrainConfig) | {"class_names", _VERSION}
-    different = options.differences(old, new, ignored)
+    different = options.differences(old, new, ignored | {SCHEDULE, *_FACTS})
+    if not different:  # The schedule follows from other settings.
+        different = options.differences(old, new, ignored | {*_FACTS})
+    different += [text for name, text in _FACTS.items() if old.get(name) != new.get(name)][:1]
     if different:
         raise InputError(
             f"`train_log_dir` {folder} holds a run with another configuration: "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import random
+import re
 from collections.abc import Callable, Iterator
 
 import keras
@@ -13,6 +14,8 @@ import numpy as np
 from mentornet.core.errors import InputError, check, first_line
 from mentornet.core.registry import call_object, import_object
 from mentornet.students.recipes import Student
+
+_REASON = re.compile("\x1b\\[1m(.*?)\x1b\\[0m", re.DOTALL)  # Keras makes it bold.
 
 
 def custom_student(name: str) -> Student:
@@ -23,7 +26,8 @@ def custom_student(name: str) -> Student:
 
     Raises:
       InputError: there is no such module or function; or, when the student is built, the function
-        does not take a number, or returns no model, or one that does not fit the images or classes.
+        does not take a number, or returns no model, or one that does not fit the images or classes,
+        or ends in a softmax.
     """
     build = functools.partial(_build, name, import_object("studentnet", name))
     return Student(build, takes_features=True)
@@ -66,10 +70,17 @@ def _checked(
     try:
         outputs = model(keras.Input(image_shape))
     except ValueError as error:
-        reason = first_line(error)
-        raise InputError(f"`studentnet` {name} does not take {image_shape}: {reason}") from None
+        found = _REASON.search(str(error))
+        reason = found[1] if found else first_line(error)
+        what = f"samples of shape {image_shape}, as the data have"
+        raise InputError(f"`studentnet` {name} does not take {what}: {reason}") from None
     rule = f"`studentnet` {name} must return {num_classes} logits per image."
     shape = getattr(outputs, "shape", None)  # Several outputs have none.
     returned = type(outputs).__name__ if shape is None else tuple(shape)
     check(returned == (None, num_classes), rule, returned=returned)
+    last = model.layers[-1] if getattr(model, "outputs", None) else None
+    is_softmax = isinstance(last, keras.layers.Softmax)
+    is_softmax |= getattr(last, "activation", None) is keras.activations.softmax
+    rule = f"`studentnet` {name} must return logits: its last layer must not be a softmax."
+    check(not is_softmax, rule, layer=getattr(last, "name", None))
     return model

@@ -120,10 +120,13 @@ def name_of(weighting: str | Callable[..., Weighting]) -> str:
     """The name by which `make` finds a factory.
 
     Raises:
-      InputError: it has none, such as a functools.partial.
+      InputError: it has none that another program could import, such as a lambda function, or what
+        the program that is run defines itself.
     """
     if isinstance(weighting, str):
         return weighting
-    rule = "A model can be saved only if its `weighting` is a function of a module."
-    check(hasattr(weighting, "__qualname__"), rule, weighting=weighting)
-    return f"{weighting.__module__}:{weighting.__qualname__}"
+    rule = "A model can be saved only if its `weighting` is a function, or class, of a module that "
+    rule += "can be imported, not of the program that is run; save the `student` otherwise."
+    name = getattr(weighting, "__qualname__", "<none>")
+    check(name.isidentifier() and weighting.__module__ != "__main__", rule, weighting=weighting)
+    return f"{weighting.__module__}:{name}"

@@ -71,6 +71,9 @@ def test_features_of_a_curriculum(monkeypatch):
     monkeypatch.setattr(bias, "features", (*RELEASE, "mean_loss", "weather"))
     with pytest.raises(InputError, match=r"must be among loss, .* Received: unknown=.'weather'"):
         curricula.feature_names("active_bias")
+    monkeypatch.setattr(bias, "features", ("loss_variance",))
+    with pytest.raises(InputError, match="`features` must begin with loss, "):
+        curricula.feature_names("active_bias")
 
 
 def test_the_grid_is_the_release():

@@ -173,6 +173,7 @@ def test_data_driven_rows_against_numpy():
     expected = [[0.5, -1.0, 0, 18], [2.0, 0.5, 0, 18], [1.0, -0.5, 0, 20]]
     np.testing.assert_allclose(features, expected)
     np.testing.assert_array_equal(targets, [1, 0, 1])
+    assert training_rows.data_driven(rows, 75, 0)[0][:, 3].tolist() == [0, 0, 0]
 
 
 HISTORY = "# sample_id epoch noisy_label clean_label loss wrong_share mean_loss\n"
@@ -222,6 +223,7 @@ def test_rows_of_a_sample_stay_together():
 @pytest.mark.parametrize(
     ("text", "part"),
     [
+        (HISTORY, "must not be empty"),
         (f"{HISTORY}0 1 2 2 0.5 1\n", "line 2: must hold sample_id .* mean_loss"),
         (f"{HISTORY}0 1 2 2 1 1 1\n# sample_id\n", "line 3: must name the same columns"),
         ("# sample_id epoch noisy_label clean_label loss age\n", "must be among loss_variance"),
@@ -247,8 +249,10 @@ def test_bad_dumps_name_the_line(tmp_path, text, part):
 
 def test_more_columns_are_passed_over(tmp_path):
     path = tmp_path / "dump.csv"
-    path.write_text("0 1 2 2 0.5 0.1 0.2\n1 1 2 3 1 0 0\n")
-    np.testing.assert_array_equal(training_rows.read_dump(str(path))[0][:, 4], [0.5, 1])
+    path.write_text("0 1 2 2 0.5 0.1 0.2\n1 1 2 3 1 0 cat\n")
+    dump, names = training_rows.read_dump(str(path))
+    np.testing.assert_array_equal(dump, [[0, 1, 2, 2, 0.5], [1, 1, 2, 3, 1]])
+    assert names == RELEASE
 
 
 def test_rows_are_written_with_their_origin(tmp_path, capsys):
@@ -442,3 +446,17 @@ def test_features_are_those_of_the_chosen_samples(monkeypatch):
     monkeypatch.setattr(checkpoints, "read_state", lambda prefix, names: saved)
     (found,) = dump._further("run-1", np.array([3, 1]), ["mean_loss"])
     assert found.tolist() == [3, 1]
+
+
+def test_rows_that_cannot_be_written_replace_none(tmp_path, monkeypatch):
+    rows = np.zeros((10, 4), np.float32), np.ones(10, np.float32)
+    training_rows.write(*rows, str(tmp_path), "own")
+
+    def full(file, **arrays):
+        file.write(b"PK")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(InputError, match="cannot be written: No space"):
+        training_rows.write(*rows, str(tmp_path), "own")
+    assert len(training_rows.read_rows(tmp_path / "tr.npz")[0]) == 8

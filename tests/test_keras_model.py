@@ -567,8 +567,12 @@ def test_which_losses_take_logits():
         def get_config(self):
             return {"from_logits": False}
 
+    class OfAModuleLikeKeras(Own):
+        __module__ = "keras_losses_of_ours"
+
     cases: tuple[tuple[Any, bool], ...] = (
         (Own(), True),
+        (OfAModuleLikeKeras(), True),
         (OfProbabilities(), False),
         (SaysItInItsConfiguration(), False),
         (lambda y, outputs: outputs, True),
@@ -617,6 +621,8 @@ def test_bad_input():
             MentoredModel(student, **arguments)
     for compiled, part in (
         ({}, "`loss` must be one loss"),
+        ({"loss": [LOGITS, LOGITS]}, "`loss` must be one loss"),
+        ({"loss": {"a": LOGITS}}, "`loss` must be one loss"),
         ({"loss": LOGITS, "loss_weights": 0.1}, "`loss_weights` cannot be used"),
     ):
         with pytest.raises(InputError, match=part):
@@ -845,3 +851,39 @@ def test_what_a_weighting_sees_is_float32_in_mixed_precision():
     logits: Any = keras_losses.class_logits(rows, are_logits=True)
     assert keras_losses.sample_losses(loss, tf.zeros([1]), rows).dtype == tf.float32
     assert logits.dtype == tf.float32
+    double = tf.cast(rows, tf.float64)
+    assert keras_losses.sample_losses(loss, tf.zeros([1]), double).dtype == tf.float32
+
+
+@pytest.mark.parametrize("ignored", [0, -1])
+def test_any_class_may_be_ignored(ignored):
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=ignored)
+    y = tf.where(tf.constant([[1, 0, 0, 0], [1, 1, 0, 1]]) == 1, 1, ignored)
+    outputs = tf.random.stateless_normal([2, 4, 2], [0, 0])
+    each = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(y, 0), outputs).numpy()
+    found = keras_losses.sample_losses(keras_losses.without_reduction(loss), y, outputs).numpy()
+    expected = [each[0, 0], each[1, [0, 1, 3]].mean()]
+    assert found[:, 0].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.uint8, tf.int32])
+def test_labels_may_be_of_any_numeric_type(dtype):
+    for labels in ([2, 0], [[2], [0]]):
+        found: Any = keras_losses.class_labels(tf.constant(labels, dtype))
+        assert found.dtype == tf.int64 and found.numpy().tolist() == [2, 0]
+
+
+def test_labels_of_several_outputs_get_no_axis():
+    y, outputs = tf.constant([0, 1]), tf.constant([[0.9, 0.1], [0.4, 0.6]])
+    loss_of = keras_losses.without_reduction(tf.nn.sparse_softmax_cross_entropy_with_logits)
+    found = keras_losses.sample_losses(loss_of, y, outputs)
+    np.testing.assert_allclose(found[:, 0], loss_of(y, outputs), rtol=1e-6)
+
+
+def test_a_mask_of_steps_that_the_output_no_longer_has():
+    y, outputs = tf.constant([0, 1]), tf.random.stateless_normal([2, 3], [0, 0])
+    loss: Any = tf.nn.sparse_softmax_cross_entropy_with_logits
+    masked: Any = tf.identity(outputs)
+    masked._keras_mask = tf.constant([[True, True, False, False], [True] * 4])
+    found = keras_losses.sample_losses(loss, y, masked)
+    np.testing.assert_allclose(found[:, 0], loss(y, outputs), rtol=1e-5)

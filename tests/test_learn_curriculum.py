@@ -24,6 +24,7 @@ from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.evaluation import dump, job
 from mentornet.learning import from_dump, quality, settings, teaching, training_rows
 from mentornet.training import data_driven, loop
+from mentornet.weighting import mentor_checkpoints
 from mentornet.weighting.features import RELEASE
 
 SCRIPT = "mentornet_learning/learn_curriculum.py"
@@ -454,3 +455,18 @@ def test_too_few_wrong_labels_are_refused_before_anything_is_learned(tmp_path, m
     monkeypatch.setattr(teaching, "learn_noisy", lambda *rows, **how: pytest.fail("learns"))
     with pytest.raises(InputError, match="must hold clean and corrupted samples"):
         from_dump.learn(str(csv), 60, 5, tmp_path / "mentornet")
+
+
+def test_the_quality_is_written_once_the_mentornet_is_saved(tmp_path, monkeypatch):
+    """It is what tells a run that goes on that there is a MentorNet."""
+    dumped = tmp_path / "dump.csv"
+    dumped.write_text("".join(f"{i} 20 {i % 2} 0 {i}.5\n" for i in range(20)))
+
+    def stopped(mentor, prefix):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(teaching, "learn_noisy", lambda *rows, **how: MentorNet())
+    monkeypatch.setattr(mentor_checkpoints, "save_mentornet", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        from_dump.learn(str(dumped), 60, 5, tmp_path)
+    assert not (tmp_path / from_dump.QUALITY_FILE).exists()

@@ -106,6 +106,7 @@ def test_train_rejects_bad_data(tmp_path):
         (at(3, 100), "epochs must lie in 0..99"),
         ({"targets": np.full(5, -0.1)}, "must lie in 0..1"),
         ({"targets": np.full(5, "1")}, "finite"),
+        ({"features": np.full((5, 4), "1")}, "finite"),
         ({"feature_names": np.array("loss")}, r"Received: features=\('loss',\)"),
         ({"feature_names": np.array(RELEASE[:3]), "features": np.zeros((5, 3))}, "begin with loss"),
         ({"feature_names": np.array([*RELEASE, "mean_loss"])}, r"features \[n, 5\]"),
@@ -118,6 +119,8 @@ def test_train_rejects_bad_data(tmp_path):
         np.savez(tmp_path / "bad.npz", **(good | change))
         with pytest.raises(InputError, match=part):
             training_rows.read_rows(tmp_path / "bad.npz")
+    np.savez(tmp_path / "good.npz", **(good | at(2, 100)))  # 100 classes and more.
+    assert training_rows.read_rows(tmp_path / "good.npz")[0][2, 2] == 100
     np.savez(tmp_path / "good.npz", **good)
     whole = (tmp_path / "good.npz").read_bytes()
     (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
@@ -165,6 +168,9 @@ def test_an_update_does_not_make_weights_softer():
         of_all = learned(features).numpy() / logits
         # Steps of 2.4 %, and never below 1.
         assert of_all == pytest.approx(max(factor, 1), rel=0.025)
+    same = scaled(soft, 1)
+    teaching.harden(same, soft, features)
+    np.testing.assert_array_equal(same(features), soft(features))
     never = scaled(soft, 1e6)  # As hard as float32 allows: the largest factor is taken.
     learned = scaled(soft, 1)
     teaching.harden(learned, never, features)
@@ -449,3 +455,31 @@ def test_errors_are_printed_of_the_rows_that_are_given(parts, capsys):
     teaching.learn_noisy(*[rows] * len(parts), num_steps=1, batch_size=4, learning_rate=0.1, seed=0)
     told = capsys.readouterr().out
     assert [word for word in told.split() if word in ("train", "test")] == list(parts)
+
+
+def test_initial_weights_are_those_of_the_seed():
+    name = "mentornet/Variable"
+    found = [teaching.initial_mentornet(2, s).tf1_variables[name].numpy() for s in (3, 3, 4)]
+    np.testing.assert_array_equal(found[0], found[1])
+    assert (found[0] != found[2]).any()
+
+
+def test_a_batch_is_drawn_from_all_rows(monkeypatch):
+    """The last as well; as many as are asked for."""
+    features, batches = rows_of_losses(5), []
+    learner = teaching.Learner(
+        (features, np.ones((5, 1), np.float32)),
+        batch_size=100,
+        num_steps=1,
+        learning_rate=0.05,
+        seed=0,
+    )
+    loss = learner._loss
+
+    def kept(x, y):
+        batches.append(x.numpy())
+        return loss(x, y)
+
+    monkeypatch.setattr(learner, "_loss", kept)
+    learner._step()
+    assert len(batches[0]) == 100 and set(batches[0][:, 0]) == set(features[:, 0])

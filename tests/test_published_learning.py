@@ -95,11 +95,6 @@ def test_learning_commands(tmp_path):
     assert learned[0, 0] > 0.8 > 0.2 > learned[1, 0]
 
 
-def test_the_order_of_flags_is_all_that_differs_in_training_md():
-    for ours, theirs in zip(commands(LEARNING)[4:], commands(VISUALIZING), strict=True):
-        assert sorted(ours) == sorted(theirs)
-
-
 def test_both_names_of_a_curriculum():
     features = curricula.grid()[::1009]
     for name in curricula.CURRICULA:

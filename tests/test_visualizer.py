@@ -162,3 +162,42 @@ def test_further_features_are_drawn_as_asked(tmp_path, monkeypatch):
     np.testing.assert_array_equal(weights[18], expected)
     np.testing.assert_allclose(targets[18], 0.75)
     assert caption == "loss_variance = 0.25"
+
+
+def test_pictures_reach_as_far_as_asked(tmp_path, monkeypatch):
+    values: dict[str, Any] = {"model_dir": "focal_loss", "outdir": str(tmp_path)}
+    values |= {"epoch_ranges": [18], "loss_bound": 5.0, "vstar_fn": "focal_loss"}
+    weights, targets, bound, *_ = drawn_by(monkeypatch, **values)
+    learned = visualizer.learned_weights(load_mentornet("focal_loss"), 18, 5.0)
+    np.testing.assert_array_equal(weights[18], learned)
+    expected = visualizer.target_weights("focal_loss", None, 18, 5.0)
+    np.testing.assert_array_equal(targets[18], expected)
+    assert bound == 5
+
+
+def test_what_pictures_say(tmp_path, monkeypatch):
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figures: list[Any] = []
+    close = plt.close
+
+    def kept(figure):
+        figures.append(figure)
+        close(figure)
+
+    monkeypatch.setattr(plt, "close", kept)
+    values, path = {e: np.full((3, 3), e / 10) for e in range(7)}, tmp_path / "still.png"
+    two = {e: values[e] for e in (0, 5)}
+    visualizer.plot_epochs(two, 5.0, tmp_path)
+    visualizer.plot_still(values, {}, 5.0, path)
+    visualizer.plot_still(two, {}, 5.0, path, "mean_loss = 1")
+    names = "loss (nats)", "loss minus moving average (nats)"
+    axes, still = figures[0].axes[0], figures[-1]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == names
+    assert (still.get_supxlabel(), still.get_supylabel()) == names
+    assert still.get_suptitle() == "mean_loss = 1" and len(still.axes) == 3  # With the colour bar.
+    shown = [a.xaxis.get_tick_params()["labelbottom"] for a in figures[2].axes[:7]]
+    assert shown == [False] + [True] * 6  # Where no panel is below.
+    told = imageio.immeta(tmp_path / "plot.gif")
+    assert (told["duration"], told["loop"]) == (500, 0)

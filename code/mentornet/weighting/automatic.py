@@ -97,8 +97,8 @@ class Automatic:
     second pass on until that ends, and weights are 1 until then.
 
     Each class has a percentile of its own (`noise_rate.shrunk_class_means`) with `class_balanced`,
-    and where the common one would leave out most of a class: one that is learned late may have no
-    loss below it, and would be left out for good.
+    and where the common one would leave out most of a class, or does: one that is learned late may
+    have no loss below it, and would be left out for good.
 
     The results are kept as state, so that a resumed run, and all replicas, use the same.
 
@@ -226,6 +226,9 @@ class Automatic:
                 visits, int(batch_size), self._num_classes
             )
             is_by_class = given is not None and (self._config.class_balanced or starves)
+        elif given is not None and old.burn_in_end and self._percentile == AUTO and not is_by_class:
+            is_learned = columns["prediction"] == given
+            is_by_class = decisions.starves(is_learned, given, by_class)
         found = (percentile, start, visits.memorised, is_by_class, by_class)
         return tuple(np.asarray(value, np.float32) for value in found)
 

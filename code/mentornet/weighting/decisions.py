@@ -61,9 +61,20 @@ def percentiles(
     if visits.labels is None:
         return common, np.zeros(num_classes), False
     right = 1 - noise_rate.shrunk_class_means(wrong, visits.labels, num_classes)
-    is_kept = (visits.given >= np.quantile(visits.given, 1 - common)).astype(np.float64)
-    kept = noise_rate.shrunk_class_means(is_kept, visits.labels, num_classes)
-    return common, _lowered(right, batch_size), bool((kept < _STARVED * right).any())
+    is_kept = visits.given >= np.quantile(visits.given, 1 - common)
+    return common, _lowered(right, batch_size), starves(is_kept, visits.labels, right)
+
+
+def starves(is_kept: np.ndarray, labels: np.ndarray, right: np.ndarray) -> bool:
+    """Whether a class keeps little more than half of its correct labels.
+
+    Args:
+      is_kept: bool [n], whether each sample is learned from, or has been learned.
+      labels: int64 [n], as given.
+      right: float64 [classes], shares of correct labels.
+    """
+    kept = noise_rate.shrunk_class_means(is_kept.astype(np.float64), labels, len(right))
+    return bool((kept < _STARVED * right).any())
 
 
 def _lowered(share: np.ndarray | float, batch_size: int) -> np.ndarray:

@@ -1,6 +1,8 @@
 """The fast student on real images, small enough for CI: PD helps where wrong labels are learned."""
 
 import io
+import os
+import pathlib
 import tarfile
 
 import numpy as np
@@ -17,12 +19,14 @@ from mentornet.evaluation import job
 from mentornet.students.networks import airbench
 from mentornet.training import loop
 
-ARCHIVE = ROOT.parent / "shared" / "data" / "cifar10.tar"
+# Real images, which are no part of the project.
+DATA = os.environ.get("MENTORNET_TEST_DATA", ROOT.parent / "shared" / "data")
+ARCHIVE = pathlib.Path(DATA, "cifar10.tar")
 IMAGES = 2000  # To train on, and as many training images of CIFAR-10 to evaluate on.
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not ARCHIVE.is_file(), reason="needs the real images beside the project"),
+    pytest.mark.skipif(not ARCHIVE.is_file(), reason="needs cifar10.tar in MENTORNET_TEST_DATA"),
 ]
 
 

@@ -38,7 +38,12 @@ def print_manifest(folder: str, manifest: dict[str, Any]) -> None:
 
 
 def transition_matrix(clean: np.ndarray, noisy: np.ndarray, num_classes: int) -> np.ndarray:
-    """int64 [classes, classes]: how many samples of clean class `row` have the label `column`."""
+    """int64 [classes, classes]: how many samples of clean class `row` have the label `column`.
+
+    Args:
+      clean, noisy: int64 [n] in 0..num_classes - 1.
+      num_classes: number of classes.
+    """
     counts = np.zeros((num_classes, num_classes), np.int64)
     np.add.at(counts, (clean, noisy), 1)
     return counts

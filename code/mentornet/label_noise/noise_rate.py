@@ -104,7 +104,13 @@ def of_losses(labels: np.ndarray, num_classes: int, mean_loss: np.ndarray) -> No
 
 
 def class_means(values: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Mean of each class's values, float64 [classes]; of a class without samples, that of all."""
+    """Mean of each class's values, float64 [classes]; of a class without samples, that of all.
+
+    Args:
+      values: float64 or bool [n], at least one.
+      labels: int64 [n] in 0..num_classes - 1.
+      num_classes: number of classes.
+    """
     counts = np.bincount(labels, minlength=num_classes)
     sums = np.bincount(labels, weights=values, minlength=num_classes)
     return np.where(counts > 0, sums / np.maximum(counts, 1), values.mean())

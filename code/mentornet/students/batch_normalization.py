@@ -19,7 +19,8 @@ class BatchNormalization(layers.Layer):
     zero-debiased (kept from the release): after t updates it is the decayed sum of batch means
     over 1 - decay ** t, which is what an update rate of (1 - decay) / (1 - decay ** t) computes.
 
-    In replicas of tf.distribute, the moving averages are of the mean of the replicas' statistics.
+    Inputs [batch, ..., channels] of any floating-point dtype; the output has the same shape and
+    dtype. In replicas of tf.distribute, the moving averages are of the mean of the replicas' statistics.
 
     Args:
       decay: of the moving averages.

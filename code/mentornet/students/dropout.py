@@ -11,7 +11,10 @@ from mentornet.core import replicas
 
 @keras.saving.register_keras_serializable("mentornet")
 class Dropout(layers.Dropout):
-    """Keras' dropout, but the units dropped in a global batch don't depend on the replicas."""
+    """Keras' dropout, but the units dropped in a global batch don't depend on the replicas.
+
+    Inputs [batch, ...] of any floating-point dtype; the output has the same shape and dtype.
+    """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         number = replicas.number()

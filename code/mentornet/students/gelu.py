@@ -14,7 +14,8 @@ class Gelu(keras.layers.Layer):
     """x times the normal distribution function of x, without the approximation by tanh.
 
     TensorFlow needs about eight passes over memory, and in bfloat16 some of them are not
-    vectorised. Here XLA compiles each direction to a single pass that computes in float32.
+    vectorised. Here XLA compiles each direction to a single pass that computes in float32. Inputs
+    of any shape and floating-point dtype; the output has the same.
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:

@@ -43,7 +43,7 @@ class LocalResponseNormalization(layers.Layer):
     """x / (1 + alpha * sum of squares over the channels within 4 of a channel) ** 0.75.
 
     Depth radius 4, bias 1, alpha 0.001/9 and beta 0.75 are the release's (Krizhevsky et al. 2012,
-    section 3.3).
+    section 3.3). Inputs [batch, height, width, channels]; the output has the same shape and dtype.
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:

@@ -73,7 +73,10 @@ class TF1Momentum(keras.optimizers.Optimizer):
 
 @keras.saving.register_keras_serializable("mentornet")
 class PiecewiseConstantDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """A `PiecewiseConstant` schedule for Keras: step int scalar -> float32 scalar."""
+    """A `PiecewiseConstant` schedule for Keras: step int scalar -> float32 scalar.
+
+    Keras' own needs a branch per boundary: with hundreds of them, tracing and each call are slow.
+    """
 
     def __init__(self, boundaries: tuple[int, ...], values: tuple[float, ...]) -> None:
         self.boundaries, self.values = tuple(boundaries), tuple(values)
@@ -114,7 +117,12 @@ def make_optimizer(
     rate_factors: Mapping[str, float] | None = None,
     frozen_after: Mapping[str, int] | None = None,
 ) -> keras.optimizers.Optimizer:
-    """`TF1Momentum`, or Keras' plain gradient descent where the two are equivalent."""
+    """`TF1Momentum`, or Keras' plain gradient descent where the two are equivalent.
+
+    Args:
+      schedule: the learning rate of each step.
+      momentum, nesterov, rate_factors, frozen_after: see `TF1Momentum`.
+    """
     rate: keras.optimizers.schedules.LearningRateSchedule
     if isinstance(schedule, PiecewiseLinear):
         rate = PiecewiseLinearDecay(schedule.steps, schedule.values)

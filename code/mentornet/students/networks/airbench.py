@@ -50,7 +50,9 @@ class Shape(NamedTuple):
 class Whitening(layers.Layer):
     """A convolution whose kernel is computed from images, not trained; only its bias is trained.
 
-    Until `adapt` is called or a checkpoint is read, the kernel is 0.
+    Until `adapt` is called or a checkpoint is read, the kernel is 0. Inputs [batch, height, width,
+    channels]; the outputs are smaller by a pixel, with twice as many channels as a patch of 2 x 2
+    pixels has values, in the layer's compute dtype.
     """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

@@ -20,6 +20,18 @@ def examples(count=10, size=8):
     return Examples(tf.constant(images), (size, size, 3), labels, unknown, ids, unknown == 1)
 
 
+@pytest.fixture(params=["eager", "mapped"])
+def apply(request):
+    """Applies an operation to tensors, directly or in an input pipeline."""
+
+    def applied(operation, *tensors):
+        if request.param == "eager":
+            return operation(*tensors)
+        return next(iter(tf.data.Dataset.from_tensors(tensors).map(operation)))
+
+    return applied
+
+
 def batches(given, asked, first_step=0, last_step=20, batch_size=4, **settings):
     found = pipeline.training_batches(
         given,
@@ -34,13 +46,16 @@ def batches(given, asked, first_step=0, last_step=20, batch_size=4, **settings):
     return list(found.as_numpy_iterator())
 
 
-def test_reflected_crop_against_numpy():
+def test_reflected_crop_against_numpy(apply):
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (30, 6, 7, 3), dtype=np.uint8)
     offsets = random.integers(0, 5, (30, 2))
     mirrored = random.integers(0, 2, 30) == 1
-    cropped = augmentation.crop_and_flip(
-        tf.constant(images), tf.constant(offsets, tf.int32), tf.constant(mirrored), 2, "reflect"
+    cropped = apply(
+        lambda x, at, flip: augmentation.crop_and_flip(x, at, flip, 2, "reflect"),
+        tf.constant(images),
+        tf.constant(offsets, tf.int32),
+        tf.constant(mirrored),
     )
     padded = np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)], mode="reflect")
     for image, (y, x), flip, found in zip(padded, offsets, mirrored, cropped, strict=True):
@@ -102,13 +117,14 @@ def test_draws_stay_what_they_were():
     assert Augmentation() == Augmentation(4, "zero", "random", 0)
 
 
-def test_cutout_against_numpy():
+def test_cutout_against_numpy(apply):
     images = np.ones((3, 5, 6, 3), np.float32)
     corners = np.array([[0, 0], [2, 3], [1, 2]], np.int32)
     expected = images.copy()
     for image, (y, x) in zip(expected, corners, strict=True):
         image[y : y + 3, x : x + 3] = 0
-    np.testing.assert_array_equal(augmentation.cut_out(images, corners, 3), expected)
+    found = apply(lambda x, at: augmentation.cut_out(x, at, 3), images, corners)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_cutout_is_drawn_uniformly_within_the_image():
@@ -134,10 +150,10 @@ def test_images_that_are_too_small(cutout, padding, mode):
     augmentation.Augmenter(augmentation.Augmentation(9, "zero"), 10, (8, 8, 3), 4, 0)  # Black.
 
 
-def test_standardisation_of_each_image_and_of_features():
+def test_standardisation_of_each_image_and_of_features(apply):
     images = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), np.uint8)
     images[1] = 7
-    found = augmentation.standardize(tf.constant(images), "image").numpy()
+    found = apply(lambda x: augmentation.standardize(x, "image"), tf.constant(images)).numpy()
     first = images[0].astype(np.float64)
     np.testing.assert_allclose(found[0], (first - first.mean()) / first.std(), atol=1e-5)
     np.testing.assert_array_equal(found[1], 0)
@@ -145,10 +161,10 @@ def test_standardisation_of_each_image_and_of_features():
     assert augmentation.standardize(rows, "image") is rows
 
 
-def test_channel_standardisation():
+def test_channel_standardisation(apply):
     image = tf.constant([[[[0, 128, 255]]]], tf.uint8)
     expected = [-0.4914 / 0.2470, (128 / 255 - 0.4822) / 0.2435, (1 - 0.4465) / 0.2616]
-    standardised = augmentation.standardize(image, "channel")
+    standardised = apply(lambda x: augmentation.standardize(x, "channel"), image)
     np.testing.assert_allclose(standardised[0, 0, 0], expected, rtol=1e-5)
 
 

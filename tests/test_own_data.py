@@ -1108,9 +1108,8 @@ def test_classes_without_images(tmp_path, capsys):
     (tmp_path / "c" / "1.tif").touch()
     with pytest.raises(InputError, match="samples of at least 2 classes.*classes=.'a'."):
         sources.load("own", str(tmp_path), sources.Options(skip_bad=True))
-    assert re.search(
-        r"WARNING: folders without images .* are no classes: c\n", capsys.readouterr().out
-    )
+    said = r"WARNING: folders without images .* are no classes: c\n"
+    assert re.search(said, capsys.readouterr().out)
 
 
 def test_images_of_linked_class_folders_count(tmp_path, folder):

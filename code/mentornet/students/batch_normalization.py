@@ -20,7 +20,8 @@ class BatchNormalization(layers.Layer):
     over 1 - decay ** t, which is what an update rate of (1 - decay) / (1 - decay ** t) computes.
 
     Inputs [batch, ..., channels] of any floating-point dtype; the output has the same shape and
-    dtype. In replicas of tf.distribute, the moving averages are of the mean of the replicas' statistics.
+    dtype. In replicas of tf.distribute, the moving averages are of the mean of the replicas'
+    statistics.
 
     Args:
       decay: of the moving averages.

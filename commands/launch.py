@@ -240,6 +240,9 @@ class Launcher:
                 self._collect()
                 self._report_progress()
                 time.sleep(0.2)
+        except KeyboardInterrupt:
+            print("Stopping; the same command continues.", flush=True)
+            raise
         finally:
             for pair in self._pairs.values():
                 pair.stop()

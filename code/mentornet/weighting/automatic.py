@@ -80,8 +80,8 @@ class Automatic:
 
     After each pass over the data, at most once in a percent of the training, the history of all
     samples is checked. The burn-in ends when the number of predictions that change from one pass
-    to the next has passed its first local minimum (`changes`), and a fifth of the suspects, whose
-    label more than half of the visits contradicted, is predicted as given: wrong labels are being
+    to the next has passed its first local minimum (`changes`), and 15 % of the suspects, whose
+    label more than half of the visits contradicted, are predicted as given: wrong labels are being
     memorised. In the scripts, which know their schedule, passes before the last rise of the
     learning rate do not count, as it makes the predictions change more. A training that memorises
     nothing in its first half is weighted in the second, if at least ten passes are over and the
@@ -228,7 +228,7 @@ class Automatic:
             is_by_class = given is not None and (self._config.class_balanced or starves)
         elif given is not None and old.burn_in_end and self._percentile == AUTO and not is_by_class:
             is_learned = columns["prediction"] == given
-            is_by_class = decisions.starves(is_learned, given, by_class)
+            is_by_class = decisions.has_lost_a_class(is_learned, given, by_class)
         found = (percentile, start, visits.memorised, is_by_class, by_class)
         return tuple(np.asarray(value, np.float32) for value in found)
 

@@ -7,9 +7,10 @@ import numpy as np
 from mentornet.label_noise import changes, noise_rate, ranking
 from mentornet.label_noise.ranking import Visits
 
-_BEGUN = 0.2  # Share of the suspects predicted as given from which memorising has begun.
+_BEGUN = 0.15  # Share of the suspects predicted as given from which memorising has begun.
 _MOST_LEFT_OUT = 0.25  # Share of the correct labels.
-_STARVED = 0.55  # Share of a class's correct labels that a common percentile must keep.
+# Share of a class's correct labels that a common percentile must keep, and that must be learned.
+_STARVED, _LOST = 0.55, 0.25
 
 
 def is_memorising(checks: np.ndarray, visits: Visits) -> bool:
@@ -62,19 +63,25 @@ def percentiles(
         return common, np.zeros(num_classes), False
     right = 1 - noise_rate.shrunk_class_means(wrong, visits.labels, num_classes)
     is_kept = visits.given >= np.quantile(visits.given, 1 - common)
-    return common, _lowered(right, batch_size), starves(is_kept, visits.labels, right)
+    starves = _has_less(is_kept, visits.labels, _STARVED * right)
+    return common, _lowered(right, batch_size), starves
 
 
-def starves(is_kept: np.ndarray, labels: np.ndarray, right: np.ndarray) -> bool:
-    """Whether a class keeps little more than half of its correct labels.
+def has_lost_a_class(is_learned: np.ndarray, labels: np.ndarray, right: np.ndarray) -> bool:
+    """Whether hardly a sample of a class is predicted as given.
 
     Args:
-      is_kept: bool [n], whether each sample is learned from, or has been learned.
+      is_learned: bool [n], whether the given label was predicted at the last visit.
       labels: int64 [n], as given.
-      right: float64 [classes], shares of correct labels.
+      right: float [classes], shares of correct labels.
     """
-    kept = noise_rate.shrunk_class_means(is_kept.astype(np.float64), labels, len(right))
-    return bool((kept < _STARVED * right).any())
+    return _has_less(is_learned, labels, _LOST * right)
+
+
+def _has_less(chosen: np.ndarray, labels: np.ndarray, least: np.ndarray) -> bool:
+    """Whether of a class a smaller share is chosen, bool [n], than the least, [classes]."""
+    shares = noise_rate.shrunk_class_means(chosen.astype(np.float64), labels, len(least))
+    return bool((shares < least).any())
 
 
 def _lowered(share: np.ndarray | float, batch_size: int) -> np.ndarray:

@@ -33,7 +33,6 @@ from mentornet.core import files
 from mentornet.core.errors import InputError, check
 from mentornet.runs import layout
 
-_ROOT = pathlib.Path(__file__).resolve().parents[1]
 _REPORT_EVERY = 300  # Seconds between two reports of a run that goes on.
 
 
@@ -241,7 +240,7 @@ class Launcher:
                 self._report_progress()
                 time.sleep(0.2)
         except KeyboardInterrupt:
-            print("Stopping; the same command continues.", flush=True)
+            print("Stopping; run the same command again to continue.", flush=True)
             raise
         finally:
             for pair in self._pairs.values():
@@ -261,7 +260,7 @@ def main() -> None:
     # Before `load_tensorflow` changes the variable.
     gpus = config.gpus or os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
     # Scripts and shipped MentorNets are named from the top of the repository.
-    os.chdir(_ROOT)
+    os.chdir(pathlib.Path(__file__).resolve().parents[1])
     rows = read_table(config.table)
     if config.scale != 1:
         script.load_tensorflow()

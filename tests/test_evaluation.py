@@ -283,7 +283,7 @@ def test_that_no_training_goes_on_is_told(trained, digits, tmp_path, capsys):
         training.enter_context(files.held(folder, "train_log_dir"))
 
         def sleep(seconds):
-            assert (said in capsys.readouterr().out) == (now[0] == 8)
+            assert (said in capsys.readouterr().out) == (now[0] == 8)  # The lock ends then.
             now[0] += seconds
             if now[0] == 8:
                 training.close()

@@ -26,6 +26,7 @@ from mentornet.datasets.correct import CorrectConfig, correct
 from mentornet.datasets.images import EncodedImages
 from mentornet.datasets.prepare import PrepareConfig, prepare
 from mentornet.datasets.sources import _custom, _table
+from mentornet.datasets.sources import csv as csv_source
 from mentornet.students import registry
 from mentornet.students.networks import mlp
 from mentornet.training.build import make_trainer
@@ -482,6 +483,9 @@ def test_the_index_of_pandas_is_no_feature(parquet):
     features, labels = rows(20)
     columns = {"a": features[:, 0], "b": features[:, 1], "__index_level_0__": range(20)}
     assert sources.load("own", parquet(**columns, label=labels)).feature_names == ("a", "b")
+    table = parquet(**columns, label=labels, noisy=labels)  # Nor is another column of labels.
+    found = sources.load("own", table, sources.Options(label_column="noisy"))
+    assert found.feature_names == ("a", "b")
 
 
 def test_of_many_rows_some_are_compared(tmp_path, monkeypatch):
@@ -774,6 +778,17 @@ def test_a_csv_of_numbers(tmp_path):
     parts = (source.train, source.test)
     known = {n for part in parts for n in np.array(names_of(part))[part.clean_labels == 0].tolist()}
     assert known == {"row 1"}
+    assert csv_source.reader.files(path) == []  # The index names no files.
+
+
+def test_columns_of_a_csv_that_are_no_features(tmp_path):
+    """A second column of labels would tell what is to be learned."""
+    path = tmp_path / "table.csv"
+    lines = [f"{i},{i},{i % 2 == 1},{'ab'[i % 2]},{i % 2}" for i in range(10)]
+    path.write_text("\n".join(["Unnamed: 0,id,is_red,noisy,label", *lines]))
+    found = sources.load("own", str(path), sources.Options(label_column="noisy", test_share=0.1))
+    assert found.feature_names == ("is_red",)
+    np.testing.assert_array_equal(found.train.images[:, 0], found.train.labels)
 
 
 @pytest.mark.parametrize(
@@ -782,6 +797,7 @@ def test_a_csv_of_numbers(tmp_path):
         ("x,label\n1,a\nlow,b\n", "line 3: .* must hold numbers, and x does not; .*x='low'"),
         ("photo,label\n1.png,a\n2.png,b\n", "without a column path, .*photo='1.png'"),
         ("x,label\n1,a\n,b\n", "line 3: .*x=''"),
+        ("x,label\n1_2,a\n2,b\n", "line 2: .*x='1_2'"),
         ("x,label\n1,a\ninf,b\n", "row 1, column 'x': features must be finite"),
         ("x,label\n1,a\n2, \n", "line 3: must have a label"),
         ("id,label\n1,a\n2,b\n", "column path, of the images' files, or columns of numbers"),

@@ -613,12 +613,12 @@ def test_what_follows_from_other_settings_is_not_named(tmp_path):
     (tmp_path / layout.CHECKPOINT_LIST).touch()
     schedule: dict[str, Any] = {"learning_rate_schedule": {}}
     for other, said in (
-        ({"data_sha256": "c"}, "`data_dir` holds other labels, or ids"),
-        ({"data_sha256": "c", "images_sha256": "c"}, "`data_dir` holds other images, or features"),
+        ({"data_sha256": "c"}, "`data_dir` holds other labels or ids"),
+        ({"data_sha256": "c", "images_sha256": "c"}, "`data_dir` holds other images or features"),
         ({"seed": 7} | schedule, "seed was 0, is 7"),
         (
             {"seed": 7, "data_sha256": "c"},
-            "seed was 0, is 7; `data_dir` holds other labels, or ids",
+            "seed was 0, is 7; `data_dir` holds other labels or ids",
         ),
         (schedule, "learning_rate_schedule was {.*}, is {}"),
     ):

@@ -1108,7 +1108,7 @@ def test_classes_without_images(tmp_path, capsys):
     (tmp_path / "c" / "1.tif").touch()
     with pytest.raises(InputError, match="samples of at least 2 classes.*classes=.'a'."):
         sources.load("own", str(tmp_path), sources.Options(skip_bad=True))
-    said = r"WARNING: folders without images .* are no classes: c\n"
+    said = r"WARNING: folders without images .* are ignored: c\n"
     assert re.search(said, capsys.readouterr().out)
 
 

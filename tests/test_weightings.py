@@ -368,7 +368,7 @@ def test_a_mentornet_as_a_weighting(tmp_path):
         registry.make("mentornet", Context(), {"mentor": unknown})
 
 
-def test_wrong_weightings():
+def test_wrong_weightings(capsys):
     for name, options, part in (
         ("gcee", {}, f"`weighting` must be one of {', '.join(WEIGHTINGS.names())}"),
         ("nowhere:factory", {}, "`weighting` nowhere:factory cannot be imported"),
@@ -404,10 +404,13 @@ def test_wrong_weightings():
         registry.check_name("gcee")
     registry.check_name("gcee:make")
     assert registry.name_of(gce.make) == "mentornet.weighting.methods.gce:make"
-    own: Any = type("Own", (), {"__module__": "__main__"})
-    for nameless in (functools.partial(gce.make, q=0.5), lambda context: gce.make(context), own):
+    for nameless in (functools.partial(gce.make, q=0.5), lambda context: gce.make(context)):
         with pytest.raises(InputError, match="saved only if its `weighting` is a function"):
             registry.name_of(nameless)
+    assert not capsys.readouterr().out
+    own: Any = type("Own", (), {"__module__": "__main__"})
+    assert registry.name_of(own) == "__main__:Own"
+    assert "WARNING: `weighting` Own is defined by this program" in capsys.readouterr().out
 
 
 def test_variables_have_distinct_names():

@@ -28,7 +28,8 @@ __all__ = sorted(_MODULES)
 __getattr__ = exports(__name__, _MODULES)
 
 if "keras" in sys.modules:  # keras.saving.load_model() knows a class once it is imported.
-    importlib.import_module(f"{__name__}.keras_model")
+    for _module in ("keras_model", "students.networks.airbench", "training.optimizers"):
+        importlib.import_module(f"{__name__}.{_module}")
 
 
 def __dir__() -> list[str]:

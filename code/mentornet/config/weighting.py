@@ -35,7 +35,7 @@ class WeightingConfig:
       example_dropout_rates: "rate,epochs,rate,epochs,..." whose epochs sum to 100, or 100 rates,
         one per epoch percentage; each in 0..1.
       class_balanced: whether each given class always has a percentile and a moving average of its
-        own; with "auto" it has them where most labels are estimated to be wrong.
+        own; with "auto" it has them where a common one would lose a class.
 
     Raises:
       InputError: a value is outside its range, or `class_balanced` is set without "auto".
@@ -70,8 +70,8 @@ class WeightingConfig:
     class_balanced: bool = option(
         False,
         "With loss_p_percentile=auto: a percentile for each given class, 1 minus the share of its "
-        "labels that is estimated wrong. Without this flag, that is so only if most labels are "
-        "estimated to be wrong.",
+        "labels that is estimated wrong. Without this flag, that is so only where a common one "
+        "would lose a class.",
     )
 
     def __post_init__(self) -> None:

@@ -212,6 +212,11 @@ def held(folder: str | os.PathLike[str], flag: str) -> Iterator[None]:
         yield
 
 
+def was_held(folder: str | os.PathLike[str]) -> bool:
+    """Whether a process has locked a folder (see `held`), and none does any more."""
+    return (pathlib.Path(folder) / LOCK_FILE).exists() and holder(folder) is None
+
+
 def holder(folder: str | os.PathLike[str]) -> int | None:
     """The process that locks a folder (see `held`), or None; 0 if its id is not known yet."""
     try:

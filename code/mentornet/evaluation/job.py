@@ -274,7 +274,7 @@ def run(
     is_there = not config.run_once or os.path.isdir(config.checkpoint_dir)
     check(is_there, rule, checkpoint_dir=config.checkpoint_dir)
     with files.held(config.eval_dir, "eval_dir"), contextlib.closing(_Job(config)) as job:
-        new_at = clock()
+        new_at, is_idle = clock(), False
         while True:
             for path in (new := job.new_checkpoints()):
                 if job.evaluate(path):
@@ -290,8 +290,9 @@ def run(
                 break
             if not job.own_rows:
                 job.say_once(f"Waiting for the first checkpoint in {config.checkpoint_dir}.")
-            elif not new and files.holder(config.checkpoint_dir) is None:
+            elif is_idle and not new and files.was_held(config.checkpoint_dir):
                 job.say_once(f"Waiting, but no process trains in {config.checkpoint_dir}.")
+            is_idle = not new
             sleep(min(config.eval_interval_secs, left))
         if job.own_rows:
             job.evaluate_kept()

@@ -136,8 +136,10 @@ class Result:
 
         Mean weights of steps in which example dropout drops all samples do not count.
         """
-        weighs = not key.startswith("sample_weights/")
-        rows = [row for row in self.training if weighs or row.get("debug/dropout_rate", 0) < 1]
+        counts_always = not key.startswith("sample_weights/")
+        rows = [
+            row for row in self.training if counts_always or row.get("debug/dropout_rate", 0) < 1
+        ]
         values = [row[key] for row in (*rows, *self.evaluation) if key in row]
         return values[-1] if values else None
 

@@ -22,8 +22,8 @@ SCHEDULE = "learning_rate_schedule"
 _VERSION = "mentornet_version"
 # What is said of facts that differ; of several, the first.
 _FACTS = {
-    "images_sha256": "`data_dir` holds other images, or features",
-    "data_sha256": "`data_dir` holds other labels, or ids",
+    "images_sha256": "`data_dir` holds other images or features",
+    "data_sha256": "`data_dir` holds other labels or ids",
 }
 
 

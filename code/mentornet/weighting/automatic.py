@@ -227,8 +227,7 @@ class Automatic:
             )
             is_by_class = given is not None and (self._config.class_balanced or starves)
         elif given is not None and old.burn_in_end and self._percentile == AUTO and not is_by_class:
-            is_learned = columns["prediction"] == given
-            is_by_class = decisions.has_lost_a_class(is_learned, given, by_class)
+            is_by_class = decisions.has_lost_a_class(visits, by_class)
         found = (percentile, start, visits.memorised, is_by_class, by_class)
         return tuple(np.asarray(value, np.float32) for value in found)
 

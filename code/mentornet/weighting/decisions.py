@@ -67,19 +67,22 @@ def percentiles(
     return common, _lowered(right, batch_size), starves
 
 
-def has_lost_a_class(is_learned: np.ndarray, labels: np.ndarray, right: np.ndarray) -> bool:
-    """Whether hardly a sample of a class is predicted as given.
+def has_lost_a_class(visits: Visits, right: np.ndarray) -> bool:
+    """Whether hardly a sample of a class was predicted as given at its last visit.
 
     Args:
-      is_learned: bool [n], whether the given label was predicted at the last visit.
-      labels: int64 [n], as given.
-      right: float [classes], shares of correct labels.
+      visits: of the samples, with their labels.
+      right: float [classes], shares of correct labels, or somewhat less.
     """
-    return _has_less(is_learned, labels, _LOST * right)
+    assert visits.labels is not None
+    return _has_less(visits.last_wrong == 0, visits.labels, _LOST * right)
 
 
 def _has_less(chosen: np.ndarray, labels: np.ndarray, least: np.ndarray) -> bool:
-    """Whether of a class a smaller share is chosen, bool [n], than the least, [classes]."""
+    """Whether of a class a smaller share is chosen, bool [n], than the least, [classes].
+
+    Shares are shrunk: of a class of some dozens of samples this may stay unknown.
+    """
     shares = noise_rate.shrunk_class_means(chosen.astype(np.float64), labels, len(least))
     return bool((shares < least).any())
 

@@ -120,13 +120,15 @@ def name_of(weighting: str | Callable[..., Weighting]) -> str:
     """The name by which `make` finds a factory.
 
     Raises:
-      InputError: it has none that another program could import, such as a lambda function, or what
-        the program that is run defines itself.
+      InputError: it has none, such as a lambda function or a functools.partial.
     """
     if isinstance(weighting, str):
         return weighting
-    rule = "A model can be saved only if its `weighting` is a function, or class, of a module that "
-    rule += "can be imported, not of the program that is run; save the `student` otherwise."
+    rule = "A model can be saved only if its `weighting` is a function or class of a module; save "
+    rule += "the `student` otherwise."
     name = getattr(weighting, "__qualname__", "<none>")
-    check(name.isidentifier() and weighting.__module__ != "__main__", rule, weighting=weighting)
+    check(name.isidentifier(), rule, weighting=weighting)
+    if weighting.__module__ == "__main__":
+        said = f"`weighting` {name} is defined by this program, so that no other can load the model"
+        print(f"WARNING: {said}.", flush=True)
     return f"{weighting.__module__}:{name}"

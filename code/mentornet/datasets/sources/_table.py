@@ -15,6 +15,7 @@ from mentornet.core.safe_csv import check_columns
 from mentornet.datasets.label_texts import clean_label_texts, label_texts
 from mentornet.datasets.sources import Options, Source
 from mentornet.datasets.sources._custom import (
+    LABEL_COLUMNS,
     check_width,
     find_label_column,
     is_test_split,
@@ -101,8 +102,8 @@ def find_columns(schema: pa.Schema, options: Options, where: str) -> Columns:
 
     Images are in the column `image` or `img`, or else in the first column of bytes. Otherwise,
     features are in the only column of lists of numbers. Otherwise `file_name` or `path` is the
-    image's file. If there is no such column either, every other column is a feature, except `id`
-    and the index that pandas adds.
+    image's file. If there is no such column either, every other column is a feature, except `id`,
+    the index that pandas adds, and other columns that are named like labels.
 
     Raises:
       InputError: there are no labels or no samples, or features are not numbers.
@@ -125,8 +126,8 @@ def find_columns(schema: pa.Schema, options: Options, where: str) -> Columns:
         return Columns(label, None, (lists[0],), file, extra)
     if file is not None:
         return Columns(label, file, (), None, extra)
-    index = ("id", "__index_level_0__")
-    features = tuple(name for name in rest if name not in index)
+    others = ("id", "__index_level_0__", *LABEL_COLUMNS)
+    features = tuple(name for name in rest if name not in others)
     rule = f"{where} must have a column `image`, or features, in addition to {label!r}."
     check(bool(features), rule, columns=list(kinds))
     bad = {name: str(rest[name]) for name in features if not _is_number(rest[name])}

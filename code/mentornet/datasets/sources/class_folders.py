@@ -71,7 +71,7 @@ def _warn_of_others(
     named = {str(path.relative_to(root)): path for path in visible}
     if others := [name for name, path in named.items() if name not in images and path.is_file()]:
         known, more = ", ".join(_SUFFIXES), f" and {len(others) - 1} more" * (len(others) > 1)
-        what = f"ignored, as it is not an image ({known}) in a class folder"
+        what = f"ignored, since not an image ({known}) in a class folder"
         print(f"WARNING: {what}: {others[0]}{more}", flush=True)
 
 
@@ -99,7 +99,7 @@ def _list_folder(root: pathlib.Path) -> Listing:
     _warn_of_others(root, set(listing.paths), parts)
     if empty := sorted(names - set(listing.labels)):
         known, named = ", ".join(_SUFFIXES), ", ".join(empty)
-        print(f"WARNING: folders without images ({known}) are no classes: {named}", flush=True)
+        print(f"WARNING: folders without images ({known}) are ignored: {named}", flush=True)
     return listing
 
 

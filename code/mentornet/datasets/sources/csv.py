@@ -1,7 +1,7 @@
 """A .csv file of images with the columns `path`, `file_name`, `filename`, `file` or `image`
 (relative to the file's folder), `label`, `labels`, `target` or `class` (or `--label_column`), and
 optionally `clean_label` and `split` (train or empty for training; test, val, valid or validation
-for testing); or of features, a number in every other column but `id`.
+for testing); or of features: all columns but these and `id` hold numbers.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from mentornet.core.errors import InputError, check
 from mentornet.datasets.label_texts import clean_label_texts, label_texts
 from mentornet.datasets.sources import Options, Reader, Source
 from mentornet.datasets.sources._custom import (
+    LABEL_COLUMNS,
     check_width,
     find_label_column,
     is_test_split,
@@ -27,8 +28,9 @@ from mentornet.datasets.sources._custom import (
 from mentornet.datasets.sources._listing import Listing, labelled_source, read_listing
 
 _PATHS = ("path", "file_name", "filename", "file", "image")
-# "": the index that pandas writes.
-_NO_FEATURES = ("id", "", "clean_label", "split")
+# "": the index that pandas writes; it reads it as "Unnamed: 0".
+_NO_FEATURES = ("id", "", "Unnamed: 0", "clean_label", "split", *LABEL_COLUMNS)
+_TRUTH = {"true": 1.0, "false": 0.0}
 
 
 def _path_column(columns: Sequence[str]) -> str | None:
@@ -58,7 +60,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     if file is not None:
         listing = Listing([row[file] for row in rows], labels, clean, is_test)
         return read_listing(listing, path.parent, options)
-    names = [name for name in columns if name not in (label, *_NO_FEATURES)]
+    names = [name for name in columns if name != label and name not in _NO_FEATURES]
     values = _features(lines, names, options, path)
     listing = Listing([f"row {i}" for i in range(len(rows))], labels, clean, is_test)
     classes = sort_names([*labels, *(text for text in clean if text is not None)])
@@ -80,7 +82,7 @@ def _features(
     for place, (number, row) in enumerate(lines):
         for column, name in enumerate(names):
             try:
-                values[place, column] = float(row[name])
+                values[place, column] = _number(row[name])
             except ValueError:
                 rule = f"{path}, line {number}: without a column path, of the images' files, each "
                 rule += f"column must hold numbers, and {name} does not; encode or drop it."
@@ -88,12 +90,19 @@ def _features(
     return to_features(values, str(path), names)
 
 
+def _number(cell: str) -> float:
+    if "_" in cell:  # Which Python ignores in numbers.
+        raise ValueError(cell)
+    truth = _TRUTH.get(cell.strip().lower())
+    return float(cell) if truth is None else truth
+
+
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
     """The images that the rows name."""
     with contextlib.suppress(OSError, InputError):  # `_load` says what is wrong.
         columns, lines = read_csv(path)
-        names = (row.get(_path_column(columns) or "") for _, row in lines)
-        return [path.parent / name for name in names if name]
+        if (file := _path_column(columns)) is not None:
+            return [path.parent / row[file] for _, row in lines if row[file]]
     return []
 
 

@@ -143,7 +143,7 @@ def test_unreadable_and_contradictory_images(tmp_path, folder):
     conflicts = (given / "conflicts.txt").read_text()
     assert conflicts == "narrow/twin.png (narrow) = wide/twin.png (wide)\n"
     assert "given: 50 images, 2 classes, clean labels unknown" in output
-    assert output.count("WARNING") == 3 and "class folder (.png, " in output
+    assert output.count("WARNING") == 3 and "not an image (.png, " in output
     assert "): narrow/notes.txt" in output
 
 

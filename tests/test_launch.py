@@ -255,7 +255,7 @@ def test_boundaries_of_a_row_are_scaled(launch):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--table=nowhere.csv"], "`table` nowhere.csv cannot be read"),
+        (["--table=nowhere.csv"], "nowhere.csv cannot be read"),
         ([f"--table={ROOT / 'requirements.txt'}"], "must have rows and these columns"),
         ([f"--table={PUBLISHED}", "--filter=mnist"], "`filter` must match at least one run"),
         ([f"--table={PUBLISHED}", "--filter=mixup("], "Received: filter='mixup('"),

@@ -144,7 +144,7 @@ def test_unreadable_and_contradictory_images(tmp_path, folder):
     assert conflicts == "narrow/twin.png (narrow) = wide/twin.png (wide)\n"
     assert "given: 50 images, 2 classes, clean labels unknown" in output
     assert output.count("WARNING") == 3 and "not an image (.png, " in output
-    assert "): narrow/notes.txt" in output
+    assert "folder: narrow/notes.txt" in output
 
 
 def test_an_image_that_claims_to_be_huge(tmp_path, folder):

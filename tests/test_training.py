@@ -128,9 +128,8 @@ def test_other_images_of_the_same_labels_are_refused(digits, tmp_path):
     loop.train(asked)
     pixels[-1, 5, 5, 0] ^= 1
     records.write_records(file, pixels, columns)
-    with pytest.raises(InputError, match="images_sha256 was") as caught:
+    with pytest.raises(InputError, match=": `data_dir` holds other images or features"):
         loop.train(asked)
-    assert "data_sha256" not in str(caught.value)
     pixels[-1, 5, 5, 0] ^= 1
     records.write_records(file, pixels, columns)
     loop.train(dataclasses.replace(asked, stop_after_step=3))

@@ -732,7 +732,7 @@ def test_an_empty_cell_is_no_other_weighting(launch):
     assert launch.make_run(row, data="data", runs="runs", scale=1e-6).steps == 1
 
 
-def test_all_runs_are_asked_to_end_before_one_is_waited_for(launch, monkeypatch):
+def test_all_runs_are_asked_to_end_before_one_is_waited_for(launch, monkeypatch, capsys):
     def interrupted(seconds):
         raise KeyboardInterrupt
 
@@ -745,3 +745,4 @@ def test_all_runs_are_asked_to_end_before_one_is_waited_for(launch, monkeypatch)
         launcher.work()
     names = [name for name, _, _ in both.mock_calls if "ended" not in name]
     assert names == ["first.stop", "second.stop", "first.wait", "second.wait"]
+    assert capsys.readouterr().out == "Stopping; run the same command again to continue.\n"

@@ -240,13 +240,15 @@ def _partly_memorised(events: np.ndarray, visits: Visits) -> np.ndarray:
 
     Returns:
       Those of either kind, float64 [n]; 0 if most of these samples are still contradicted in the
-      end, so that few wrong labels, if any, are memorised.
+      end, so that few wrong labels, if any, are memorised. Also 0 if they are most of all samples:
+      at first, visits contradict right labels, too.
     """
     rest, wrong = events < 0.5, events.copy()
     if rest.any():
         memorised, _ = mixtures.beta_binomial(visits.wrong[rest], visits.count[rest])
         wrong[rest] = 1 - (1 - events[rest]) * (1 - memorised)
-    return wrong if wrong @ visits.last_wrong < 0.5 * wrong.sum() else np.zeros(len(wrong))
+    is_credible = wrong.mean() < 0.5 and wrong @ visits.last_wrong < 0.5 * wrong.sum()
+    return wrong if is_credible else np.zeros(len(wrong))
 
 
 def at_most_suspects(probabilities: np.ndarray, visits: Visits) -> np.ndarray:

@@ -1,6 +1,7 @@
 """MentoredModel: what fit() computes, saves, restores and leaves behind."""
 
 import itertools
+import re
 import types
 from typing import Any
 from unittest import mock
@@ -9,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import MENTORNET, warm_server
+from helpers import MENTORNET, ROOT, warm_server
 
 from mentornet import InputError, MentoredModel, MentorNet, build_student
 from mentornet.config.training import TrainConfig
@@ -149,8 +150,13 @@ def test_saving(data, tmp_path):
     status, _, output = warm_server().run("-c", code)
     assert status == 0, output
     code = f"import keras, mentornet\nkeras.models.load_model({str(tmp_path / 'whole.keras')!r})\n"
+    # Any of our layers and optimizers may be part of it.
+    sources = [path.read_text() for path in (ROOT / "code" / "mentornet").rglob("*.py")]
+    ours = re.findall(r'serializable\("mentornet"\)\nclass (\w+)', "\n".join(sources))
+    names = [f"mentornet>{name}" for name in ours]
+    code += f"assert all(map(keras.saving.get_registered_object, {names}))\n"
     status, _, output = warm_server().run("-c", code)
-    assert status == 0, output
+    assert status == 0 and len(names) > 8, output
 
 
 def test_callbacks(data, tmp_path):

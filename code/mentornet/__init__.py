@@ -27,8 +27,14 @@ _MODULES = {
 __all__ = sorted(_MODULES)
 __getattr__ = exports(__name__, _MODULES)
 
-if "keras" in sys.modules:  # keras.saving.load_model() knows a class once it is imported.
-    for _module in ("keras_model", "students.networks.airbench", "training.optimizers"):
+_REGISTERING = (  # Modules whose classes Keras has to know to load a saved model.
+    "keras_model",
+    "students.networks.airbench",
+    "students.registry",
+    "training.optimizers",
+)
+if "keras" in sys.modules:
+    for _module in _REGISTERING:
         importlib.import_module(f"{__name__}.{_module}")
 
 

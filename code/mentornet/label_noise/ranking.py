@@ -240,8 +240,8 @@ def _partly_memorised(events: np.ndarray, visits: Visits) -> np.ndarray:
 
     Returns:
       Those of either kind, float64 [n]; 0 if most of these samples are still contradicted in the
-      end, so that few wrong labels, if any, are memorised. Also 0 if they are most of all samples:
-      at first, visits contradict right labels, too.
+      end, so that few wrong labels, if any, are memorised; and 0 if they would be more than half of
+      all samples, since early visits contradict right labels, too.
     """
     rest, wrong = events < 0.5, events.copy()
     if rest.any():

@@ -225,8 +225,8 @@ class Automatic:
             percentile, by_class, starves = decisions.percentiles(
                 visits, int(batch_size), self._num_classes
             )
-            is_by_class = given is not None and (self._config.class_balanced or starves)
-        elif given is not None and old.burn_in_end and self._percentile == AUTO and not is_by_class:
+            is_by_class = self._config.class_balanced or starves
+        elif given is not None and old.burn_in_end and not is_by_class:
             is_by_class = decisions.has_lost_a_class(visits, by_class)
         found = (percentile, start, visits.memorised, is_by_class, by_class)
         return tuple(np.asarray(value, np.float32) for value in found)

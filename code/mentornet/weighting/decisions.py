@@ -19,7 +19,7 @@ def is_memorising(checks: np.ndarray, visits: Visits) -> bool:
     The number also rises by chance where few samples are hard to learn.
 
     Args:
-      checks: int64 [n, 2], `changes.totals` at each check, or 0.
+      checks: int64 [n, 2], `changes.totals` at each check; other rows are 0.
       visits: of the samples until the last check.
     """
     if visits.memorised < _BEGUN:

@@ -182,7 +182,7 @@ def split_samples(
         counts = np.bincount(labels)
         few = [names[label] for label in np.flatnonzero(counts == 1).tolist()]
         rule = "Each class of `source` must have at least 2 samples, one of them to be held out: "
-        rule += "remove or relabel such samples."
+        rule += "remove or relabel single samples."
         check(not few, rule, classes_of_one=few[:20])
         generator = np.random.default_rng([options.seed, 3])
         for label in np.unique(labels):

@@ -20,6 +20,7 @@ from mentornet.datasets.sources._custom import (
     check_file_names,
     fit_image,
     label_numbers,
+    sort_names,
     split_samples,
 )
 
@@ -49,6 +50,11 @@ class Listing:
     clean: list[str | None]
     is_test: list[bool]
     read: Callable[[int], bytes | None] = lambda place: None
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes, in numerical order if all are numbers, else in alphabetical order."""
+        return sort_names([*self.labels, *(name for name in self.clean if name is not None)])
 
 
 def _read_image(file: pathlib.Path | io.BytesIO, size: int) -> np.ndarray:

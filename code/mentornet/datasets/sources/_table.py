@@ -19,7 +19,6 @@ from mentornet.datasets.sources._custom import (
     check_width,
     find_label_column,
     is_test_split,
-    sort_names,
     to_features,
 )
 from mentornet.datasets.sources._listing import Listing, labelled_source, read_listing
@@ -182,8 +181,8 @@ def read_tables(
     if columns.file is not None:
         texts = rows.column(columns.file).to_pylist()
         places = [text or place for text, place in zip(texts, places, strict=True)]
-    ordered = names or sort_names([*labels, *(text for text in clean if text is not None)])
     listing = Listing(places, labels, clean, in_test)
+    ordered = names or listing.class_names
     if columns.image is not None:
         _add_images(listing, rows.column(columns.image), where)
         return read_listing(listing, root, options, ordered)

@@ -22,7 +22,6 @@ from mentornet.datasets.sources._custom import (
     find_label_column,
     is_test_split,
     read_csv,
-    sort_names,
     to_features,
 )
 from mentornet.datasets.sources._listing import Listing, labelled_source, read_listing
@@ -63,8 +62,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     names = [name for name in columns if name != label and name not in _NO_FEATURES]
     values = _features(lines, names, options, path)
     listing = Listing([f"row {i}" for i in range(len(rows))], labels, clean, is_test)
-    classes = sort_names([*labels, *(text for text in clean if text is not None)])
-    source = labelled_source(values, listing, classes, options)
+    source = labelled_source(values, listing, listing.class_names, options)
     return dataclasses.replace(source, feature_names=tuple(names))
 
 

@@ -21,7 +21,6 @@ from mentornet.datasets.sources._custom import (
     check_no_table,
     check_width,
     fit_image,
-    sort_names,
     to_features,
 )
 from mentornet.datasets.sources._listing import Listing, labelled_source
@@ -61,9 +60,8 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     is_test = np.repeat(np.arange(len(parts)) == 1, [len(part[0]) for part in parts])
     if options.image_size is not None:
         raw = np.stack([fit_image(Image.fromarray(image), options.image_size) for image in raw])
-    texts = sort_names(map(str, [*labels, *clean[clean != ""]]))
     listing = Listing(paths.tolist(), labels.tolist(), [c or None for c in clean], is_test.tolist())
-    source = labelled_source(raw, listing, texts, options)
+    source = labelled_source(raw, listing, listing.class_names, options)
     return dataclasses.replace(source, feature_names=_feature_names(path, arrays, key))
 
 

@@ -88,12 +88,6 @@ def is_test_split(split: Any, where: str, otherwise: bool = False) -> bool:
     return name in TEST_NAMES if name else otherwise
 
 
-def sort_names(texts: Iterable[str]) -> list[str]:
-    """Class names without duplicates, in alphabetical order, or in numerical order for numbers."""
-    names = sorted({*texts})
-    return sorted(names, key=int) if all(name.isdecimal() for name in names) else names
-
-
 def check_width(num_features: int, options: Options, where: str) -> None:
     """Raises InputError if rows have too many features, or an option applies to images only."""
     rule = f"{where} must have 1 to {MAX_FEATURES} features per row."

@@ -20,7 +20,6 @@ from mentornet.datasets.sources._custom import (
     check_file_names,
     fit_image,
     label_numbers,
-    sort_names,
     split_samples,
 )
 
@@ -54,7 +53,8 @@ class Listing:
     @property
     def class_names(self) -> list[str]:
         """The classes, in numerical order if all are numbers, else in alphabetical order."""
-        return sort_names([*self.labels, *(name for name in self.clean if name is not None)])
+        names = sorted({*self.labels, *(name for name in self.clean if name is not None)})
+        return sorted(names, key=int) if all(name.isdecimal() for name in names) else names
 
 
 def _read_image(file: pathlib.Path | io.BytesIO, size: int) -> np.ndarray:

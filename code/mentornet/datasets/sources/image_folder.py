@@ -18,7 +18,6 @@ from mentornet.datasets.sources._custom import (
     is_test_split,
     metadata_files,
     read_csv,
-    sort_names,
 )
 from mentornet.datasets.sources._listing import Listing, read_listing
 
@@ -93,8 +92,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     listing = Listing([], [], [], [])
     for path in files:
         _add(listing, path, root, options)
-    names = sort_names([*listing.labels, *(name for name in listing.clean if name)])
-    return read_listing(listing, root, options, names)
+    return read_listing(listing, root, options, listing.class_names)
 
 
 def _files(root: pathlib.Path) -> list[pathlib.Path]:

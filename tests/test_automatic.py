@@ -221,9 +221,12 @@ def test_it_checks_where_batches_differ_in_size(sizes):
         context.history().values.assign(values)
 
 
-def test_the_percentile_stays_once_wrong_labels_are_found():
+def test_the_percentile_stays_once_wrong_labels_are_found(monkeypatch):
     automatic, context = made(**AUTO)
-    memorise(automatic, context, wrong=0.0)
+    with monkeypatch.context() as patched:
+        nothing = property(lambda visits: (np.zeros(len(visits.count)), []))
+        patched.setattr(ranking.Visits, "wrong_probabilities", nothing)
+        memorise(automatic, context)
     assert found(context)[:2] == (1, 7)  # It begins at 6 %, and there is none.
     context.history().values.assign(history_values(0.3, 0.5, 3))
     look(automatic, context, 7, 7)
@@ -281,6 +284,26 @@ def test_the_burn_in_ends_where_suspects_are_memorised(memorised, begins):
     automatic, context = made(**AUTO)
     memorise(automatic, context, wrong=0.5, memorised=memorised)
     assert automatic.rules(tf.constant(7)).is_burn_in != begins
+
+
+@pytest.mark.parametrize(
+    ("suspects", "learned", "begins"), [(36, 8, True), (36, 9, False), (40, 10, True)]
+)
+@pytest.mark.parametrize("is_late", [False, True])
+def test_few_suspects_that_are_learned_are_hard_not_wrong(
+    suspects, learned, begins, is_late, monkeypatch
+):
+    """Fewer than 10 % of 400 samples, a quarter of them predicted as given."""
+    monkeypatch.setattr(ranking.Visits, "right_left_out", lambda *_: 0.0)
+    automatic, context = made(**AUTO)
+    passes = 20 if is_late else 6
+    falling = np.cumsum(0.8 ** np.arange(passes))
+    for number in range(1, passes + 1):
+        shares = {"wrong": suspects / SAMPLES, "memorised": learned / suspects}
+        changed = falling if is_late else CHANGES
+        pass_over(automatic, context, number, 4 * number, changed=changed, **shares)
+    assert automatic.rules(tf.constant(99)).is_burn_in != begins
+    assert ("the few suspects are being learned, and may be" in context.remarks[0]()) != begins
 
 
 @pytest.mark.parametrize(("learned", "loses"), [(0.2, False), (0.15, True)])

@@ -85,9 +85,10 @@ class Automatic:
     memorised. In the scripts, which know their schedule, passes before the last rise of the
     learning rate do not count, as it makes the predictions change more. A training that memorises
     nothing in its first half is weighted in the second, if at least ten passes are over and the
-    percentile is expected to leave out at most a quarter of the correct labels. Else it keeps
-    weight 1 throughout: it cannot tell wrong labels from hard samples yet, and would lose more by
-    leaving these out.
+    percentile is expected to leave out at most a quarter of the correct labels. But while the
+    suspects are few and many of them are being learned, they are hard samples (`decisions`). Else
+    it keeps weight 1 throughout: it cannot tell wrong labels from hard samples yet, and would lose
+    more by leaving these out.
 
     The percentile is 1 minus the share of wrong labels that is estimated then (`noise_rate`), at
     most the share of the suspects, and less one standard deviation of the share of correct labels
@@ -214,10 +215,9 @@ class Automatic:
         visits = ranking.pooled([columns], given).seen
         fixed = None if isinstance(self._percentile, str) else self._percentile
         is_late = epoch >= _LATE_EPOCH and passes >= _LATE_PASSES
+        counted = checks[self._last_rise :]
         if start == 0 and (
-            self._burn_in != AUTO
-            or decisions.is_memorising(checks[self._last_rise :], visits)
-            or (is_late and decisions.spares_right_labels(visits, fixed))
+            self._burn_in != AUTO or decisions.may_begin(counted, visits, fixed, is_late)
         ):
             start = epoch + 1
         is_fixed_burn_in = self._burn_in != AUTO and self._config.is_burn_in(epoch)
@@ -233,16 +233,16 @@ class Automatic:
 
     def _remark(self) -> str:
         percentile, start, memorised, is_by_class, by_class = (v.numpy() for v in self._state)
-        past = self._history.values.numpy()
-        columns = dict(zip(COLUMNS, past.T, strict=True))
+        past = self._history.values.numpy().astype(np.float64)
+        visits = ranking.pooled([dict(zip(COLUMNS, np.nan_to_num(past).T, strict=True))])
         suspects = "no label is suspicious"
-        if (columns["num_wrong"] > columns["num_counted"] / 2).any():
+        if visits.suspects.any():
             share = f"{memorised:.1%} of the suspects"
             suspects = f"at the last check the given label was predicted for {share}"
         if start == 0:
             reason = "a loss was not finite"
             if np.isfinite(past).all():
-                reason = self._why_unweighted(suspects)
+                reason = self._why_unweighted(visits, suspects)
             return f"auto: no sample was down-weighted, as {reason}."
         # A fixed burn-in may be longer than the first pass, at whose end the history is checked.
         first = int(start) if isinstance(self._burn_in, str) else max(int(start), self._burn_in)
@@ -254,7 +254,7 @@ class Automatic:
             said += f" ({by_class.min():.3f} to {by_class.max():.3f} by class)"
         return f"auto: {burn_in}, with {said}; {suspects}."
 
-    def _why_unweighted(self, suspects: str) -> str:
+    def _why_unweighted(self, visits: ranking.Visits, suspects: str) -> str:
         takes = "takes more than {} passes over the data"
         num_checks = np.count_nonzero(self._changes.numpy()[:, 1])
         if self._burn_in != AUTO:
@@ -262,7 +262,9 @@ class Automatic:
         if num_checks < _FEWEST_CHECKS:
             return f"detecting memorisation {takes.format(_FEWEST_CHECKS)}"
         reason = "no memorisation was detected"
-        if num_checks >= _LATE_PASSES:
+        if visits.suspects.any() and decisions.are_hard(visits):
+            reason = "the few suspects are being learned, and may be hard samples with right labels"
+        elif num_checks >= _LATE_PASSES:
             reason += " and too many correct labels would be left out"
         return f"{reason}; {suspects}"
 

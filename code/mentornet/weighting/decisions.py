@@ -8,9 +8,25 @@ from mentornet.label_noise import changes, noise_rate, ranking
 from mentornet.label_noise.ranking import Visits
 
 _BEGUN = 0.15  # Share of the suspects predicted as given from which memorising has begun.
+# Suspects are hard samples where they are fewer than the first share of all samples, and at least
+# the second share of them is predicted as given.
+_FEW, _LEARNED = 0.1, 0.25
 _MOST_LEFT_OUT = 0.25  # Share of the correct labels.
 # Share of a class's correct labels that a common percentile must keep, and that must be learned.
 _STARVED, _LOST = 0.55, 0.25
+
+
+def may_begin(checks: np.ndarray, visits: Visits, percentile: float | None, is_late: bool) -> bool:
+    """Whether weighting may begin: labels are memorised, or it is late and does little harm.
+
+    Args:
+      checks, visits: see `is_memorising`.
+      percentile: see `spares_right_labels`.
+      is_late: whether the training is long, and in its second half.
+    """
+    if are_hard(visits):
+        return False
+    return is_memorising(checks, visits) or (is_late and spares_right_labels(visits, percentile))
 
 
 def is_memorising(checks: np.ndarray, visits: Visits) -> bool:
@@ -26,6 +42,18 @@ def is_memorising(checks: np.ndarray, visits: Visits) -> bool:
         return False
     shares = changes.changed_shares(checks[checks[:, 1] > 0])
     return changes.first_minimum(shares)[1]
+
+
+def are_hard(visits: Visits) -> bool:
+    """Whether the suspects seem to be right labels of hard samples, which are being learned.
+
+    Of wrong labels, few are predicted as given until they are memorised.
+
+    Args:
+      visits: of the samples until the last check.
+    """
+    is_few = visits.suspects.sum() < _FEW * len(visits.count)
+    return bool(is_few and visits.memorised >= _LEARNED)
 
 
 def spares_right_labels(visits: Visits, percentile: float | None) -> bool:

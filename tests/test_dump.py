@@ -61,8 +61,9 @@ def test_a_subset_is_balanced_and_a_function_of_its_seed(digits):
     assert (np.bincount(examples.labels[chosen], minlength=10) == 5).all()
     np.testing.assert_array_equal(chosen, dump.choose(examples, 50, 0))
     assert (chosen != dump.choose(examples, 50, 1)).any()
-    with pytest.raises(InputError, match=r"1..200"):
-        dump.choose(examples, 201, 0)
+    for number in (0, 201):
+        with pytest.raises(InputError, match=r"1..200"):
+            dump.choose(examples, number, 0)
     unknown = dataclasses.replace(examples, clean_labels=np.full(200, -1))
     with pytest.raises(InputError, match="known clean label"):
         dump.choose(unknown, None, 0)
@@ -272,6 +273,8 @@ def test_an_unknown_feature_is_refused_by_its_flag(tmp_path):
     target = tmp_path / "dump.csv"
     with pytest.raises(InputError, match="`dump_features` must be among"):
         dump.write_losses(str(target), checkpoint_dir="t", data_dir="d", features=("weather",))
+    with pytest.raises(InputError, match="`batch_size` must be at least 1"):
+        dump.write_losses(str(target), checkpoint_dir="t", data_dir="d", batch_size=0)
     assert not target.exists()
 
 

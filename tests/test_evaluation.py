@@ -294,8 +294,10 @@ def test_that_no_training_goes_on_is_told(trained, digits, tmp_path, capsys):
 
 
 def test_a_flag_that_disagrees_is_named(trained, digits, tmp_path, capsys):
-    job.run(config(trained, digits, tmp_path, studentnet="resnet101"))
+    asked = {"studentnet": "resnet101", "dataset_name": "cifar10"}
+    job.run(config(trained, digits, tmp_path, **asked))
     output = capsys.readouterr().out
+    assert output.count("--dataset_name=cifar10 is ignored: the checkpoint has digits") == 1
     assert (
         output.count("--studentnet=resnet101 is ignored: the checkpoint has helpers:small_network")
         == 1
@@ -476,6 +478,35 @@ def test_the_first_of_equally_good_steps_is_the_best(tmp_path):
 def test_rows_stay_once_all_checkpoints_are_gone():
     state: Any = types.SimpleNamespace(own_rows=[{"step": 3}])
     assert not job._Job._are_of_another_run(state, [])
+
+
+def test_later_rows_than_the_first_checkpoint_without_one_are_of_another_run():
+    state: Any = types.SimpleNamespace(own_rows=[{"step": 5}, {"step": 15}])
+    assert job._Job._are_of_another_run(state, ["run/model.ckpt-10", "run/model.ckpt-20"])
+    assert not job._Job._are_of_another_run(state, ["run/model.ckpt-20", "run/model.ckpt-30"])
+
+
+def test_a_checkpoint_that_is_still_listed_but_deleted_sets_nothing_aside(tmp_path):
+    state: Any = types.SimpleNamespace(own_rows=[{"step": 5, "checkpoint": "0123"}])
+    assert not job._Job._are_of_another_run(state, [str(tmp_path / "model.ckpt-5")])
+
+
+@pytest.mark.parametrize("error", [InputError("Other classes."), OSError("It is damaged.")])
+def test_data_with_which_no_checkpoint_can_be_opened(error):
+    """Data that do not fit are an error; a damaged checkpoint may be whole the next time."""
+    said: list[str] = []
+
+    def unreadable(prefix):
+        raise error
+
+    state: Any = types.SimpleNamespace(rows=[{"step": 1}], _facts={}, _open=unreadable)
+    state.say_once, state._file = said.append, "eval.jsonl"
+    if isinstance(error, InputError):
+        with pytest.raises(InputError, match="Other classes"):
+            job._Job._differ_in_data(state, ["model.ckpt-1"])
+    else:
+        assert not job._Job._differ_in_data(state, ["model.ckpt-1"])
+        assert said == ["WARNING: no checkpoint can be read: eval.jsonl may be of other data."]
 
 
 def test_the_summary_by_hand(tmp_path, capsys):

@@ -148,7 +148,14 @@ def test_keras_of_an_airbench_student(images, tmp_path, monkeypatch):
     np.testing.assert_allclose(page["logits"], expected, rtol=0, atol=1e-4)
 
 
-def test_an_export_is_whole_or_absent(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("No space left on device"),
+        tf.errors.ResourceExhaustedError(None, None, "No space left on device"),
+    ],
+)
+def test_an_export_is_whole_or_absent(tmp_path, monkeypatch, error):
     """An error leaves the earlier export and nothing else; one that succeeds replaces it."""
     inputs = keras.Input((5,))
     student = keras.Model(inputs, keras.layers.Dense(2)(inputs))
@@ -160,7 +167,7 @@ def test_an_export_is_whole_or_absent(tmp_path, monkeypatch):
 
     def fail(_, path):
         pathlib.Path(path).touch()
-        raise OSError("No space left on device")
+        raise error
 
     monkeypatch.setattr(export, "_write_names", fail)
     monkeypatch.setattr(keras.Model, "save", fail)
@@ -171,6 +178,21 @@ def test_an_export_is_whole_or_absent(tmp_path, monkeypatch):
     (output / "notes.txt").touch()
     with pytest.raises(InputError, match=r"nothing but an earlier export.*notes.txt"):
         export.export(trained, str(output), "saved_model")
+
+
+def test_probabilities_are_float32_whatever_the_student_computes_in():
+    inputs = keras.Input((5,))
+    student = keras.Model(inputs, keras.layers.Dense(2, dtype="mixed_bfloat16")(inputs))
+    _, classify, _ = export._classifier(export.TrainedStudent(student, (5,), ("a", "b"), 1))
+    assert classify(tf.ones([1, 5]))["probabilities"].dtype == tf.float32
+
+
+def test_names_of_an_earlier_version_are_those_of_the_data_set(tmp_path):
+    """The run recorded none, and its folder holds other data now."""
+    run = {"dataset_name": "cifar10", "num_classes": 10, "data_dir": str(tmp_path)}
+    manifest = {"dataset_name": "cifar10", "num_classes": 2, "classes": ["a", "b"]}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert export._class_names(run, None)[6] == "frog"
 
 
 @pytest.mark.skipif(not onnx_is_here(), reason="tf2onnx or onnxruntime is not installed")
@@ -209,7 +231,7 @@ def test_an_operation_that_onnx_lacks_is_refused(tmp_path):
 def test_onnx_without_its_packages(trained, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     student = export.load_trained(str(trained))
-    with pytest.raises(InputError, match=r"pip install 'mentornet\[onnx\]'"):
+    with pytest.raises(InputError, match="pip install onnx tf2onnx"):
         export.export(student, str(tmp_path / "x.onnx"), "onnx")
 
 
@@ -356,7 +378,7 @@ def test_a_network_of_ones_own(digits, images, tmp_path):
         ("onnx", "x", "`output` must end in .onnx"),
         ("tf1", "train", "`output` must not be the folder of a run"),
         ("saved_model", "train/config.json", "`output` must not be an existing file"),
-        ("pickle", "x", "`format` must be one of tf1, keras, saved_model, onnx"),
+        ("pickle", "x", "`file_format` must be one of tf1, keras, saved_model, onnx"),
     ],
 )
 def test_what_is_refused(file_format, output, match, trained):
@@ -432,8 +454,8 @@ def test_what_the_script_exports(monkeypatch, capsys):
     assert capsys.readouterr().out == "Wrote the student of step 7 to o\n"
 
 
-def test_nothing_of_an_earlier_export_is_left(tmp_path):
-    """But the folder itself, which may be a mount point."""
+def test_nothing_of_an_earlier_export_is_left(tmp_path, monkeypatch):
+    """But the folder itself, which may be a mount point or the working directory."""
     output = tmp_path / "saved"
 
     def write(*names):
@@ -443,8 +465,10 @@ def test_nothing_of_an_earlier_export_is_left(tmp_path):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(name)
 
-        export._whole(output, files)
+        export._whole(pathlib.Path("."), files)
 
+    output.mkdir()
+    monkeypatch.chdir(output)
     write("saved_model.pb", "variables/old", "assets/old")
     folder = output.stat().st_ino
     write("saved_model.pb", "variables/new")

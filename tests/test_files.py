@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -191,3 +192,10 @@ def test_one_terminal_is_too_few_for_a_bar(monkeypatch, capsys, terminal):
     console.write_scalars(2, {})
     console.close()
     assert capsys.readouterr().out.startswith("pd 2/2 ")
+
+
+def test_several_writers_are_closed():
+    several = [mock.Mock(), mock.Mock()]
+    writers.MultiWriter(*several).close()
+    for each in several:
+        each.close.assert_called_once_with()

@@ -98,8 +98,14 @@ def given_runs(monkeypatch, *histories, data=None):
 
 def test_scores_of_two_runs_by_hand(monkeypatch):
     """Suspects get the class that contradicted their label, others what was predicted last."""
+    pooled: list[ranking.Visits] = []
+
+    def estimate(labels, number, visits):
+        pooled.append(visits)
+        return noise(0.5)
+
     monkeypatch.setattr(ranking, "label_scores", lambda visits: SCORE)
-    monkeypatch.setattr(noise_rate, "estimate", lambda labels, number, visits: noise(0.5))
+    monkeypatch.setattr(noise_rate, "estimate", estimate)
     predicted = np.array([1.0, 0, 1, 0, 1])
     seen = np.array([30.0, 30, 30, 0, 0])
     first = history(num_seen=seen, num_counted=seen, prediction=predicted)
@@ -117,6 +123,7 @@ def test_scores_of_two_runs_by_hand(monkeypatch):
     assert found.suspects.tolist() == [2, 4]
     assert found.suggested.tolist() == [1, 0, 0, 2, 0]  # The last but one from the second run.
     assert found.score is SCORE and found.order.tolist() == [2, 4, 0, 3, 1]
+    assert pooled[0].labels is not None and pooled[0].labels.tolist() == LABELS.tolist()
 
 
 @pytest.mark.parametrize("counted", [19.0, None])

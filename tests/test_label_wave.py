@@ -1,5 +1,6 @@
 """The checkpoint that is kept where memorising begins."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -90,7 +91,8 @@ def test_shares_equal_numpy_also_after_a_resume(steps_per_call):
             wave = LabelWave(history, max_number_of_steps=14, batch_size=3)
             for name, variable in wave.state().items():
                 variable.assign(saved[name])
-    (passes,) = wave.state().values()
+    ((name, passes),) = wave.state().items()
+    assert name == "label_wave_step_changed_visits"  # Checkpoints of earlier versions have it.
     assert not passes.trainable
     rows = passes.numpy()
     rows = rows[rows[:, 0] > 0]
@@ -255,8 +257,13 @@ def test_a_kept_checkpoint_is_not_the_last_of_a_run_that_was_killed(kept, digits
         assert summary["last_accuracy"] != summary["label_wave_accuracy"]
     rows = read_json_lines(tmp_path / "eval" / "eval.jsonl")
     assert [(row["step"], row.get("kept")) for row in rows] == [(step, None), (STEPS, True)]
-    shutil.copytree(folder, killed, dirs_exist_ok=True)  # The run goes on to its end.
-    job.run(asked)
+    assert not (tmp_path / "eval" / "eval-1.jsonl").exists()
+
+    def resume(_):  # The run goes on to its end, for which the job waits.
+        shutil.copytree(folder, killed, dirs_exist_ok=True)
+
+    waiting = dataclasses.replace(asked, run_once=False, timeout_secs=60)
+    job.run(waiting, sleep=resume)
     summary = json.loads((tmp_path / "eval" / "summary.json").read_text())
     assert summary["last_step"] == STEPS
 
@@ -290,3 +297,12 @@ def test_passes_count_from_the_last_rise_of_the_learning_rate(monkeypatch):
     rates = schedules.follow_shape("0:0.2,0.23:1,1:0.07", 1.5, 200)
     loop._label_wave(asked, trainer, rates)
     assert made == [("history", 200, 7, 46)]
+
+
+def test_a_kept_checkpoint_alone_is_not_evaluated(kept, digits, tmp_path, capsys):
+    folder, _ = kept
+    shutil.copytree(folder / "label_wave", tmp_path / "train" / "label_wave")
+    places = str(tmp_path / "train"), str(tmp_path / "eval"), str(digits / "val")
+    job.run(EvalConfig(*places, timeout_secs=0))
+    assert "Nothing was evaluated." in capsys.readouterr().out
+    assert not read_json_lines(tmp_path / "eval" / "eval.jsonl")

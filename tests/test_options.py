@@ -26,10 +26,11 @@ from mentornet.config.evaluation import EvalConfig
 from mentornet.config.flag_lines import flag_lines
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import MixupConfig, NamedWeighting, WeightingConfig
+from mentornet.core import files
 from mentornet.core.schedules import PiecewiseConstant
 from mentornet.datasets.correct import CorrectConfig
 from mentornet.datasets.prepare_config import PrepareConfig
-from mentornet.runs import layout, run_folder
+from mentornet.runs import layout, run_folder, writers
 from mentornet.training import recipe
 
 CONFIGS = (
@@ -591,6 +592,16 @@ def test_how_often_summaries_are_written(tmp_path, monkeypatch):
     config = TrainConfig("d", str(tmp_path), save_summaries_secs=7)
     run_folder.open_writers(config, 0, 10, "pd")
     assert asked == [(str(tmp_path), 7000)]
+
+
+def test_the_log_of_a_resumed_run_goes_on_at_its_step(tmp_path):
+    path = tmp_path / layout.METRICS_FILE
+    path.write_text("".join(f'{{"step": {step}}}\n' for step in range(1, 7)))
+    opened = run_folder.open_writers(TrainConfig("d", str(tmp_path)), 4, 10, "pd")
+    opened.close()
+    assert [row["step"] for row in files.read_json_lines(path)] == [1, 2, 3, 4]
+    (console,) = (each for each in opened._writers if isinstance(each, writers.ConsoleWriter))
+    assert console._shown_step == 4
 
 
 def test_names_of_classes_may_become_known_later(tmp_path):

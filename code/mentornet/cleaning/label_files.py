@@ -59,7 +59,7 @@ def table(scores: LabelScores) -> dict[str, np.ndarray]:
 
 
 def to_csv(scores: LabelScores) -> str:
-    """One line per sample, the most suspicious first; with its path, if it was made from a file.
+    """One line per sample, the most suspicious first; with its file or row, if it has one.
 
     See `table` for the columns.
     """

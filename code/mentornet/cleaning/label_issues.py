@@ -14,6 +14,7 @@ import numpy as np
 from mentornet.config.cleaning import CleanConfig
 from mentornet.core.errors import InputError, check
 from mentornet.datasets.label_texts import label_texts
+from mentornet.label_noise.noise_rate import NoiseRate
 
 
 def find_label_issues(
@@ -36,7 +37,8 @@ def find_label_issues(
 
     Args:
       samples: images uint8 [n, height, width] or [n, height, width, 1 or 3], or features, numbers
-        [n, num_features]; arrays or what becomes one, such as a pandas.DataFrame.
+        [n, num_features], which are used as float32; arrays or what becomes one, such as a
+        pandas.DataFrame.
       labels: [n], whole numbers from 0 on or strings; at least two different ones.
       studentnet, num_epochs, seed: see `mentornet clean --help`.
       verbose: print the training's progress.
@@ -44,11 +46,15 @@ def find_label_issues(
     Returns:
       A pandas.DataFrame if pandas is installed, else a dict of arrays [n], in the order of the
       samples, with the index of `labels` or `samples` if these are pandas' own. Columns: as in
-      cleanlab's Datalab `is_label_issue` (bool), `label_score` (0..1, low is bad), `given_label`
-      and `predicted_label` (values of `labels`); `mean_weight`, `mean_loss`.
+      cleanlab's Datalab `is_label_issue` (bool), `label_score` (float64 in 0..1, low is bad),
+      `given_label` and `predicted_label` (values of `labels`); `mean_weight` (float64 in 0..1) and
+      `mean_loss` (float64, in nats), decayed means over the visits. `attrs` of the DataFrame holds
+      "noise_rate", the estimated share of wrong labels (float), and "noise_rate_range", the lowest
+      and the highest of several estimates.
 
     Raises:
-      InputError: the arrays cannot be used.
+      InputError: the arrays cannot be used, or `studentnet` or `num_epochs` is not valid.
+      KeyboardInterrupt: a signal stopped the training.
     """
     config, given = CleanConfig("unused", studentnet, num_epochs, seed), (labels, samples)
     if hasattr(samples, "select_dtypes"):  # A pandas.DataFrame, whose columns may be of many types.
@@ -70,7 +76,7 @@ def find_label_issues(
     ):
         if not verbose:
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        columns = _columns(samples, np.array(texts), pathlib.Path(folder), config)
+        columns, noise = _columns(samples, np.array(texts), pathlib.Path(folder), config)
     # 2.0 is listed as 2, and of several spellings of a class the first is predicted.
     values = dict(zip(texts[::-1], labels[::-1], strict=True))
     columns["given_label"] = labels
@@ -80,13 +86,15 @@ def find_label_issues(
     except ImportError:
         return columns
     frames = (each for each in given if isinstance(each, pandas.Series | pandas.DataFrame))
-    return pandas.DataFrame(columns, next((each.index for each in frames), None))
+    table = pandas.DataFrame(columns, next((each.index for each in frames), None))
+    table.attrs |= {"noise_rate": noise.rate, "noise_rate_range": (noise.low, noise.high)}
+    return table
 
 
 def _columns(
     samples: np.ndarray, labels: np.ndarray, folder: pathlib.Path, config: CleanConfig
-) -> dict[str, np.ndarray]:
-    """The table of a run on the samples in `folder`."""
+) -> tuple[dict[str, np.ndarray], NoiseRate]:
+    """The table of a run on the samples in `folder`, and the estimated share of wrong labels."""
     from mentornet.cleaning import label_errors, label_files, planning, stages
     from mentornet.datasets import prepare
     from mentornet.runs import layout
@@ -105,4 +113,5 @@ def _columns(
     run = planning.train_config(data, folder / layout.TRAIN_FOLDER, config)
     # Deterministic operations could not be switched off again in this process.
     stages.train(dataclasses.replace(run, deterministic=False))
-    return label_files.table(label_errors.score_labels([run.train_log_dir]))
+    scores = label_errors.score_labels([run.train_log_dir])
+    return label_files.table(scores), scores.noise

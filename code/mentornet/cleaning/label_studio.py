@@ -55,7 +55,7 @@ def write(scores: LabelScores, folder: pathlib.Path, count: int) -> None:
 def task(scores: LabelScores, place: int) -> dict[str, Any]:
     """One task: the sample's data, and what the student predicts as the pre-annotation.
 
-    Its score is how likely the given label is wrong, 1 - label_score of labels.csv.
+    Its score is how likely the given label is wrong, 1 - label_score of labels.csv, to 5 places.
     """
     name, number = scores.info.class_name, int(scores.examples.ids[place])
     score = round(float(scores.score[place]), 5)

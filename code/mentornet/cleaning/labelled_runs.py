@@ -41,7 +41,7 @@ def read_run(run_dir: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """
     folder = train_folder(run_dir)
     config = read_config(folder)
-    return config, _read_history(find_latest(str(folder)), run_dir)
+    return config, _read_history(find_latest(str(folder), "RUN_DIR"), run_dir)
 
 
 def ranking_history(
@@ -84,7 +84,7 @@ def ranking_history(
 
 def _are_memorised(before: Mapping[str, np.ndarray], last: Mapping[str, np.ndarray]) -> bool:
     """Whether most suspects of one history are predicted as given at the end of another."""
-    suspects = before["num_wrong"] > before["num_counted"] / 2
+    suspects = ranking.pooled([before]).suspects
     as_given = last["prediction"] != last["other_class"]
     return bool(suspects.any()) and as_given[suspects].mean() > _MOSTLY_MEMORISED
 

@@ -56,8 +56,8 @@ def clean(source: str, config: CleanConfig) -> str:
 
     Raises:
       KeyboardInterrupt: a signal stopped it; calling it again resumes.
-      InputError: the data cannot be used (then nothing is written), or the folder holds the results
-        of other data or settings, or another process works there.
+      InputError: the data cannot be used, the folder holds the results of other data or settings,
+        or another process works there.
     """
     folder = pathlib.Path(config.output_dir)
     asked = _asked(source, config)

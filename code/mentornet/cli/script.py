@@ -111,6 +111,8 @@ def run(main: Callable[..., Any], *arguments: str) -> None:
             if extra and not (arguments and arguments[-1].endswith("...")):
                 raise flags.Error(f"Unexpected argument: {' '.join(extra)}")
             return rest
+        except SystemExit:  # absl's --help ends with status 1.
+            sys.exit(0)
         except (flags.Error, UnicodeDecodeError) as error:  # Of a --flagfile.
             print(f"error: {error}", file=sys.stderr)
             print("Run with --help for a list of flags.", file=sys.stderr)

@@ -176,7 +176,8 @@ class TrainConfig:
         group="updates",
     )
     record_sample_weights: bool = option(
-        False, "Record weight, loss and prediction of each sample, for code/label_report.py."
+        False,
+        "Record statistics of each sample (loss, weight, predictions), for `mentornet report`.",
     )
     mixed_precision: str | None = option(
         None,

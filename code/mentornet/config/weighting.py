@@ -28,12 +28,14 @@ class WeightingConfig:
     Attributes:
       loss_p_percentile: share in 0..1 of a batch's losses that lie below the percentile that enters
         the moving average (paper, Algorithm 1); or "auto".
-      burn_in_epoch: epoch percentage in 0..100 before which every weight is 1; or "auto".
+      burn_in_epoch: epoch percentage in 0..100; every weight is 1 until the one before it, as in
+        the release: 0 and 1 are no burn-in. Or "auto".
       fixed_epoch_after_burn_in: whether the epoch that the MentorNet sees is at most
         `burn_in_epoch`.
       loss_moving_average_decay: in 0..1.
       example_dropout_rates: "rate,epochs,rate,epochs,..." whose epochs sum to 100, or 100 rates,
-        one per epoch percentage; each in 0..1.
+        one per epoch percentage; each in 0..1. The default drops half of the samples at first, and
+        all in the last 5 % of the training, as the release does; "0,100" drops none.
       class_balanced: whether each given class always has a percentile and a moving average of its
         own; with "auto" it has them where a common one would lose a class.
 
@@ -50,8 +52,9 @@ class WeightingConfig:
     )
     burn_in_epoch: int | str = option(
         0,
-        "Epoch percentage up to which every weight is 1; auto ends it when the student begins to "
-        "memorise wrong labels, or in the second half of a long training that does not.",
+        "Every weight is 1 until the epoch percentage before this one, as in the release; 0 and 1 "
+        "are no burn-in. auto ends it when the student begins to memorise wrong labels, or in the "
+        "second half of a long training that does not.",
         check=within(0, 100),
         words=(AUTO,),
     )

@@ -86,7 +86,7 @@ def write_losses(
     """
     check(batch_size >= 1, "`batch_size` must be at least 1.", batch_size=batch_size)
     check_further("dump_features", features)
-    prefix = find_latest(checkpoint_dir)
+    prefix = find_latest(checkpoint_dir, "checkpoint_dir")
     run = _read_run(prefix)
     info = dataset_info(run["dataset_name"], data_dir)
     examples = records.read_examples(data_dir, info, split_name)

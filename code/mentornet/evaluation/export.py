@@ -79,7 +79,7 @@ def load_trained(
       InputError: there is no checkpoint, it cannot be read, or it is the release's and
         `studentnet` or `dataset_name` is missing.
     """
-    prefix = checkpoint if is_prefix(checkpoint) else find_latest(checkpoint)
+    prefix = checkpoint if is_prefix(checkpoint) else find_latest(checkpoint, "checkpoint_dir")
     step = checkpoint_step(prefix)
     with reading(prefix):
         run = describe_student(prefix, studentnet, dataset_name, data_dir)
@@ -165,7 +165,7 @@ def _write_onnx(trained: TrainedStudent, output: pathlib.Path) -> None:
         import tf2onnx
     except ImportError as error:
         raise InputError(
-            f"`format` onnx needs additional packages: pip install 'mentornet[onnx]'. ({error})"
+            f"`format` onnx needs additional packages: pip install onnx tf2onnx. ({error})"
         ) from None
     _, classify, signature = _classifier(trained)
     model, _ = tf2onnx.convert.from_function(
@@ -180,6 +180,7 @@ def _write_onnx(trained: TrainedStudent, output: pathlib.Path) -> None:
 
 def _whole(output: pathlib.Path, write: Callable[[str], None]) -> None:
     """Writes a file or folder in a temporary folder, then moves it in place of an older one."""
+    output = output.absolute()  # The folder above "." is not in it.
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export.", dir=output.parent) as temporary:
         path = os.path.join(temporary, output.name or "export")
@@ -224,8 +225,8 @@ def export(trained: TrainedStudent, output: str, file_format: str) -> None:
         "saved_model") holds other files, the release does not have the student, ONNX lacks one of
         its operations, or a package is missing.
     """
-    rule = f"`format` must be one of {', '.join(_WRITERS)}."
-    check(file_format in _WRITERS, rule, format=file_format)
+    rule = f"`file_format` must be one of {', '.join(_WRITERS)}."
+    check(file_format in _WRITERS, rule, file_format=file_format)
     path, ending = pathlib.Path(output), _ENDINGS.get(file_format, "")
     check(path.suffix == ending or not ending, f"`output` must end in {ending}.", output=output)
     rule = "`output` must not be an existing file." if not ending else "`output` must be a file."

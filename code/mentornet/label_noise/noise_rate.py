@@ -117,7 +117,7 @@ def class_means(values: np.ndarray, labels: np.ndarray, num_classes: int) -> np.
 
 
 def shrunk_class_means(values: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Each class's share of wrong labels, shrunk towards that of all, small classes the most.
+    """Each class's share, such as of wrong labels, shrunk towards that of all; small classes most.
 
     An estimate from n samples has variance s (1 - s) / n about the class's share, s being that of
     all samples. What the estimates vary beyond that is the variance between classes, and each is
@@ -126,7 +126,7 @@ def shrunk_class_means(values: np.ndarray, labels: np.ndarray, num_classes: int)
     share; a class with a handful of samples has that of all.
 
     Args:
-      values: float64 [n] in 0..1, how probably each label is wrong.
+      values: float64 [n] in 0..1, such as how probably each label is wrong.
       labels: int64 [n], as given.
       num_classes: number of classes.
 

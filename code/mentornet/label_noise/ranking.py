@@ -37,6 +37,7 @@ from mentornet.label_noise import confusion, mixtures
 MEMORISED = 0.9  # Share of the suspects above which margins are ignored.
 _SURE = 0.9
 _FEW = 0.1  # Mean share of wrong events below which all labels may be right.
+_MOST = 0.5  # Of the suspects, that are memorised.
 _TIE_BREAK = 1e-4
 _SHIFT_PENALTY = 4.0  # What the exponent of the memorised share gains by a mean shift of 1.
 _SMALLEST = 1e-6  # Of probabilities and deviations.
@@ -211,19 +212,43 @@ def label_scores(visits: Visits) -> np.ndarray:
 
 
 def _wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[np.ndarray]]:
+    """See `Visits.wrong_probabilities`; by margins unless the suspects are memorised."""
     events, doubt = mixtures.beta_binomial(visits.wrong, visits.count)
     by_margins, others = mixtures.normals(visits.margin)
     if not by_margins.any() and visits.margin_shift.any():
         by_margins, others = mixtures.normals(visits.margin + visits.margin_shift)
-    if visits.memorised < (MEMORISED if by_margins.any() else 0.5):
-        if not by_margins.any():
-            if (partly := _partly_memorised(events, visits)).any():
-                return partly, [events]
-            if visits.wrong.mean() >= _FEW:  # Too many to say that all labels are right.
-                others, by_margins = [*others, by_margins], events
-        found = by_margins, *others, *([events] if events.any() else [])
-        by_margins, *others = (at_most_suspects(values, visits) for values in found)
-        return by_margins, others
+    if by_margins.any() and visits.memorised < MEMORISED:
+        return _limited([by_margins, *others], events, visits)
+    if not by_margins.any() and visits.memorised < _MOST:
+        return _without_margins(others, events, visits)
+    return _by_events(events, doubt, visits)
+
+
+def _limited(
+    estimates: list[np.ndarray], events: np.ndarray, visits: Visits
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The first estimate and the others, with that by wrong events, as `at_most_suspects`."""
+    found = [*estimates, *([events] if events.any() else [])]
+    first, *others = (at_most_suspects(values, visits) for values in found)
+    return first, others
+
+
+def _without_margins(
+    others: list[np.ndarray], events: np.ndarray, visits: Visits
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Where margins find no wrong label, and most suspects are not memorised."""
+    partly, nothing = _partly_memorised(events, visits), np.zeros(len(events))
+    if partly.any():
+        return partly, [events]
+    if visits.wrong.mean() >= _FEW:  # Too many to say that all labels are right.
+        return _limited([events, *others, nothing], events, visits)
+    return _limited([nothing, *others], events, visits)
+
+
+def _by_events(
+    events: np.ndarray, doubt: float, visits: Visits
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Where suspects are memorised; `doubt` is the mean of the upper component of wrong events."""
     others = [(events > _SURE).astype(np.float64), (events > 1 - _SURE).astype(np.float64)]
     if not events.any():  # All are right, which few doubts show; else nothing is known.
         others.append(np.full(len(events), doubt if doubt < _FEW else 1.0))

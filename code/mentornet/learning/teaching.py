@@ -195,7 +195,8 @@ def learn_noisy(
       InputError: there are fewer than 5 training rows, or the loss is not finite.
     """
     least, count = training_rows.MIN_NOISY_ROWS, len(train[0])
-    check(count >= least, f"There must be at least {least} rows to learn from.", rows=count)
+    rule = f"A MentorNet needs at least {least} rows (trusted samples, or of a csv) to learn from."
+    check(count >= least, rule, rows=count)
     fifth = count // 5
     held_back = train[0][:fifth], train[1][:fifth]
     rows = train[0][fifth:], train[1][fifth:]

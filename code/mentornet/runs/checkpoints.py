@@ -242,10 +242,18 @@ def checkpoint_paths(folder: str) -> list[str]:
     return [str(layout.checkpoint_prefix(folder, step)) for step in steps]
 
 
-def find_latest(folder: str) -> str:
-    """The latest checkpoint of a run; InputError if there is none."""
+def find_latest(folder: str, argument: str = "train_log_dir") -> str:
+    """The latest checkpoint of a run's training folder.
+
+    Args:
+      folder: what the user gave, or a folder below it.
+      argument: its name, for messages.
+
+    Raises:
+      InputError: there is none.
+    """
     paths = checkpoint_paths(folder)
-    check(bool(paths), "The folder must hold a checkpoint.", folder=folder)
+    check(bool(paths), f"`{argument}` must hold a checkpoint.", **{argument: folder})
     return paths[-1]
 
 

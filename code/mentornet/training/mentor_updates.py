@@ -41,7 +41,7 @@ class MentorUpdates:
         self, config: TrainConfig, trainer: Trainer, examples: Examples, save: bool
     ) -> None:
         rule = f"`mentornet_update_epochs` needs trusted samples, at least {MIN_NOISY_ROWS} "
-        rule += "(cifar_prepare_data --num_trusted)."
+        rule += "(`mentornet prepare --num_trusted`)."
         trusted = int(examples.trusted.sum())
         check(trusted >= MIN_NOISY_ROWS, rule, trusted=trusted)
         assert isinstance(trainer.weighting, CurriculumWeighting)  # TrainConfig checks it.

@@ -19,7 +19,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
     try:
         import datasets
     except ImportError:
-        raise InputError("`source` hf:... needs `pip install 'mentornet[hf]'`.") from None
+        raise InputError("`source` hf:... needs datasets: pip install datasets.") from None
     where, path = f"hf:{location}", pathlib.Path(location)
     name_and_configuration = [location] if path.exists() else location.rsplit(":", 1)
     saved = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))

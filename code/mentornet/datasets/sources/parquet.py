@@ -29,7 +29,7 @@ def require_pyarrow() -> None:
         import pyarrow  # noqa: F401
     except ImportError:
         raise InputError(
-            "`source` is a Parquet file, which needs pyarrow: pip install 'mentornet[parquet]'."
+            "`source` is a Parquet file, which needs pyarrow: pip install pyarrow."
         ) from None
 
 

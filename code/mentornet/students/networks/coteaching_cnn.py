@@ -29,7 +29,7 @@ def build(
     Raises:
       InputError: the images are too small.
     """
-    rule = f"Images must have at least {_SMALLEST_IMAGE} pixels per side for coteaching_cnn."
+    rule = f"`studentnet` coteaching_cnn needs at least {_SMALLEST_IMAGE} pixels per side."
     check(min(image_shape[:2]) >= _SMALLEST_IMAGE, rule, image_shape=image_shape)
     seeds = itertools.count(seed * 1000)
     x = inputs = keras.Input(image_shape)

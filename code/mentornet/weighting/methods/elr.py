@@ -14,7 +14,7 @@ _SMALLEST = 1e-4
 
 
 def make(context: Context, *, beta: float = 0.7, lambda_: float = 3.0) -> Weighting:
-    """Weights of 1, and lambda * log(1 - <p, t>) added to each sample's loss.
+    """Weights of 1, float32 [batch, 1], and lambda * log(1 - <p, t>) added to each sample's loss.
 
     p are the sample's predicted probabilities, clipped to 1e-4..1 - 1e-4, and t the target, which
     each step that sees the sample sets to beta * t + (1 - beta) * p / sum(p), without gradient; it

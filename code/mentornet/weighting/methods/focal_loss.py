@@ -14,7 +14,11 @@ from mentornet.weighting.protocol import Context, Weighting
 
 
 def make(context: Context, *, gamma: float = 2.0, **settings: Any) -> Weighting:
-    """The formula that the shipped curriculum `focal_loss` approximates (Lin et al. 2017).
+    """Weights (1 - exp(-loss)) ** gamma, float32 [batch, 1] in 0..1.
+
+    The shipped curriculum `focal_loss` approximates them (Lin et al. 2017, equation 4, without its
+    logarithm, which is the loss). exp(-loss) is the probability of the given label if the loss is
+    the cross entropy of one label.
 
     Args:
       context: of the training.

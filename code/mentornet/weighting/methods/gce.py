@@ -11,11 +11,11 @@ from mentornet.weighting.protocol import Batch, Context, Weighting
 
 
 def make(context: Context, *, q: float = 0.7) -> Weighting:
-    """Weights whose loss has the gradient of (1 - p ** q) / q.
+    """Weights p ** q, float32 [batch, 1] in 0..1, for the gradient of the loss (1 - p ** q) / q.
 
-    The gradient of that loss is p ** q times the cross entropy's. p is exp(-loss), so the loss must
-    be the cross entropy of one label. Source: Zhang and Sabuncu 2018, "Generalized Cross Entropy
-    Loss for Training Deep Neural Networks with Noisy Labels", equations 6 and 7.
+    That gradient is p ** q times the cross entropy's. p is exp(-loss), so the loss must be the
+    cross entropy of one label. Source: Zhang and Sabuncu 2018, "Generalized Cross Entropy Loss for
+    Training Deep Neural Networks with Noisy Labels", equations 6 and 7.
 
     Args:
       context: of the training.

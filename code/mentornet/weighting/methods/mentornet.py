@@ -17,7 +17,7 @@ from mentornet.weighting.protocol import Context, Weighting
 def make(
     context: Context, *, mentor: MentorNet | str, label: str = "zero", **settings: Any
 ) -> Weighting:
-    """The weighting of the paper's Algorithm 1.
+    """The weighting of the paper's Algorithm 1: weights float32 [batch, 1] in 0..1.
 
     Args:
       context: of the training.

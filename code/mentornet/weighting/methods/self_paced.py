@@ -13,7 +13,9 @@ from mentornet.weighting.protocol import Context, Weighting
 
 
 def make(context: Context, **settings: Any) -> Weighting:
-    """The formula that the shipped curriculum `self_paced` approximates (Kumar et al. 2010).
+    """Weights of 1 where the loss is at most its moving average, else 0, float32 [batch, 1].
+
+    The shipped curriculum `self_paced` approximates them (Kumar et al. 2010).
 
     Args:
       context: of the training.

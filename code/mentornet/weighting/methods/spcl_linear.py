@@ -14,7 +14,10 @@ from mentornet.weighting.protocol import Context, Weighting
 
 
 def make(context: Context, *, gamma: float = 1.0, **settings: Any) -> Weighting:
-    """The formula that the shipped curriculum `spcl_linear` approximates (Jiang et al. 2015).
+    """Weights 1 - difference / gamma, clipped to 0..1, float32 [batch, 1].
+
+    The difference is that of the loss to its moving average. The shipped curriculum `spcl_linear`
+    approximates them (Jiang et al. 2015, linear soft weighting).
 
     Args:
       context: of the training.

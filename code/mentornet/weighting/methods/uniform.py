@@ -8,7 +8,7 @@ from mentornet.weighting.protocol import Batch, Context, Weighting
 
 
 def make(context: Context) -> Weighting:
-    """A weighting whose weights are all 1."""
+    """Weights of 1, float32 [batch, 1]."""
     del context
 
     def weigh(batch: Batch) -> tf.Tensor:

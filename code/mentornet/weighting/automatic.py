@@ -214,7 +214,7 @@ class Automatic:
         given = labels[0].astype(np.int64) if labels else None
         visits = ranking.pooled([columns], given).seen
         fixed = None if isinstance(self._percentile, str) else self._percentile
-        is_late = epoch >= _LATE_EPOCH and passes >= _LATE_PASSES
+        is_late = bool(epoch >= _LATE_EPOCH and passes >= _LATE_PASSES)
         counted = checks[self._last_rise :]
         if start == 0 and (
             self._burn_in != AUTO or decisions.may_begin(counted, visits, fixed, is_late)

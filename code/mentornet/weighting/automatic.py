@@ -85,10 +85,10 @@ class Automatic:
     memorised. In the scripts, which know their schedule, passes before the last rise of the
     learning rate do not count, as it makes the predictions change more. A training that memorises
     nothing in its first half is weighted in the second, if at least ten passes are over and the
-    percentile is expected to leave out at most a quarter of the correct labels. But while the
-    suspects are few and many of them are being learned, they are hard samples (`decisions`). Else
-    it keeps weight 1 throughout: it cannot tell wrong labels from hard samples yet, and would lose
-    more by leaving these out.
+    percentile is expected to leave out at most a quarter of the correct labels. But as long as so
+    many suspects are being learned that they seem to be hard samples (`decisions`), it begins
+    neither way. Else it keeps weight 1 throughout: it cannot tell wrong labels from hard samples
+    yet, and would lose more by leaving these out.
 
     The percentile is 1 minus the share of wrong labels that is estimated then (`noise_rate`), at
     most the share of the suspects, and less one standard deviation of the share of correct labels
@@ -263,7 +263,7 @@ class Automatic:
             return f"detecting memorisation {takes.format(_FEWEST_CHECKS)}"
         reason = "no memorisation was detected"
         if visits.suspects.any() and decisions.are_hard(visits):
-            reason = "the few suspects are being learned, and may be hard samples with right labels"
+            reason = "the suspects are being learned, and may be hard samples with right labels"
         elif num_checks >= _LATE_PASSES:
             reason += " and too many correct labels would be left out"
         return f"{reason}; {suspects}"

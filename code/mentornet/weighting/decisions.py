@@ -8,9 +8,7 @@ from mentornet.label_noise import changes, noise_rate, ranking
 from mentornet.label_noise.ranking import Visits
 
 _BEGUN = 0.15  # Share of the suspects predicted as given from which memorising has begun.
-# Suspects are hard samples where they are fewer than the first share of all samples, and at least
-# the second share of them is predicted as given.
-_FEW, _LEARNED = 0.1, 0.25
+_LEARNED = 0.25  # By how much more of the hard suspects are predicted as given than are suspects.
 _MOST_LEFT_OUT = 0.25  # Share of the correct labels.
 # Share of a class's correct labels that a common percentile must keep, and that must be learned.
 _STARVED, _LOST = 0.55, 0.25
@@ -47,13 +45,14 @@ def is_memorising(checks: np.ndarray, visits: Visits) -> bool:
 def are_hard(visits: Visits) -> bool:
     """Whether the suspects seem to be right labels of hard samples, which are being learned.
 
-    Of wrong labels, few are predicted as given until they are memorised.
+    Of wrong labels, few are predicted as given until they are memorised. The fewer the suspects,
+    the more of them may be hard samples.
 
     Args:
       visits: of the samples until the last check.
     """
-    is_few = visits.suspects.sum() < _FEW * len(visits.count)
-    return bool(is_few and visits.memorised >= _LEARNED)
+    share = visits.suspects.mean() if visits.suspects.size else 1.0
+    return bool(visits.memorised >= share + _LEARNED)
 
 
 def spares_right_labels(visits: Visits, percentile: float | None) -> bool:

@@ -134,7 +134,7 @@ def full_table(results: list[Result]) -> Table:
     return ("data", "noise", "student", "method", *_ACCURACY, *there, *_COST), lines
 
 
-def reduced_table(results: list[Result]) -> Table:
+def comparison_table(results: list[Result]) -> Table:
     """Runs of one reduced setting, one row per method; no published number is comparable."""
     header = ["method", *_ACCURACY, *_SAMPLES, *_COST]
     has_kept = any(result.kept_accuracy is not None for result in results)
@@ -254,7 +254,7 @@ def sections(results: list[Result]) -> list[Section]:
         batches = sorted({r.config["batch_size"] for r in runs})
         note = f"{size:,} images, batches of {' or '.join(map(str, batches))}, "
         note += f"{' or '.join(sorted(augment))} augmentation. Not the published set-up."
-        parts.append((title, note, reduced_table(runs), draw_curves(runs)))
+        parts.append((title, note, comparison_table(runs), draw_curves(runs)))
     if unfinished := [r for r in results if not r.is_done]:
         note = "Stopped before the last step; not included in the other tables."
         parts.append(("Unfinished runs", note, unfinished_table(unfinished), None))

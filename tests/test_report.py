@@ -361,8 +361,8 @@ def test_a_column_of_the_checkpoints_that_were_kept(report, tmp_path):
             row = {"step": step, "images_per_second": 1.0, **weights, **changed}
             file.write(json.dumps(row) + "\n")
     a, b = read_results(tmp_path)
-    assert "label wave" not in report.reduced_table([a])[0]
-    header, lines = report.reduced_table([a, b])
+    assert "label wave" not in report.comparison_table([a])[0]
+    header, lines = report.comparison_table([a, b])
     row = dict(zip(header, lines[0], strict=True))
     assert (row["label wave"], row["last"]) == ("0.900", "0.700 ± 0.000")
     assert (row["mean weight, clean"], row["mean weight, corrupted"]) == ("0.900", "0.200")

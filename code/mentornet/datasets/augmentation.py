@@ -23,7 +23,7 @@ class Augmentation:
     """How training images are changed at random.
 
     Attributes:
-      padding: pixels added on each side before the random crop to the original size.
+      crop_padding: pixels added on each side before the random crop to the original size.
       crop_mode: "zero" pads with black pixels, "reflect" with the image's own.
       flip: "random" mirrors each image with probability 1/2 each time. "alternating" does so in the
         first epoch; afterwards an image is mirrored in every other epoch, so that any two
@@ -31,7 +31,7 @@ class Augmentation:
       cutout: side in pixels of a square that is set to 0 after standardisation; 0 for none.
     """
 
-    padding: int = 4
+    crop_padding: int = 4
     crop_mode: str = "zero"
     flip: str = "random"
     cutout: int = 0
@@ -61,7 +61,7 @@ class Augmenter:
         seed: int,
         part: Callable[[tf.Tensor], tf.Tensor] = lambda rows: rows,
     ) -> None:
-        side, padding, mode = min(image_shape[:2]), augmentation.padding, augmentation.crop_mode
+        side, padding, mode = min(image_shape[:2]), augmentation.crop_padding, augmentation.crop_mode
         rule = f"`cutout` must be less than {side} pixels, the side of the images."
         check(augmentation.cutout < side, rule, cutout=augmentation.cutout)
         rule = f"`crop_padding` must be less than {side} pixels, the side of the images."
@@ -83,7 +83,7 @@ class Augmenter:
           indices: int64 [batch_size], positions of the global batch's samples in the split.
           global_step: int64 scalar.
         """
-        size, padding = self._batch_size, self._asked.padding
+        size, padding = self._batch_size, self._asked.crop_padding
         offsets = draw_offsets(size, padding, self._seed, global_step)
         if self._first is None:
             mirrored = draw_flips(size, self._seed, global_step)

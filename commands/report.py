@@ -135,7 +135,7 @@ def full_table(results: list[Result]) -> Table:
 
 
 def comparison_table(results: list[Result]) -> Table:
-    """Runs of one reduced setting, one row per method; no published number is comparable."""
+    """Runs of one setting, one row per method; no published number is comparable."""
     header = ["method", *_ACCURACY, *_SAMPLES, *_COST]
     has_kept = any(result.kept_accuracy is not None for result in results)
     if has_kept:

@@ -61,11 +61,12 @@ class Augmenter:
         seed: int,
         part: Callable[[tf.Tensor], tf.Tensor] = lambda rows: rows,
     ) -> None:
-        side, padding, mode = min(image_shape[:2]), augmentation.crop_padding, augmentation.crop_mode
+        side, padding = min(image_shape[:2]), augmentation.crop_padding
         rule = f"`cutout` must be less than {side} pixels, the side of the images."
         check(augmentation.cutout < side, rule, cutout=augmentation.cutout)
         rule = f"`crop_padding` must be less than {side} pixels, the side of the images."
-        check(mode != "reflect" or padding < side, rule, crop_padding=padding)
+        is_small = padding < side or augmentation.crop_mode != "reflect"
+        check(is_small, rule, crop_padding=padding)
         self._asked, self._image_shape = augmentation, image_shape
         self._batch_size, self._seed, self._part = batch_size, seed, part
         self._first = None

@@ -520,8 +520,9 @@ def test_the_summary_by_hand(tmp_path, capsys):
     ]
     state: Any = types.SimpleNamespace(own_rows=rows, rows=rows, _kept_step=None)
     state._config = types.SimpleNamespace(eval_dir=str(tmp_path))
-    job._Job.summarize(state)
-    assert json.loads((tmp_path / "summary.json").read_text()) == {
+    found = job._Job.summarize(state)
+    assert found == json.loads((tmp_path / "summary.json").read_text())
+    assert found == {
         "last_step": 2,
         "last_accuracy": 0.5,
         "best_step": 1,

@@ -364,8 +364,7 @@ def test_the_last_epoch_and_the_summary(tmp_path, monkeypatch):
 
     def evaluate(asked):
         evaluated.append((asked.checkpoint_dir, asked.data_dir, asked.run_once))
-        (tmp_path / "eval").mkdir()
-        (tmp_path / "eval" / "summary.json").write_text(json.dumps(accuracies))
+        return accuracies
 
     def learn_from(*args):
         learned.append(args[-1])

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-import json
 import math
 import os
 import pathlib
@@ -174,12 +173,10 @@ def _write_flags(run: TrainConfig, folder: pathlib.Path) -> None:
 
 def _evaluate(data: planning.Data, folder: pathlib.Path) -> float:
     """Share of the held-out labels that the student predicts."""
-    eval_dir = folder / layout.EVAL_FOLDER
-    train_dir = folder / layout.TRAIN_FOLDER
-    asked = EvalConfig(str(train_dir), str(eval_dir), str(data.test), batch_size=100, run_once=True)
+    folders = str(folder / layout.TRAIN_FOLDER), str(folder / layout.EVAL_FOLDER), str(data.test)
+    asked = EvalConfig(*folders, batch_size=100, run_once=True)
     with contextlib.redirect_stdout(io.StringIO()):  # Its table of classes; summary.json has it.
-        job.run(asked)
-    return json.loads((eval_dir / layout.SUMMARY_FILE).read_text())["last_accuracy"]
+        return job.run(asked)["last_accuracy"]
 
 
 def _correct(data: planning.Data, folder: pathlib.Path, scores: LabelScores) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import operator
 import os
@@ -20,7 +19,12 @@ from mentornet.datasets import records
 from mentornet.datasets.catalog import DatasetInfo, dataset_info
 from mentornet.evaluation.predictor import Predictor, accuracies, check_fits
 from mentornet.runs import layout, writers
-from mentornet.runs.checkpoints import checkpoint_paths, checkpoint_step, read_run_config
+from mentornet.runs.checkpoints import (
+    checkpoint_identity,
+    checkpoint_paths,
+    checkpoint_step,
+    read_run_config,
+)
 from mentornet.runs.students import describe_student, rebuild_student, restore_student
 from mentornet.students import registry
 
@@ -81,7 +85,7 @@ class _Job:
         by_step = {checkpoint_step(path): path for path in paths}
         for row in self.own_rows:
             if path := by_step.get(row["step"]):
-                found = _identity(path)  # Rows of earlier versions have none.
+                found = checkpoint_identity(path)  # Rows of earlier versions have none.
                 if found not in (None, row.get("checkpoint") or found):
                     return True
             elif row["step"] > min(by_step, default=row["step"]):  # Only the oldest are deleted.
@@ -129,7 +133,7 @@ class _Job:
         Returns:
           False if the checkpoint is damaged and must be tried again, else True.
         """
-        step, identity = checkpoint_step(prefix), _identity(prefix)
+        step, identity = checkpoint_step(prefix), checkpoint_identity(prefix)
         try:
             self._restore(prefix)
         except READ_ERRORS as error:
@@ -203,11 +207,11 @@ class _Job:
                 self._max_number_of_steps = read_run_config(paths[-1])["max_number_of_steps"]
         return self._max_number_of_steps in {row["step"] for row in self.own_rows}
 
-    def summarize(self) -> None:
-        """Prints the last and best accuracy and those of the classes, and writes summary.json."""
+    def summarize(self) -> dict[str, Any]:
+        """Prints the last and best accuracy, and the classes'; writes and returns the summary."""
         if not self.own_rows:
             print("Nothing was evaluated.", flush=True)
-            return
+            return {}
         last = self.own_rows[-1]  # One that was set aside may be later, if the run was killed.
         best = max(self.own_rows, key=lambda row: row["eval/accuracy"])
         classes = last["per_class_accuracy"]
@@ -232,14 +236,7 @@ class _Job:
         print(f"{'class':<{width}}  accuracy (step {last['step']})")
         for name, value in classes.items():
             print(f"{name:<{width}}  {value:.4f}")
-
-
-def _identity(prefix: str) -> str | None:
-    """The start of the SHA-256 of a checkpoint's index, which has checksums; None if deleted."""
-    try:
-        return hashlib.sha256(pathlib.Path(f"{prefix}.index").read_bytes()).hexdigest()[:16]
-    except OSError:
-        return None
+        return summary
 
 
 def run(
@@ -247,7 +244,7 @@ def run(
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> None:
+) -> dict[str, Any]:
     """Evaluates each checkpoint of a folder exactly once, waiting for new ones.
 
     Stops after evaluating the run's last step, after `timeout_secs` without a new checkpoint, or,
@@ -262,6 +259,9 @@ def run(
       config: the job.
       clock: returns seconds; replaced in tests.
       sleep: likewise.
+
+    Returns:
+      What summary.json holds; nothing if no checkpoint was evaluated.
 
     Raises:
       InputError: the data cannot be read, or have other classes or another shape than those of the
@@ -296,4 +296,4 @@ def run(
             sleep(min(config.eval_interval_secs, left))
         if job.own_rows:
             job.evaluate_kept()
-        job.summarize()
+        return job.summarize()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import json
 import os
 import pathlib
@@ -266,6 +267,14 @@ def checkpoint_step(prefix: str) -> int:
     step = prefix.rpartition("-")[2]
     check(step.isdecimal(), "A student's checkpoint must be named <name>-<step>.", name=prefix)
     return int(step)
+
+
+def checkpoint_identity(prefix: str) -> str | None:
+    """The start of the SHA-256 of a checkpoint's index, which has checksums; None if deleted."""
+    try:
+        return hashlib.sha256(pathlib.Path(f"{prefix}.index").read_bytes()).hexdigest()[:16]
+    except OSError:
+        return None
 
 
 def read_run_config(prefix: str) -> dict[str, Any]:

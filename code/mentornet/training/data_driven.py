@@ -221,8 +221,7 @@ def run(
     workers = len(distribution.Cluster())
     check(workers == 1, "A MentorNet is learned on one machine: unset TF_CONFIG.", workers=workers)
     root = pathlib.Path(config.train_log_dir)
-    eval_dir = root / _EVALUATION
-    folders = str(root / layout.TRAIN_FOLDER), str(eval_dir), learning.eval_data_dir
+    folders = str(root / layout.TRAIN_FOLDER), str(root / _EVALUATION), learning.eval_data_dir
     evaluation = EvalConfig(*folders, batch_size=100, run_once=True)
     mentored = dataclasses.replace(  # What contradicts is refused before a stage.
         config,
@@ -246,8 +245,7 @@ def run(
     quality = from_dump.learn(str(csv), percentile, config.seed, root / _MENTORNET, epoch)
     if loop.train(mentored) < config.max_number_of_steps:
         raise StoppedError
-    job.run(evaluation)
-    accuracy = json.loads((eval_dir / layout.SUMMARY_FILE).read_text())
+    accuracy = job.run(evaluation)
     summary = {
         "csv": str(csv),
         "mentornet": mentored.trained_mentornet_dir,

@@ -17,7 +17,6 @@ five epochs. With --ema_decay the checkpoints hold moving averages of the parame
 
 from __future__ import annotations
 
-import json
 import pathlib
 import tempfile
 from typing import TYPE_CHECKING, Any
@@ -89,7 +88,7 @@ def prepared(folder: pathlib.Path, noise: str, seed: int) -> pathlib.Path:
 
 
 def run(data: pathlib.Path, folder: pathlib.Path, seed: int, **values: Any) -> dict[str, Any]:
-    """What one run reached: its summary.json, and "rows" of eval.jsonl."""
+    """What one run reached: its summary, and "rows" of eval.jsonl."""
     from mentornet.evaluation import job
     from mentornet.training import loop
 
@@ -110,11 +109,8 @@ def run(data: pathlib.Path, folder: pathlib.Path, seed: int, **values: Any) -> d
             **values,
         )
     )
-    test = str(data.with_name("val"))
-    job.run(
-        EvalConfig(str(folder / "train"), str(folder / "eval"), test, batch_size=360, run_once=True)
-    )
-    summary = json.loads((folder / "eval" / "summary.json").read_text())
+    places = str(folder / "train"), str(folder / "eval"), str(data.with_name("val"))
+    summary = job.run(EvalConfig(*places, batch_size=360, run_once=True))
     return summary | {"rows": layout.read_evaluations(folder / "eval")}
 
 

@@ -99,7 +99,8 @@ def test_the_burn_in_ends_when_the_changes_have_passed_their_minimum():
         memorised = 0 if number == 1 else 0.3
         np.testing.assert_allclose(found(context)[:4], [0, 0, memorised, 0], atol=0.01)
     remark = context.remarks[0]()
-    assert "as no memorisation was detected; " in remark and "for 30.0% of the suspects." in remark
+    assert "as no memorisation was detected; " in remark
+    assert remark.endswith("; at the last check 30.0% of the contradicted labels were predicted.")
     pass_over(automatic, context, 6, 35)
     rules = automatic.rules(tf.constant(35))
     assert not rules.is_burn_in
@@ -239,8 +240,8 @@ def test_the_percentile_stays_once_wrong_labels_are_found(monkeypatch):
 
 
 @pytest.mark.parametrize(("said", "right"), [(0.6, 0.7), (0.2, 0.8)])
-def test_no_more_than_the_suspects_are_taken_for_wrong(said, right, monkeypatch):
-    """Whatever the mixtures say, of all samples and of each class; 30 % are suspects."""
+def test_no_more_than_the_contradicted_are_taken_for_wrong(said, right, monkeypatch):
+    """Whatever the mixtures say, of all samples and of each class; 30 % are contradicted."""
     probabilities = property(lambda visits: (np.full(SAMPLES, said), []))
     monkeypatch.setattr(ranking.Visits, "wrong_probabilities", probabilities)
     for settings in (AUTO, BALANCED):
@@ -279,7 +280,7 @@ def test_a_class_has_its_percentile_where_the_common_one_leaves_it_out(
 
 
 @pytest.mark.parametrize(("memorised", "begins"), [(0.14, False), (0.16, True)])
-def test_the_burn_in_ends_where_suspects_are_memorised(memorised, begins):
+def test_the_burn_in_ends_where_contradicted_labels_are_memorised(memorised, begins):
     """However the changes rise: with crops and flips they do by chance."""
     automatic, context = made(**AUTO)
     memorise(automatic, context, wrong=0.5, memorised=memorised)
@@ -287,12 +288,12 @@ def test_the_burn_in_ends_where_suspects_are_memorised(memorised, begins):
 
 
 @pytest.mark.parametrize(
-    ("suspects", "learned", "begins"),
+    ("contradicted", "learned", "begins"),
     [(40, 13, True), (40, 14, False), (120, 65, True), (120, 66, False)],
 )
 @pytest.mark.parametrize("is_late", [False, True])
-def test_suspects_that_are_learned_are_hard_not_wrong(
-    suspects, learned, begins, is_late, monkeypatch
+def test_contradicted_labels_that_are_learned_are_hard_not_wrong(
+    contradicted, learned, begins, is_late, monkeypatch
 ):
     """10 and 30 % of 400 samples, of which a quarter more are predicted as given: 35 and 55 %."""
     monkeypatch.setattr(ranking.Visits, "right_left_out", lambda *_: 0.0)
@@ -300,11 +301,11 @@ def test_suspects_that_are_learned_are_hard_not_wrong(
     passes = 20 if is_late else 6
     falling = np.cumsum(0.8 ** np.arange(passes))
     for number in range(1, passes + 1):
-        shares = {"wrong": suspects / SAMPLES, "memorised": (learned - 0.5) / suspects}
+        shares = {"wrong": contradicted / SAMPLES, "memorised": (learned - 0.5) / contradicted}
         changed = falling if is_late else CHANGES
         pass_over(automatic, context, number, 4 * number, changed=changed, **shares)
     assert automatic.rules(tf.constant(99)).is_burn_in != begins
-    assert ("the suspects are being learned, and may be" in context.remarks[0]()) != begins
+    assert ("labels are being learned, and may be right but hard" in context.remarks[0]()) != begins
 
 
 @pytest.mark.parametrize(("learned", "loses"), [(0.2, False), (0.15, True)])
@@ -375,7 +376,7 @@ def test_one_of_the_two():
     assert "weighted from 6 % of the training on; at the last check" in context.remarks[0]()
     context.history().values.assign(history_values(0.0, 0.0))
     assert context.remarks[0]().endswith(
-        "weighted from 6 % of the training on; no label is suspicious."
+        "weighted from 6 % of the training on; no label was contradicted at most visits."
     )
 
 
@@ -710,14 +711,14 @@ def test_what_is_told_of_a_weighted_training():
         context.history().values.assign(values)
         return context.remarks[0]()
 
-    of_suspects = "at the last check the given label was predicted for 10.0% of the suspects."
+    of_labels = "at the last check 10.0% of the contradicted labels were predicted."
     weighted = "auto: weighted from 7 % of the training on, with percentile 0.654 "
-    assert told() == f"{weighted}(0.250 to 0.900 by class); {of_suspects}"
+    assert told() == f"{weighted}(0.250 to 0.900 by class); {of_labels}"
     values[:, column("num_wrong")] = 5  # Of ten visits: half is not most.
     values[0, [column("num_wrong"), column("num_counted")]] = 0
-    assert told().endswith("; no label is suspicious.")
+    assert told().endswith("; no label was contradicted at most visits.")
     values[1, column("num_wrong")] = 6
-    assert told().endswith(of_suspects)
+    assert told().endswith(of_labels)
     values[3, column("mean_margin")] = np.nan
     assert told().startswith(weighted)
 

@@ -130,8 +130,8 @@ def test_suspects_that_the_shift_excuses_do_not_count(monkeypatch):
     monkeypatch.setattr(Visits, "margin_shift", shift)
     wrong = np.array([0.6, 0.6, 0.6, 0.6, 0.1, 0.1])
     visits = Visits(np.full(6, 8.0), wrong, wrong, margin, 1 - wrong, wrong, np.ones(6, int))
-    np.testing.assert_allclose(ranking.at_most_suspects(np.full(6, 0.5), visits), 2 / 6)
-    np.testing.assert_allclose(ranking.at_most_suspects(np.full(6, 0.3), visits), 0.3)
+    np.testing.assert_allclose(ranking.at_most_contradicted(np.full(6, 0.5), visits), 2 / 6)
+    np.testing.assert_allclose(ranking.at_most_contradicted(np.full(6, 0.3), visits), 0.3)
 
 
 def test_symmetric_noise_is_ranked_as_before():

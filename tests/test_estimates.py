@@ -12,10 +12,10 @@ LABELS = np.array([0, 0, 0, 1])
 EVENTS, MARGINS = np.array([0.0, 0.12, 0.91, 0.9]), np.array([0.0, 0.2, 0.9, 1.0])
 
 
-def visits(memorised=0.0, margin=1.0, suspects=2):
-    """Of the suspects, the last ones, this share is predicted as given in the end."""
+def visits(memorised=0.0, margin=1.0, num_contradicted=2):
+    """Of the contradicted labels, the last ones, this share is predicted in the end."""
     wrong, last_wrong = np.full(4, 0.5), np.zeros(4)
-    wrong[4 - suspects :], last_wrong[4 - suspects :] = 0.75, 1 - memorised
+    wrong[4 - num_contradicted :], last_wrong[4 - num_contradicted :] = 0.75, 1 - memorised
     margins = margin + np.array([0.1, -0.1, 0.2, -0.2])
     given, other = np.array([0.9, 0.5, 0.25, 0.5]), np.array([0.0, 0.5, 0.75, 0.125])
     return ranking.Visits(np.full(4, 8.0), wrong, last_wrong, margins, given, other, 1 - LABELS)
@@ -67,7 +67,7 @@ def test_margins_decide_before_labels_are_memorised(criteria, margin, best, give
     else:  # Too many labels are contradicted to be right.
         np.testing.assert_allclose(probabilities, EVENTS)
         assert others.pop(2).tolist() == [0] * 4
-    # Their mean is lowered from 0.4825 to that half of the samples that are suspects, if necessary.
+    # Their mean is lowered from 0.4825 to half of the labels, which are contradicted, if need be.
     np.testing.assert_allclose(others[2], EVENTS)
     assert len(others) == 3
     assert asked[0][0] is seen.wrong and asked[0][1] is seen.count
@@ -78,16 +78,16 @@ def test_margins_decide_before_labels_are_memorised(criteria, margin, best, give
     ]
 
 
-def test_no_more_than_the_suspects(given_mixtures):
+def test_no_more_than_the_contradicted(given_mixtures):
     given_mixtures((3, 1, 2), (0.0, 0.5, 0.125))
-    probabilities, others = visits(suspects=1).wrong_probabilities
+    probabilities, others = visits(num_contradicted=1).wrong_probabilities
     np.testing.assert_allclose(probabilities, 0.25)
     np.testing.assert_allclose(others[0], 0.25)
     np.testing.assert_allclose(others[1], 0.125)
     np.testing.assert_allclose(others[2], EVENTS * 0.25 / 0.4825)
     given_mixtures((3, 1, 2), (0.0, 0.5, 0.125), 0 * EVENTS)
     assert len(visits().wrong_probabilities[1]) == 2  # Events that find nothing say nothing.
-    zeros = ranking.at_most_suspects(np.zeros(4), visits())
+    zeros = ranking.at_most_contradicted(np.zeros(4), visits())
     assert zeros.tolist() == [0] * 4
 
 
@@ -119,7 +119,7 @@ def test_events_decide_once_labels_are_memorised(memorised, share, by_margins, g
     ("memorised", "rest", "is_partly"),
     [(0.49, 0.02, True), (0.2, 0.02, False), (0.49, 0.04, False)],
 )
-def test_some_are_memorised_although_most_suspects_are_not(
+def test_some_are_memorised_although_most_contradicted_are_not(
     memorised, rest, is_partly, given_mixtures
 ):
     """Events are divided once more; most of what is found must be predicted as given.
@@ -201,9 +201,9 @@ def test_scores_rise_with_the_rank(monkeypatch):
     assert ranking.label_scores(nothing).tolist() == [0] * 4
 
 
-def test_suspects_and_how_many_are_memorised():
-    assert visits().suspects.tolist() == [False, False, True, True]  # Half is not most.
-    assert visits(suspects=0).memorised == 1
+def test_contradicted_labels_and_how_many_are_memorised():
+    assert visits().contradicted.tolist() == [False, False, True, True]  # Half is not most.
+    assert visits(num_contradicted=0).memorised == 1
     assert visits(0.25).memorised == 0.75 - 0.5
     halves = dataclasses.replace(visits(), last_wrong=np.array([1, 1, 0, 1.0]))
     assert halves.memorised == 0.5

@@ -16,14 +16,14 @@ COUNT = 200  # Samples.
 CONFIG = {"dataset_name": "own", "data_sha256": "0"}
 
 
-def columns_of(num_counted, num_suspects, num_memorised):
-    """A history in which the first samples are suspects, of which the first are memorised."""
+def columns_of(num_counted, num_contradicted, num_memorised):
+    """A history in which the first labels are contradicted, of which the first are memorised."""
     number, zeros = np.arange(COUNT), np.zeros(COUNT)
     columns = dict.fromkeys(history.COLUMNS, zeros) | {"num_seen": zeros + num_counted}
     just_more = num_counted // 2 + 1
     return columns | {
         "num_counted": zeros + num_counted,
-        "num_wrong": np.where(number < num_suspects, just_more, num_counted // 2),
+        "num_wrong": np.where(number < num_contradicted, just_more, num_counted // 2),
         "other_class": zeros + 1,
         "prediction": np.where(number < num_memorised, 0.0, 1.0),
     }
@@ -53,13 +53,13 @@ def chosen(folder, last, kept=None, kept_step=20, **config):
 
 
 @pytest.mark.parametrize(("num_memorised", "is_used"), [(0, False), (50, False), (51, True)])
-@pytest.mark.parametrize("num_suspects", [0, 100])
-def test_the_kept_history_if_most_suspects_of_then_are_memorised(
-    num_memorised, is_used, num_suspects, tmp_path
+@pytest.mark.parametrize("num_contradicted", [0, 100])
+def test_the_kept_history_if_most_contradicted_then_are_memorised(
+    num_memorised, is_used, num_contradicted, tmp_path
 ):
-    """However many suspects are left in the end: long after memorising there may be none."""
+    """However many are left in the end: long after memorising there may be none."""
     kept = columns_of(7, 100, 0)
-    last = columns_of(60, num_suspects, num_memorised)
+    last = columns_of(60, num_contradicted, num_memorised)
     found, note = chosen(tmp_path, last, kept, keep_best="label_wave")
     for name, values in (kept if is_used else last).items():
         np.testing.assert_array_equal(found[name], values, name)
@@ -69,14 +69,14 @@ def test_the_kept_history_if_most_suspects_of_then_are_memorised(
 
 @pytest.mark.parametrize(("kept", "step"), [(columns_of(7, 100, 0), 90), (columns_of(7, 0, 0), 20)])
 def test_a_kept_history_that_says_no_more(kept, step, tmp_path):
-    """It is that of the last step, or has no suspects."""
+    """It is that of the last step, or no label is contradicted."""
     last = columns_of(60, 100, 100)
     found, note = chosen(tmp_path, last, kept, step, keep_best="label_wave")
     assert found["num_counted"][0] == 60 and note == ""
 
 
 @pytest.mark.parametrize(
-    ("num_suspects", "num_memorised", "keep_best", "is_advised"),
+    ("num_contradicted", "num_memorised", "keep_best", "is_advised"),
     [
         (100, 51, None, True),
         (100, 50, None, False),
@@ -85,12 +85,13 @@ def test_a_kept_history_that_says_no_more(kept, step, tmp_path):
     ],
 )
 def test_advice_where_nothing_was_kept(
-    num_suspects, num_memorised, keep_best, is_advised, tmp_path
+    num_contradicted, num_memorised, keep_best, is_advised, tmp_path
 ):
-    last = columns_of(60, num_suspects, num_memorised)
+    last = columns_of(60, num_contradicted, num_memorised)
     found, note = chosen(tmp_path, last, keep_best=keep_best)
     assert found["num_counted"][0] == 60
-    assert ("most suspects were memorised; with --keep_best=label_wave" in note) == is_advised
+    advice = "most contradicted labels were memorised; with --keep_best=label_wave"
+    assert (advice in note) == is_advised
     assert is_advised or not note
 
 

@@ -148,7 +148,7 @@ def test_some_wrong_labels_are_memorised_and_others_never(share, seed):
     assert (found.rate > 0) == (share > 0)
     # If none was memorised, they may be hard, as wrong ones would have other margins.
     hard = estimate(labels, CLASSES, dataclasses.replace(visits, last_wrong=(kind > 0) * 1.0))
-    assert hard.low == 0 and hard.rate <= visits.suspects.mean() + 1e-9
+    assert hard.low == 0 and hard.rate <= visits.contradicted.mean() + 1e-9
 
 
 def test_equal_margins_are_one_component():
@@ -337,12 +337,12 @@ def test_probabilities_join_the_margins_where_little_is_learned():
 
 
 def test_margins_decide_between_equal_shares_of_wrong_events():
-    """Nothing is suspicious, so that only wrong events count; the second has the larger share."""
+    """No label is contradicted, so only wrong events count; the second has the larger share."""
     rows = {"num_counted": [9, 9, 9, 0], "num_wrong": [0, 1, 0, 0], "mean_margin": [2, 4, 1, 0]}
     rows |= {"prediction": [1, 1, 1, 0], "other_class": [0, 5, 0, 0]}
     history = rows | {"mean_given": [0.7, 0.7, 0.6, 0], "mean_other": [0.2, 0.2, 0.3, 0]}
     visits = ranking.pooled([{name: np.array(v, float) for name, v in history.items()}])
-    assert not visits.suspects.any() and visits.memorised == 1
+    assert not visits.contradicted.any() and visits.memorised == 1
     np.testing.assert_array_equal(np.argsort(-visits.rank_score), [1, 2, 0, 3])
     np.testing.assert_array_equal(np.argsort(-ranking.label_scores(visits)), [1, 2, 0, 3])
 
@@ -395,7 +395,7 @@ def test_no_more_labels_are_wrong_than_are_contradicted():
     assert by_margins.mean() > 0.4
     found = estimate(zeros, 2, visits)
     assert found.rate == pytest.approx(events.mean()) and found.high <= events.mean() + 1e-9
-    few = ranking.at_most_suspects(np.full(2000, 0.1), visits)
+    few = ranking.at_most_contradicted(np.full(2000, 0.1), visits)
     np.testing.assert_array_equal(few, 0.1)
 
 

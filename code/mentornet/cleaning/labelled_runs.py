@@ -17,7 +17,7 @@ from mentornet.runs.layout import CONFIG_FILE, KEPT_FOLDER, TRAIN_FOLDER, read_c
 
 # The history's columns that scoring needs.
 _NEEDED = ("num_seen", "mean_loss", "mean_weight", "prediction")
-_MOSTLY_MEMORISED = 0.5  # Share of the suspects above which an earlier history ranks better.
+_MOST = 0.5  # Of the contradicted labels: if more are memorised, an earlier history ranks better.
 
 
 def train_folder(run_dir: str) -> pathlib.Path:
@@ -49,8 +49,8 @@ def ranking_history(
 ) -> tuple[Mapping[str, np.ndarray], str]:
     """The history by which a run's labels are ranked best, and a note about it for people.
 
-    That is the history of the checkpoint that --keep_best=label_wave kept, if most of those that
-    were suspects then are predicted as given in the end: what a run says of a label that it has
+    That is the history of the checkpoint that --keep_best=label_wave kept, if most of the labels
+    that were contradicted then are predicted in the end: what a run says of a label that it has
     memorised is worth less than what it said before. Otherwise it is the last one.
 
     Args:
@@ -68,7 +68,7 @@ def ranking_history(
         note = ""
         if _are_memorised(last, last) and not config.get("keep_best"):
             advice = "with --keep_best=label_wave they would be ranked by the history before that."
-            note = f"{run_dir}: most suspects were memorised; {advice}"
+            note = f"{run_dir}: most contradicted labels were memorised; {advice}"
         return last, note
     try:
         before = _read_history(kept[-1], run_dir)
@@ -83,10 +83,10 @@ def ranking_history(
 
 
 def _are_memorised(before: Mapping[str, np.ndarray], last: Mapping[str, np.ndarray]) -> bool:
-    """Whether most suspects of one history are predicted as given at the end of another."""
-    suspects = ranking.pooled([before]).suspects
+    """Whether most contradicted labels of one history are predicted at the end of another."""
+    contradicted = ranking.pooled([before]).contradicted
     as_given = last["prediction"] != last["other_class"]
-    return bool(suspects.any()) and as_given[suspects].mean() > _MOSTLY_MEMORISED
+    return bool(contradicted.any()) and as_given[contradicted].mean() > _MOST
 
 
 def _read_history(prefix: str, run_dir: str) -> dict[str, np.ndarray]:

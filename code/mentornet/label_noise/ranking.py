@@ -1,20 +1,20 @@
 """Which labels are wrong: how probably each one is, from the statistics of its visits in training.
 
 No clean label is needed. Which statistic is most informative depends on whether the student has
-memorised wrong labels. This, too, can be seen without clean labels: suspects are samples whose
-label was contradicted at most visits, and the criterion is the share of suspects whose last
-prediction is the given label.
+memorised wrong labels. This, too, can be seen without clean labels: a label is contradicted if most
+visits predicted another class, and the criterion is the share of contradicted labels that are
+predicted in the end.
 
 * Before memorising, the mean margin of logits (Pleiss et al. 2020) ranks best, and is modelled as a
   mixture of normal distributions: of wrong labels, of right but hard ones, and of easy ones. As far
-  as most labels are suspects, the student has not learned its data: its next best class is often
-  arbitrary, and the mean probability of the given label joins the margin in the ranking. Margins
-  are shifted where labels are confused in one direction (confusion.py): in the ranking, and in the
-  mixture if that of margins as they are finds no wrong label.
-* If neither finds one, and most suspects are not memorised, all labels are right, unless many were
-  contradicted: the margins of few samples cannot tell. Then wrong events are asked, see below; they
-  are of two or three kinds if most wrong labels were memorised within a few visits, which hides
-  them among the margins, and the suspects are the others.
+  as most labels are contradicted, the student has not learned its data: its next best class is
+  often arbitrary, and the mean probability of the given label joins the margin in the ranking.
+  Margins are shifted where labels are confused in one direction (confusion.py): in the ranking, and
+  in the mixture if that of margins as they are finds no wrong label.
+* If neither finds one, and most contradicted labels are not memorised, all labels are right, unless
+  many visits contradicted theirs: the margins of few samples cannot tell. Then wrong events are
+  asked, see below; they are of two or three kinds if most wrong labels were memorised within a few
+  visits, which hides them among the margins, and the contradicted ones are the others.
 * Afterwards margins are uninformative, but wrong events (visits at which another class was
   predicted) are not. Their number is modelled as a mixture of two beta-binomial distributions, like
   the beta mixture of Arazo et al. (2019, section 3.1), but of shares of visits instead of losses.
@@ -34,10 +34,10 @@ import numpy as np
 
 from mentornet.label_noise import confusion, mixtures
 
-MEMORISED = 0.9  # Share of the suspects above which margins are ignored.
+MEMORISED = 0.9  # Share of the contradicted labels above which margins are ignored.
 _SURE = 0.9
 _FEW = 0.1  # Mean share of wrong events below which all labels may be right.
-_MOST = 0.5  # Of the suspects, that are memorised.
+_MOST = 0.5  # Of the contradicted labels, that are memorised.
 _TIE_BREAK = 1e-4
 _SHIFT_PENALTY = 4.0  # What the exponent of the memorised share gains by a mean shift of 1.
 _SMALLEST = 1e-6  # Of probabilities and deviations.
@@ -77,14 +77,14 @@ class Visits:
         return Visits(*seen)
 
     @property
-    def suspects(self) -> np.ndarray:
+    def contradicted(self) -> np.ndarray:
         """The samples whose label more than half of the visits contradicted, bool [n]."""
         return self.wrong > 0.5
 
     @property
     def unlearned(self) -> float:
-        """How far more than half of the samples are suspects: 0, or up to 1 if all are."""
-        return max(0.0, 2 * float(self.suspects.mean()) - 1)
+        """How far more than half of the labels are contradicted: 0, or up to 1 if all are."""
+        return max(0.0, 2 * float(self.contradicted.mean()) - 1)
 
     @functools.cached_property
     def margin_shift(self) -> np.ndarray:
@@ -100,8 +100,8 @@ class Visits:
 
     @functools.cached_property
     def memorised(self) -> float:
-        """Share of the suspects that are predicted as given in the end; 1 without suspects."""
-        last_wrong = self.last_wrong[self.suspects]
+        """Share of the contradicted labels that are predicted in the end; 1 if there are none."""
+        last_wrong = self.last_wrong[self.contradicted]
         return float(1 - last_wrong.mean()) if last_wrong.size else 1.0
 
     @functools.cached_property
@@ -124,12 +124,12 @@ class Visits:
     def rank_score(self) -> np.ndarray:
         """What ranks labels best, the most suspicious highest: float64 [n] in 0..1, 0 if not seen.
 
-        As far as suspects are memorised, the share of wrong events; as far as they are not, the
-        logistic function of the negative margin, shifted. As far as more than half of the samples
-        are suspects, that margin gives way to the standardised negative logarithm of the mean
-        probability of the given label. Among equal shares of wrong events it decides, too. Wrong
-        events are not shifted; so the larger the shifts, the more must be memorised for them to
-        count.
+        As far as contradicted labels are memorised, the share of wrong events; as far as they are
+        not, the logistic function of the negative margin, shifted. As far as more than half of the
+        samples have contradicted labels, that margin gives way to the standardised negative
+        logarithm of the mean probability of the given label. Among equal shares of wrong events it
+        decides, too. Wrong events are not shifted; so the larger the shifts, the more must be
+        memorised for them to count.
         """
         from scipy.special import expit
 
@@ -212,7 +212,7 @@ def label_scores(visits: Visits) -> np.ndarray:
 
 
 def _wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[np.ndarray]]:
-    """See `Visits.wrong_probabilities`; by margins unless the suspects are memorised."""
+    """See `Visits.wrong_probabilities`; by margins unless contradicted labels are memorised."""
     events, doubt = mixtures.beta_binomial(visits.wrong, visits.count)
     by_margins, others = mixtures.normals(visits.margin)
     if not by_margins.any() and visits.margin_shift.any():
@@ -227,16 +227,16 @@ def _wrong_probabilities(visits: Visits) -> tuple[np.ndarray, list[np.ndarray]]:
 def _limited(
     estimates: list[np.ndarray], events: np.ndarray, visits: Visits
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The first estimate and the others, with that by wrong events, as `at_most_suspects`."""
+    """The first estimate and the others, with that by wrong events, as `at_most_contradicted`."""
     found = [*estimates, *([events] if events.any() else [])]
-    first, *others = (at_most_suspects(values, visits) for values in found)
+    first, *others = (at_most_contradicted(values, visits) for values in found)
     return first, others
 
 
 def _without_margins(
     others: list[np.ndarray], events: np.ndarray, visits: Visits
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Where margins find no wrong label, and most suspects are not memorised."""
+    """Where margins find no wrong label, and most contradicted labels are not memorised."""
     partly, nothing = _partly_memorised(events, visits), np.zeros(len(events))
     if partly.any():
         return partly, [events]
@@ -248,7 +248,13 @@ def _without_margins(
 def _by_events(
     events: np.ndarray, doubt: float, visits: Visits
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Where suspects are memorised; `doubt` is the mean of the upper component of wrong events."""
+    """Where contradicted labels are memorised.
+
+    Args:
+      events: float64 [n] in 0..1, probabilities of the upper component of wrong events.
+      doubt: the mean of that component.
+      visits: of the samples.
+    """
     others = [(events > _SURE).astype(np.float64), (events > 1 - _SURE).astype(np.float64)]
     if not events.any():  # All are right, which few doubts show; else nothing is known.
         others.append(np.full(len(events), doubt if doubt < _FEW else 1.0))
@@ -276,13 +282,13 @@ def _partly_memorised(events: np.ndarray, visits: Visits) -> np.ndarray:
     return wrong if is_credible else np.zeros(len(wrong))
 
 
-def at_most_suspects(probabilities: np.ndarray, visits: Visits) -> np.ndarray:
-    """Lowered in proportion, if necessary, until their mean is at most the share of the suspects.
+def at_most_contradicted(probabilities: np.ndarray, visits: Visits) -> np.ndarray:
+    """Lowered in proportion, if necessary, until their mean is at most the contradicted share.
 
     Where most wrong labels are those of a similar class, the student hesitates between the two for
     right and wrong labels alike, and a component of the mixtures holds both. Suspects whose
     margin is shifted up, to 0 or above, do not count.
     """
     excused = (visits.margin_shift > 0) & (visits.margin + visits.margin_shift >= 0)
-    share = (visits.suspects & ~excused).mean()
+    share = (visits.contradicted & ~excused).mean()
     return probabilities * min(1.0, share / max(probabilities.mean(), 1e-12))

@@ -28,8 +28,8 @@ class Rules(NamedTuple):
       percentile: float32, the share of the losses below the one that enters the moving average.
       is_burn_in: bool, whether every weight is 1.
       fixed_epoch: int32, the epoch percentage at which the burn-in ends or has ended.
-      memorised: float32, share of the suspects that was predicted as given at the last check; 1
-        without suspects.
+      memorised: float32, share of the contradicted labels that was predicted at the last check; 1
+        if there are none.
       by_class: float32 [classes], the percentile of each given class; empty if it is not known.
       is_by_class: bool, whether these apply instead of the common one.
     """
@@ -79,23 +79,23 @@ class Automatic:
     """`loss_p_percentile="auto"` and `burn_in_epoch="auto"`.
 
     After each pass over the data, at most once in a percent of the training, the history of all
-    samples is checked. The burn-in ends when the number of predictions that change from one pass
-    to the next has passed its first local minimum (`changes`), and 15 % of the suspects, whose
-    label more than half of the visits contradicted, are predicted as given: wrong labels are being
-    memorised. In the scripts, which know their schedule, passes before the last rise of the
+    samples is checked. The burn-in ends when the number of predictions that change from one pass to
+    the next has passed its first local minimum (`changes`), and 15 % of the contradicted labels,
+    where more than half of the visits predicted another class, are predicted: wrong labels are
+    being memorised. In the scripts, which know their schedule, passes before the last rise of the
     learning rate do not count, as it makes the predictions change more. A training that memorises
     nothing in its first half is weighted in the second, if at least ten passes are over and the
     percentile is expected to leave out at most a quarter of the correct labels. But as long as so
-    many suspects are being learned that they seem to be hard samples (`decisions`), it begins
-    neither way. Else it keeps weight 1 throughout: it cannot tell wrong labels from hard samples
-    yet, and would lose more by leaving these out.
+    many contradicted labels are being learned that they seem to be those of hard samples
+    (`decisions`), it begins neither way. Else it keeps weight 1 throughout: it cannot tell wrong
+    labels from hard samples yet, and would lose more by leaving these out.
 
     The percentile is 1 minus the share of wrong labels that is estimated then (`noise_rate`), at
-    most the share of the suspects, and less one standard deviation of the share of correct labels
-    in a batch: a percentile above that share is the loss of a wrong label, which is then learned.
-    It is estimated again only as long as no wrong label is found, because what is memorised later
-    looks right, and weights change the history. With a fixed burn-in it is estimated from the
-    second pass on until that ends, and weights are 1 until then.
+    most the share of contradicted labels, and less one standard deviation of the share of correct
+    labels in a batch: a percentile above that share is the loss of a wrong label, which is then
+    learned. It is estimated again only as long as no wrong label is found, because what is
+    memorised later looks right, and weights change the history. With a fixed burn-in it is
+    estimated from the second pass on until that ends, and weights are 1 until then.
 
     Each class has a percentile of its own (`noise_rate.shrunk_class_means`) with `class_balanced`,
     and where the common one would leave out most of a class, or does: one that is learned late may
@@ -235,26 +235,26 @@ class Automatic:
         percentile, start, memorised, is_by_class, by_class = (v.numpy() for v in self._state)
         past = self._history.values.numpy().astype(np.float64)
         visits = ranking.pooled([dict(zip(COLUMNS, np.nan_to_num(past).T, strict=True))])
-        suspects = "no label is suspicious"
-        if visits.suspects.any():
-            share = f"{memorised:.1%} of the suspects"
-            suspects = f"at the last check the given label was predicted for {share}"
+        contradicted = "no label was contradicted at most visits"
+        if visits.contradicted.any():
+            share = f"{memorised:.1%} of the contradicted labels"
+            contradicted = f"at the last check {share} were predicted"
         if start == 0:
             reason = "a loss was not finite"
             if np.isfinite(past).all():
-                reason = self._why_unweighted(visits, suspects)
+                reason = self._why_unweighted(visits, contradicted)
             return f"auto: no sample was down-weighted, as {reason}."
         # A fixed burn-in may be longer than the first pass, at whose end the history is checked.
         first = int(start) if isinstance(self._burn_in, str) else max(int(start), self._burn_in)
         burn_in = f"weighted from {first - 1} % of the training on"
         if self._percentile != AUTO:
-            return f"auto: {burn_in}; {suspects}."
+            return f"auto: {burn_in}; {contradicted}."
         said = f"percentile {percentile:.3f}"
         if is_by_class:
             said += f" ({by_class.min():.3f} to {by_class.max():.3f} by class)"
-        return f"auto: {burn_in}, with {said}; {suspects}."
+        return f"auto: {burn_in}, with {said}; {contradicted}."
 
-    def _why_unweighted(self, visits: ranking.Visits, suspects: str) -> str:
+    def _why_unweighted(self, visits: ranking.Visits, contradicted: str) -> str:
         takes = "takes more than {} passes over the data"
         num_checks = np.count_nonzero(self._changes.numpy()[:, 1])
         if self._burn_in != AUTO:
@@ -262,11 +262,11 @@ class Automatic:
         if num_checks < _FEWEST_CHECKS:
             return f"detecting memorisation {takes.format(_FEWEST_CHECKS)}"
         reason = "no memorisation was detected"
-        if visits.suspects.any() and decisions.are_hard(visits):
-            reason = "the suspects are being learned, and may be hard samples with right labels"
+        if visits.contradicted.any() and decisions.are_hard(visits):
+            reason = "the contradicted labels are being learned, and may be right but hard"
         elif num_checks >= _LATE_PASSES:
             reason += " and too many correct labels would be left out"
-        return f"{reason}; {suspects}"
+        return f"{reason}; {contradicted}"
 
 
 def num_classes(context: Context, config: WeightingConfig) -> int:

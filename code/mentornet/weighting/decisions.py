@@ -7,8 +7,8 @@ import numpy as np
 from mentornet.label_noise import changes, noise_rate, ranking
 from mentornet.label_noise.ranking import Visits
 
-_BEGUN = 0.15  # Share of the suspects predicted as given from which memorising has begun.
-_LEARNED = 0.25  # By how much more of the hard suspects are predicted as given than are suspects.
+_BEGUN = 0.15  # Share of the contradicted labels that are predicted, once memorising has begun.
+_LEARNED = 0.25  # By how much this share exceeds that of contradicted labels if these are hard.
 _MOST_LEFT_OUT = 0.25  # Share of the correct labels.
 # Share of a class's correct labels that a common percentile must keep, and that must be learned.
 _STARVED, _LOST = 0.55, 0.25
@@ -28,9 +28,9 @@ def may_begin(checks: np.ndarray, visits: Visits, percentile: float | None, is_l
 
 
 def is_memorising(checks: np.ndarray, visits: Visits) -> bool:
-    """Whether suspects are memorised, and the number of changes has passed its first minimum.
+    """Whether contradicted labels are memorised, and changes have passed their first minimum.
 
-    The number also rises by chance where few samples are hard to learn.
+    Their number also rises by chance where few samples are hard to learn.
 
     Args:
       checks: int64 [n, 2], `changes.totals` at each check; other rows are 0.
@@ -43,15 +43,15 @@ def is_memorising(checks: np.ndarray, visits: Visits) -> bool:
 
 
 def are_hard(visits: Visits) -> bool:
-    """Whether the suspects seem to be right labels of hard samples, which are being learned.
+    """Whether the contradicted labels seem to be right but hard, as they are being learned.
 
-    Of wrong labels, few are predicted as given until they are memorised. The fewer the suspects,
-    the more of them may be hard samples.
+    Of wrong labels, few are predicted until they are memorised. The fewer labels are contradicted,
+    the more of them may be those of hard samples.
 
     Args:
       visits: of the samples until the last check.
     """
-    share = visits.suspects.mean() if visits.suspects.size else 1.0
+    share = visits.contradicted.mean() if visits.contradicted.size else 1.0
     return bool(visits.memorised >= share + _LEARNED)
 
 
@@ -84,7 +84,7 @@ def percentiles(
       float; float64 [num_classes]; and whether a class needs its own: one that is learned late may
       have no loss below the common percentile, and would be left out for good.
     """
-    wrong = ranking.at_most_suspects(ranking.rising_probabilities(visits), visits)
+    wrong = ranking.at_most_contradicted(ranking.rising_probabilities(visits), visits)
     common = float(_lowered(1 - wrong.mean(), batch_size))
     if visits.labels is None:
         return common, np.zeros(num_classes), False

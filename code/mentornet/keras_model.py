@@ -89,8 +89,8 @@ class MentoredModel(keras.Model):
         # Like a functional student, it does not round inputs to the compute type.
         super().__init__(**({"autocast": False} | kwargs))
         keras_adapters.check_student(student)
-        keras_adapters.check_count(1, total_steps=total_steps, num_examples=num_examples)
-        keras_adapters.check_count(0, num_classes=num_classes)
+        keras_adapters.check_whole(1, total_steps=total_steps, num_examples=num_examples)
+        keras_adapters.check_whole(0, num_classes=num_classes)
         self.student = student
         settings = {
             "loss_p_percentile": loss_p_percentile,

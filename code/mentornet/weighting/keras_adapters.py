@@ -161,7 +161,7 @@ def build_student(student: keras.Model, input_shape: Any) -> None:
         student.build(input_shape)
 
 
-def check_count(least: int, **counts: Any) -> None:
+def check_whole(least: int, **counts: Any) -> None:
     """Raises InputError unless each is None or a whole number of at least `least`."""
     for name, count in counts.items():
         fits = count is None or (isinstance(count, numbers.Integral) and int(count) >= least)

@@ -537,7 +537,7 @@ def test_the_history_of_mixed_samples_holds_their_plain_losses():
 
 
 def test_counts_may_be_numpy_and_only_classes_are_counted():
-    keras_adapters.check_count(1, total_steps=np.int64(3), num_examples=None)
+    keras_adapters.check_whole(1, total_steps=np.int64(3), num_examples=None)
     for shape, number in (((None, 5, 4), 0), ((None, 4), 4), (None, 0)):
         student: Any = types.SimpleNamespace(output_shape=shape)
         assert keras_adapters.num_outputs(student) == number

@@ -7,7 +7,6 @@ import dataclasses
 import importlib
 import itertools
 import json
-import pathlib
 import types
 from typing import Any
 
@@ -197,27 +196,6 @@ def test_trusted_samples_compare_runs(labelled, monkeypatch):
         monkeypatch.setattr(labelled_runs, "read_labels", lambda *args, own=other: (None, own))
         with pytest.raises(InputError, match=message):
             trusted.line("run")
-
-
-def test_versions_take_turns(monkeypatch):
-    """Ratios of medians: a step of the second takes half, its start a third."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    versions = importlib.import_module("versions")
-    calls = []
-
-    def cpu_seconds(tree, steps, folder):
-        calls.append((tree, steps))
-        return {"old": 9, "new": 3}[tree] + (steps - 1) * {"old": 0.2, "new": 0.1}[tree]
-
-    monkeypatch.setattr(versions, "cpu_seconds", cpu_seconds)
-    monkeypatch.setattr(versions, "FLAGS", types.SimpleNamespace(rounds=2, steps=11))
-    lines = versions.measure({"before": "old", "now": "new"}, pathlib.Path("runs"))
-    assert lines == [
-        ["step", "0.2000", "0.1000", "0.500"],
-        ["start-up, with one step", "9.0000", "3.0000", "0.333"],
-    ]
-    assert [tree for tree, _ in calls[::2]] == ["new", "old", "old", "new"]
-    assert {steps for _, steps in calls} == {1, 11}
 
 
 def test_auto_beats_no_weighting():

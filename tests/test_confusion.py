@@ -155,7 +155,7 @@ def test_an_unlearned_student_is_not_believed():
 
 def test_wrong_events_count_later_where_margins_are_shifted():
     visits, _ = drawn(ONE_WAY)
-    last = np.where(visits.suspects, 0.4, 0.0)  # 60 % of the suspects are memorised.
+    last = np.where(visits.contradicted, 0.4, 0.0)  # 60 % of the suspects are memorised.
     visits = dataclasses.replace(visits, last_wrong=last)
     is_late = 0.6 ** (1 + 4 * np.abs(visits.margin_shift).mean())
     early = 1 / (1 + np.exp(visits.margin + visits.margin_shift))

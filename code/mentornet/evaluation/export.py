@@ -180,7 +180,7 @@ def _write_onnx(trained: TrainedStudent, output: pathlib.Path) -> None:
 
 def _whole(output: pathlib.Path, write: Callable[[str], None]) -> None:
     """Writes a file or folder in a temporary folder, then moves it in place of an older one."""
-    output = output.absolute()  # The folder above "." is not in it.
+    output = pathlib.Path(os.path.abspath(output))  # The folder above "." is not in it.
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export.", dir=output.parent) as temporary:
         path = os.path.join(temporary, output.name or "export")

@@ -234,7 +234,8 @@ class Automatic:
     def _remark(self) -> str:
         percentile, start, memorised, is_by_class, by_class = (v.numpy() for v in self._state)
         past = self._history.values.numpy().astype(np.float64)
-        visits = ranking.pooled([dict(zip(COLUMNS, np.nan_to_num(past).T, strict=True))])
+        finite = np.nan_to_num(past, posinf=0, neginf=0)
+        visits = ranking.pooled([dict(zip(COLUMNS, finite.T, strict=True))]).seen
         contradicted = "no label was contradicted at most visits"
         if visits.contradicted.any():
             share = f"{memorised:.1%} of the contradicted labels"

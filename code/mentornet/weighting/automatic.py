@@ -262,8 +262,10 @@ class Automatic:
             return f"an estimate {takes.format(_FIRST_ESTIMATE)}"
         if num_checks < _FEWEST_CHECKS:
             return f"detecting memorisation {takes.format(_FEWEST_CHECKS)}"
+        if not visits.contradicted.any():
+            return contradicted
         reason = "no memorisation was detected"
-        if visits.contradicted.any() and decisions.are_hard(visits):
+        if decisions.are_hard(visits):
             reason = "the contradicted labels are being learned, and may be right but hard"
         elif num_checks >= _LATE_PASSES:
             reason += " and too many correct labels would be left out"

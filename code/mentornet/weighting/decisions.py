@@ -46,7 +46,7 @@ def are_hard(visits: Visits) -> bool:
     """Whether the contradicted labels seem to be right but hard, as they are being learned.
 
     Of wrong labels, few are predicted until they are memorised. The fewer labels are contradicted,
-    the more of them may be those of hard samples.
+    the more of them may be those of hard samples. If none is, there is nothing to leave out: true.
 
     Args:
       visits: of the samples until the last check.

@@ -142,6 +142,15 @@ def test_a_history_that_is_not_finite_is_not_looked_at(value):
     look(automatic, context, 7, 7)
     np.testing.assert_equal(found(context), before)
     assert min(before[:3]) > 0
+    assert "weighted from" in context.remarks[0]()
+
+
+def test_nothing_is_left_out_where_no_label_is_contradicted():
+    for percentile in ("auto", 0.7):
+        automatic, context = made(**AUTO | {"loss_p_percentile": percentile})
+        memorise(automatic, context, wrong=0.0)
+        assert automatic.rules(tf.constant(99)).is_burn_in
+        assert "as no label was contradicted at most visits." in context.remarks[0]()
 
 
 def test_changes_that_only_fall_end_no_burn_in_whatever_is_predicted():
@@ -295,7 +304,7 @@ def test_the_burn_in_ends_where_contradicted_labels_are_memorised(memorised, beg
 def test_contradicted_labels_that_are_learned_are_hard_not_wrong(
     contradicted, learned, begins, is_late, monkeypatch
 ):
-    """10 and 30 % of 400 samples, of which a quarter more are predicted as given: 35 and 55 %."""
+    """10 and 30 % of 400 labels are contradicted; the bounds are 35 and 55 % predicted."""
     monkeypatch.setattr(ranking.Visits, "right_left_out", lambda *_: 0.0)
     automatic, context = made(**AUTO)
     passes = 20 if is_late else 6
@@ -393,7 +402,7 @@ def test_a_second_weighting_reads_the_same_history():
 
 
 def test_weights_are_one_and_nothing_is_dropped_until_then(monkeypatch):
-    monkeypatch.setattr(decisions, "is_memorising", lambda checks, _: checks[:, 0].any())
+    monkeypatch.setattr(decisions, "may_begin", lambda checks, *_: checks[:, 0].any())
     context = Context(num_examples=SAMPLES, num_classes=4)
     weighting = make("self_paced", context, AUTO | {"example_dropout_rates": "0.5,100"})
     losses = np.random.default_rng(0).exponential(size=(100, 1)).astype(np.float32)
@@ -424,7 +433,7 @@ def test_weights_are_one_and_nothing_is_dropped_until_then(monkeypatch):
 
 def test_the_moving_average_begins_with_the_weighting(monkeypatch):
     """It is the weighted mean of the percentiles since, whatever the losses were in the burn-in."""
-    monkeypatch.setattr(decisions, "is_memorising", lambda checks, _: checks[:, 0].any())
+    monkeypatch.setattr(decisions, "may_begin", lambda checks, *_: checks[:, 0].any())
     context = Context(num_examples=SAMPLES, num_classes=4)
     weighting = make("self_paced", context, AUTO | {"loss_moving_average_decay": 0.9})
     generator, found = np.random.default_rng(0), []
@@ -495,7 +504,7 @@ def test_shares_of_the_classes_are_shrunk_as_far_as_their_samples_are_few():
 
 def test_each_class_has_its_percentile_and_its_moving_average(monkeypatch):
     """Wrong labels are all of class 1; the weights equal NumPy's over three batches."""
-    monkeypatch.setattr(decisions, "is_memorising", lambda *_: True)
+    monkeypatch.setattr(decisions, "may_begin", lambda *_: True)
     context = Context(num_examples=SAMPLES, num_classes=3)
     weighting = make("self_paced", context, BALANCED)
     labels = np.arange(SAMPLES) % 2
@@ -542,7 +551,7 @@ def test_each_class_has_its_percentile_and_its_moving_average(monkeypatch):
 @pytest.mark.parametrize("starves", [False, True])
 def test_each_class_has_its_percentile_where_one_would_starve(monkeypatch, starves):
     """Losses of class 0 are larger: below the common percentile there are hardly any of it."""
-    monkeypatch.setattr(decisions, "is_memorising", lambda *_: True)
+    monkeypatch.setattr(decisions, "may_begin", lambda *_: True)
     context = Context(num_examples=SAMPLES, num_classes=2)
     weighting = make("self_paced", context, AUTO | {"example_dropout_rates": "0,100"})
     labels = np.arange(SAMPLES) % 2
@@ -607,7 +616,7 @@ def test_a_checkpoint_of_other_state_is_refused_by_name(tmp_path):
 
 def test_a_second_weighting_takes_what_the_first_found(monkeypatch):
     """Mixed samples are compared with an average of their own, and are no further visits."""
-    monkeypatch.setattr(decisions, "is_memorising", lambda checks, _: checks[:, 0].any())
+    monkeypatch.setattr(decisions, "may_begin", lambda checks, *_: checks[:, 0].any())
     context = Context(num_examples=SAMPLES, num_classes=4)
     first = make("self_paced", context, AUTO)
     mixed = context.for_mixed(first)
@@ -627,7 +636,7 @@ def test_a_second_weighting_takes_what_the_first_found(monkeypatch):
 
 def test_a_fixed_percentile_under_an_automatic_burn_in(monkeypatch):
     """One average for all classes, so that neither labels nor positions are needed."""
-    monkeypatch.setattr(decisions, "is_memorising", lambda checks, _: checks[:, 0].any())
+    monkeypatch.setattr(decisions, "may_begin", lambda checks, *_: checks[:, 0].any())
     settings: dict[str, Any] = {"loss_p_percentile": 0.75, "burn_in_epoch": "auto"}
     settings["example_dropout_rates"] = "0,100"
     context = Context(num_examples=SAMPLES, num_classes=4)
@@ -657,7 +666,7 @@ def test_a_fixed_percentile_under_an_automatic_burn_in(monkeypatch):
 
 def test_the_epoch_stays_where_an_automatic_burn_in_ended(monkeypatch):
     """Until then it is the training's, and so is the last rate of example dropout after it."""
-    monkeypatch.setattr(decisions, "is_memorising", lambda checks, _: checks[:, 0].any())
+    monkeypatch.setattr(decisions, "may_begin", lambda checks, *_: checks[:, 0].any())
     settings = AUTO | {"fixed_epoch_after_burn_in": True, "example_dropout_rates": "0,70,1,30"}
     context = Context(num_examples=SAMPLES, num_classes=4)
     weighting = make("self_paced", context, settings)
@@ -677,7 +686,7 @@ def test_a_sample_without_a_visit_belongs_to_no_class(monkeypatch):
     """Its label is not known yet; of the others one visit is enough."""
     probabilities = property(lambda visits: (visits.wrong, []))
     monkeypatch.setattr(ranking.Visits, "wrong_probabilities", probabilities)
-    monkeypatch.setattr(decisions, "is_memorising", lambda *_: True)
+    monkeypatch.setattr(decisions, "may_begin", lambda *_: True)
     context = Context(num_examples=SAMPLES, num_classes=2)
     automatic = Automatic(context, WeightingConfig(**BALANCED))
     number = np.arange(SAMPLES)
@@ -749,7 +758,7 @@ def test_a_training_that_it_leaves_alone_is_the_unweighted_one(
     digits, tmp_path, capsys, monkeypatch, passes, reason
 ):
     """200 samples, four steps a pass: parameters and history agree bit for bit."""
-    monkeypatch.setattr(decisions, "is_memorising", lambda *_: False)
+    monkeypatch.setattr(decisions, "may_begin", lambda *_: False)
     monkeypatch.setattr(ranking.Visits, "right_left_out", lambda visits, share: 1.0)
     settings: dict[str, Any] = {"batch_size": 50, "max_number_of_steps": 4 * passes}
     settings |= {"record_sample_weights": True, "log_every_steps": 4 * passes}

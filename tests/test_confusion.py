@@ -123,8 +123,8 @@ def test_shares_of_classes_are_those_of_the_ranking(seed):
     np.testing.assert_allclose(of_scores, found.by_class, atol=1e-3)
 
 
-def test_suspects_that_the_shift_excuses_do_not_count(monkeypatch):
-    """Of four suspects, the shift makes the margins of two positive; one was positive before."""
+def test_labels_that_the_shift_excuses_do_not_count(monkeypatch):
+    """Of the four contradicted, the shift makes two margins positive; one was positive before."""
     margin = np.array([-0.4, -0.4, 0.1, 0.1, 0.9, 0.9])
     shift = np.array([0.4, 0.3, 0.1, -0.05, 0.5, 0.0])
     monkeypatch.setattr(Visits, "margin_shift", shift)
@@ -146,16 +146,16 @@ def test_symmetric_noise_is_ranked_as_before():
 def test_an_unlearned_student_is_not_believed():
     visits, _ = drawn(ONE_WAY)
     shift = visits.margin_shift
-    suspects = np.where(np.arange(len(shift)) % 4, 1.0, 0.0)  # Three quarters.
-    found = dataclasses.replace(visits, wrong=suspects)
+    contradicted = np.where(np.arange(len(shift)) % 4, 1.0, 0.0)  # Three quarters.
+    found = dataclasses.replace(visits, wrong=contradicted)
     assert found.unlearned == 0.5
     np.testing.assert_allclose(found.margin_shift, shift / 2)
-    assert dataclasses.replace(visits, wrong=0 * suspects).unlearned == 0
+    assert dataclasses.replace(visits, wrong=0 * contradicted).unlearned == 0
 
 
 def test_wrong_events_count_later_where_margins_are_shifted():
     visits, _ = drawn(ONE_WAY)
-    last = np.where(visits.contradicted, 0.4, 0.0)  # 60 % of the suspects are memorised.
+    last = np.where(visits.contradicted, 0.4, 0.0)  # 60 % of these are memorised.
     visits = dataclasses.replace(visits, last_wrong=last)
     is_late = 0.6 ** (1 + 4 * np.abs(visits.margin_shift).mean())
     early = 1 / (1 + np.exp(visits.margin + visits.margin_shift))

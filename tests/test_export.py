@@ -470,6 +470,9 @@ def test_nothing_of_an_earlier_export_is_left(tmp_path, monkeypatch):
     output.mkdir()
     monkeypatch.chdir(output)
     write("saved_model.pb", "variables/old", "assets/old")
+    export._whole(pathlib.Path("variables", ".."), lambda path: pathlib.Path(path).mkdir())
+    assert output.is_dir() and not any(output.iterdir())
+    write("saved_model.pb", "variables/old", "assets/old")
     folder = output.stat().st_ino
     write("saved_model.pb", "variables/new")
     left = [str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()]

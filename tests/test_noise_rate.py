@@ -44,7 +44,7 @@ def memorised(labels, count, events):
 
 
 def learned(share, *, size=6000, hard=0.3, seed=0):
-    """Samples with margins of three normal laws, whose suspects are still contradicted.
+    """Samples with margins of three normal laws, whose wrong ones are still contradicted.
 
     Labels of class 0 are wrong half as often as those of the others.
     """
@@ -315,7 +315,7 @@ def test_rank_score_by_hand():
 
 
 def test_probabilities_join_the_margins_where_little_is_learned():
-    """Three of four samples are suspects, so that both count half; a fifth was never seen."""
+    """Three of four labels are contradicted, so that both count half; a fifth was never seen."""
     rows: dict[str, list[float]] = {"num_counted": [4.0, 4, 4, 4, 0], "num_wrong": [1, 4, 4, 3, 0]}
     rows |= {"mean_margin": [1, -3, -1, -1, -9], "prediction": [1, 5, 5, 5, 0]}
     rows |= {"other_class": [5, 5, 5, 5, 0], "mean_other": [0.2, 0.9, 0.4, 0.4, 0]}
@@ -327,7 +327,7 @@ def test_probabilities_join_the_margins_where_little_is_learned():
     margin = np.array([1, -3, -1, -1]) / np.std([1, -3, -1, -1])
     expected = 1 / (1 + np.exp((margin - surprise) / 2))
     np.testing.assert_allclose(visits.rank_score, [*expected, 0], rtol=1e-12)
-    # The same probability for all: nothing but the margins; with half suspects, too.
+    # The same probability for all: nothing but the margins; with half of them contradicted, too.
     even = ranking.pooled([columns | {"mean_given": np.full(5, 0.1)}])
     np.testing.assert_allclose(even.rank_score, [*(1 / (1 + np.exp(margin / 2))), 0], rtol=1e-9)
     half = ranking.pooled(

@@ -186,7 +186,7 @@ def test_sizes_of_images():
         unit = resnet101._unit(keras.Input((size, size, 4)), 8, 2, "unit_2_0", itertools.count())
         assert unit.shape == (None, halved, halved, 8)
     assert build_student("coteaching_cnn", 10, image_shape=(28, 28, 1)).output.shape == (None, 10)
-    with pytest.raises(InputError, match="coteaching_cnn needs at least 28 pixels per side"):
+    with pytest.raises(InputError, match="needs images of at least 28 pixels per side"):
         build_student("coteaching_cnn", 10, image_shape=(27, 40, 3))
 
 

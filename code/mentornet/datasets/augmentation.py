@@ -65,8 +65,8 @@ class Augmenter:
         rule = f"`cutout` must be less than {side} pixels, the side of the images."
         check(augmentation.cutout < side, rule, cutout=augmentation.cutout)
         rule = f"`crop_padding` must be less than {side} pixels, the side of the images."
-        is_small = padding < side or augmentation.crop_mode != "reflect"
-        check(is_small, rule, crop_padding=padding)
+        fits = padding < side or augmentation.crop_mode != "reflect"
+        check(fits, rule, crop_padding=padding)
         self._asked, self._image_shape = augmentation, image_shape
         self._batch_size, self._seed, self._part = batch_size, seed, part
         self._first = None

@@ -286,7 +286,7 @@ def at_most_contradicted(probabilities: np.ndarray, visits: Visits) -> np.ndarra
     """Lowered in proportion, if necessary, until their mean is at most the contradicted share.
 
     Where most wrong labels are those of a similar class, the student hesitates between the two for
-    right and wrong labels alike, and a component of the mixtures holds both. Suspects whose
+    right and wrong labels alike, and a component of the mixtures holds both. Labels whose
     margin is shifted up, to 0 or above, do not count.
     """
     excused = (visits.margin_shift > 0) & (visits.margin + visits.margin_shift >= 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import hashlib
 import json
 import os
 import pathlib
@@ -15,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mentornet.core import files
 from mentornet.core.checkpoint_files import READ_ERRORS, is_prefix, reading
 from mentornet.core.errors import InputError, check, first_line
 from mentornet.label_noise.history import NAMES, VALUES, saved_columns
@@ -272,7 +272,7 @@ def checkpoint_step(prefix: str) -> int:
 def checkpoint_identity(prefix: str) -> str | None:
     """The start of the SHA-256 of a checkpoint's index, which has checksums; None if deleted."""
     try:
-        return hashlib.sha256(pathlib.Path(f"{prefix}.index").read_bytes()).hexdigest()[:16]
+        return files.sha256(f"{prefix}.index")[:16]
     except OSError:
         return None
 

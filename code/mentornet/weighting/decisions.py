@@ -46,13 +46,13 @@ def are_hard(visits: Visits) -> bool:
     """Whether the contradicted labels seem to be right but hard, as they are being learned.
 
     Of wrong labels, few are predicted until they are memorised. The fewer labels are contradicted,
-    the more of them may be those of hard samples. If none is, there is nothing to leave out: true.
+    the more of them may be those of hard samples; where none is, there is nothing to leave out. A
+    few wrong labels that are memorised from one check to the next are taken for hard ones, too.
 
     Args:
-      visits: of the samples until the last check.
+      visits: of the samples until the last check, at least one.
     """
-    share = visits.contradicted.mean() if visits.contradicted.size else 1.0
-    return bool(visits.memorised >= share + _LEARNED)
+    return bool(visits.memorised >= visits.contradicted.mean() + _LEARNED)
 
 
 def spares_right_labels(visits: Visits, percentile: float | None) -> bool:

@@ -156,7 +156,7 @@ def build(
     Raises:
       InputError: the images are smaller than 9 x 9.
     """
-    rule = f"`studentnet` airbench needs images of at least {SMALLEST_IMAGE} pixels per side."
+    rule = f"The airbench students need images of at least {SMALLEST_IMAGE} pixels per side."
     check(min(image_shape[:2]) >= SMALLEST_IMAGE, rule, image_shape=image_shape)
     seeds = itertools.count(seed * 1000)
     inputs = keras.Input(image_shape)

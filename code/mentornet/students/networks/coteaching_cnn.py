@@ -29,7 +29,8 @@ def build(
     Raises:
       InputError: the images are too small.
     """
-    rule = f"`studentnet` coteaching_cnn needs at least {_SMALLEST_IMAGE} pixels per side."
+    least = f"at least {_SMALLEST_IMAGE} pixels per side"
+    rule = f"`studentnet` coteaching_cnn needs images of {least}."
     check(min(image_shape[:2]) >= _SMALLEST_IMAGE, rule, image_shape=image_shape)
     seeds = itertools.count(seed * 1000)
     x = inputs = keras.Input(image_shape)

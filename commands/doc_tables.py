@@ -7,6 +7,7 @@ checks that the pages are up to date.
 """
 
 import functools
+import itertools
 import json
 import pathlib
 import re
@@ -49,6 +50,8 @@ TABLES = {
 
 _GRID = "grid/"  # Below results/: runs that differ from others in one setting only.
 _OTHER_RATE = "_rate_"  # In the name of such a run.
+# Of results/label_scores.md: without weighting, under MentorNet PD and with auto.
+_RANKED = re.compile(r"\| cifar\S+/(baseline|mentornet_pd)(_auto)?(_1465)?_[01] \|")
 
 _METHODS = (  # In this order; others follow by name.
     "baseline",
@@ -168,6 +171,14 @@ def _cleanlab() -> str:
     return _table((*head, *(f"cleanlab, {method}" for method in methods)), lines)
 
 
+def _label_scores(measure: str) -> str:
+    """The table of results/label_scores.md whose first heading is this, of some of its runs."""
+    lines = (ROOT / "results" / "label_scores.md").read_text().splitlines()
+    lines = lines[[line.startswith(f"| {measure} |") for line in lines].index(True) :]
+    rows = itertools.takewhile(bool, lines[2:])
+    return "\n" + "\n".join([*lines[:2], *filter(_RANKED.match, rows)])
+
+
 def _settings() -> str:
     """A row per setting in results/settings.json, two columns per kind of labels."""
     rows = json.loads((ROOT / "results" / "settings.json").read_text())["rows"]
@@ -194,6 +205,8 @@ MADE: dict[str, Callable[[], str]] = {
     "fast_runs": functools.partial(_accuracies, "airbench93"),
     "percentiles": _percentiles,
     "cleanlab": _cleanlab,
+    "label_scores": functools.partial(_label_scores, "AUC"),
+    "noise_rates": functools.partial(_label_scores, "share of wrong labels"),
     "settings": _settings,
     "benchmarks": _benchmarks,
 }

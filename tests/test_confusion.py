@@ -1,4 +1,4 @@
-"""Labels that are confused in one direction: the shift of margins, the ranking, the estimate."""
+"""Labels that are confused in one direction: margins and odds, the ranking, the estimate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 import mentornet
 from mentornet.label_noise import mixtures, noise_rate, ranking
-from mentornet.label_noise.confusion import margin_shift
+from mentornet.label_noise.confusion import one_sided
 from mentornet.label_noise.ranking import Visits, label_scores
 
 # Probabilities that the student learns of each class (row): many of class 0 are labelled 1.
@@ -37,14 +37,16 @@ def drawn(transitions, *, size=6000, deviation=0.08, seed=0):
     return dataclasses.replace(visits, labels=labels), labels != classes
 
 
-def test_shift_of_two_anchors():
+def test_two_anchors():
     """Each class has one anchor: its sample that is the most probable of it."""
     labels = np.array([0, 0, 1, 1])
     given, other = np.array([0.5, 0.1, 0.9, 0.4]), np.array([0.4, 0.9, 0.1, 0.5])
-    found = margin_shift(labels, given, other, 1 - labels)
+    shift, log_odds = one_sided(labels, given, other, 1 - labels)
     # T[0, 1] - T[1, 0] = 0.3; class 0 loses as much, and class 1 nothing.
     expected = 0.3 / (given - other).std()
-    np.testing.assert_allclose(found, [expected, expected, -expected, -expected])
+    np.testing.assert_allclose(shift, [expected, expected, -expected, -expected])
+    expected = np.log(0.42 / 0.12)
+    np.testing.assert_allclose(log_odds, [expected, expected, -expected, -expected])
 
 
 def test_a_twentieth_of_a_class_are_anchors():
@@ -53,7 +55,7 @@ def test_a_twentieth_of_a_class_are_anchors():
     given = np.array([0.5, 0.6, 0.7] + [0.4] * 38 + [0.8, 0.8])
     other_class = np.array([1, 1, 2] + [2] * 38 + [2, 1])
     other = np.array([0.3, 0.3, 0.12] + [0.39] * 38 + [0.0, 0.1])
-    found = margin_shift(labels, given, other, other_class)
+    found, log_odds = one_sided(labels, given, other, other_class)
     rise = 0.2 + 0.04  # What class 0 loses: a third of 0.6 to class 1, of 0.12 to class 2.
     one_to_two = (0 - 0.1) + 0 - 0.1  # Class 2 loses 0.1 to class 1.
     expected = np.array([0.2 + rise, 0.2 + rise, 0.04 + rise - 0.1]) / 2 / (given - other).std()
@@ -62,14 +64,18 @@ def test_a_twentieth_of_a_class_are_anchors():
     np.testing.assert_allclose(
         found[41:], np.array([1, -1]) * one_to_two / 2 / (given - other).std()
     )
+    first, third, last = np.log(np.array([0.22, 0.06, 0.02]) / np.array([0.02, 0.02, 0.12]))
+    np.testing.assert_allclose(log_odds, [first, first, *[third] * 39, last, -last])
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 0], [2, 2, 0]])
 def test_classes_that_are_only_given_or_only_predicted(labels):
     labels, other_class = np.array(labels), np.array([1, 1, 1])
-    found = margin_shift(labels, np.array([0.6, 0.5, 0.7]), np.array([0.3, 0.4, 0.2]), other_class)
+    given, other = np.array([0.6, 0.5, 0.7]), np.array([0.3, 0.4, 0.2])
+    shift, log_odds = one_sided(labels, given, other, other_class)
     first = 0.3 if labels[0] else 0.2  # Class 1 loses nothing; the others' anchors are torn.
-    np.testing.assert_allclose(found[0] * np.std([0.3, 0.1, 0.5]), first)
+    np.testing.assert_allclose(shift[0] * np.std([0.3, 0.1, 0.5]), first)
+    np.testing.assert_allclose(log_odds[0], np.log((first + 0.02) / 0.02))
 
 
 def test_harder_classes_are_not_shifted():
@@ -110,17 +116,31 @@ def test_one_sided_confusion_is_ranked(seed):
 
 
 @pytest.mark.parametrize("seed", [1, 3])
-def test_shares_of_classes_are_those_of_the_ranking(seed):
+def test_odds_give_the_shares_of_classes(seed, monkeypatch):
     """By margins alone, more labels are wrong in class 0, which has none, than in class 1."""
     visits, is_wrong = drawn(ONE_WAY, seed=seed)
-    labels, (probabilities, _) = visits.labels, visits.wrong_probabilities
-    actual, by_margins = (noise_rate.class_means(p, labels, 3) for p in (is_wrong, probabilities))
+    labels = visits.labels
     found = noise_rate.estimate(labels, 3, visits)
-    assert by_margins[0] > by_margins[1]
-    assert np.abs(found.by_class - actual).sum() < 0.8 * np.abs(by_margins - actual).sum()
-    assert found.rate == pytest.approx(probabilities.mean())
+    assert found.rate == pytest.approx(visits.wrong_probabilities[0].mean())
     of_scores = noise_rate.class_means(label_scores(visits), labels, 3)
     np.testing.assert_allclose(of_scores, found.by_class, atol=1e-3)
+    monkeypatch.setattr(Visits, "log_odds", np.zeros(len(labels)))
+    by_margins, _ = dataclasses.replace(visits).wrong_probabilities
+    actual, by_margins = (noise_rate.class_means(p, labels, 3) for p in (is_wrong, by_margins))
+    assert by_margins[0] > by_margins[1] > by_margins[2]
+    assert np.abs(found.by_class - actual).sum() < 0.5 * np.abs(by_margins - actual).sum()
+
+
+def test_odds_by_hand(monkeypatch):
+    """A label is a third or three times as probably right; those that are certain stay so."""
+    log_odds = np.log([1, 3, 1 / 3, 3, 3])
+    monkeypatch.setattr(Visits, "log_odds", log_odds)
+    wrong, other = np.array([0.5, 0.5, 0.5, 0.0, 1.0]), np.full(5, 0.25)
+    monkeypatch.setattr(ranking, "_wrong_probabilities", lambda visits: (wrong, [other]))
+    visits = Visits(*(np.ones(5),) * 6, np.ones(5, int))
+    first, (second,) = visits.wrong_probabilities
+    np.testing.assert_allclose(first, [1 / 2, 1 / 4, 3 / 4, 0, 1])
+    np.testing.assert_allclose(second, [1 / 4, 1 / 10, 1 / 2, 1 / 10, 1 / 10])
 
 
 def test_labels_that_the_shift_excuses_do_not_count(monkeypatch):
@@ -150,6 +170,7 @@ def test_an_unlearned_student_is_not_believed():
     found = dataclasses.replace(visits, wrong=contradicted)
     assert found.unlearned == 0.5
     np.testing.assert_allclose(found.margin_shift, shift / 2)
+    np.testing.assert_allclose(found.log_odds, visits.log_odds / 2)
     assert dataclasses.replace(visits, wrong=0 * contradicted).unlearned == 0
 
 
@@ -158,7 +179,7 @@ def test_wrong_events_count_later_where_margins_are_shifted():
     last = np.where(visits.contradicted, 0.4, 0.0)  # 60 % of these are memorised.
     visits = dataclasses.replace(visits, last_wrong=last)
     is_late = 0.6 ** (1 + 4 * np.abs(visits.margin_shift).mean())
-    early = 1 / (1 + np.exp(visits.margin + visits.margin_shift))
+    early = 1 / (1 + np.exp(visits.margin + visits.margin_shift + visits.log_odds / 4))
     expected = (1 - is_late) * early + is_late * visits.wrong
     np.testing.assert_allclose(visits.rank_score, expected, rtol=1e-9)
 
@@ -172,6 +193,7 @@ def test_shifted_margins_are_asked_only_if_the_others_find_nothing(monkeypatch):
         return answers[len(asked) - 1], []
 
     monkeypatch.setattr(mixtures, "normals", normals)
+    monkeypatch.setattr(Visits, "log_odds", nothing)
     answers = [nothing, nothing + 0.01]
     np.testing.assert_array_equal(visits.wrong_probabilities[0], answers[1])
     np.testing.assert_array_equal(asked[0], visits.margin)

@@ -353,6 +353,7 @@ def test_the_share_of_right_labels_that_are_left_out(monkeypatch):
     visits = learned(0.4)[2]
     with monkeypatch.context() as patch:
         patch.setattr(ranking, "_wrong_probabilities", lambda visits: (found, []))
+        patch.setattr(ranking.Visits, "log_odds", 0.0)
         assert dataclasses.replace(visits).right_left_out(0.5) == pytest.approx(0.3 / 2.2)
         assert dataclasses.replace(visits).right_left_out(0) == 0
         assert dataclasses.replace(visits).right_left_out(1) == pytest.approx(1)

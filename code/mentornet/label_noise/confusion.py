@@ -5,7 +5,8 @@ A student that has learned such labels is torn between both classes whenever it 
 margin is then near 0 for a right label `truck` and for a wrong label `automobile` alike, and
 margins of different pairs of classes are not comparable. What tells them apart is what the student
 predicts of samples that surely have a class (anchors: Patrini et al. 2017, section 4.1): it is torn
-for the anchors of `truck`, but sure of those of `automobile`.
+for the anchors of `truck`, but sure of those of `automobile`. And whatever the image shows, a label
+`truck` is right, since no other class is labelled so.
 """
 
 from __future__ import annotations
@@ -13,20 +14,26 @@ from __future__ import annotations
 import numpy as np
 
 _ANCHORS = 0.05  # Share of each given class: the samples most probable of it.
+_NEVER = 0.02  # Added to probabilities: well below it, classes count as never confused.
 
 
-def margin_shift(
+def one_sided(
     labels: np.ndarray, given: np.ndarray, other: np.ndarray, other_class: np.ndarray
-) -> np.ndarray:
-    """What to add to margins, so that those of all pairs of classes are comparable; float64 [n].
+) -> tuple[np.ndarray, np.ndarray]:
+    """What to add to each margin, and to the log odds that the label is right; float64 [n] each.
 
     A label k whose next best class is l is compared with both possibilities. Of a sample of class
     k, the student's margin should be that of k's anchors, T[k, k] - T[k, l], where T holds their
     mean probabilities; of one of class l it should be T[l, k] - T[l, l]. The middle of the two is
-    where the label is as probably wrong as right, and the shift moves it to 0. But T[k, k] may
-    differ from T[l, l] because a class is harder, which says nothing of its labels. So T[k, k]
-    is replaced by minus what k's anchors lose in one direction: the sum over all classes j of
+    where the image speaks for neither class, and the shift moves it to 0. But T[k, k] may differ
+    from T[l, l] because a class is harder, which says nothing of its labels. So T[k, k] is
+    replaced by minus what k's anchors lose in one direction: the sum over all classes j of
     T[k, j] - T[j, k], where that is positive.
+
+    By Bayes' theorem, the odds that the label is right are those that the image gives, times
+    T[k, k] / T[l, k]: how often samples of either class get this label. Two similar classes have a
+    high T[l, k] whatever their labels, and T[k, l] as well; so the latter takes the place of
+    T[k, k], and odds change only as far as the two differ.
 
     Args:
       labels: int64 [n], as given; at least one.
@@ -34,14 +41,26 @@ def margin_shift(
       other_class: int64 [n], that class.
 
     Returns:
-      In units of the standard deviation of `given - other`; 0 where classes are confused equally
-      often in both directions.
+      The shift, in units of the standard deviation of `given - other`, and the logarithm of what
+      multiplies the odds. Both are 0 where classes are confused equally often in both directions.
     """
     transitions = _of_anchors(labels, given, other, other_class)
-    one_sided = transitions - transitions.T
-    lost = np.maximum(one_sided, 0).sum(axis=1)
-    shift = (one_sided + lost[:, None] - lost) / 2
-    return shift[labels, other_class] / max((given - other).std(), 1e-6)
+    difference = transitions - transitions.T
+    lost = np.maximum(difference, 0).sum(axis=1)
+    shift = (difference + lost[:, None] - lost) / 2
+    log_odds = np.log((transitions + _NEVER) / (transitions.T + _NEVER))
+    pairs = labels, other_class
+    return shift[pairs] / max((given - other).std(), 1e-6), log_odds[pairs]
+
+
+def update(wrong: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
+    """Bayes' theorem: probabilities that labels are wrong, given how often classes get them.
+
+    Args:
+      wrong: float64 [n] in 0..1.
+      log_odds: float64 [n], see `one_sided`.
+    """
+    return wrong / (wrong + (1 - wrong) * np.exp(log_odds))
 
 
 def _of_anchors(

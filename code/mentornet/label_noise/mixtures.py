@@ -97,6 +97,28 @@ def beta_binomial(scores: np.ndarray, visits: np.ndarray) -> tuple[np.ndarray, f
     return np.exp(upper - np.logaddexp(lower, upper))[inverse.ravel()], above / (above + below)
 
 
+def partly_memorised(
+    upper: np.ndarray, scores: np.ndarray, visits: np.ndarray, last_wrong: np.ndarray
+) -> np.ndarray:
+    """How probably each label is wrong where some wrong ones are memorised, and others never.
+
+    Args:
+      upper, scores, visits: float64 [n], the result and the arguments of `beta_binomial`.
+      last_wrong: float64 [n] in 0..1, whether the label is still contradicted in the end.
+
+    Returns:
+      Those of either kind, float64 [n]; 0 if most of these samples are still contradicted in the
+      end, so that few wrong labels, if any, are memorised; and 0 if they would be more than half of
+      all samples, since early visits contradict right labels, too.
+    """
+    rest, wrong = upper < 0.5, upper.copy()
+    if rest.any():
+        memorised, _ = beta_binomial(scores[rest], visits[rest])
+        wrong[rest] = 1 - (1 - upper[rest]) * (1 - memorised)
+    is_credible = wrong.mean() < 0.5 and wrong @ last_wrong < 0.5 * wrong.sum()
+    return wrong if is_credible else np.zeros(len(wrong))
+
+
 def _parts(raw: np.ndarray, log_density: functools.partial[np.ndarray]) -> tuple[np.ndarray, ...]:
     """The logarithms of share times density: the lower component's, and the upper one's."""
     above, below = _upper_parameters(raw)

@@ -9,12 +9,12 @@ predicted in the end.
   mixture of normal distributions: of wrong labels, of right but hard ones, and of easy ones. As far
   as most labels are contradicted, the student has not learned its data: its next best class is
   often arbitrary, and the mean probability of the given label joins the margin in the ranking.
-  Margins are shifted where labels are confused in one direction (confusion.py): in the ranking, and
-  in the mixture if that of margins as they are finds no wrong label.
+  Where labels are confused in one direction (confusion.py), margins are shifted in the ranking, and
+  in the mixture if that of margins as they are finds no wrong label; and the probabilities that a
+  mixture gives are updated by how often each class gets the label.
 * If neither finds one, and most contradicted labels are not memorised, all labels are right, unless
   many visits contradicted theirs: the margins of few samples cannot tell. Then wrong events are
-  asked, see below; they are of two or three kinds if most wrong labels were memorised within a few
-  visits, which hides them among the margins, and the contradicted ones are the others.
+  asked, of two kinds or, if most wrong labels were memorised within a few visits, of three.
 * Afterwards margins are uninformative, but wrong events (visits at which another class was
   predicted) are not. Their number is modelled as a mixture of two beta-binomial distributions, like
   the beta mixture of Arazo et al. (2019, section 3.1), but of shares of visits instead of losses.
@@ -40,6 +40,7 @@ _FEW = 0.1  # Mean share of wrong events below which all labels may be right.
 _MOST = 0.5  # Of the contradicted labels, that are memorised.
 _TIE_BREAK = 1e-4
 _SHIFT_PENALTY = 4.0  # What the exponent of the memorised share gains by a mean shift of 1.
+_SHIFT_BY_ODDS = 0.25  # What log odds of 1 add to margins, in standard deviations of these.
 _SMALLEST = 1e-6  # Of probabilities and deviations.
 
 
@@ -55,7 +56,8 @@ class Visits:
       margin: float64 [n], mean of the given logit minus the largest other one, divided by its
         standard deviation over a run's samples.
       given, other: float64 [n], mean probability of the given label and of the next best.
-      other_class: int64 [n], the class predicted last that was not the given one.
+      other_class: int64 [n], the class predicted last that was not the given one; if none was, the
+        next best.
       labels: int64 [n], as given; None where they are not known.
     """
 
@@ -86,17 +88,27 @@ class Visits:
         """How far more than half of the labels are contradicted: 0, or up to 1 if all are."""
         return max(0.0, 2 * float(self.contradicted.mean()) - 1)
 
-    @functools.cached_property
+    @property
     def margin_shift(self) -> np.ndarray:
-        """What makes the margins of all pairs of classes comparable, float64 [n]; added to them.
+        """What makes the margins of all pairs of classes comparable, float64 [n]; added to them."""
+        return self._one_sided[0]
 
-        0 if the labels are not known, and smaller as far as the data are not learned. Every sample
-        must have been visited.
+    @property
+    def log_odds(self) -> np.ndarray:
+        """To be added to the log odds that each label is right, float64 [n]: see confusion.py."""
+        return self._one_sided[1]
+
+    @functools.cached_property
+    def _one_sided(self) -> tuple[np.ndarray, np.ndarray]:
+        """`confusion.one_sided` as far as the data are learned; 0 if the labels are not known.
+
+        Every sample must have been visited.
         """
         if self.labels is None:
-            return np.zeros(len(self.count))
-        shift = confusion.margin_shift(self.labels, self.given, self.other, self.other_class)
-        return (1 - self.unlearned) * shift
+            return np.zeros(len(self.count)), np.zeros(len(self.count))
+        found = confusion.one_sided(self.labels, self.given, self.other, self.other_class)
+        shift, log_odds = ((1 - self.unlearned) * each for each in found)
+        return shift, log_odds
 
     @functools.cached_property
     def memorised(self) -> float:
@@ -110,7 +122,9 @@ class Visits:
 
         Every sample must have been visited.
         """
-        return _wrong_probabilities(self)
+        found, others = _wrong_probabilities(self)
+        first, *updated = (confusion.update(each, self.log_odds) for each in (found, *others))
+        return first, updated
 
     def right_left_out(self, share: float) -> float:
         """The share of correct labels expected to be left out with a share of the samples; in 0..1.
@@ -138,7 +152,7 @@ class Visits:
             return score
         surprise = -np.log(np.maximum(seen.given, _SMALLEST))
         surprise = (surprise - surprise.mean()) / max(surprise.std(), _SMALLEST)
-        margin = seen.margin + seen.margin_shift
+        margin = seen.margin + seen.margin_shift + _SHIFT_BY_ODDS * seen.log_odds
         early = expit(seen.unlearned * surprise - (1 - seen.unlearned) * margin)
         is_late = self.memorised ** (1 + _SHIFT_PENALTY * np.abs(seen.margin_shift).mean())
         is_late = min(is_late, 1 - _TIE_BREAK)
@@ -237,7 +251,8 @@ def _without_margins(
     others: list[np.ndarray], events: np.ndarray, visits: Visits
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Where margins find no wrong label, and most contradicted labels are not memorised."""
-    partly, nothing = _partly_memorised(events, visits), np.zeros(len(events))
+    nothing = np.zeros(len(events))
+    partly = mixtures.partly_memorised(events, visits.wrong, visits.count, visits.last_wrong)
     if partly.any():
         return partly, [events]
     if visits.wrong.mean() >= _FEW:  # Too many to say that all labels are right.
@@ -262,32 +277,13 @@ def _by_events(
     return events, [*others, mixtures.beta_binomial(margins, visits.count)[0]]
 
 
-def _partly_memorised(events: np.ndarray, visits: Visits) -> np.ndarray:
-    """How probably each label is wrong where some wrong ones are memorised, and others never.
-
-    Args:
-      events: float64 [n] in 0..1, probabilities of the upper component of wrong events.
-      visits: of the samples.
-
-    Returns:
-      Those of either kind, float64 [n]; 0 if most of these samples are still contradicted in the
-      end, so that few wrong labels, if any, are memorised; and 0 if they would be more than half of
-      all samples, since early visits contradict right labels, too.
-    """
-    rest, wrong = events < 0.5, events.copy()
-    if rest.any():
-        memorised, _ = mixtures.beta_binomial(visits.wrong[rest], visits.count[rest])
-        wrong[rest] = 1 - (1 - events[rest]) * (1 - memorised)
-    is_credible = wrong.mean() < 0.5 and wrong @ visits.last_wrong < 0.5 * wrong.sum()
-    return wrong if is_credible else np.zeros(len(wrong))
-
-
 def at_most_contradicted(probabilities: np.ndarray, visits: Visits) -> np.ndarray:
     """Lowered in proportion, if necessary, until their mean is at most the contradicted share.
 
     Where most wrong labels are those of a similar class, the student hesitates between the two for
-    right and wrong labels alike, and a component of the mixtures holds both. Labels whose
-    margin is shifted up, to 0 or above, do not count.
+    right and wrong labels alike, and a component of the mixtures holds both. Labels whose margin is
+    shifted up, to 0 or above, do not count; those shifted down are not added, so that what is known
+    of the confusion of classes may raise the mean again.
     """
     excused = (visits.margin_shift > 0) & (visits.margin + visits.margin_shift >= 0)
     share = (visits.contradicted & ~excused).mean()

@@ -22,10 +22,10 @@ import numpy as np
 from absl import flags
 
 from mentornet.cli import script
+from mentornet.config import options
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import NamedWeighting, WeightingConfig
 from mentornet.core import files, pages
-from mentornet.core.errors import check
 from mentornet.datasets.prepare_config import PrepareConfig
 
 FLAGS = flags.FLAGS
@@ -138,7 +138,7 @@ def measure(folder: pathlib.Path, name: str, noise: float, seed: int) -> list[di
 
 
 def main() -> None:
-    check(bool(FLAGS.output_dir), "`output_dir` must name a folder.", output_dir=FLAGS.output_dir)
+    options.folder("output_dir", FLAGS.output_dir)
     script.load_tensorflow()
     folder = pathlib.Path(FLAGS.output_dir)
     folder.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ from mentornet.cli import script
 from mentornet.config import options
 from mentornet.config.training import TrainConfig
 from mentornet.core import files, pages
-from mentornet.core.errors import InputError, check
+from mentornet.core.errors import InputError
 
 FLAGS = flags.FLAGS
 
@@ -154,7 +154,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main(*run_dirs: str) -> None:
-    check(bool(FLAGS.output_dir), "`output_dir` must name a folder.", output_dir=FLAGS.output_dir)
+    options.folder("output_dir", FLAGS.output_dir)
     script.load_tensorflow()
     try:
         import cleanlab

@@ -29,6 +29,7 @@ from steps import (
 )
 
 from mentornet.cli import script
+from mentornet.config import options
 from mentornet.core import files, pages
 from mentornet.core.errors import check
 
@@ -141,7 +142,7 @@ PARTS = {
 
 
 def main() -> None:
-    check(bool(FLAGS.output_dir), "`output_dir` must name a folder.", output_dir=FLAGS.output_dir)
+    options.folder("output_dir", FLAGS.output_dir)
     unknown = sorted(set(FLAGS.only) - PARTS.keys())
     check(not unknown, f"`only` must be among {', '.join(PARTS)}.", only=unknown)
     script.load_tensorflow()

@@ -21,8 +21,8 @@ from measuring import machine, median, output_of, peak_mb, take_turns
 from steps import BATCH, STUDENT, trainer_step
 
 from mentornet.cli import script
+from mentornet.config import options
 from mentornet.core import files, pages
-from mentornet.core.errors import check
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output_dir", "", "Folder of the results.")
@@ -175,7 +175,7 @@ def reading(
 
 
 def main() -> None:
-    check(bool(FLAGS.output_dir), "`output_dir` must name a folder.", output_dir=FLAGS.output_dir)
+    options.folder("output_dir", FLAGS.output_dir)
     script.load_tensorflow()
     quick = FLAGS.quick
     rounds = 2 if quick else 20

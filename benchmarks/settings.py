@@ -6,12 +6,14 @@ The student is airbench93 with a quarter of its channels, trained for 20 passes.
 judged by what the student predicts, at each sample's last visit, where the label is wrong: the
 clean label, the given one or another. No training sees these clean labels, but the data must not be
 those whose results are reported: draw the wrong labels with another seed. Runs that are finished
-are not repeated; with --output_dir each row is also written to settings.json.
+are not repeated; with --output_dir each row is also written to settings.json, in which the rows of
+other settings stay.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 import re
 from typing import TYPE_CHECKING, Any
@@ -95,9 +97,12 @@ def main(runs_dir: str) -> None:
     from mentornet.students.networks import airbench
 
     airbench.student["airbench93"] = airbench.make_student(airbench.Shape(_WIDTHS))
+    rows: dict[tuple[str, str], list[Any]] = {}
+    results = pathlib.Path(FLAGS.output_dir or "", "settings.json")
     if FLAGS.output_dir:
-        pathlib.Path(FLAGS.output_dir).mkdir(parents=True, exist_ok=True)
-    rows = []
+        results.parent.mkdir(parents=True, exist_ok=True)
+        earlier = json.loads(results.read_text())["rows"] if results.is_file() else []
+        rows = {(row[0], row[1]): row for row in earlier}
     for labels in FLAGS.labels:
         data = str(pathlib.Path(FLAGS.data_dir, labels))
         examples = records.read_examples(data, dataset_info("cifar10", data), "train")
@@ -116,12 +121,12 @@ def main(runs_dir: str) -> None:
                 record_sample_weights=True,
                 **values,
             )
-            rows.append(line(labels, name, config, examples))
-            print(*rows[-1], sep="  ", flush=True)
+            rows[labels, name] = line(labels, name, config, examples)
+            print(*rows[labels, name], sep="  ", flush=True)
             if FLAGS.output_dir:
-                facts = {"machine": machine(), "head": HEAD, "rows": rows}
-                files.write_json(pathlib.Path(FLAGS.output_dir, "settings.json"), facts)
-    print(pages.markdown_table(HEAD, rows))
+                facts = {"machine": machine(), "head": HEAD, "rows": list(rows.values())}
+                files.write_json(results, facts)
+    print(pages.markdown_table(HEAD, list(rows.values())))
 
 
 if __name__ == "__main__":

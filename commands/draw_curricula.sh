@@ -18,7 +18,5 @@ draw() {
 for name in baseline self_paced spcl_linear hard_example_mining focal_loss mentornet_pd; do
   draw "$name" --vstar_fn="$name" --epoch_ranges=0,20,50,95
 done
-if [ -d mentornet_models/models/nl_0.2_percentile_90 ]; then
-  draw mentornet_dd --epoch_ranges=18
-fi
+draw mentornet_dd --epoch_ranges=18
 draw mentornet_dd_history --epoch_ranges=18 --further_features=2,0.8,-0.1

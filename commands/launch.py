@@ -283,7 +283,8 @@ def main() -> None:
                 print(shlex.join(("python", *command)))
         return
     left = [run.steps_left() for run in runs]
-    print(f"{left.count(0)} of {len(runs)} runs are done; {sum(left):,} steps are left", flush=True)
+    done = sum(run.result() is not None for run in runs)
+    print(f"{done} of {len(runs)} runs are done; {sum(left):,} steps are left", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     failed = Launcher(runs, list(dict.fromkeys(gpus))).work()
     check(failed == 0, f"{failed} of {len(runs)} runs failed.", runs_dir=config.runs_dir)

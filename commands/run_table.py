@@ -25,7 +25,7 @@ def _steps(text: str) -> list[int]:
     return [int(step) for step in text.split(",") if step]
 
 
-# Cells that are not handed over as they are.
+# Cells whose form is checked when the table is read.
 _READ: dict[str, Callable[[str], object]] = {
     "learning_rate_boundaries": _steps,
     "num_epochs_per_decay": lambda text: float(text or 0),

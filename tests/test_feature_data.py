@@ -463,17 +463,17 @@ def test_a_row_is_described_by_its_neighbours(tmp_path):
 
 
 def test_a_folder_is_whole_or_absent(tmp_path):
-    with files.whole_folder(tmp_path / "a" / "b", "output_dir") as folder:
+    with files.whole_folder(tmp_path / "a" / "b") as folder:
         (folder / "file").write_text("x")
         assert not (tmp_path / "a" / "b").exists()
     assert (tmp_path / "a" / "b" / "file").read_text() == "x"
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o755
-    with pytest.raises(KeyboardInterrupt), files.whole_folder(tmp_path / "c", "output_dir"):
+    with pytest.raises(KeyboardInterrupt), files.whole_folder(tmp_path / "c"):
         raise KeyboardInterrupt
     (tmp_path / "d").write_text("a file")
     with (
         pytest.raises(InputError, match="`output_dir` .*d/e cannot be written"),
-        files.whole_folder(tmp_path / "d" / "e", "output_dir"),
+        files.whole_folder(tmp_path / "d" / "e"),
     ):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "d"]
@@ -669,7 +669,7 @@ def test_rows_without_a_name_and_rows_that_are_equal(parquet):
 
 def test_a_folder_that_another_process_has_made_stays(tmp_path):
     refused = pytest.raises(FileExistsError, match="`output_dir` .*a was made by another process")
-    with refused, files.whole_folder(tmp_path / "a", "output_dir") as folder:
+    with refused, files.whole_folder(tmp_path / "a") as folder:
         (folder / "file").write_text("own")
         (tmp_path / "a").mkdir()
         (tmp_path / "a" / "file").write_text("other")

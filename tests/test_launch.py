@@ -704,7 +704,7 @@ def test_columns_that_every_table_has(tmp_path, launch, name):
 def test_paths_are_those_of_the_repository_and_what_is_left_is_said(
     tmp_path, launch, monkeypatch, capsys
 ):
-    """Of three runs of 80 steps, one was evaluated and one was killed after 30."""
+    """Of three runs of 80 steps, one was evaluated; one was killed after 30, later after 80."""
     write_table(tmp_path / "table.csv", 80)
     digits = tmp_path / "runs" / "digits"
     (digits / "baseline" / "eval_val").mkdir(parents=True)
@@ -720,6 +720,9 @@ def test_paths_are_those_of_the_repository_and_what_is_left_is_said(
     launch.main()
     assert os.getcwd() == str(ROOT)
     assert capsys.readouterr().out == "1 of 3 runs are done; 130 steps are left\n"
+    (digits / "self_paced" / "train" / "metrics.jsonl").write_text('{"step": 80}\n')
+    launch.main()
+    assert capsys.readouterr().out == "1 of 3 runs are done; 80 steps are left\n"
 
 
 def test_an_empty_cell_is_no_other_weighting(launch):

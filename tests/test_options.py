@@ -57,7 +57,7 @@ class Example:
     folder: str = options.option(options.REQUIRED, "Where {things} lie.", check=options.folder)
     size: int = options.option(3, "Of each.", check=options.at_least(1), may_change=True)
     rate: float | None = options.option(None, "A share.", check=options.below(1), flag="the_rate")
-    steps: tuple[int, ...] = options.option((), "When.", check=options.increasing(1, 99))
+    steps: tuple[int, ...] = options.option((), "When.", check=options.increasing(99))
     kind: str = options.option("plain", "Which.", choices=("plain", "purl"))
     fast: bool = options.option(False, "Whether.", group="speed")
 

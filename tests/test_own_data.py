@@ -544,6 +544,12 @@ def test_tfds(monkeypatch):
     )
     source = tfds.reader.load("mine", "pets", sources.Options())
     assert source.train.images.shape == (5, 32, 32, 3)
+    with pytest.raises(InputError, match="`label_column`"):
+        tfds.reader.load("mine", "pets", sources.Options(label_column="kind"))
+    library = FakeTfds(FakeTfds.Names)
+    library.splits = ("train", "validation")
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", library)
+    assert tfds.reader.load("mine", "pets", sources.Options()).test.labels.size == 10
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", FakeTfds(object()))
     with pytest.raises(InputError, match="The labels of tfds:pets must be classes with names"):
         tfds.reader.load("mine", "pets", sources.Options(image_size=4))

@@ -264,13 +264,13 @@ def below(bound: float) -> Check:
     return check_range
 
 
-def increasing(lowest: int, highest: float = math.inf) -> Check:
-    """Check for whole numbers in lowest..highest, each greater than the one before."""
-    bounds = f"in {lowest}..{highest}" if highest < math.inf else f"from {lowest} on"
+def increasing(highest: float = math.inf) -> Check:
+    """Check for whole numbers in 1..highest, each greater than the one before."""
+    bounds = f"in 1..{highest}" if highest < math.inf else "from 1 on"
 
     def check_order(name: str, values: tuple[int, ...]) -> None:
         inside = all(
-            isinstance(value, numbers.Integral) and lowest <= value <= highest for value in values
+            isinstance(value, numbers.Integral) and 1 <= value <= highest for value in values
         )
         rule = f"`{name}` must be increasing whole numbers {bounds}."
         check(inside and list(values) == sorted(set(values)), rule, **{name: values})

@@ -81,7 +81,7 @@ class TrainConfig:
         (),
         "Steps after which the learning rate is multiplied by learning_rate_decay_factor, instead "
         "of the student's own schedule.",
-        check=increasing(1),
+        check=increasing(),
     )
     learning_rate_shape: str | None = option(
         None,
@@ -172,7 +172,7 @@ class TrainConfig:
     mentornet_update_epochs: tuple[int, ...] = option(
         (),
         "Epoch percentages at which the MentorNet is trained further on the trusted samples.",
-        check=increasing(1, schedules.LAST_EPOCH),
+        check=increasing(schedules.LAST_EPOCH),
         group="updates",
     )
     record_sample_weights: bool = option(

@@ -141,12 +141,11 @@ def arrays(path: str | os.PathLike[str], fault: str, may_be_single: bool = False
 
 
 @contextlib.contextmanager
-def whole_folder(folder: str | os.PathLike[str], flag: str) -> Iterator[pathlib.Path]:
+def whole_folder(folder: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """A new folder that is renamed to `folder` at the end, or removed after an error.
 
     Args:
       folder: it must not exist yet.
-      flag: the flag that names it, for messages.
 
     Raises:
       InputError: the folder cannot be created.
@@ -157,7 +156,7 @@ def whole_folder(folder: str | os.PathLike[str], flag: str) -> Iterator[pathlib.
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
-        raise InputError(f"`{flag}` {folder} cannot be written: {error}") from None
+        raise InputError(f"`output_dir` {folder} cannot be written: {error}") from None
     try:
         yield temporary
         temporary.chmod(0o755)
@@ -166,7 +165,7 @@ def whole_folder(folder: str | os.PathLike[str], flag: str) -> Iterator[pathlib.
         except OSError as error:
             if not folder.exists():
                 raise
-            raise FileExistsError(f"`{flag}` {folder} was made by another process.") from error
+            raise FileExistsError(f"`output_dir` {folder} was made by another process.") from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -178,7 +177,6 @@ def held(folder: str | os.PathLike[str], flag: str) -> Iterator[None]:
 
     Args:
       folder: it is created if necessary.
-      flag: the flag that names it, for messages.
 
     Raises:
       InputError: another process holds the lock (the message names it), or the folder cannot be
@@ -190,7 +188,7 @@ def held(folder: str | os.PathLike[str], flag: str) -> Iterator[None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(path.open("a+"))
         except OSError as error:
-            raise InputError(f"`{flag}` {folder} cannot be written: {error}") from None
+            raise InputError(f"`output_dir` {folder} cannot be written: {error}") from None
         for attempt in range(_ATTEMPTS):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -178,7 +178,7 @@ def _write(
     existing = _is_there(folder, manifest["corrections"])
     if existing is not None:
         return existing
-    with files.whole_folder(folder, "output_dir") as temporary:
+    with files.whole_folder(folder) as temporary:
         found = records.find_files(config.records, info.name, "train")
         _relabel(found, temporary, info.label_key, ids, labels)
         if paths:

@@ -16,7 +16,7 @@ LABEL, USABLE = "label", "usable"
 NOT_USABLE_CHOICE = "Not usable"  # The only choice of the second control.
 # The sample's id in a task's data; plain `id` would clash with the task's own.
 SAMPLE = "sample_id"
-_COPIED = ("given_label", "path", "score")
+_COPIED = ("given_label", "path")
 _FORM = "must be tasks of label_report.py, exported from Label Studio as JSON (not JSON-MIN or CSV)"
 
 
@@ -32,7 +32,7 @@ def read_export(data: bytes, name: str) -> list[tuple[str, dict[str, str]]]:
 
     Returns:
       For each annotation its place in the file, for messages, and a row with the columns `id`,
-      `given_label`, `corrected_label`, and `path` and `score` if the task has them.
+      `given_label`, `corrected_label`, and `path` if the task has one.
 
     Raises:
       InputError: the encoding is not UTF-8, or the file is not JSON of this form.

@@ -62,7 +62,7 @@ def sample_indices(
     return tf.where(in_first, shuffled(first_pass), shuffled(first_pass + 1))
 
 
-def check_batch_size(batch_size: int, num_examples: int, num_replicas: int = 1) -> None:
+def check_batch_size(batch_size: int, num_examples: int, num_replicas: int) -> None:
     """Raises InputError if a batch is larger than the data set, or replicas cannot share it."""
     rule = f"`batch_size` must not exceed the {num_examples} training samples."
     check(batch_size <= num_examples, rule, batch_size=batch_size)

@@ -133,7 +133,7 @@ def _folder(
     shape = data.images.shape[1:]
     facts = manifest_facts(samples.labels, samples.clean, source.class_names, shape)
     try:
-        with files.whole_folder(folder, "output_dir") as temporary:
+        with files.whole_folder(folder) as temporary:
             file = temporary / f"{info.name}_{split}-00000-of-00001"
             records.write_records(file, data.images[ids], features)
             manifest = {

@@ -138,7 +138,7 @@ def find_files(data_dir: str, dataset: str, split: str) -> list[str]:
     if not files:
         present = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
         pattern = f"{dataset}_{split}-*"
-        raise InputError(f"No file matches {pattern} in `data_dir` {data_dir}; found {present}.")
+        raise InputError(f"No file matches {pattern} in {data_dir}; found {present}.")
     return files
 
 

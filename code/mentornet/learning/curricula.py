@@ -157,7 +157,7 @@ def draw(names: tuple[str, ...], count: int, seed: int) -> np.ndarray:
       float32 [count, len(names)].
 
     Raises:
-      InputError: `count` exceeds the grid's number of rows.
+      InputError: `count` is below 10 or exceeds the grid's number of rows.
     """
     rows = grid()
     rule = f"`sample_size` must lie in 10..{len(rows)}, the rows of the grid."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -42,8 +43,8 @@ def generate(
       targets [sample_size].
 
     Raises:
-      InputError: the curriculum is unknown, gamma is not positive, or there are fewer rows in the
-        grid.
+      InputError: the curriculum is unknown, gamma is not positive, or `sample_size` is below 10 or
+        exceeds the grid's number of rows.
     """
     features = curricula.draw(curricula.feature_names(vstar_fn), sample_size, seed)
     return features, curricula.targets(vstar_fn, features, vstar_gamma).astype(np.float32)
@@ -212,8 +213,7 @@ def read_rows(path: pathlib.Path) -> Rows:
     fault = f"{path} cannot be read as an .npz file with features and targets"
     with files.arrays(path, fault) as file:
         features, targets = np.asarray(file["features"]), np.asarray(file["targets"])
-        names = file["feature_names"] if "feature_names" in file.files else RELEASE
-    num_features = len(check_names(tuple(map(str, np.atleast_1d(names)))))
+        num_features = len(_names(file))
     rule = f"{path} must hold features [n, {num_features}] and targets [n], n > 0."
     shapes = {"features": features.shape, "targets": targets.shape}
     check(
@@ -241,6 +241,10 @@ def origin(path: pathlib.Path) -> tuple[bool, tuple[str, ...]]:
       InputError: the file cannot be read, or the names are none of features.
     """
     with files.arrays(path, f"{path} cannot be read as an .npz file") as file:
-        known = {name: file[name] for name in ("vstar_fn", "feature_names") if name in file}
-    data_driven = str(known.get("vstar_fn", "")) == DATA_DRIVEN
-    return data_driven, check_names(tuple(map(str, known.get("feature_names", RELEASE))))
+        data_driven = "vstar_fn" in file and str(file["vstar_fn"]) == DATA_DRIVEN
+        return data_driven, _names(file)
+
+
+def _names(file: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    names = file.get("feature_names", RELEASE)
+    return check_names(tuple(map(str, np.atleast_1d(names))))

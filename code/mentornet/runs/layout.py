@@ -26,7 +26,7 @@ LABELS_PAGE = "labels.html"
 # In the folder of a run of the launcher, of learn_curriculum.py or of `mentornet clean`.
 TRAIN_FOLDER = "train"
 BURN_IN_FOLDER = "burn_in"  # Of learn_curriculum.py: the training before `train`.
-EVAL_FOLDER = "eval_val"
+EVAL_FOLDER = "eval_val"  # Of learn_curriculum.py: `eval`.
 
 # In eval_dir.
 EVALUATIONS_FILE = "eval.jsonl"

@@ -132,7 +132,7 @@ class Result:
         return float(np.median([row["images_per_second"] for row in self.training]))
 
     def last(self, key: str) -> float | None:
-        """The last value of an entry of the rows; None without one.
+        """The last value of an entry of the training's rows; None without one.
 
         Mean weights of steps in which example dropout drops all samples do not count.
         """
@@ -140,7 +140,7 @@ class Result:
         rows = [
             row for row in self.training if counts_always or row.get("debug/dropout_rate", 0) < 1
         ]
-        values = [row[key] for row in (*rows, *self.evaluation) if key in row]
+        values = [row[key] for row in rows if key in row]
         return values[-1] if values else None
 
     def curve(self, key: str) -> Curve:

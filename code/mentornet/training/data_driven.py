@@ -60,7 +60,7 @@ class LearnConfig:
         (),
         "Epoch percentages at which the trusted samples are dumped; the training on the labels as "
         "given goes on to the last. By default burn_in_epoch.",
-        check=increasing(1, schedules.LAST_EPOCH),
+        check=increasing(schedules.LAST_EPOCH),
     )
     eval_data_dir: str = option(
         "", "Folder of the test records; by default `val` next to data_dir.", may_change=True

@@ -61,9 +61,9 @@ def eval_records(data_dir: str, eval_data_dir: str) -> str:
 
 def main() -> None:
     found = LearnConfig(**config_flags.read_flags(LearnConfig))
-    path = eval_records(FLAGS.data_dir, found.eval_data_dir)
-    learning = dataclasses.replace(found, eval_data_dir=path)
     config = training_flags.train_config()
+    path = eval_records(config.data_dir, found.eval_data_dir)
+    learning = dataclasses.replace(found, eval_data_dir=path)
     weighting = training_flags.weighting_config()
     data_driven.check_fits(weighting, learning)
     update_epochs = FLAGS.mentornet_update_epochs

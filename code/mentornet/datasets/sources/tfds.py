@@ -7,11 +7,18 @@ from PIL import Image
 
 from mentornet.core.errors import InputError, check
 from mentornet.datasets.sources import UNKNOWN, Options, Reader, Source
-from mentornet.datasets.sources._custom import IMAGE_SIZE, fit_image, split_samples
+from mentornet.datasets.sources._custom import (
+    IMAGE_SIZE,
+    TEST_NAMES,
+    check_no_table,
+    fit_image,
+    split_samples,
+)
 
 
 def _load(dataset: str, location: str, options: Options) -> Source:
     del dataset
+    check_no_table(options)
     try:
         import tensorflow_datasets as tfds
     except ImportError:
@@ -21,7 +28,8 @@ def _load(dataset: str, location: str, options: Options) -> Source:
         builder = tfds.builder(location)
         builder.download_and_prepare()
         info, parts = builder.info, {}
-        for split in ("train", "test"):
+        test = next((name for name in TEST_NAMES if name in info.splits), None)
+        for split in ("train", test):
             if split in info.splits:
                 data = builder.as_dataset(split=split, as_supervised=True)
                 parts[split] = list(tfds.as_numpy(data))
@@ -36,7 +44,7 @@ def _load(dataset: str, location: str, options: Options) -> Source:
         rule = f"The images of tfds:{location} must be uint8."
         check(all(image.dtype == np.uint8 for image, _ in part), rule)
     size = options.image_size or IMAGE_SIZE
-    rows = [(row, split == "test") for split, part in parts.items() for row in part]
+    rows = [(row, split == test) for split, part in parts.items() for row in part]
     images = [fit_image(_picture(image), size) for (image, _), _ in rows]
     labels = np.array([label for (_, label), _ in rows], np.int64)
     is_test = np.array([test for _, test in rows])

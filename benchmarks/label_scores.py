@@ -40,7 +40,7 @@ CANDIDATES: dict[str, Callable[[Columns, np.ndarray], np.ndarray]] = {
     "mean probability": lambda c, _: -c["mean_given"],
     "mean margin of probabilities": lambda c, _: c["mean_other"] - c["mean_given"],
     "mean margin of logits (AUM)": lambda c, _: -c["mean_margin"],
-    "label score without shift": lambda c, _: ranking.pooled([c]).rank_score,
+    "label score without anchors": lambda c, _: ranking.pooled([c]).rank_score,
     "label score (used)": lambda c, labels: ranking.pooled([c], labels).rank_score,
 }
 

@@ -40,10 +40,8 @@ def line(run_dir: str) -> list[str]:
     right = ~wrong_labels(examples, run_dir)
     wrong = trusted & ~right
     check(bool(wrong.any()), "Some trusted samples must have a wrong label.", run=run_dir)
-    found, visits = (
-        columns["prediction"] == examples.clean_labels,
-        ranking.pooled([columns], examples.labels),
-    )
+    found = columns["prediction"] == examples.clean_labels
+    visits = ranking.pooled([columns], examples.labels)
     share = visits.wrong_probabilities[0].mean()
     left_out = np.argsort(-visits.rank_score)[: round(share * len(right))]
     shares = [found[wrong].mean(), found[trusted].mean(), visits.right_left_out(share)]

@@ -20,6 +20,7 @@ from mentornet import InputError
 from mentornet.cleaning import label_errors, labelled_runs
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import WeightingConfig
+from mentornet.students.networks import airbench
 from mentornet.training import loop
 
 STUDENT = "helpers:small_network"
@@ -285,6 +286,23 @@ def test_a_fold_has_a_fifth_of_the_schedule(monkeypatch):
     assert fold_config(decayed, 5).num_epochs_per_decay == 2.5
     whole = fold_config(run_of_json, 1)
     assert (whole.max_number_of_steps, whole.learning_rate_boundaries) == (52, (2, 4, 21, 30))
+
+
+def test_rows_of_other_settings_stay(tmp_path, monkeypatch):
+    settings = imported("settings", monkeypatch)
+    monkeypatch.setattr(settings.script, "load_tensorflow", lambda: None)
+    monkeypatch.setattr(settings, "settings", lambda labels, steps: {"PD": {}, "other": {}})
+    monkeypatch.setattr(settings, "line", lambda labels, name, *_: [labels, name, 0.5])
+    monkeypatch.setattr("mentornet.datasets.records.read_examples", lambda *_: range(5120))
+    monkeypatch.setattr("mentornet.datasets.catalog.dataset_info", lambda *_: None)
+    monkeypatch.setitem(airbench.student, "airbench93", None)  # It is the usual one afterwards.
+    chosen = types.SimpleNamespace(labels=["0.4"], data_dir="d", output_dir=str(tmp_path))
+    monkeypatch.setattr(settings, "FLAGS", chosen)
+    kept = tmp_path / "settings.json"
+    kept.write_text(json.dumps({"rows": [["0.8", "PD", 0.1], ["0.4", "PD", 0.2]]}))
+    settings.main("runs")
+    rows = json.loads(kept.read_text())["rows"]
+    assert rows == [["0.8", "PD", 0.1], ["0.4", "PD", 0.5], ["0.4", "other", 0.5]]
 
 
 @pytest.mark.parametrize("labels", ["0.4", "0.8"])

@@ -45,7 +45,7 @@ def test_two_anchors():
     # T[0, 1] - T[1, 0] = 0.3; class 0 loses as much, and class 1 nothing.
     expected = 0.3 / (given - other).std()
     np.testing.assert_allclose(shift, [expected, expected, -expected, -expected])
-    expected = np.log(0.42 / 0.12)
+    expected = np.log((0.4 + 0.12) / (0.1 + 0.12))  # 0.02 with six anchors, 0.12 with one.
     np.testing.assert_allclose(log_odds, [expected, expected, -expected, -expected])
 
 
@@ -64,7 +64,7 @@ def test_a_twentieth_of_a_class_are_anchors():
     np.testing.assert_allclose(
         found[41:], np.array([1, -1]) * one_to_two / 2 / (given - other).std()
     )
-    first, third, last = np.log(np.array([0.22, 0.06, 0.02]) / np.array([0.02, 0.02, 0.12]))
+    first, third, last = np.log(np.array([0.32, 0.16, 0.12]) / np.array([0.12, 0.12, 0.22]))
     np.testing.assert_allclose(log_odds, [first, first, *[third] * 39, last, -last])
 
 
@@ -75,13 +75,24 @@ def test_classes_that_are_only_given_or_only_predicted(labels):
     shift, log_odds = one_sided(labels, given, other, other_class)
     first = 0.3 if labels[0] else 0.2  # Class 1 loses nothing; the others' anchors are torn.
     np.testing.assert_allclose(shift[0] * np.std([0.3, 0.1, 0.5]), first)
-    np.testing.assert_allclose(log_odds[0], np.log((first + 0.02) / 0.02))
+    np.testing.assert_allclose(log_odds[0], np.log((first + 0.12) / 0.12))
+
+
+@pytest.mark.parametrize(("size", "never"), [(100, 0.024), (101, 0.02), (400, 0.02), (41, 0.04)])
+def test_few_anchors_say_less(size, never):
+    """A twentieth of 100 samples are five anchors, of 101 and more at least six, of 41 three."""
+    labels = np.repeat([0, 1], [size, 400])
+    given, other = np.full(len(labels), 0.6), np.where(labels == 0, 0.3, 0.1)
+    _, log_odds = one_sided(labels, given, other, 1 - labels)
+    expected = np.log((0.3 + never) / (0.1 + never))
+    np.testing.assert_allclose(log_odds, np.where(labels == 0, expected, -expected))
 
 
 def test_harder_classes_are_not_shifted():
     """The student is less sure of class 0, but loses nothing to the other in one direction."""
     visits, _ = drawn(np.array([[0.5, 0.1], [0.1, 0.9]]), deviation=0)
     np.testing.assert_allclose(visits.margin_shift, 0, atol=1e-12)
+    np.testing.assert_allclose(visits.log_odds, 0, atol=1e-12)
 
 
 def test_names_of_classes_do_not_matter():
@@ -90,6 +101,7 @@ def test_names_of_classes_do_not_matter():
     other = renamed[visits.other_class]
     changed = dataclasses.replace(visits, labels=renamed[visits.labels], other_class=other)
     np.testing.assert_allclose(changed.margin_shift, visits.margin_shift, rtol=1e-12)
+    np.testing.assert_allclose(changed.log_odds, visits.log_odds, rtol=1e-12)
 
 
 def test_samples_without_a_visit_do_not_count():
@@ -132,7 +144,7 @@ def test_odds_give_the_shares_of_classes(seed, monkeypatch):
 
 
 def test_odds_by_hand(monkeypatch):
-    """A label is a third or three times as probably right; those that are certain stay so."""
+    """The odds that a label is right are a third or threefold; those that are certain stay so."""
     log_odds = np.log([1, 3, 1 / 3, 3, 3])
     monkeypatch.setattr(Visits, "log_odds", log_odds)
     wrong, other = np.array([0.5, 0.5, 0.5, 0.0, 1.0]), np.full(5, 0.25)

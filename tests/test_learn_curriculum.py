@@ -432,6 +432,11 @@ def test_a_mentornet_is_learned_on_one_machine(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
+def test_missing_training_records_are_named_first():
+    status, output = run("mentornet_learning/learn_curriculum.py", "--train_log_dir=run")
+    assert status == 2 and "`data_dir` must" in output and "eval_data_dir" not in output
+
+
 def test_test_records_that_do_not_exist(tmp_path):
     with pytest.raises(InputError, match="`eval_data_dir` must be an existing folder"):
         learn.eval_records(str(tmp_path), "tpyo")

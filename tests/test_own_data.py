@@ -550,6 +550,8 @@ def test_tfds(monkeypatch):
     library.splits = ("train", "validation")
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", library)
     assert tfds.reader.load("mine", "pets", sources.Options()).test.labels.size == 10
+    library.splits = ("train",)
+    assert tfds.reader.load("mine", "pets", sources.Options()).test.labels.size == 2
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", FakeTfds(object()))
     with pytest.raises(InputError, match="The labels of tfds:pets must be classes with names"):
         tfds.reader.load("mine", "pets", sources.Options(image_size=4))

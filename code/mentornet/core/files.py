@@ -177,6 +177,7 @@ def held(folder: str | os.PathLike[str], flag: str) -> Iterator[None]:
 
     Args:
       folder: it is created if necessary.
+      flag: the flag that names it, for messages.
 
     Raises:
       InputError: another process holds the lock (the message names it), or the folder cannot be
@@ -188,7 +189,7 @@ def held(folder: str | os.PathLike[str], flag: str) -> Iterator[None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(path.open("a+"))
         except OSError as error:
-            raise InputError(f"`output_dir` {folder} cannot be written: {error}") from None
+            raise InputError(f"`{flag}` {folder} cannot be written: {error}") from None
         for attempt in range(_ATTEMPTS):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

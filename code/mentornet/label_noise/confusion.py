@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 _ANCHORS = 0.05  # Share of each given class: the samples most probable of it.
-_NEVER = 0.02  # Added to probabilities: well below it, classes count as never confused.
+_NEVER, _ENOUGH = 0.02, 6  # Well below the first, classes count as never confused; anchors for it.
 
 
 def one_sided(
@@ -30,10 +30,12 @@ def one_sided(
     replaced by minus what k's anchors lose in one direction: the sum over all classes j of
     T[k, j] - T[j, k], where that is positive.
 
-    By Bayes' theorem, the odds that the label is right are those that the image gives, times
-    T[k, k] / T[l, k]: how often samples of either class get this label. Two similar classes have a
-    high T[l, k] whatever their labels, and T[k, l] as well; so the latter takes the place of
-    T[k, k], and odds change only as far as the two differ.
+    The image aside, the label is the more likely to be wrong, the more often samples of class l get
+    it: by Bayes' theorem, its odds have the factor T[k, k] / T[l, k]. But two similar classes have
+    a high T[l, k] whatever their labels, and what is common to all pairs is in the mixtures
+    already. So T[k, l] takes the place of T[k, k]: a heuristic, by which odds rise in classes that
+    lose labels in one direction, and fall in those that get them. It is believed less if there are
+    few anchors.
 
     Args:
       labels: int64 [n], as given; at least one.
@@ -44,17 +46,18 @@ def one_sided(
       The shift, in units of the standard deviation of `given - other`, and the logarithm of what
       multiplies the odds. Both are 0 where classes are confused equally often in both directions.
     """
-    transitions = _of_anchors(labels, given, other, other_class)
+    transitions, anchors = _of_anchors(labels, given, other, other_class)
     difference = transitions - transitions.T
     lost = np.maximum(difference, 0).sum(axis=1)
     shift = (difference + lost[:, None] - lost) / 2
-    log_odds = np.log((transitions + _NEVER) / (transitions.T + _NEVER))
+    never = _NEVER * _ENOUGH / np.clip(np.minimum(anchors[:, None], anchors), 1, _ENOUGH)
+    log_odds = np.log((transitions + never) / (transitions.T + never))
     pairs = labels, other_class
     return shift[pairs] / max((given - other).std(), 1e-6), log_odds[pairs]
 
 
 def update(wrong: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
-    """Bayes' theorem: probabilities that labels are wrong, given how often classes get them.
+    """Probabilities that labels are wrong, after `log_odds` were added to those of the opposite.
 
     Args:
       wrong: float64 [n] in 0..1.
@@ -65,10 +68,11 @@ def update(wrong: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
 
 def _of_anchors(
     labels: np.ndarray, given: np.ndarray, other: np.ndarray, other_class: np.ndarray
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean probabilities that anchors of a class (row) have of the others, float64 [K, K].
 
-    Of an anchor the next best class is known; other probabilities count as 0.
+    The second result is the number of anchors of each class, float64 [K]. Of an anchor the next
+    best class is known; other probabilities count as 0.
     """
     number = int(max(labels.max(), other_class.max())) + 1
     counts = np.bincount(labels, minlength=number)
@@ -81,4 +85,4 @@ def _of_anchors(
     label, share = labels[anchors], 1 / wanted[labels[anchors]]
     found = np.zeros((number, number))
     np.add.at(found, (label, other_class[anchors]), share * other[anchors])
-    return found
+    return found, wanted

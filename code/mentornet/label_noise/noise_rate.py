@@ -1,10 +1,9 @@
 """How many labels are wrong: an estimate without clean labels, and its range.
 
 The estimate is the mean probability that a label is wrong (ranking.py), that of a class the mean of
-its labels; these rise with the ranking, which knows of confused classes what the mixtures do not.
-The count of confident learning (Northcutt et al. 2021) is a cross-check: the samples that are as
-probable of another class as the samples given that class are of it. It finds nothing once wrong
-labels are memorised.
+its labels; these are made to rise with the ranking. The count of confident learning (Northcutt et
+al. 2021) is a cross-check: the samples that are as probable of another class as the samples given
+that class are of it. It finds nothing once wrong labels are memorised.
 
 All estimates count samples that the student cannot learn as mislabelled: if it is too weak, or was
 stopped too early, they are too high.

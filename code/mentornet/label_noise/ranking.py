@@ -139,11 +139,11 @@ class Visits:
         """What ranks labels best, the most suspicious highest: float64 [n] in 0..1, 0 if not seen.
 
         As far as contradicted labels are memorised, the share of wrong events; as far as they are
-        not, the logistic function of the negative margin, shifted. As far as more than half of the
-        samples have contradicted labels, that margin gives way to the standardised negative
-        logarithm of the mean probability of the given label. Among equal shares of wrong events it
-        decides, too. Wrong events are not shifted; so the larger the shifts, the more must be
-        memorised for them to count.
+        not, the logistic function of the negative margin, shifted and with a quarter of the log
+        odds. As far as more than half of the samples have contradicted labels, that margin gives
+        way to the standardised negative logarithm of the mean probability of the given label. Among
+        equal shares of wrong events it decides, too. Wrong events are not shifted; so the larger
+        the shifts, the more must be memorised for them to count.
         """
         from scipy.special import expit
 
@@ -282,8 +282,8 @@ def at_most_contradicted(probabilities: np.ndarray, visits: Visits) -> np.ndarra
 
     Where most wrong labels are those of a similar class, the student hesitates between the two for
     right and wrong labels alike, and a component of the mixtures holds both. Labels whose margin is
-    shifted up, to 0 or above, do not count; those shifted down are not added, so that what is known
-    of the confusion of classes may raise the mean again.
+    shifted up, to 0 or above, do not count; those shifted down are not added, and the odds of
+    confused classes, which are applied afterwards, may raise the mean again.
     """
     excused = (visits.margin_shift > 0) & (visits.margin + visits.margin_shift >= 0)
     share = (visits.contradicted & ~excused).mean()

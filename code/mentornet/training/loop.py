@@ -190,6 +190,8 @@ class _Run:
                 share=share,
             )
 
+        steps = f"Training from step {first_step} to {last_step}, {batch_size} samples each"
+        print(f"{steps}; the first step takes the longest.", flush=True)
         step = self._loop(in_replicas(batches, self.strategy), first_step, last_step)
         distribution.barrier(self.strategy)  # Let the chief finish saving.
         return step

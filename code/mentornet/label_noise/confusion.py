@@ -14,7 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 _ANCHORS = 0.05  # Share of each given class: the samples most probable of it.
-_NEVER, _ENOUGH = 0.02, 6  # Well below the first, classes count as never confused; anchors for it.
+_NEVER = 0.02  # Added to probabilities: well below it, classes count as never confused.
+_ENOUGH = 6  # Anchors of a class; if there are fewer, more is added.
 
 
 def one_sided(

@@ -154,19 +154,23 @@ def _percentiles() -> str:
 def _cleanlab() -> str:
     """A row per run in results/label_errors.json, beside cleanlab's folds of as many steps."""
     facts = json.loads((ROOT / "results" / "label_errors.json").read_text())
-    found = {(row["data"], row["steps"], row["scores"]): row for row in facts["rows"]}
+    # Draws of the same noise differ in the share of wrong labels.
+    keys = ("data", "wrong", "steps", "scores")
+    found: dict[tuple[Any, ...], dict[str, Any]] = {
+        tuple(row[key] for key in keys): row for row in facts["rows"]
+    }
     methods = ("self_confidence", "normalized_margin")
 
     def cell(row: dict[str, Any]) -> str:
         return f"{row['AUC']:.3f} / {row['average precision']:.3f}"
 
     lines = []
-    for (data, steps, scores), row in found.items():
+    for (data, wrong, steps, scores), row in found.items():
         if scores.startswith("cleanlab"):
             continue
         equal = steps // facts["folds"] * facts["folds"]
-        others = (found[data, equal, f"cleanlab, {method}"] for method in methods)
-        lines.append([data, row["wrong"], f"{steps:,}", *map(cell, (row, *others))])
+        others = (found[data, wrong, equal, f"cleanlab, {method}"] for method in methods)
+        lines.append([data, wrong, f"{steps:,}", *map(cell, (row, *others))])
     head = ("data", "wrong", "steps", "`label_report.py`")
     return _table((*head, *(f"cleanlab, {method}" for method in methods)), lines)
 

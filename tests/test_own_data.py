@@ -516,7 +516,8 @@ class FakeTfds:
 
     def __init__(self, label):
         self.info, self.is_prepared = self, False
-        self.splits, self.supervised_keys = ("train", "test"), ("image", "animal")
+        self.splits: tuple[str, ...] = ("train", "test")
+        self.supervised_keys = ("image", "animal")
         self.features = {"image": object(), "animal": label}
 
     def builder(self, _):

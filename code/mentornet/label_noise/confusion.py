@@ -16,6 +16,7 @@ import numpy as np
 _ANCHORS = 0.05  # Share of each given class: the samples most probable of it.
 _NEVER = 0.02  # Added to probabilities: well below it, classes count as never confused.
 _ENOUGH = 6  # Anchors of a class; if there are fewer, more is added.
+_COMPARABLE = 0.5  # The smaller of two classes' numbers of labels, at least, to the larger.
 
 
 def one_sided(
@@ -36,7 +37,8 @@ def one_sided(
     a high T[l, k] whatever their labels, and what is common to all pairs is in the mixtures
     already. So T[k, l] takes the place of T[k, k]: a heuristic, by which odds rise in classes that
     lose labels in one direction, and fall in those that get them. It is believed less if there are
-    few anchors.
+    few anchors, and odds stay as they are where one of the two has more than twice as many labels:
+    of a rare class, wrong labels may be the more, and its anchors among them.
 
     Args:
       labels: int64 [n], as given; at least one.
@@ -53,6 +55,9 @@ def one_sided(
     shift = (difference + lost[:, None] - lost) / 2
     never = _NEVER * _ENOUGH / np.clip(np.minimum(anchors[:, None], anchors), 1, _ENOUGH)
     log_odds = np.log((transitions + never) / (transitions.T + never))
+    counts = np.bincount(labels, minlength=len(transitions))
+    is_rare = counts[:, None] < _COMPARABLE * counts  # The row's class, beside the column's.
+    log_odds[is_rare | is_rare.T] = 0
     pairs = labels, other_class
     return shift[pairs] / max((given - other).std(), 1e-6), log_odds[pairs]
 

@@ -49,36 +49,35 @@ def one_sided(
       The shift, in units of the standard deviation of `given - other`, and the logarithm of what
       multiplies the odds. Both are 0 where classes are confused equally often in both directions.
     """
-    transitions, anchors = _of_anchors(labels, given, other, other_class)
+    transitions = _of_anchors(labels, given, other, other_class)
     difference = transitions - transitions.T
     lost = np.maximum(difference, 0).sum(axis=1)
     shift = (difference + lost[:, None] - lost) / 2
-    never = _NEVER * _ENOUGH / np.clip(np.minimum(anchors[:, None], anchors), 1, _ENOUGH)
-    log_odds = np.log((transitions + never) / (transitions.T + never))
     counts = np.bincount(labels, minlength=len(transitions))
-    is_rare = counts[:, None] < _COMPARABLE * counts  # The row's class, beside the column's.
-    log_odds[is_rare | is_rare.T] = 0
+    fewer, more = np.minimum.outer(counts, counts), np.maximum.outer(counts, counts)
+    never = _NEVER * _ENOUGH / np.clip(np.ceil(_ANCHORS * fewer), 1, _ENOUGH)
+    log_odds = np.log((transitions + never) / (transitions.T + never))
+    log_odds[fewer < _COMPARABLE * more] = 0
     pairs = labels, other_class
     return shift[pairs] / max((given - other).std(), 1e-6), log_odds[pairs]
 
 
 def update(wrong: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
-    """Probabilities that labels are wrong, after `log_odds` were added to those of the opposite.
+    """How probably labels are wrong once `log_odds` count as well, float64 [n] in 0..1.
 
     Args:
-      wrong: float64 [n] in 0..1.
-      log_odds: float64 [n], see `one_sided`.
+      wrong: float64 [n] in 0..1, how probable it was before.
+      log_odds: float64 [n], to be added to the log odds that the label is right.
     """
     return wrong / (wrong + (1 - wrong) * np.exp(log_odds))
 
 
 def _of_anchors(
     labels: np.ndarray, given: np.ndarray, other: np.ndarray, other_class: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+) -> np.ndarray:
     """Mean probabilities that anchors of a class (row) have of the others, float64 [K, K].
 
-    The second result is the number of anchors of each class, float64 [K]. Of an anchor the next
-    best class is known; other probabilities count as 0.
+    Of an anchor the next best class is known; other probabilities count as 0.
     """
     number = int(max(labels.max(), other_class.max())) + 1
     counts = np.bincount(labels, minlength=number)
@@ -91,4 +90,4 @@ def _of_anchors(
     label, share = labels[anchors], 1 / wanted[labels[anchors]]
     found = np.zeros((number, number))
     np.add.at(found, (label, other_class[anchors]), share * other[anchors])
-    return found, wanted
+    return found

@@ -120,11 +120,18 @@ def test_passes_before_the_last_rise_of_the_learning_rate_do_not_count():
         assert automatic.rules(tf.constant(7)).is_burn_in != starts
 
 
-def test_too_few_passes_are_told():
-    automatic, context = made(**AUTO)
-    for number in range(1, 5):
+@pytest.mark.parametrize(
+    ("last_rise", "passes", "after"),
+    [(0, 4, ""), (25, 6, " after the learning rate has last risen")],
+)
+def test_too_few_passes_are_told(last_rise, passes, after):
+    """Of the six passes in the second case, two end before the last rise."""
+    context = Context(num_examples=SAMPLES, last_rise=last_rise)
+    automatic = Automatic(context, WeightingConfig(**AUTO))
+    for number in range(1, passes + 1):
         pass_over(automatic, context, number, 10 * number)
-    assert "as detecting memorisation takes more than 5 passes" in context.remarks[0]()
+    too_few = f"as detecting memorisation takes more than 5 passes over the data{after}."
+    assert too_few in context.remarks[0]()
     values = np.where(np.arange(SAMPLES)[:, None] == 3, np.nan, history_values(0.3, 0.1))
     context.history().values.assign(values)
     assert "as a loss was not finite." in context.remarks[0]()
@@ -192,7 +199,7 @@ def test_a_long_training_that_memorises_nothing_is_weighted_in_its_second_half(
     assert found(context).burn_in_end == end
     remark = context.remarks[0]()
     if passes > 9:  # The samples that the percentile leaves out.
-        assert shares[0] == pytest.approx(0.3 if percentile == "auto" else 0.1, abs=0.001)
+        assert shares[0] == pytest.approx(1 - LOWERED if percentile == "auto" else 0.1, abs=0.001)
         assert ("correct labels would be left out" in remark) == (not end)
     if end:
         assert "weighted from 50 % of the training on" in remark

@@ -197,9 +197,9 @@ def learn_noisy(
     least, count = training_rows.MIN_NOISY_ROWS, len(train[0])
     rule = f"A MentorNet needs at least {least} rows (trusted samples, or of a csv) to learn from."
     check(count >= least, rule, rows=count)
-    fifth = count // 5
-    held_back = train[0][:fifth], train[1][:fifth]
-    rows = train[0][fifth:], train[1][fifth:]
+    number = training_rows.num_set_aside(count)
+    held_back = train[0][:number], train[1][:number]
+    rows = train[0][number:], train[1][number:]
     num_labels = _num_labels(train, *([] if test is None else [test]))
     settings = {"weight_decay": _WEIGHT_DECAY, **settings}
     learner = Learner(rows, num_steps=num_steps, num_labels=num_labels, **settings)

@@ -18,7 +18,7 @@ PERCENTILES = (40, 50, 60, 75, 80, 90)
 
 MIN_NOISY_ROWS = 5  # To learn from rows that must not be memorised: a fifth is held back.
 _TRAIN_SHARE = 0.8
-_MOST_ORDERS = 100  # Of a dump, until both parts hold clean and corrupted samples.
+_MOST_ORDERS = 100  # Of a dump, until each part holds clean and corrupted samples.
 COLUMNS = ("sample_id", "epoch", "noisy_label", "clean_label", "loss")
 
 
@@ -134,31 +134,39 @@ def data_driven(
 def shuffled(dump: np.ndarray, seed: int) -> np.ndarray:
     """A dump in random order, the rows of each sample one after the other.
 
-    So if the dump holds several epochs, at most one sample is both learned from and held out. An
-    order that leaves only clean or only corrupted samples in either part that `write` makes, as may
-    happen with few samples, is drawn again.
+    So if the dump holds several epochs, at most one sample at a boundary of parts is in both. There
+    are three: what `teaching.learn_noisy` sets aside, what it learns from, and what `write` holds
+    out. Of up to 100 random orders, the first that leaves clean and corrupted samples in each part
+    is taken, or else, as with few samples, the best: the part that is learned from matters most,
+    then the one set aside.
 
     Args:
       dump: see `read_dump`.
-      seed: of the order.
+      seed: of the orders.
     """
     _, first, sample = np.unique(dump[:, 0], return_index=True, return_inverse=True)
     generator, num_train = np.random.default_rng(seed), int(len(dump) * _TRAIN_SHARE)
 
-    def ordered(permutation: np.ndarray) -> np.ndarray:
-        place = np.argsort(np.argsort(first)[permutation])  # Of each sample.
+    def drawn() -> np.ndarray:
+        place = np.argsort(np.argsort(first)[generator.permutation(len(first))])  # Of each sample.
         return dump[np.argsort(place[sample], kind="stable")]
 
-    def has_both_in_each(rows: np.ndarray) -> bool:
-        parts = np.split(rows[:, 2] == rows[:, 3], [num_train])
-        return all(0 < part.sum() < len(part) for part in parts)
+    def holds_both(rows: np.ndarray) -> tuple[bool, ...]:
+        right = rows[:, 2] == rows[:, 3]
+        set_aside, learned, held_out = np.split(right, [num_set_aside(num_train), num_train])
+        return tuple(bool(0 < p.sum() < len(p)) for p in (learned, set_aside, held_out))
 
-    rows = found = ordered(generator.permutation(len(first)))
-    for _ in range(_MOST_ORDERS):
-        if has_both_in_each(found):
-            return found
-        found = ordered(generator.permutation(len(first)))
-    return rows
+    best = drawn()
+    for _ in range(_MOST_ORDERS - 1):
+        if all(holds_both(best)):
+            break
+        best = max(best, drawn(), key=holds_both)  # The first of equals.
+    return best
+
+
+def num_set_aside(count: int) -> int:
+    """How many of the rows, the first, are not learned from but choose the weights."""
+    return count // MIN_NOISY_ROWS
 
 
 def dump_folder(csv: str, percentile: int) -> str:

@@ -62,7 +62,7 @@ class State(NamedTuple):
 
     Attributes:
       percentile: scalar, 0 before the first estimate.
-      burn_in_end: scalar, the epoch percentage after the one at which the burn-in ended; 0 before.
+      burn_in_end: scalar, 1 + the epoch percentage from which on samples are weighted; 0 before.
       memorised: scalar, see `Rules`.
       is_by_class: scalar, see `Rules`.
       by_class: [classes], see `Rules`.
@@ -217,7 +217,8 @@ class Automatic:
         is_late = bool(epoch >= _LATE_EPOCH and passes >= _LATE_PASSES)
         counted = checks[self._last_rise :]
         if start == 0 and (
-            self._burn_in != AUTO or decisions.may_begin(counted, visits, fixed, is_late)
+            self._burn_in != AUTO
+            or decisions.may_begin(counted, visits, fixed, int(batch_size), is_late)
         ):
             start = epoch + 1
         is_fixed_burn_in = self._burn_in != AUTO and self._config.is_burn_in(epoch)
@@ -257,17 +258,19 @@ class Automatic:
 
     def _why_unweighted(self, visits: ranking.Visits, contradicted: str) -> str:
         takes = "takes more than {} passes over the data"
-        num_checks = np.count_nonzero(self._changes.numpy()[:, 1])
+        is_checked = self._changes.numpy()[:, 1] > 0
+        is_long = is_checked.sum() >= _LATE_PASSES
         if self._burn_in != AUTO:
             return f"an estimate {takes.format(_FIRST_ESTIMATE)}"
-        if num_checks < _FEWEST_CHECKS:
-            return f"detecting memorisation {takes.format(_FEWEST_CHECKS)}"
+        if is_checked[self._last_rise :].sum() < _FEWEST_CHECKS and not is_long:
+            after = " after the learning rate has last risen" if self._last_rise else ""
+            return f"detecting memorisation {takes.format(_FEWEST_CHECKS)}{after}"
         if not visits.contradicted.any():
             return contradicted
         reason = "no memorisation was detected"
         if decisions.are_hard(visits):
             reason = "the contradicted labels are being learned, and may be right but hard"
-        elif num_checks >= _LATE_PASSES:
+        elif is_long:
             reason += " and too many correct labels would be left out"
         return f"{reason}; {contradicted}"
 

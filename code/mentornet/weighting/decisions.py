@@ -14,17 +14,25 @@ _MOST_LEFT_OUT = 0.25  # Share of the correct labels.
 _STARVED, _LOST = 0.55, 0.25
 
 
-def may_begin(checks: np.ndarray, visits: Visits, percentile: float | None, is_late: bool) -> bool:
+def may_begin(
+    checks: np.ndarray, visits: Visits, percentile: float | None, batch_size: int, is_late: bool
+) -> bool:
     """Whether weighting may begin: labels are memorised, or it is late and does little harm.
 
     Args:
       checks, visits: see `is_memorising`.
-      percentile: see `spares_right_labels`.
+      percentile: that of the weighting; None is `common_percentile`.
+      batch_size: of all replicas.
       is_late: whether the training is long, and in its second half.
     """
     if are_hard(visits):
         return False
-    return is_memorising(checks, visits) or (is_late and spares_right_labels(visits, percentile))
+    if is_memorising(checks, visits):
+        return True
+    if not is_late:
+        return False
+    share = common_percentile(visits, batch_size) if percentile is None else percentile
+    return visits.right_left_out(1 - share) <= _MOST_LEFT_OUT
 
 
 def is_memorising(checks: np.ndarray, visits: Visits) -> bool:
@@ -55,15 +63,9 @@ def are_hard(visits: Visits) -> bool:
     return bool(visits.memorised >= visits.contradicted.mean() + _LEARNED)
 
 
-def spares_right_labels(visits: Visits, percentile: float | None) -> bool:
-    """Whether few correct labels are expected to be left out.
-
-    Args:
-      visits: of the samples.
-      percentile: None is the share of correct labels, as estimated.
-    """
-    wrong = visits.wrong_probabilities[0].mean() if percentile is None else 1 - percentile
-    return visits.right_left_out(wrong) <= _MOST_LEFT_OUT
+def common_percentile(visits: Visits, batch_size: int) -> float:
+    """The percentile for all classes, as in `percentiles`."""
+    return float(_lowered(1 - _wrong_probabilities(visits).mean(), batch_size))
 
 
 def percentiles(
@@ -84,14 +86,18 @@ def percentiles(
       float; float64 [num_classes]; and whether a class needs its own: one that is learned late may
       have no loss below the common percentile, and would be left out for good.
     """
-    wrong = ranking.at_most_contradicted(ranking.rising_probabilities(visits), visits)
-    common = float(_lowered(1 - wrong.mean(), batch_size))
+    common = common_percentile(visits, batch_size)
     if visits.labels is None:
         return common, np.zeros(num_classes), False
+    wrong = _wrong_probabilities(visits)
     right = 1 - noise_rate.shrunk_class_means(wrong, visits.labels, num_classes)
     is_kept = visits.given >= np.quantile(visits.given, 1 - common)
     starves = _has_less(is_kept, visits.labels, _STARVED * right)
     return common, _lowered(right, batch_size), starves
+
+
+def _wrong_probabilities(visits: Visits) -> np.ndarray:
+    return ranking.at_most_contradicted(ranking.rising_probabilities(visits), visits)
 
 
 def has_lost_a_class(visits: Visits, right: np.ndarray) -> bool:

@@ -97,7 +97,10 @@ def given_runs(monkeypatch, *histories, data=None):
 
 
 def test_scores_of_two_runs_by_hand(monkeypatch):
-    """Suspects get the class that contradicted their label, others what was predicted last."""
+    """Suspects get the class that contradicted their label, others what was predicted last.
+
+    Means are those over the runs that have seen the sample.
+    """
     pooled: list[ranking.Visits] = []
 
     def estimate(labels, number, visits):
@@ -117,8 +120,8 @@ def test_scores_of_two_runs_by_hand(monkeypatch):
         mean_weight=np.zeros(5),
     )
     found = given_runs(monkeypatch, first, second)
-    np.testing.assert_allclose(found.mean_loss, [1.5, 2, 2.5, 3, 3.5])
-    np.testing.assert_allclose(found.mean_weight, 0.25)
+    np.testing.assert_allclose(found.mean_loss, [1.5, 2, 2.5, 3, 0])
+    np.testing.assert_allclose(found.mean_weight, [0.25, 0.25, 0.25, 0, 0])
     assert (found.num_seen, found.paths, found.noise_rate) == (4, {7: "folder"}, 0.5)
     assert found.suspects.tolist() == [2, 4]
     assert found.suggested.tolist() == [1, 0, 0, 2, 0]  # The last but one from the second run.

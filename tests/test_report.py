@@ -335,6 +335,18 @@ def test_each_field_tells_runs_apart_or_makes_them_seeds(tmp_path):
         assert same == (field.name in seeds), field.name
 
 
+def test_a_run_of_an_earlier_version_hides_no_difference(tmp_path):
+    """It lacks a setting in which others differ."""
+    usual = dataclasses.asdict(TrainConfig("d/0.4", "t/train", mixed_precision="float32"))
+    usual |= {"num_examples": 1000}
+    for folder, values in (("a", {}), ("b", {"ema_decay": 0.5}), ("c", {"ema_decay": 0.9})):
+        write_run(tmp_path / folder, 0, [0.5])
+        config = {k: v for k, v in usual.items() if k != "ema_decay"} | values
+        (tmp_path / folder / "train" / "config.json").write_text(json.dumps(config))
+    methods = [run.method for run in read_results(tmp_path)]
+    assert methods == ["baseline", "baseline, ema_decay 0.5", "baseline, ema_decay 0.9"]
+
+
 def test_a_column_of_the_checkpoints_that_were_kept(report, tmp_path):
     """Of the run that kept one; the step stands in its last row."""
     for name, seed in (("a", 0), ("b", 1)):

@@ -95,7 +95,7 @@ def estimate_noise_rate(
     if visits is not None:
         return noise_rate.estimate(examples.labels, num_classes, visits)
     seen = np.any([columns["num_seen"] > 0 for columns in histories], axis=0)
-    mean_loss = np.mean([columns["mean_loss"] for columns in histories], axis=0)
+    mean_loss = _means(histories, "mean_loss")
     return noise_rate.of_losses(examples.labels[seen], num_classes, mean_loss[seen])
 
 
@@ -133,14 +133,21 @@ def _is_undecayed(columns: Mapping[str, np.ndarray]) -> bool:
     return bool(np.all(columns["num_counted"] >= np.minimum(columns["num_seen"], _REMEMBERED)))
 
 
+def _means(histories: Sequence[Mapping[str, np.ndarray]], column: str) -> np.ndarray:
+    """The mean of a column over the runs that have seen each sample, float64 [n]; 0 if none has."""
+    seen = np.array([columns["num_seen"] > 0 for columns in histories])
+    values = np.array([columns[column] for columns in histories], np.float64)
+    return np.where(seen, values, 0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+
+
 def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScores:
-    """Ranks the training samples of runs on the same data; scores and means are averaged.
+    """Ranks the training samples of runs on the same data.
 
     The score is that of `ranking.label_scores`, from each run's `ranking_history`. Visits of
     several runs are pooled, so each run counts in proportion to its visits. If any run is of a
-    version without the columns for it, the score is 1 - exp(-mean loss) for all runs: one minus the
-    geometric mean of the probability that the student gave the label over about its last twenty
-    epochs.
+    version without the columns for it, the score is the mean of 1 - exp(-mean loss) over the runs:
+    one minus the geometric mean of the probability that the student gave the label over about its
+    last twenty epochs. Mean losses and weights are means over the runs that saw the sample.
 
     Args:
       run_dirs: folders of runs with --record_sample_weights.
@@ -156,16 +163,13 @@ def score_labels(run_dirs: list[str], data_dir: str | None = None) -> LabelScore
         for run_dir, (config, last) in zip(run_dirs, runs, strict=True)
     ]
     histories = [columns for columns, _ in chosen]
-    mean_loss, mean_weight = (
-        np.mean([columns[name] for columns in histories], axis=0)
-        for name in ("mean_loss", "mean_weight")
-    )
+    mean_loss, mean_weight = (_means(histories, name) for name in ("mean_loss", "mean_weight"))
     exact = all(map(_is_undecayed, histories))
     visits = ranking.pooled(histories, examples.labels) if exact else None
     if visits:
         score = ranking.label_scores(visits)
     else:
-        score = np.mean([1 - np.exp(-columns["mean_loss"]) for columns in histories], axis=0)
+        score = _means([{**c, "score": 1 - np.exp(-c["mean_loss"])} for c in histories], "score")
     noise = estimate_noise_rate(examples, info.num_classes, histories, visits)
     is_last = all(columns is last for columns, (_, last) in zip(histories, runs, strict=True))
     if noise.source == noise_rate.ALL_VISITS and not is_last:

@@ -196,9 +196,12 @@ def _with_variants(results: list[Result]) -> list[Result]:
     named = []
     for result in results:
         settings, others = _settings(result.config), same[result.setting, result.plain_method]
-        # Earlier versions did not record all of them.
-        common = set.intersection(*map(set, others))
-        varying = [n for n in sorted(common) if any(o[n] != settings[n] for o in others)]
+        # A run of an earlier version did not record all of them; then it is not told there.
+        varying = [
+            name
+            for name, value in sorted(settings.items())
+            if any(other.get(name, value) != value for other in others)
+        ]
         text = "".join(f", {n.removeprefix('loss_p_')} {settings[n]}" for n in varying)
         named.append(dataclasses.replace(result, variant=text))
     return named

@@ -3,8 +3,8 @@
     mentornet report RUN_DIR [RUN_DIR ...] [--output_dir=DIR]
 
 This reads runs that were trained with --record_sample_weights and writes labels.csv (every sample)
-and labels.html, a page to review the most suspicious ones. Scores of several runs on the same
-labels are averaged.
+and labels.html, a page to review the most suspicious ones. What several runs on the same labels
+have seen of a sample is pooled.
 """
 
 from __future__ import annotations

@@ -180,7 +180,8 @@ class Launcher:
         seconds, steps = map(sum, zip(*trained, strict=True))
         if not (left and steps):
             return ""
-        hours = left * seconds / steps / (len(self._free) + len(self._pairs)) / 3600
+        at_once = min(len(self._free) + len(self._pairs), len(self._waiting) + len(self._pairs))
+        hours = left * seconds / steps / at_once / 3600
         time_left = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
         return f", about {time_left} left"
 

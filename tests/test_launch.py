@@ -237,8 +237,10 @@ def test_what_is_scaled_is_the_students_schedule(launch, monkeypatch, recipe, sc
     students = {"new": Student(lambda *_: None, recipe)}
     monkeypatch.setattr(registry, "find_student", students.__getitem__)
     row = ROW | {"studentnet": "new", "method": "pd"}
+    if recipe.mentored_boundaries:  # At which the student has a factor of its own.
+        row["learning_rate_decay_factor"] = "0.9"
     made = launch.make_run(row, data="data", runs="runs", scale=0.5)
-    names = ("num_epochs_per_decay", "learning_rate_boundaries")
+    names = "num_epochs_per_decay", "learning_rate_boundaries", "learning_rate_decay_factor"
     flags = parse(shlex.join(("python", *made.train)))[1]
     assert {name: flags[name] for name in names if name in flags} == scaled
 
@@ -635,6 +637,8 @@ def test_the_time_left_on_two_devices(tmp_path, launch):
     launcher._pairs[launcher._free.pop()] = pair
     assert launcher._time_left() == ", about 5.0 hours left"
     pair.trained = lambda: (1800.0, 10)  # 20 in an hour and a half.
+    assert launcher._time_left() == ", about 3.8 hours left"
+    launcher._waiting.clear()  # A run is not shared by two devices.
     assert launcher._time_left() == ", about 3.8 hours left"
 
 

@@ -13,6 +13,9 @@ if that were the default value of a form. With --augment little is memorised.
 This trains without weighting and with --keep_best=label_wave, evaluates each epoch, and prints the
 accuracy of the kept checkpoint next to the last and the best one, of single epochs and of means of
 five epochs. With --ema_decay the checkpoints hold moving averages of the parameters.
+
+With --output_dir what each seed reached is also written to automatic.json, a row per noise and
+column, in which the rows of other settings stay.
 """
 
 from __future__ import annotations
@@ -23,12 +26,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import flags
+from measuring import keep_rows, machine
 
 from mentornet.cli import script
 from mentornet.config.evaluation import EvalConfig
 from mentornet.config.training import TrainConfig
 from mentornet.config.weighting import AUTO, WeightingConfig
-from mentornet.core import pages
+from mentornet.core import files, pages
 from mentornet.core.errors import check
 from mentornet.datasets.prepare_config import PrepareConfig
 from mentornet.runs import layout
@@ -136,16 +140,32 @@ def of_passes(data: pathlib.Path, folder: pathlib.Path, seed: int) -> dict[str, 
         save_interval_steps=_PASS,
         max_to_keep=FLAGS.steps,
     )
-    steps = np.array([row["step"] for row in summary["rows"]])
-    accuracy = np.array([row["eval/accuracy"] for row in summary["rows"]])
+    rows = [row for row in summary["rows"] if layout.KEPT not in row]
+    steps = np.array([row["step"] for row in rows])
+    accuracy = np.array([row["eval/accuracy"] for row in rows])
     around = np.convolve(np.pad(accuracy, 2, "edge"), np.full(5, 0.2), "valid")
     kept = int(np.argmin(np.abs(steps - summary["label_wave_step"])))
     return {
         "last": [accuracy[-1], around[-1]],
         "best": [accuracy.max(), around.max()],
-        "label wave": [accuracy[kept], around[kept]],
-        "kept pass": [steps[kept] / _PASS] * 2,
+        "label wave": [summary["label_wave_accuracy"], around[kept]],
+        "kept pass": [summary["label_wave_step"] / _PASS] * 2,
     }
+
+
+def write(found: dict[str, list[dict[str, list[float]]]], measures: tuple[str, ...]) -> None:
+    """Writes automatic.json: for each noise and column, lists over the seeds."""
+    setting = {name: FLAGS[name].value for name in ("augment", "ema_decay", "steps")}
+    rows: list[dict[str, Any]] = []
+    for noise, seeds in found.items():
+        for column in seeds[0]:
+            values = [[round(float(v), 4) for v in seed[column]] for seed in seeds]
+            reached = dict(zip(measures, map(list, zip(*values, strict=True)), strict=True))
+            rows.append({"noise": noise, "column": column, **setting, **reached})
+    path = pathlib.Path(FLAGS.output_dir, "automatic.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = keep_rows(path, rows, lambda row: tuple(row[k] for k in ("noise", "column", *setting)))
+    files.write_json(path, {"machine": machine(), "rows": rows})
 
 
 def main() -> None:
@@ -162,6 +182,8 @@ def main() -> None:
                 folder = pathlib.Path(root, f"{noise.replace(':', '_')}_{seed}")
                 data = prepared(folder, noise, seed)
                 found.setdefault(noise, []).append(measure(data, folder, seed))
+    if FLAGS.output_dir:
+        write(found, measures)
     for place, name in enumerate(measures):
         columns = list(found[FLAGS.noise[0]][0])
         lines: list[list[Any]] = [
@@ -183,4 +205,5 @@ if __name__ == "__main__":
     flags.DEFINE_integer("steps", 1100, f"Steps of 128; {_PASS} are a pass over the data.")
     flags.DEFINE_list("only", [], "Columns of the tables of weightings; by default all.")
     flags.DEFINE_boolean("label_wave", False, "Whether to measure --keep_best=label_wave.")
+    flags.DEFINE_string("output_dir", None, "Folder of automatic.json.")
     script.run(main)

@@ -5,13 +5,12 @@
 This takes each run that was trained with --record_sample_weights, and trains the same student
 without weights on five folds; the predicted probabilities of the held-out parts go to cleanlab,
 once for each data set, student and number of steps. By default each fold has a fifth of the run's
-steps (schedule in proportion), so that both methods cost the same. Writes label_errors.md and
+steps (learning rates in proportion), so that both methods cost the same. Writes label_errors.md and
 label_errors.json, in which other rows stay. Needs the extra `bench`.
 """
 
 from __future__ import annotations
 
-import json
 import pathlib
 import time
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from measuring import setting, wrong_labels
+from measuring import keep_rows, setting, wrong_labels
 
 from mentornet.cli import script
 from mentornet.config import options
@@ -39,14 +38,20 @@ def _share() -> int:
 
 def fold_config(run: dict[str, Any], share: int) -> TrainConfig:
     """A run's configuration, without weights and mixup, and with 1 / share of its steps."""
+    from mentornet.students import recipes, registry
+
     steps = run["max_number_of_steps"] // share
     values = run | {"weighting": None, "mentornet_update_epochs": ()}
     values |= {"record_sample_weights": False, "max_number_of_steps": steps}
     values |= {"keep_best": None, "mixup": None}
     boundaries = {max(1, step // share) for step in run["learning_rate_boundaries"]}
     values["learning_rate_boundaries"] = sorted(boundaries)
-    if epochs := run["num_epochs_per_decay"]:
-        values["num_epochs_per_decay"] = epochs / share
+    epochs = run["num_epochs_per_decay"]
+    schedule = registry.find_student(run["studentnet"]).recipe.schedule
+    if schedule is recipes.staircase and not boundaries:
+        epochs = epochs or recipes.EPOCHS_PER_DECAY
+    if epochs:  # Of the samples that a fold leaves.
+        values["num_epochs_per_decay"] = epochs / share * _FOLDS / (_FOLDS - 1)
     return options.from_json(TrainConfig, values)
 
 
@@ -164,9 +169,7 @@ def main(*run_dirs: str) -> None:
     folder = pathlib.Path(FLAGS.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "label_errors.json"
-    earlier = json.loads(kept.read_text())["rows"] if kept.is_file() else []
-    # A dictionary keeps the place of a row that is replaced: the run's own score stays the first.
-    rows = list({_key(row): row for row in [*earlier, *rows]}.values())
+    rows = keep_rows(kept, rows, _key)
     rows.sort(key=lambda row: (row["data"], row["steps"]))
     facts = {"cleanlab": cleanlab.__version__, "folds": _FOLDS, "rows": rows}
     files.write_json(kept, facts)

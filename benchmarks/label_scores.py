@@ -5,7 +5,7 @@
 This reads runs with --record_sample_weights on data whose clean labels are known, and prints AUC
 and average precision of every candidate on each, and their means; then the share of wrong labels,
 estimated without clean labels, and the actual one. With --output_dir it also writes label_scores.md
-and label_scores.json, in which the rows of other runs stay.
+and label_scores.json, in which other rows stay.
 
 The history is the one that `label_report.py` uses: where labels are memorised, that of the
 checkpoint kept before, if there is one. With --last it is the last one.
@@ -13,14 +13,13 @@ checkpoint kept before, if there is one. With --last it is the last one.
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from absl import flags
-from measuring import setting, wrong_labels
+from measuring import keep_rows, setting, wrong_labels
 
 from mentornet.cli import script
 from mentornet.core import files, pages
@@ -101,7 +100,7 @@ def table(rows: list[dict[str, Any]], measure: str) -> str:
     lines: list[list[Any]] = [
         [run, *facts[run], *(values.get((run, name), "") for name in CANDIDATES)] for run in facts
     ]
-    if len(values) == len(facts) * len(CANDIDATES):
+    if all((run, name) in values for run in facts for name in CANDIDATES):
         found = np.array([line[3:] for line in lines])
         behind = (found.max(axis=1, keepdims=True) - found).max(axis=0)
         lines.append(["mean", "", "", *map(float, found.mean(axis=0))])
@@ -134,11 +133,9 @@ def main(*run_dirs: str) -> None:
         folder = pathlib.Path(FLAGS.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         kept = folder / "label_scores.json"
-        names = {row["run"] for row in rows}
-        earlier = json.loads(kept.read_text()) if kept.is_file() else []
-        rows = [row for row in earlier if row["run"] not in names] + rows
+        rows = keep_rows(kept, rows, lambda row: (row["run"], row.get("score")))
         rows.sort(key=lambda row: row["run"])  # Stable: the scores of a run keep their order.
-        files.write_json(kept, rows)
+        files.write_json(kept, {"rows": rows})
         files.write_text(folder / "label_scores.md", tables(rows))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +44,12 @@ def setting(config: dict[str, Any]) -> str:
     """A run's data set, student and noise, as "cifar10/airbench93/0.4"."""
     data = pathlib.PurePath(config["data_dir"])
     return "/".join((data.parent.name, config["studentnet"], data.name))
+
+
+def keep_rows(path: pathlib.Path, rows: Iterable[Any], key: Callable[[Any], Hashable]) -> list[Any]:
+    """The "rows" of a JSON file, if it exists, and new ones, which replace those with their key."""
+    earlier = json.loads(path.read_text())["rows"] if path.is_file() else []
+    return list({key(row): row for row in [*earlier, *rows]}.values())
 
 
 def wrong_labels(examples: Examples, run_dir: str) -> np.ndarray:

@@ -13,13 +13,12 @@ other settings stay.
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import re
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
-from measuring import machine, wrong_labels
+from measuring import keep_rows, machine, wrong_labels
 
 from mentornet.cli import script
 from mentornet.config.training import TrainConfig
@@ -97,12 +96,7 @@ def main(runs_dir: str) -> None:
     from mentornet.students.networks import airbench
 
     airbench.student["airbench93"] = airbench.make_student(airbench.Shape(_WIDTHS))
-    rows: dict[tuple[str, str], list[Any]] = {}
-    results = pathlib.Path(FLAGS.output_dir or "", "settings.json")
-    if FLAGS.output_dir:
-        results.parent.mkdir(parents=True, exist_ok=True)
-        earlier = json.loads(results.read_text())["rows"] if results.is_file() else []
-        rows = {(row[0], row[1]): row for row in earlier}
+    rows: list[list[Any]] = []
     for labels in FLAGS.labels:
         data = str(pathlib.Path(FLAGS.data_dir, labels))
         examples = records.read_examples(data, dataset_info("cifar10", data), "train")
@@ -121,12 +115,14 @@ def main(runs_dir: str) -> None:
                 record_sample_weights=True,
                 **values,
             )
-            rows[labels, name] = line(labels, name, config, examples)
-            print(*rows[labels, name], sep="  ", flush=True)
+            rows.append(line(labels, name, config, examples))
+            print(*rows[-1], sep="  ", flush=True)
             if FLAGS.output_dir:
-                facts = {"machine": machine(), "head": HEAD, "rows": list(rows.values())}
-                files.write_json(results, facts)
-    print(pages.markdown_table(HEAD, list(rows.values())))
+                path = pathlib.Path(FLAGS.output_dir, "settings.json")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                kept = keep_rows(path, rows, lambda row: tuple(row[:2]))
+                files.write_json(path, {"machine": machine(), "head": HEAD, "rows": kept})
+    print(pages.markdown_table(HEAD, rows))
 
 
 if __name__ == "__main__":

@@ -169,8 +169,9 @@ def _cleanlab() -> str:
         if scores.startswith("cleanlab"):
             continue
         equal = steps // facts["folds"] * facts["folds"]
-        others = (found[data, wrong, equal, f"cleanlab, {method}"] for method in methods)
-        lines.append([data, wrong, f"{steps:,}", *map(cell, (row, *others))])
+        others = [found.get((data, wrong, equal, f"cleanlab, {method}")) for method in methods]
+        cells = (cell(each) if each else "" for each in (row, *others))
+        lines.append([data, wrong, f"{steps:,}", *cells])
     head = ("data", "wrong", "steps", "`label_report.py`")
     return _table((*head, *(f"cleanlab, {method}" for method in methods)), lines)
 

@@ -133,7 +133,7 @@ def share_in_order(score, wrong):
 
 
 def test_label_scores(labelled, tmp_path):
-    *rows, estimate = found_in("label_scores", labelled, tmp_path)
+    *rows, estimate = found_in("label_scores", labelled, tmp_path)["rows"]
     scores = label_errors.score_labels([str(labelled)])
     wrong = scores.examples.labels != scores.examples.clean_labels
     _, columns = labelled_runs.read_run(str(labelled))
@@ -199,10 +199,21 @@ def test_trusted_samples_compare_runs(labelled, monkeypatch):
             trusted.line("run")
 
 
-def test_auto_beats_no_weighting():
-    only = "--only=no weighting,auto"
-    ((line,), _) = tables("automatic", "--noise=uniform:0.4", "--steps=330", only)
+def test_auto_beats_no_weighting(tmp_path):
+    """What each seed reached is written, beside the rows of other settings."""
+    path = tmp_path / "automatic.json"
+    of_others: dict[str, Any] = {"noise": "uniform:0.4", "column": "auto", "augment": True}
+    of_others |= {"ema_decay": None, "steps": 330}
+    path.write_text(json.dumps({"rows": [of_others]}))
+    only = "--only=no weighting,auto", f"--output_dir={tmp_path}"
+    ((line,), _) = tables("automatic", "--noise=uniform:0.4", "--steps=330", *only)
     assert float(line["auto"]) > float(line["no weighting"]) + 0.05, line
+    kept, *rows = json.loads(path.read_text())["rows"]
+    assert kept == of_others and [row["column"] for row in rows] == ["no weighting", "auto"]
+    for row in rows:
+        (accuracy,) = row["last accuracy"]
+        assert float(line[row["column"]]) == pytest.approx(accuracy, abs=1e-3)
+        assert row["worst class"][0] <= accuracy and not row["augment"]
 
 
 def test_label_wave_beats_the_last_step():
@@ -283,7 +294,9 @@ def test_a_fold_has_a_fifth_of_the_schedule(monkeypatch):
     assert (found.weighting, found.record_sample_weights, found.keep_best) == (None, False, None)
     assert found.num_epochs_per_decay is None
     decayed = run_of_json | {"num_epochs_per_decay": 12.5}
-    assert fold_config(decayed, 5).num_epochs_per_decay == 2.5
+    assert fold_config(decayed, 5).num_epochs_per_decay == pytest.approx(12.5 / 4)  # Of 4/5.
+    published = run_of_json | {"studentnet": "inception", "learning_rate_boundaries": []}
+    assert fold_config(published, 5).num_epochs_per_decay == pytest.approx(50 / 4)
     whole = fold_config(run_of_json, 1)
     assert (whole.max_number_of_steps, whole.learning_rate_boundaries) == (52, (2, 4, 21, 30))
 

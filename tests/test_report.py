@@ -183,7 +183,7 @@ def test_what_the_pages_say_of_the_kept_results():
 def test_the_page_of_label_scores_is_up_to_date(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     label_scores = importlib.import_module("label_scores")
-    rows = json.loads((ROOT / "results" / "label_scores.json").read_text())
+    rows = json.loads((ROOT / "results" / "label_scores.json").read_text())["rows"]
     assert label_scores.tables(rows) == (ROOT / "results" / "label_scores.md").read_text()
 
 
@@ -550,7 +550,7 @@ def test_label_scores_of_other_runs_stay(monkeypatch, tmp_path):
     for shares in ({"b": 0.25, "c": 0.25}, {"a": 0.75, "b": 0.75}):
         share.update(shares)
         label_scores.main(*shares)
-    rows = json.loads((tmp_path / "out" / "label_scores.json").read_text())
+    rows = json.loads((tmp_path / "out" / "label_scores.json").read_text())["rows"]
     found = [(row["run"], row["estimate"]) for row in rows if "estimate" in row]
     assert found == [("a", 0.75), ("b", 0.75), ("c", 0.25)]
     assert len(rows) == 3 * (len(label_scores.CANDIDATES) + 1)

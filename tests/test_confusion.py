@@ -39,6 +39,16 @@ def drawn(transitions, *, size=6000, deviation=0.08, seed=0):
     return dataclasses.replace(visits, labels=labels), labels != classes
 
 
+def test_many_classes_take_little_memory():
+    """A square matrix of 200,000 classes would take 320 GB."""
+    labels, other_class = np.array([0, 0, 199_999, 5]), np.array([199_999, 199_999, 0, 7])
+    given, other = np.array([0.4, 0.4, 0.9, 0.8]), np.array([0.5, 0.5, 0.05, 0.1])
+    shift, log_odds = one_sided(labels, given, other, other_class)
+    dense = one_sided(np.array([0, 0, 1, 2]), given, other, np.array([1, 1, 0, 3]))
+    np.testing.assert_allclose([shift, log_odds], dense)
+    assert shift[0] > 0 > shift[2] and log_odds[0] > 0 > log_odds[2]
+
+
 def test_two_anchors():
     """Each class has one anchor: its sample that is the most probable of it."""
     labels = np.array([0, 0, 1, 1])

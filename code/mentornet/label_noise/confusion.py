@@ -11,7 +11,12 @@ for the anchors of `truck`, but sure of those of `automobile`. And whatever the 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 _ANCHORS = 0.05  # Share of each given class: the samples most probable of it.
 _NEVER = 0.02  # Added to probabilities: well below it, classes count as never confused.
@@ -51,15 +56,15 @@ def one_sided(
     """
     transitions = _of_anchors(labels, given, other, other_class)
     difference = transitions - transitions.T
-    lost = np.maximum(difference, 0).sum(axis=1)
-    shift = (difference + lost[:, None] - lost) / 2
-    counts = np.bincount(labels, minlength=len(transitions))
-    fewer, more = np.minimum.outer(counts, counts), np.maximum.outer(counts, counts)
-    never = _NEVER * _ENOUGH / np.clip(np.ceil(_ANCHORS * fewer), 1, _ENOUGH)
-    log_odds = np.log((transitions + never) / (transitions.T + never))
-    log_odds[fewer < _COMPARABLE * more] = 0
-    pairs = labels, other_class
-    return shift[pairs] / max((given - other).std(), 1e-6), log_odds[pairs]
+    lost = np.asarray(difference.maximum(0).sum(axis=1)).ravel()
+    shift = (_at(difference, labels, other_class) + lost[labels] - lost[other_class]) / 2
+    counts = np.bincount(labels, minlength=len(lost))
+    numbers = np.sort([counts[labels], counts[other_class]], axis=0)
+    never = _NEVER * _ENOUGH / np.clip(np.ceil(_ANCHORS * numbers[0]), 1, _ENOUGH)
+    there, back = _at(transitions, labels, other_class), _at(transitions, other_class, labels)
+    log_odds = np.log((there + never) / (back + never))
+    log_odds[numbers[0] < _COMPARABLE * numbers[1]] = 0
+    return shift / max((given - other).std(), 1e-6), log_odds
 
 
 def update(wrong: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
@@ -72,13 +77,22 @@ def update(wrong: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
     return wrong / (wrong + (1 - wrong) * np.exp(log_odds))
 
 
+def _at(matrix: csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The elements at these places, float64 [n]."""
+    return np.asarray(matrix[rows, columns]).ravel()
+
+
 def _of_anchors(
     labels: np.ndarray, given: np.ndarray, other: np.ndarray, other_class: np.ndarray
-) -> np.ndarray:
+) -> csr_matrix:
     """Mean probabilities that anchors of a class (row) have of the others, float64 [K, K].
+
+    Sparse, as there may be thousands of classes.
 
     Of an anchor the next best class is known; other probabilities count as 0.
     """
+    from scipy.sparse import csr_matrix
+
     number = int(max(labels.max(), other_class.max())) + 1
     counts = np.bincount(labels, minlength=number)
     wanted = np.ceil(_ANCHORS * counts)
@@ -88,6 +102,5 @@ def _of_anchors(
     place[order] = np.arange(len(labels)) - (np.cumsum(counts) - counts)[labels[order]]
     anchors = np.flatnonzero(place < wanted[labels])
     label, share = labels[anchors], 1 / wanted[labels[anchors]]
-    found = np.zeros((number, number))
-    np.add.at(found, (label, other_class[anchors]), share * other[anchors])
-    return found
+    places = label, other_class[anchors]
+    return csr_matrix((share * other[anchors], places), shape=(number, number))

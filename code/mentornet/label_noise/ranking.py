@@ -12,9 +12,10 @@ predicted in the end.
   Where labels are confused in one direction (confusion.py), margins are shifted in the ranking, and
   in the mixture if that of margins as they are finds no wrong label; and the probabilities that a
   mixture gives are updated by how often each class gets the label.
-* If neither finds one, and most contradicted labels are not memorised, all labels are right, unless
-  many visits contradicted theirs: the margins of few samples cannot tell. Then wrong events are
-  asked, of two kinds or, if most wrong labels were memorised within a few visits, of three.
+* If neither finds one, and most contradicted labels are not memorised, wrong events are asked: of
+  three kinds, as if most wrong labels had been memorised within a few visits, and of two if many
+  visits contradicted the labels, since the margins of few samples cannot tell. Else all labels are
+  right.
 * Afterwards margins are uninformative, but wrong events (visits at which another class was
   predicted) are not. Their number is modelled as a mixture of two beta-binomial distributions, like
   the beta mixture of Arazo et al. (2019, section 3.1), but of shares of visits instead of losses.

@@ -97,7 +97,8 @@ class FiniteLosses:
 class Log:
     """Writes a row every `log_every_steps` steps, and at the end of training.
 
-    The row holds the last step's scalars, and statistics of all samples since the previous row.
+    The row holds the last step's scalars, and statistics of all samples since the previous row, or
+    since the run was resumed.
     """
 
     def __init__(

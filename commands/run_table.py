@@ -131,7 +131,7 @@ def _scaled(
     if boundaries := given or (mentored and recipe.mentored_boundaries):
         scaled = sorted({max(1, round(step * scale)) for step in boundaries})
         row["learning_rate_boundaries"] = ",".join(map(str, scaled))
-        if not given:  # At its own boundaries a student ignores the row's factor, see ignored_flags.
+        if not given:  # The student's own boundaries have their own factor.
             row["learning_rate_decay_factor"] = ""
     elif epochs or recipe.schedule is recipes.staircase:
         row["num_epochs_per_decay"] = f"{float(epochs or recipes.EPOCHS_PER_DECAY) * scale:g}"

@@ -199,6 +199,18 @@ def _settings() -> str:
     return _table(("setting", *head), lines)
 
 
+def _automatic(measure: str, *, augment: bool = False, uneven: bool = False) -> str:
+    """A row per noise in results/automatic.json, means over the seeds."""
+    found: dict[str, dict[str, str]] = {}
+    for row in json.loads((ROOT / "results" / "automatic.json").read_text())["rows"]:
+        is_uneven = row["noise"].startswith("uneven")
+        if measure in row and (row["augment"], is_uneven) == (augment, uneven):
+            mean = f"{np.mean(row[measure]):.3f}"
+            found.setdefault(row["noise"], {})[row["column"]] = mean
+    head = list(dict.fromkeys(column for line in found.values() for column in line))
+    return _table((measure, *head), [[noise, *line.values()] for noise, line in found.items()])
+
+
 def _benchmarks() -> str:
     """What benchmarks/run.py has measured."""
     return "\n" + (ROOT / "results" / "benchmarks.md").read_text().rstrip("\n")
@@ -213,6 +225,11 @@ MADE: dict[str, Callable[[], str]] = {
     "label_scores": functools.partial(_label_scores, "AUC"),
     "noise_rates": functools.partial(_label_scores, "share of wrong labels"),
     "settings": _settings,
+    **{
+        f"auto{name}_{measure.replace(' ', '_')}": functools.partial(_automatic, measure, **which)
+        for name, which in (("", {}), ("_crops", {"augment": True}), ("_uneven", {"uneven": True}))
+        for measure in ("last accuracy", "worst class")
+    },
     "benchmarks": _benchmarks,
 }
 
